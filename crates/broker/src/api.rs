@@ -1,0 +1,19 @@
+//! What a broker can be asked, in our own types.
+//!
+//! Owns: requests and their outcomes. The front door translates Kafka's messages into these and
+//! the outcomes back; error numbers live there. Invariants: an outcome says exactly what is proven
+//! (an `Ok` of [`Produced`] means what the request's [`Acks`] promise); every request has an end.
+
+mod cluster;
+mod fetch;
+mod offsets;
+mod produce;
+mod topics;
+
+pub use cluster::{BrokerView, ClusterView, PartitionView, TopicView};
+pub use fetch::{
+    Fetch, FetchError, FetchPartition, FetchedData, FetchedPartition, Isolation,
+};
+pub use offsets::{FoundOffset, ListOffset, ListOffsetError, OffsetSpec};
+pub use produce::{Acks, Produce, ProduceError, Produced};
+pub use topics::{CreateTopic, CreatedTopic, TopicError};
