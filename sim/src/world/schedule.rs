@@ -62,6 +62,9 @@ impl Schedule {
 }
 
 impl World {
+    /// The pump looks at the queue at least this often, nanoseconds (an hour).
+    const NAP_MAX: u64 = 3_600_000 * MS;
+
     /// Simulated nanoseconds since the universe began.
     pub fn now(&self) -> u64 {
         if let Some(time) = madsim::time::TimeHandle::try_current() {
@@ -113,7 +116,8 @@ impl World {
             self.poke.notified().await;
             return;
         };
-        let nap = Duration::from_nanos(next.saturating_sub(now).saturating_mul(DILATION));
+        let nap = next.saturating_sub(now).min(Self::NAP_MAX);
+        let nap = Duration::from_nanos(nap.saturating_mul(DILATION));
         let mut nap = pin!(madsim::time::sleep(nap));
         let mut poked = pin!(self.poke.notified());
         std::future::poll_fn(|cx| {
