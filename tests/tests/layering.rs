@@ -1,11 +1,7 @@
 //! The dependency arrows of the workspace. Editing this table is an architecture decision: say why
 //! in an ADR.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot read the tree should say so and stop"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot read the tree should say so and stop")]
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -14,7 +14,7 @@ const LINES_MAX: usize = 600;
 const FN_LINES_MAX: usize = 70;
 
 fn sources() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_owned();
     let mut todo = vec![root.join("crates"), root.join("sim"), root.join("tests")];
     let mut found = Vec::new();
     while let Some(dir) = todo.pop() {
@@ -46,7 +46,8 @@ fn hidden_state(path: &Path, line: &str) -> Option<&'static str> {
     }
     let line = line.trim_start();
     let is_static = line.starts_with("static ") || line.starts_with("pub static ");
-    let shared = ["Mutex", "Atomic", "OnceLock", "LazyLock", "RwLock", "Cell"];
+    // (thread-locals hold `RefCell`s: clippy bans the macro.)
+    let shared = ["Mutex", "Atomic", "OnceLock", "LazyLock", "RwLock"];
     if is_static && shared.iter().any(|kind| line.contains(kind)) {
         return Some("static");
     }
