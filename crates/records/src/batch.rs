@@ -1,0 +1,141 @@
+//! Finding batches in a run of bytes, and the view of one.
+//!
+//! Invariant: a [`BatchView`] holds exactly the bytes its header claims. Its CRC and its records
+//! are judged only when asked ([`BatchView::verify_crc`], `check`).
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::header::{ATTRIBUTES_AT, BatchHeader, HEADER_LEN, crc32c};
+
+/// Why the bytes at some position are not a whole batch.
+///
+/// What Kafka answers for each in a produce request: [`FrameError::Length`] and an unknown
+/// [`FrameError::Magic`] are CORRUPT_MESSAGE (2), magic 0 and 1 INVALID_RECORD (87), and
+/// [`FrameError::Truncated`] is to Kafka as if the bytes were not there, hence INVALID_RECORD (87)
+/// if no batch came before.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// The bytes end before the batch does. In a log: a torn tail, or the end of what was read.
+    #[error("a batch of {need} bytes, but only {have} are left")]
+    Truncated {
+        /// Bytes of the batch (or, if its header is not whole, of a header).
+        need: usize,
+        /// Bytes there are.
+        have: usize,
+    },
+    /// Not format v2. 0 and 1 are Kafka's message sets, which were never stored here.
+    #[error("magic {0} instead of 2")]
+    Magic(u8),
+    /// A length field no batch can have. Zero: a preallocated tail that was never written.
+    #[error("a batch cannot have length {0}")]
+    Length(i32),
+}
+
+/// The CRC in the header is not that of the bytes. Kafka answers CORRUPT_MESSAGE (2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("crc is {found:#010x}, the header says {claimed:#010x}")]
+pub struct CrcMismatch {
+    /// What the header says.
+    pub claimed: u32,
+    /// What the bytes have.
+    pub found: u32,
+}
+
+/// One whole batch: its bytes, shared with whoever holds them, and its parsed header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchView {
+    header: BatchHeader,
+    bytes: Bytes,
+}
+
+impl BatchView {
+    /// The batch at the front of `bytes`, without copying; what follows it is left out.
+    ///
+    /// # Errors
+    /// [`FrameError`] if `bytes` does not start with a whole batch of format v2.
+    pub fn parse(bytes: &Bytes) -> Result<Self, FrameError> {
+        let header = BatchHeader::parse(bytes)?;
+        let need = header.len_bytes();
+        if bytes.len() < need {
+            return Err(FrameError::Truncated { need, have: bytes.len() });
+        }
+        Ok(Self { header, bytes: bytes.slice(..need) })
+    }
+
+    /// Puts together what already fits; for the patcher.
+    pub(crate) fn new(header: BatchHeader, bytes: Bytes) -> Self {
+        debug_assert_eq!(header.len_bytes(), bytes.len());
+        Self { header, bytes }
+    }
+
+    /// The parsed header.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The whole batch, header included.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The whole batch, header included.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// What follows the header: records, or one compressed block of them.
+    pub fn body(&self) -> Bytes {
+        self.bytes.slice(HEADER_LEN..)
+    }
+
+    /// Compares the CRC-32C of the bytes with the one in the header. About 30 to 90 µs per MB.
+    ///
+    /// # Errors
+    /// [`CrcMismatch`] if they differ.
+    pub fn verify_crc(&self) -> Result<(), CrcMismatch> {
+        let found = crc32c(&self.bytes[ATTRIBUTES_AT..]);
+        let claimed = self.header.crc;
+        if found == claimed { Ok(()) } else { Err(CrcMismatch { claimed, found }) }
+    }
+}
+
+/// The batches that follow each other in `bytes`; see [`Batches`].
+pub fn batches(bytes: Bytes) -> Batches {
+    Batches { rest: bytes, position: 0, broken: false }
+}
+
+/// Yields each whole batch, then, if bytes are left over, one error, then nothing.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    rest: Bytes,
+    position: usize,
+    broken: bool,
+}
+
+impl Batches {
+    /// Bytes consumed so far: where the next batch, or the error just yielded, starts.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<BatchView, FrameError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.broken || self.rest.is_empty() {
+            return None;
+        }
+        let next = BatchView::parse(&self.rest);
+        match &next {
+            Ok(batch) => {
+                let len = batch.bytes.len();
+                self.rest = self.rest.slice(len..);
+                self.position = self.position.saturating_add(len);
+            },
+            Err(_) => self.broken = true,
+        }
+        Some(next)
+    }
+}

@@ -1,0 +1,127 @@
+//! What a broker changes in a batch: a new head in front of bytes that stay shared.
+//!
+//! Invariant: the records are never copied or touched. Base offset and leader epoch lie outside
+//! the CRC, so the usual head is 16 bytes; a changed timestamp costs a new CRC over the batch and
+//! a head of 61 bytes. Source: `assignOffsets` in Kafka's log validator, KIP-32.
+
+use base::{LeaderEpoch, Offset, Timestamp};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::batch::BatchView;
+use crate::header::{
+    ATTRIBUTES_AT, BASE_OFFSET_AT, BatchHeader, CRC_AT, HEADER_LEN, LEADER_EPOCH_AT, LENGTH_AT,
+    MAGIC_AT, TimestampType, crc32c_of_two,
+};
+
+/// Bytes of a head that changes nothing under the CRC: base offset, length, leader epoch.
+pub const SHORT_HEAD_LEN: usize = MAGIC_AT;
+
+/// What the leader decides about a batch as it appends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// New timestamps, if any; anything but [`Stamp::Keep`] reads the whole batch for its CRC.
+    pub stamp: Stamp,
+}
+
+/// What happens to the batch's timestamps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stamp {
+    /// They stay as they are.
+    #[default]
+    Keep,
+    /// `maxTimestamp` was wrong and becomes this (topics with CreateTime).
+    Max(Timestamp),
+    /// The broker's time stands for every record (`message.timestamp.type=LogAppendTime`).
+    LogAppend(Timestamp),
+}
+
+/// A batch with a new head: `head` then `tail` is what goes to the log.
+#[derive(Clone, Debug)]
+pub struct Patched {
+    header: BatchHeader,
+    head: [u8; HEADER_LEN],
+    head_len: usize,
+    tail: Bytes,
+}
+
+impl Patched {
+    /// The header as it is after the patch.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The new bytes in front: 16 of them, or 61 if a timestamp changed.
+    pub fn head(&self) -> &[u8] {
+        &self.head[..self.head_len]
+    }
+
+    /// The rest of the batch, shared with the original.
+    pub fn tail(&self) -> &Bytes {
+        &self.tail
+    }
+
+    /// Bytes of the whole batch; a patch never changes the length.
+    pub fn len_bytes(&self) -> usize {
+        self.header.len_bytes()
+    }
+
+    /// Appends the whole batch to `out`: the one copy a small batch gets.
+    pub fn write_to(&self, out: &mut BytesMut) {
+        out.put_slice(self.head());
+        out.put_slice(&self.tail);
+    }
+
+    /// The two segments of a vectored write; only the head is copied.
+    pub fn into_segments(self) -> [Bytes; 2] {
+        [Bytes::copy_from_slice(&self.head[..self.head_len]), self.tail]
+    }
+
+    /// The patched batch in one piece. Copies all of it.
+    pub fn to_view(&self) -> BatchView {
+        let mut out = BytesMut::with_capacity(self.len_bytes());
+        self.write_to(&mut out);
+        BatchView::new(self.header, out.freeze())
+    }
+}
+
+impl BatchView {
+    /// The batch as `patch` makes it, sharing everything it does not change.
+    pub fn patched(&self, patch: &Patch) -> Patched {
+        let mut header = *self.header();
+        header.base_offset = patch.base_offset;
+        header.partition_leader_epoch = patch.leader_epoch.0;
+        match patch.stamp {
+            Stamp::Keep => return self.with_head(header, SHORT_HEAD_LEN),
+            Stamp::Max(max) => header.max_timestamp = max,
+            Stamp::LogAppend(now) => {
+                header.attributes =
+                    header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
+                header.max_timestamp = now;
+            },
+        }
+        header.crc = crc32c_of_two(&header.encode()[ATTRIBUTES_AT..], &self.bytes()[HEADER_LEN..]);
+        self.with_head(header, HEADER_LEN)
+    }
+
+    fn with_head(&self, header: BatchHeader, head_len: usize) -> Patched {
+        Patched { header, head: header.encode(), head_len, tail: self.bytes().slice(head_len..) }
+    }
+}
+
+/// Assigns offset and epoch in a buffer that holds a whole header at its front, without touching
+/// anything under the CRC. For callers that own a mutable copy of the batch anyway.
+pub fn assign_in_place(
+    header: &mut [u8; SHORT_HEAD_LEN],
+    base_offset: Offset,
+    leader_epoch: LeaderEpoch,
+) {
+    header[BASE_OFFSET_AT..LENGTH_AT].copy_from_slice(&base_offset.0.to_be_bytes());
+    header[LEADER_EPOCH_AT..MAGIC_AT].copy_from_slice(&leader_epoch.0.to_be_bytes());
+}
+
+/// Where the CRC-covered bytes begin is behind everything [`assign_in_place`] writes.
+const _: () = assert!(SHORT_HEAD_LEN <= CRC_AT);
