@@ -192,3 +192,94 @@ fn advance(queue: &mut SegmentQueue<TokioFile>, mut written: usize) {
         queue.pop_front();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use env::{Access, Disk, Env, File, IoBufs, Listener, Net};
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::{NetCounts, Settings, TokioEnv};
+
+    /// Both ends of a connection and a file of a million bytes.
+    async fn scene(env: &TokioEnv, name: &str) -> (TokioStream, TokioStream, TokioFile) {
+        let mut listener = env.net().listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let client = env.net().connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let dir = std::env::temp_dir().join(format!("env-tokio-{:x}", env.random_u64()));
+        env.disk().create_dir(&dir).await.unwrap();
+        let path = dir.join(name);
+        let file = env.disk().open(&path, Access::CreateNew).await.unwrap();
+        file.append(0, IoBufs::from_iter([content()])).await.unwrap();
+        env.disk().remove(&path).await.unwrap();
+        env.disk().remove_dir(Path::new(&dir)).await.unwrap();
+        (client, server, file)
+    }
+
+    fn content() -> bytes::Bytes {
+        (0..=250).cycle().take(1_000_000).collect()
+    }
+
+    /// Sends the whole file as one region; checks what arrives, returns what was counted.
+    fn sent(sendfile_works: bool) -> NetCounts {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let env = TokioEnv::new(runtime.handle().clone(), Settings::default()).unwrap();
+        runtime.block_on(async {
+            let (mut client, mut server, file) = scene(&env, "file").await;
+            client.sendfile_works = sendfile_works;
+            let mut queue = SegmentQueue::from([
+                Segment::Bytes("head".into()),
+                Segment::Region(file.region(0, 1_000_000)),
+            ]);
+            let writer = runtime.spawn(async move { client.write_segments(&mut queue).await });
+            let mut all = BytesMut::with_capacity(1_000_010);
+            while server.read_into(&mut all).await.unwrap() > 0 {}
+            writer.await.unwrap().unwrap();
+            assert_eq!(&all[..4], b"head");
+            assert!(all[4..] == content());
+        });
+        env.net().counts()
+    }
+
+    #[test]
+    fn a_region_leaves_by_sendfile() {
+        let counts = sent(true);
+        assert_eq!(counts.sendfile_bytes, 1_000_000);
+        assert!(counts.sendfile_calls >= 4);
+        assert_eq!((counts.copied_bytes, counts.memory_bytes), (0, 4));
+    }
+
+    #[test]
+    fn a_region_is_copied_where_sendfile_does_not_work() {
+        let counts = sent(false);
+        assert_eq!((counts.sendfile_calls, counts.sendfile_bytes), (0, 0));
+        assert_eq!((counts.copied_bytes, counts.memory_bytes), (1_000_000, 4));
+    }
+
+    #[test]
+    fn a_refused_sendfile_is_told_apart_from_a_failed_one() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let env = TokioEnv::new(runtime.handle().clone(), Settings::default()).unwrap();
+        runtime.block_on(async {
+            let (mut client, _server, file) = scene(&env, "file").await;
+            // A directory cannot be sent from: EINVAL, as from a file without that ability.
+            let dir = env.disk().open(Path::new("/"), Access::Read).await.unwrap();
+            assert_eq!(client.send_chunk(&dir, 0, 10).await.unwrap(), None);
+            assert!(!client.sendfile_works);
+            let beyond = client.send_chunk(&file, 1_000_000, 10).await.unwrap_err();
+            assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
+        });
+    }
+
+    #[test]
+    fn both_ends_send_small_writes_at_once() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let env = TokioEnv::new(runtime.handle().clone(), Settings::default()).unwrap();
+        runtime.block_on(async {
+            let (client, server, _) = scene(&env, "file").await;
+            assert!(client.tcp.nodelay().unwrap() && server.tcp.nodelay().unwrap());
+        });
+    }
+}

@@ -4,6 +4,7 @@
     reason = "a test on the real machine makes its directories and its runtime itself"
 )]
 
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,30 +17,26 @@ use tokio::runtime::Builder;
 fn run<F: Future<Output = Verdict> + Send + 'static>(
     name: &str,
     contract: impl FnOnce(TokioEnv, PathBuf) -> F,
-) {
+) -> Result<(), Box<dyn Error>> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("contract").join(name);
-    if dir.try_exists().unwrap() {
-        fs::remove_dir_all(&dir).unwrap();
+    if dir.try_exists()? {
+        fs::remove_dir_all(&dir)?;
     }
-    fs::create_dir_all(&dir).unwrap();
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let env = TokioEnv::new(runtime.handle().clone(), Settings::default()).unwrap();
+    fs::create_dir_all(&dir)?;
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let env = TokioEnv::new(runtime.handle().clone(), Settings::default())?;
     let task = runtime.spawn(contract(env, dir.clone()));
-    let verdict = runtime
-        .block_on(async { tokio::time::timeout(Duration::from_secs(120), task).await })
-        .expect("the contract does not end")
-        .expect("the contract panicked");
-    if let Err(failure) = verdict {
-        panic!("{name}: {failure}");
-    }
-    fs::remove_dir_all(&dir).unwrap();
+    // Two minutes: a contract that takes longer than a few seconds does not end.
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), task).await })???;
+    fs::remove_dir_all(&dir)?;
+    Ok(())
 }
 
 macro_rules! tests {
     ($($name:ident: $contract:path,)*) => {$(
         #[test]
-        fn $name() {
-            run(stringify!($name), |env, dir| async move { $contract(&env, &dir).await });
+        fn $name() -> Result<(), Box<dyn Error>> {
+            run(stringify!($name), |env, dir| async move { $contract(&env, &dir).await })
         }
     )*};
 }
