@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod codec;
 pub mod fixed;
 pub mod ids;
 mod invariant;
