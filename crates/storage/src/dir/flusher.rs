@@ -1,0 +1,5 @@
+//! Flusher.
+use super::*;
+pub(super) async fn run<E: Env>(_: &DirShared<E>) -> Result<(), DirectoryFailed> {
+    unimplemented!()
+}

@@ -1,0 +1,120 @@
+//! Which leader epoch began at which offset.
+//!
+//! Invariant: both epochs and start offsets rise strictly from entry to entry. Source: KIP-101.
+
+use base::{LeaderEpoch, Offset};
+
+/// One epoch's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochStart {
+    /// The epoch.
+    pub epoch: LeaderEpoch,
+    /// Offset of the first record appended in it (or where it would have gone).
+    pub start: Offset,
+}
+
+/// All epochs of one log, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EpochHistory {
+    entries: Vec<EpochStart>,
+}
+
+impl EpochHistory {
+    /// The entries, oldest first.
+    pub fn entries(&self) -> &[EpochStart] {
+        &self.entries
+    }
+
+    /// The newest entry.
+    pub fn latest(&self) -> Option<EpochStart> {
+        self.entries.last().copied()
+    }
+
+    /// Notes that `epoch` begins at `start`. An epoch that is not newer changes nothing; one
+    /// without any record gives way to a newer one at the same offset.
+    ///
+    /// Returns whether anything changed.
+    pub fn begin(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
+        match self.latest() {
+            Some(last) if epoch <= last.epoch || start < last.start => return false,
+            Some(last) if start == last.start => {
+                self.entries.pop();
+            },
+            Some(_) | None => {},
+        }
+        self.entries.push(EpochStart { epoch, start });
+        true
+    }
+
+    /// The epoch of the record at `offset`, if the history reaches back that far.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let after = self.entries.partition_point(|entry| entry.start <= offset);
+        after.checked_sub(1).and_then(|at| self.entries.get(at)).map(|entry| entry.epoch)
+    }
+
+    /// For OffsetForLeaderEpoch: the largest epoch not above `epoch`, and where it ended, given
+    /// the log's end. `None` if the history does not reach back that far.
+    pub fn end_of(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
+        let after = self.entries.partition_point(|entry| entry.epoch <= epoch);
+        let found = after.checked_sub(1).and_then(|at| self.entries.get(at))?;
+        let end = self.entries.get(after).map_or(log_end, |next| next.start);
+        Some((found.epoch, end))
+    }
+
+    /// Forgets epochs that began beyond `end` (they cannot have).
+    pub(crate) fn cut(&mut self, end: Offset) {
+        self.entries.retain(|entry| entry.start <= end);
+    }
+
+    /// Forgets epochs that ended at or before `start`, keeping the one that covers it.
+    pub(crate) fn forget_before(&mut self, start: Offset) {
+        let covering = self.entries.partition_point(|entry| entry.start <= start);
+        if covering > 1 {
+            self.entries.drain(..covering - 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(entries: &[(i32, i64)]) -> EpochHistory {
+        let mut history = EpochHistory::default();
+        for (epoch, start) in entries {
+            assert!(history.begin(LeaderEpoch(*epoch), Offset(*start)));
+        }
+        history
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_begins() {
+        let history = history(&[(0, 0), (2, 10), (5, 30)]);
+
+        assert_eq!(history.end_of(LeaderEpoch(0), Offset(40)), Some((LeaderEpoch(0), Offset(10))));
+        assert_eq!(history.end_of(LeaderEpoch(1), Offset(40)), Some((LeaderEpoch(0), Offset(10))));
+        assert_eq!(history.end_of(LeaderEpoch(5), Offset(40)), Some((LeaderEpoch(5), Offset(40))));
+        assert_eq!(history.end_of(LeaderEpoch(9), Offset(40)), Some((LeaderEpoch(5), Offset(40))));
+    }
+
+    #[test]
+    fn an_epoch_without_records_gives_way() {
+        let mut history = history(&[(0, 0), (2, 10)]);
+
+        assert!(history.begin(LeaderEpoch(3), Offset(10)));
+        assert!(!history.begin(LeaderEpoch(3), Offset(20)));
+
+        assert_eq!(history.latest(), Some(EpochStart { epoch: LeaderEpoch(3), start: Offset(10) }));
+        assert_eq!(history.entries().len(), 2);
+    }
+
+    #[test]
+    fn the_epoch_that_covers_the_log_start_is_kept() {
+        let mut history = history(&[(0, 0), (2, 10), (5, 30)]);
+
+        history.forget_before(Offset(15));
+
+        assert_eq!(history.epoch_at(Offset(15)), Some(LeaderEpoch(2)));
+        assert_eq!(history.epoch_at(Offset(5)), None);
+    }
+}

@@ -1,0 +1,151 @@
+//! Why storage refused or failed, one type per operation.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base::{BrokerId, Offset, PartitionId, ReplicaGen};
+use thiserror::Error;
+
+use crate::codec::FormatError;
+
+/// The directory is dead for this process: nothing it holds is acknowledged ever again (fsyncgate).
+/// Only a restart, which trusts nothing that was not durable, brings it back.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("log directory {} failed: {reason}; restart the broker once the disk is healthy", path.display())]
+pub struct DirectoryFailed {
+    /// The directory.
+    pub path: PathBuf,
+    /// The first failure.
+    pub reason: Arc<str>,
+}
+
+/// Why a log directory cannot be used.
+#[derive(Debug, Error)]
+pub enum DirError {
+    /// A living process holds it.
+    #[error(
+        "log directory {} is in use by another process; stop that process or choose another directory with log.dirs",
+        path.display()
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It belongs to another cluster.
+    #[error(
+        "log directory {} belongs to cluster {found}, not {expected}; point log.dirs elsewhere or set cluster.id={found}",
+        path.display()
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// What its identity says.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+    /// It belongs to another node.
+    #[error(
+        "log directory {} belongs to node {found}, not {expected}; point log.dirs elsewhere or set node.id={found}",
+        path.display()
+    )]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// What its identity says.
+        found: BrokerId,
+        /// What was asked for.
+        expected: BrokerId,
+    },
+    /// A file is damaged whose content nothing else can replace.
+    #[error(
+        "{} is damaged: {source}; restore it from a backup, or move the directory away to start empty",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: FormatError,
+    },
+    /// The cluster id cannot be stored.
+    #[error("a cluster id has 1 to 64 bytes, this one has {0}")]
+    ClusterId(usize),
+    /// The operating system refused.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Why a log cannot be created, opened or deleted.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// There is one already.
+    #[error("log {partition} of replica generation {replica_gen} exists already")]
+    Exists {
+        /// Which partition.
+        partition: PartitionId,
+        /// Which incarnation of the replica.
+        replica_gen: ReplicaGen,
+    },
+    /// There is none.
+    #[error("there is no log {partition} of replica generation {replica_gen}")]
+    Missing {
+        /// Which partition.
+        partition: PartitionId,
+        /// Which incarnation of the replica.
+        replica_gen: ReplicaGen,
+    },
+    /// What is on disk contradicts itself; nothing was changed.
+    #[error("log {partition} is damaged at offset {offset}: {what}; nothing was changed")]
+    Damaged {
+        /// Which partition.
+        partition: PartitionId,
+        /// Where.
+        offset: Offset,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Something could not be read; nothing was changed.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A write failed, now or earlier.
+    #[error(transparent)]
+    Failed(#[from] DirectoryFailed),
+}
+
+/// Why nothing was read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The offset lies before the log's start or behind its end.
+    #[error("offset out of range: the log has {start} to {end}")]
+    OutOfRange {
+        /// First offset that can be read.
+        start: Offset,
+        /// One past the last one.
+        end: Offset,
+    },
+    /// The bytes there are not what was written. Never answered with "no such offset".
+    #[error("the log is damaged at offset {at}")]
+    Corrupt {
+        /// The first offset that cannot be read.
+        at: Offset,
+    },
+    /// The operating system refused.
+    #[error("cannot read the log: {0}")]
+    Io(#[from] io::Error),
+}

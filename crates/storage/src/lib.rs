@@ -1,0 +1,35 @@
+//! A partition's log on disk, and the directory that holds logs.
+//!
+//! Owns: the layout of a log directory, appending, reading, look-ups by offset and time, epoch
+//! history, producer snapshots, flushing, and recovery. Knows no request and no replication.
+//! Invariants: bytes of a batch are stored as they came; nothing that was flushed is ever cut;
+//! after a write or fsync error the directory is dead for this process; what cannot be read is
+//! reported as damage, never as absence. The files are drawn in `docs/storage-format.md`.
+#![forbid(unsafe_code)]
+
+mod codec;
+mod config;
+mod dir;
+mod envelope;
+mod epochs;
+mod error;
+pub mod inspect;
+mod log;
+mod marks;
+pub mod names;
+mod producers;
+mod replace;
+mod state;
+mod tail;
+
+pub use codec::FormatError;
+pub use config::*;
+pub use dir::{Found, LogDir, SealOutcome, StartClass, StartInfo};
+pub use envelope::Run;
+pub use epochs::{EpochHistory, EpochStart};
+pub use error::{DirError, DirectoryFailed, OpenError, ReadError};
+pub use log::{Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, TimestampHit};
+pub use marks::MARKS;
+pub use producers::{
+    BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerState, ProducerStates, Verdict,
+};

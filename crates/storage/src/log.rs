@@ -1,0 +1,268 @@
+//! One partition's log: what is in memory about it, and the questions that need no disk.
+//!
+//! Invariants: `start <= flushed_end <= end`; segments are contiguous and only the last one grows;
+//! every segment but the last is durable; the lock is never held across an await.
+//! Driven by: `broker`, one appender at a time; readers and flushers at any time.
+
+mod append;
+mod batches;
+mod checkpoint;
+mod create;
+mod flush;
+mod read;
+mod rebuild;
+mod recover;
+mod time;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::{Instant, LeaderEpoch, Offset, PartitionId, ReplicaGen, SegGen, Timestamp};
+use env::{Disk, Env, IoBufs, Lock, Rank, Segment};
+use records::BatchHeader;
+use smallvec::SmallVec;
+
+use crate::config::LogConfig;
+use crate::dir::DirShared;
+use crate::envelope::Run;
+use crate::epochs::{EpochHistory, EpochStart};
+use crate::names::SegmentName;
+use crate::producers::ProducerStates;
+use crate::tail::Tail;
+
+pub use recover::{Cut, FaultyRange, Recovery};
+pub use time::TimestampHit;
+
+/// Taken inside a partition's lock, before the directory's.
+const LOG_RANK: Rank = Rank(200);
+
+/// The files of one process.
+pub(crate) type FileOf<E> = <<E as Env>::Disk as Disk>::File;
+
+/// Whole batches to append: their bytes, and what their headers say.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The batches one after the other, offsets and epochs already in their headers.
+    pub bufs: IoBufs,
+    /// Their headers, in order. Offsets continue where the log ends, epochs never fall.
+    pub batches: SmallVec<[BatchHeader; 4]>,
+}
+
+/// What an append did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// One past the last record: written, readable, not yet durable.
+    pub end: Offset,
+}
+
+/// Whole batches read from a log.
+#[derive(Clone, Debug)]
+pub struct ReadSlice<F> {
+    /// Their bytes, in order. Empty at the log's end.
+    pub segments: SmallVec<[Segment<F>; 4]>,
+    /// How many bytes that are.
+    pub bytes: usize,
+    /// Offset of the first record of the first batch; at most the offset asked for.
+    pub first_base: Option<Offset>,
+}
+
+impl<F> Default for ReadSlice<F> {
+    fn default() -> Self {
+        Self { segments: SmallVec::new(), bytes: 0, first_base: None }
+    }
+}
+
+/// One partition's log. Clones share it.
+pub struct Log<E: Env> {
+    pub(crate) inner: Arc<LogInner<E>>,
+}
+
+impl<E: Env> Clone for Log<E> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<E: Env> std::fmt::Debug for Log<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Log({}-{})", self.inner.partition, self.inner.replica_gen)
+    }
+}
+
+pub(crate) struct LogInner<E: Env> {
+    pub(crate) dir: Arc<DirShared<E>>,
+    pub(crate) partition: PartitionId,
+    pub(crate) replica_gen: ReplicaGen,
+    pub(crate) folder: PathBuf,
+    pub(crate) shared: Lock<Shared<FileOf<E>>>,
+    /// Held by whoever writes envelopes or the state file, or changes the set of segments.
+    pub(crate) upkeep: tokio::sync::Mutex<Upkeep<FileOf<E>>>,
+}
+
+/// What only the holder of the upkeep lock touches.
+pub(crate) struct Upkeep<F> {
+    /// The envelope file of the last segment.
+    pub(crate) env: F,
+    /// Its length: envelopes written so far times their size.
+    pub(crate) env_bytes: u64,
+}
+
+/// What the lock guards.
+pub(crate) struct Shared<F> {
+    pub(crate) config: LogConfig,
+    /// Oldest first, never empty; the last one grows.
+    pub(crate) segments: Vec<SegmentState<F>>,
+    pub(crate) start: Offset,
+    pub(crate) end: Offset,
+    pub(crate) flushed_end: Offset,
+    pub(crate) high_watermark: Offset,
+    pub(crate) epochs: EpochHistory,
+    pub(crate) producers: ProducerStates,
+    pub(crate) faulty: Vec<FaultyRange>,
+    pub(crate) tail: Tail,
+    /// When the oldest byte without an envelope was appended.
+    pub(crate) dirty_since: Option<Instant>,
+    /// Bytes without an envelope.
+    pub(crate) dirty_bytes: u64,
+    /// Bytes appended since the state file was last written.
+    pub(crate) state_age_bytes: u64,
+    /// Whether an append is under way.
+    pub(crate) appending: bool,
+    pub(crate) closed: bool,
+}
+
+/// One segment.
+#[derive(Clone)]
+pub(crate) struct SegmentState<F> {
+    pub(crate) name: SegmentName,
+    /// One past its last offset.
+    pub(crate) end: Offset,
+    pub(crate) bytes: u32,
+    /// Largest timestamp, and the base offset of the batch that has it.
+    pub(crate) max_timestamp: Option<(Timestamp, Offset)>,
+    /// Largest timestamp of its first batch, or of its creation if that had none.
+    pub(crate) first_timestamp: Option<Timestamp>,
+    pub(crate) file: Option<F>,
+    /// Its runs, once somebody needed them; always there for the last segment.
+    pub(crate) runs: Option<Arc<Vec<Run>>>,
+    /// How many of the runs have their envelope on disk.
+    pub(crate) enveloped: usize,
+    /// Whether the last run may still grow.
+    pub(crate) run_open: bool,
+}
+
+impl<F> Shared<F> {
+    pub(crate) fn active(&self) -> &SegmentState<F> {
+        match self.segments.last() {
+            Some(segment) => segment,
+            None => unreachable!("a log always has a segment"),
+        }
+    }
+
+    pub(crate) fn active_mut(&mut self) -> &mut SegmentState<F> {
+        match self.segments.last_mut() {
+            Some(segment) => segment,
+            None => unreachable!("a log always has a segment"),
+        }
+    }
+
+    /// The segment that holds `offset`, or would.
+    pub(crate) fn segment_of(&self, offset: Offset) -> usize {
+        let after = self.segments.partition_point(|segment| segment.name.base <= offset);
+        after.saturating_sub(1)
+    }
+}
+
+impl<E: Env> Log<E> {
+    pub(crate) fn new(inner: LogInner<E>) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Which partition this is.
+    pub fn partition(&self) -> PartitionId {
+        self.inner.partition
+    }
+
+    /// Which incarnation of the replica this is.
+    pub fn replica_gen(&self) -> ReplicaGen {
+        self.inner.replica_gen
+    }
+
+    /// First offset that may be read.
+    pub fn start(&self) -> Offset {
+        self.inner.shared.lock().start
+    }
+
+    /// One past the last written record.
+    pub fn end(&self) -> Offset {
+        self.inner.shared.lock().end
+    }
+
+    /// One past the last record that is durable with everything before it.
+    pub fn flushed_end(&self) -> Offset {
+        self.inner.shared.lock().flushed_end
+    }
+
+    /// Bytes of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        let shared = self.inner.shared.lock();
+        shared.segments.iter().map(|segment| u64::from(segment.bytes)).sum()
+    }
+
+    /// Which epoch began where.
+    pub fn epochs(&self) -> EpochHistory {
+        self.inner.shared.lock().epochs.clone()
+    }
+
+    /// The newest epoch and where it began.
+    pub fn latest_epoch(&self) -> Option<EpochStart> {
+        self.inner.shared.lock().epochs.latest()
+    }
+
+    /// The largest epoch not above `epoch`, and where it ended.
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let shared = self.inner.shared.lock();
+        shared.epochs.end_of(epoch, shared.end)
+    }
+
+    /// The producers of the batches that are in the log, as they are in the log.
+    pub fn producers(&self) -> ProducerStates {
+        self.inner.shared.lock().producers.clone()
+    }
+
+    /// Ranges known to be damaged.
+    pub fn faulty(&self) -> Vec<FaultyRange> {
+        self.inner.shared.lock().faulty.clone()
+    }
+
+    /// The high watermark last noted: a hint for the next start, capped by the log's end.
+    pub fn high_watermark_hint(&self) -> Offset {
+        let shared = self.inner.shared.lock();
+        shared.high_watermark.min(shared.end)
+    }
+
+    /// Notes the high watermark; written with the next state file.
+    pub fn note_high_watermark(&self, offset: Offset) {
+        let mut shared = self.inner.shared.lock();
+        shared.high_watermark = shared.high_watermark.max(offset.min(shared.end));
+    }
+
+    /// Changes what may be chosen; from the next append on.
+    pub fn set_config(&self, config: LogConfig) {
+        self.inner.shared.lock().config = config;
+    }
+
+    /// The folder of this log.
+    pub fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
+    pub(crate) fn env(&self) -> &E {
+        &self.inner.dir.env
+    }
+}
+
+/// A new segment's name.
+pub(crate) fn segment_name(base: Offset, seg_gen: SegGen) -> SegmentName {
+    SegmentName { base, seg_gen }
+}

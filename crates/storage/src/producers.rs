@@ -1,0 +1,237 @@
+//! What a log remembers of its idempotent producers, so that a retried batch is written once.
+//!
+//! Invariants: [`ProducerStates::apply`] is called with batches that are in the log, in log order,
+//! and with nothing else; per producer at most [`BATCHES_KEPT`] batches are remembered, because no
+//! producer has more in flight. Pure. Source: KIP-98, KIP-360.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+
+use base::{Duration, Offset, ProducerEpoch, ProducerId, Timestamp};
+use records::BatchHeader;
+use records::header::sequence_after;
+
+use crate::codec::{FormatError, Reader, put_count};
+
+/// Batches remembered per producer: `max.in.flight.requests.per.connection` of idempotent ones.
+pub const BATCHES_KEPT: usize = 5;
+
+/// A batch as its producer numbered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerBatch {
+    /// Who.
+    pub id: ProducerId,
+    /// Which incarnation.
+    pub epoch: ProducerEpoch,
+    /// Number of the first record, from 0; after `i32::MAX` comes 0.
+    pub first_sequence: i32,
+    /// Number of the last record.
+    pub last_sequence: i32,
+}
+
+impl ProducerBatch {
+    /// What a batch header says of its producer; `None` without an id or sequence.
+    pub fn of(header: &BatchHeader) -> Option<Self> {
+        let producer = header.producer()?;
+        Some(Self {
+            id: producer.id,
+            epoch: producer.epoch,
+            first_sequence: producer.base_sequence?,
+            last_sequence: header.last_sequence()?,
+        })
+    }
+}
+
+/// A remembered batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptBatch {
+    /// Number of its first record.
+    pub first_sequence: i32,
+    /// Number of its last record.
+    pub last_sequence: i32,
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset of its last record.
+    pub last_offset: Offset,
+    /// Its largest timestamp (the append time, for topics that use it).
+    pub timestamp: Timestamp,
+}
+
+/// One producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerState {
+    /// Its newest incarnation seen here.
+    pub epoch: ProducerEpoch,
+    /// Its last batches in that incarnation, oldest first. Never empty.
+    pub batches: VecDeque<KeptBatch>,
+    /// When it last wrote, by this broker's clock.
+    pub last_write: Timestamp,
+}
+
+/// What to do with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It comes next.
+    Append,
+    /// It is in the log already: answer as the first time.
+    Duplicate(KeptBatch),
+    /// It does not follow the last one (OUT_OF_ORDER_SEQUENCE_NUMBER).
+    OutOfOrder {
+        /// The sequence that would follow.
+        expected: i32,
+    },
+    /// A newer incarnation has written here (INVALID_PRODUCER_EPOCH).
+    Fenced {
+        /// The newest one.
+        current: ProducerEpoch,
+    },
+}
+
+/// All producers of one log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProducerStates {
+    by_id: BTreeMap<ProducerId, ProducerState>,
+}
+
+impl ProducerStates {
+    /// Judges a batch; changes nothing.
+    pub fn check(&self, batch: &ProducerBatch) -> Verdict {
+        let Some(state) = self.by_id.get(&batch.id) else {
+            return Verdict::Append;
+        };
+        if batch.epoch < state.epoch {
+            return Verdict::Fenced { current: state.epoch };
+        }
+        if batch.epoch > state.epoch {
+            return match batch.first_sequence {
+                0 => Verdict::Append,
+                _ => Verdict::OutOfOrder { expected: 0 },
+            };
+        }
+        let same = |kept: &&KeptBatch| {
+            kept.first_sequence == batch.first_sequence && kept.last_sequence == batch.last_sequence
+        };
+        if let Some(kept) = state.batches.iter().find(same) {
+            return Verdict::Duplicate(*kept);
+        }
+        let last = state.batches.back().map_or(-1, |kept| kept.last_sequence);
+        let expected = if last < 0 { 0 } else { sequence_after(last, 1) };
+        if batch.first_sequence == expected {
+            Verdict::Append
+        } else {
+            Verdict::OutOfOrder { expected }
+        }
+    }
+
+    /// Remembers a batch that is in the log. `now` is this broker's clock.
+    pub fn apply(&mut self, header: &BatchHeader, now: Timestamp) {
+        let Some(batch) = ProducerBatch::of(header) else {
+            return;
+        };
+        let kept = KeptBatch {
+            first_sequence: batch.first_sequence,
+            last_sequence: batch.last_sequence,
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            timestamp: header.max_timestamp,
+        };
+        let state = self.by_id.entry(batch.id).or_insert_with(|| ProducerState {
+            epoch: batch.epoch,
+            batches: VecDeque::new(),
+            last_write: now,
+        });
+        if state.epoch != batch.epoch {
+            state.epoch = batch.epoch;
+            state.batches.clear();
+        }
+        if state.batches.len() >= BATCHES_KEPT {
+            state.batches.pop_front();
+        }
+        state.batches.push_back(kept);
+        state.last_write = now;
+    }
+
+    /// Forgets producers that have not written for `after`. Their next batch may have any sequence.
+    ///
+    /// Returns how many were forgotten.
+    pub fn expire(&mut self, now: Timestamp, after: Duration) -> usize {
+        let before = self.by_id.len();
+        let after = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+        self.by_id.retain(|_, state| now.0.saturating_sub(state.last_write.0) < after);
+        before - self.by_id.len()
+    }
+
+    /// Each producer, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &ProducerState)> {
+        self.by_id.iter().map(|(id, state)| (*id, state))
+    }
+
+    /// How many producers there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Appends the snapshot: a count, then per producer `id i64, epoch i16, last write i64,
+    /// batches u8`, then per batch `first i32, last i32, base offset i64, last offset i64,
+    /// timestamp i64`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_count(out, self.by_id.len());
+        for (id, state) in &self.by_id {
+            out.extend_from_slice(&id.0.to_le_bytes());
+            out.extend_from_slice(&state.epoch.0.to_le_bytes());
+            out.extend_from_slice(&state.last_write.0.to_le_bytes());
+            out.push(u8::try_from(state.batches.len()).unwrap_or(u8::MAX));
+            for kept in &state.batches {
+                out.extend_from_slice(&kept.first_sequence.to_le_bytes());
+                out.extend_from_slice(&kept.last_sequence.to_le_bytes());
+                out.extend_from_slice(&kept.base_offset.0.to_le_bytes());
+                out.extend_from_slice(&kept.last_offset.0.to_le_bytes());
+                out.extend_from_slice(&kept.timestamp.0.to_le_bytes());
+            }
+        }
+    }
+
+    /// Reads what [`ProducerStates::encode`] wrote, all of `bytes`.
+    ///
+    /// # Errors
+    /// [`FormatError`] if it did not write them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(bytes);
+        let states = Self::read(&mut reader)?;
+        reader.finish()?;
+        Ok(states)
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let mut by_id = BTreeMap::new();
+        for _ in 0..reader.count(19)? {
+            let id = ProducerId(reader.i64()?);
+            let epoch = ProducerEpoch(reader.i16()?);
+            let last_write = Timestamp(reader.i64()?);
+            let count = usize::from(reader.u8()?);
+            if count == 0 || count > BATCHES_KEPT {
+                return Err(FormatError::Field("producer batches"));
+            }
+            let mut batches = VecDeque::with_capacity(count);
+            for _ in 0..count {
+                batches.push_back(KeptBatch {
+                    first_sequence: reader.i32()?,
+                    last_sequence: reader.i32()?,
+                    base_offset: Offset(reader.i64()?),
+                    last_offset: Offset(reader.i64()?),
+                    timestamp: Timestamp(reader.i64()?),
+                });
+            }
+            by_id.insert(id, ProducerState { epoch, batches, last_write });
+        }
+        Ok(Self { by_id })
+    }
+}
+
+#[cfg(test)]
+mod tests;

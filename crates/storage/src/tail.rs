@@ -1,0 +1,140 @@
+//! The last batches of a log in memory, so that readers at the end touch no file.
+//!
+//! Invariants: the batches are contiguous and end where the log ends; bytes are counted against
+//! one budget for the whole directory and given back when dropped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base::{Instant, Offset};
+use bytes::Bytes;
+use env::Segment;
+use smallvec::SmallVec;
+
+use crate::config::TAIL_BYTES_PER_LOG;
+use crate::log::ReadSlice;
+
+/// How many bytes all tails of a directory may hold.
+#[derive(Clone, Debug)]
+pub(crate) struct TailBudget {
+    max: usize,
+    used: Arc<AtomicUsize>,
+}
+
+impl TailBudget {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, used: Arc::new(AtomicUsize::new(0)) }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed);
+        if used.saturating_add(bytes) > self.max {
+            self.give(bytes);
+            return false;
+        }
+        true
+    }
+
+    fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+struct TailBatch {
+    base: Offset,
+    last: Offset,
+    bytes: usize,
+    bufs: SmallVec<[Bytes; 2]>,
+}
+
+/// The last batches of one log.
+pub(crate) struct Tail {
+    budget: TailBudget,
+    bytes_max: usize,
+    batches: VecDeque<TailBatch>,
+    bytes: usize,
+    used_at: Instant,
+}
+
+impl Tail {
+    pub(crate) fn new(budget: TailBudget, tiny: bool) -> Self {
+        let bytes_max = if tiny { 256 } else { TAIL_BYTES_PER_LOG };
+        Self { budget, bytes_max, batches: VecDeque::new(), bytes: 0, used_at: Instant(0) }
+    }
+
+    /// Takes a batch that was just written at the log's end.
+    pub(crate) fn push(
+        &mut self,
+        base: Offset,
+        last: Offset,
+        bufs: SmallVec<[Bytes; 2]>,
+        now: Instant,
+    ) {
+        self.used_at = now;
+        let bytes: usize = bufs.iter().map(Bytes::len).sum();
+        while self.bytes.saturating_add(bytes) > self.bytes_max && self.pop() {}
+        while bytes <= self.bytes_max && !self.budget.take(bytes) {
+            if !self.pop() {
+                return;
+            }
+        }
+        if bytes > self.bytes_max {
+            return;
+        }
+        self.bytes += bytes;
+        self.batches.push_back(TailBatch { base, last, bytes, bufs });
+    }
+
+    fn pop(&mut self) -> bool {
+        let Some(batch) = self.batches.pop_front() else {
+            return false;
+        };
+        self.bytes -= batch.bytes;
+        self.budget.give(batch.bytes);
+        true
+    }
+
+    /// Gives everything back.
+    pub(crate) fn clear(&mut self) {
+        while self.pop() {}
+    }
+
+    /// When something was last added.
+    pub(crate) fn used_at(&self) -> Instant {
+        self.used_at
+    }
+
+    /// Whole batches from the one that holds `from` on, below `upto` and within `max_bytes` (but
+    /// the first, if `min_one`). `None` if memory does not reach back to `from`.
+    pub(crate) fn read<F>(
+        &self,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Option<ReadSlice<F>> {
+        if self.batches.front()?.base > from {
+            return None;
+        }
+        let at = self.batches.partition_point(|batch| batch.last < from);
+        let mut slice = ReadSlice::default();
+        for batch in self.batches.range(at..) {
+            let first = slice.first_base.is_none();
+            let fits = slice.bytes + batch.bytes <= max_bytes || (first && min_one);
+            if batch.last >= upto || !fits {
+                break;
+            }
+            slice.first_base.get_or_insert(batch.base);
+            slice.bytes += batch.bytes;
+            slice.segments.extend(batch.bufs.iter().cloned().map(Segment::Bytes));
+        }
+        Some(slice)
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
