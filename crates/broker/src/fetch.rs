@@ -13,7 +13,7 @@ use env::{Disk, Env};
 use crate::api::{Fetch, FetchError, FetchedPartition, Isolation};
 use crate::partition::readers::Signal;
 use crate::partition::{Park, Partition, ReadLimits};
-use crate::partitions::Partitions;
+use crate::node::Node;
 
 type FileOf<E> = <<E as Env>::Disk as Disk>::File;
 
@@ -26,24 +26,24 @@ struct Round<F> {
 
 /// Reads until there is enough, something is wrong, or the time is over.
 pub(crate) async fn fetch<E: Env>(
-    env: &E,
-    partitions: &Partitions<E>,
-    bytes_max: usize,
+    node: &Node<E>,
     mut wish: Fetch,
 ) -> Vec<FetchedPartition<FileOf<E>>> {
-    wish.max_bytes = wish.max_bytes.min(bytes_max);
+    let env = &node.env;
+    wish.max_bytes = wish.max_bytes.min(node.config.fetch_bytes_max);
     wish.min_bytes = wish.min_bytes.min(wish.max_bytes);
     let deadline = env.now().after(wish.max_wait);
     loop {
-        let round = read_all(env, partitions, &wish).await;
+        let round = read_all(node, &wish).await;
         let enough = round.bytes >= wish.min_bytes;
-        if enough || round.has_error || wish.partitions.is_empty() || env.now() >= deadline {
+        let over = env.now() >= deadline || node.is_stopping();
+        if enough || round.has_error || over || wish.partitions.is_empty() {
             return round.partitions;
         }
         if env.probe().buggify("fetch_answers_early") {
             return round.partitions;
         }
-        match park(partitions, &wish, &round) {
+        match park(node, &wish, &round) {
             Ok(parked) => wait(env, &parked, deadline).await,
             Err(NotParked::Changed) => env.probe().reached("fetch_changed_before_parking"),
             Err(NotParked::Full) => {
@@ -64,8 +64,7 @@ async fn wait<E: Env>(env: &E, parked: &Parked<E>, deadline: Instant) {
 }
 
 async fn read_all<E: Env>(
-    env: &E,
-    partitions: &Partitions<E>,
+    node: &Node<E>,
     wish: &Fetch,
 ) -> Round<FileOf<E>> {
     let mut round = Round { partitions: Vec::new(), bytes: 0, has_error: false };
@@ -74,11 +73,11 @@ async fn read_all<E: Env>(
         let left = wish.max_bytes.saturating_sub(round.bytes);
         let limits =
             ReadLimits { bytes_max: part.max_bytes.min(left), first_whole: round.bytes == 0 };
-        let outcome = match partitions.find(&part.partition) {
-            Some(partition) => partition.fetch(part, wish.isolation, limits).await,
-            None => {
-                env.probe().reached("fetch_unknown_partition");
-                Err(FetchError::UnknownPartition)
+        let outcome = match node.find(&part.partition) {
+            Ok(partition) => partition.fetch(part, wish.isolation, limits).await,
+            Err(why) => {
+                node.env.probe().reached("fetch_unknown_partition");
+                Err(FetchError::from(why))
             },
         };
         match &outcome {
@@ -110,7 +109,7 @@ impl<E: Env> Drop for Parked<E> {
 }
 
 fn park<E: Env>(
-    partitions: &Partitions<E>,
+    node: &Node<E>,
     wish: &Fetch,
     round: &Round<FileOf<E>>,
 ) -> Result<Parked<E>, NotParked> {
@@ -118,7 +117,7 @@ fn park<E: Env>(
     let mut parked = Parked { signal: Signal::new(missing), entries: Vec::new() };
     parked.entries.reserve(wish.partitions.len());
     for (part, read) in wish.partitions.iter().zip(&round.partitions) {
-        let (Ok(data), Some(partition)) = (&read.outcome, partitions.find(&part.partition)) else {
+        let (Ok(data), Some(partition)) = (&read.outcome, node.partitions.find(&part.partition)) else {
             return Err(NotParked::Changed);
         };
         let seen: Offset = match wish.isolation {

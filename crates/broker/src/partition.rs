@@ -21,7 +21,7 @@ use base::{Duration, Instant, LeaderEpoch, Offset, PartitionId, Probe, Timestamp
 use bytes::{Bytes, BytesMut};
 use env::{Env, IoBufs, Lock, Rank};
 use records::{BatchView, Depth, Patch, Policy, Stamp, TimestampType, validate};
-use storage::{Append, Log};
+use storage::{Append, DirectoryFailed, Log};
 use tokio::sync::{Notify, oneshot};
 
 use crate::api::{Acks, ProduceError, Produced};
@@ -245,6 +245,18 @@ impl<E: Env> Partition<E> {
             },
         };
         completed.tell();
+    }
+
+    /// From now on batches are written in `epoch`, and the log knows where it began.
+    ///
+    /// # Errors
+    /// The directory failed.
+    pub(crate) async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), DirectoryFailed> {
+        self.log.begin_epoch(epoch).await?;
+        let mut ledger = self.ledger.lock();
+        ledger.epoch = ledger.epoch.max(epoch);
+        ledger.readers.wake_all();
+        Ok(())
     }
 
     /// Nothing more is accepted; who waits for a write that will not be made is told.
