@@ -13,5 +13,6 @@ compile_error!(
 );
 
 pub mod disk;
+pub mod fault;
 pub mod net;
 pub mod world;

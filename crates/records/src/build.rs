@@ -1,7 +1,7 @@
 //! Making batches from records: for our own logs, the command line, the simulator's clients, tests.
 //!
-//! Invariant: what `finish` returns passes [`crate::check::validate`] where base offset, control
-//! flag and timestamp type are those of a producer.
+//! Invariant: what `finish` returns passes [`crate::check::validate`] as long as nothing was asked
+//! for that only brokers do (an offset, a control batch, an append time, holes).
 
 use base::{LeaderEpoch, Offset, Timestamp};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -282,4 +282,66 @@ fn put_nullable(out: &mut BytesMut, bytes: Option<&[u8]>) {
 /// Lengths were checked by [`record_len`] before anything is put.
 fn put_len(out: &mut BytesMut, len: usize) {
     put_varlong(out, i64::try_from(len).unwrap_or(i64::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use base::Duration;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::check::{Depth, Policy, validate};
+    use crate::codec::OPEN_BYTES_MAX;
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_let_in(
+            records in prop::collection::vec((any::<i32>(), prop::option::of(0..300_usize), 0..4_usize), 1..50),
+            codec in prop::sample::select(Compression::ALL.to_vec()),
+        ) {
+            let header = Header { key: "clé".as_bytes(), value: Some(&[0; 70]) };
+            let headers = [header; 3];
+            let bytes = [0xab; 300];
+            let mut batch = BatchBuilder::new().compression(codec);
+            let mut latest = NO_TIMESTAMP;
+            for (timestamp, len, count) in &records {
+                let timestamp = Timestamp(i64::from(*timestamp));
+                latest = latest.max(timestamp);
+                let value = len.map(|len| &bytes[..len]);
+                let headers = &headers[..(*count).min(3)];
+                batch.push(&NewRecord { timestamp, key: value, value, headers }).unwrap();
+            }
+            let plain_len = batch.len_bytes();
+            let policy = Policy {
+                batch_bytes_max: usize::MAX,
+                depth: Depth::Deep,
+                open_bytes_max: OPEN_BYTES_MAX,
+                key_required: false,
+                timestamp_type: TimestampType::CreateTime,
+                now: Timestamp(0),
+                before_max: Duration::MAX,
+                after_max: Duration::MAX,
+            };
+
+            let built = batch.finish().unwrap();
+            let validated = validate(built.bytes(), &policy).unwrap();
+
+            prop_assert_eq!(usize::try_from(validated.record_count).unwrap(), records.len());
+            prop_assert_eq!(validated.max_timestamp, latest);
+            prop_assert_eq!(validated.stamp, crate::patch::Stamp::Keep);
+            prop_assert_eq!(validated.batch.header(), built.header());
+            prop_assert_eq!(built.open(OPEN_BYTES_MAX).unwrap().bytes().len() + HEADER_LEN, plain_len);
+        }
+    }
+
+    #[test]
+    fn a_batch_without_records_is_not_built_and_offsets_only_rise() {
+        assert_eq!(BatchBuilder::new().finish(), Err(BuildError::Empty));
+
+        let mut batch = BatchBuilder::new();
+        batch.push_at(3, &NewRecord::default()).unwrap();
+        assert_eq!(batch.push_at(3, &NewRecord::default()), Err(BuildError::OffsetDelta(3)));
+        batch.push(&NewRecord::default()).unwrap();
+        assert_eq!(batch.finish().unwrap().header().last_offset(), Offset(4));
+    }
 }

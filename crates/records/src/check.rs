@@ -22,7 +22,8 @@ pub const FAULTS_MAX: usize = 1024;
 /// How closely to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Depth {
-    /// CRC and header: for bytes that a leader has walked already.
+    /// CRC and header: for producers whose records are trusted. (Followers and recovery do not
+    /// come here at all: [`BatchView::verify_stored`].)
     Header,
     /// Also walk the records of an uncompressed batch; open a compressed one only where its
     /// records' keys must be seen ([`Policy::key_required`]).
@@ -342,6 +343,284 @@ impl Policy {
                 let after = i128::try_from(self.after_max.as_millis()).unwrap_or(i128::MAX);
                 timestamp == NO_TIMESTAMP || (age <= before && -age <= after)
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::build::{BatchBuilder, NewRecord};
+    use crate::codec::OPEN_BYTES_MAX;
+    use crate::header::{
+        ATTRIBUTES_AT, BASE_OFFSET_AT, CRC_AT, HEADER_LEN, LAST_OFFSET_DELTA_AT, MAGIC_AT,
+        MAX_TIMESTAMP_AT, RECORD_COUNT_AT, crc32c,
+    };
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn policy() -> Policy {
+        Policy {
+            batch_bytes_max: 1 << 20,
+            depth: Depth::Walk,
+            open_bytes_max: OPEN_BYTES_MAX,
+            key_required: false,
+            timestamp_type: TimestampType::CreateTime,
+            now: NOW,
+            before_max: Duration::from_millis(5000),
+            after_max: Duration::from_millis(1000),
+        }
+    }
+
+    fn batch_of(codec: Compression, records: &[(i64, Option<&[u8]>)]) -> Bytes {
+        let mut batch = BatchBuilder::new().compression(codec);
+        for (timestamp, key) in records {
+            let timestamp = Timestamp(*timestamp);
+            batch.push(&NewRecord { timestamp, key: *key, ..NewRecord::default() }).unwrap();
+        }
+        batch.finish_bytes().unwrap()
+    }
+
+    fn three() -> Bytes {
+        batch_of(Compression::None, &[(NOW.0, None), (NOW.0 + 7, None), (NOW.0 + 7, Some(b"k"))])
+    }
+
+    /// The batch with other bytes at `at`, and a CRC that fits them.
+    fn altered(batch: &Bytes, at: usize, with: &[u8]) -> Bytes {
+        let mut bytes = batch.to_vec();
+        bytes[at..at + with.len()].copy_from_slice(with);
+        let crc = crc32c(&bytes[ATTRIBUTES_AT..]);
+        bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+        Bytes::from(bytes)
+    }
+
+    fn refused(bytes: &Bytes, policy: &Policy) -> (BatchError, Refusal) {
+        let error = validate(bytes, policy).map(|v| v.record_count).unwrap_err();
+        let refusal = error.refusal();
+        (error, refusal)
+    }
+
+    #[test]
+    fn a_sound_batch_tells_its_count_and_its_first_latest_record() {
+        let validated = validate(&three(), &policy()).unwrap();
+
+        assert_eq!(validated.record_count, 3);
+        assert!(validated.walked);
+        assert_eq!(validated.max_timestamp, Timestamp(NOW.0 + 7));
+        assert_eq!(validated.max_timestamp_delta, Some(1));
+        assert_eq!(validated.stamp, Stamp::Keep);
+        assert_eq!(validated.batch.bytes(), &three());
+    }
+
+    #[test]
+    fn nothing_zeros_old_formats_and_half_batches_get_kafkas_answers() {
+        let mut old = three().to_vec();
+        old[MAGIC_AT] = 1;
+        let mut unknown = three().to_vec();
+        unknown[MAGIC_AT] = 9;
+        let half = three().slice(..80);
+        for (bytes, refusal) in [
+            (Bytes::new(), Refusal::Invalid),
+            (Bytes::from(vec![0; 200]), Refusal::Corrupt),
+            (Bytes::from(old), Refusal::Invalid),
+            (Bytes::from(unknown), Refusal::Corrupt),
+            (half, Refusal::Invalid),
+            (Bytes::from([three(), three()].concat()), Refusal::Invalid),
+        ] {
+            assert_eq!(refused(&bytes, &policy()).1, refusal);
+        }
+    }
+
+    #[test]
+    fn a_wrong_base_offset_comes_before_size_and_size_before_the_crc() {
+        let small = Policy { batch_bytes_max: 61, ..policy() };
+        let mut bytes = three().to_vec();
+        bytes[CRC_AT] ^= 1;
+        let damaged = Bytes::from(bytes.clone());
+        bytes[BASE_OFFSET_AT + 7] = 1;
+
+        let moved = Bytes::from(bytes);
+        assert_eq!(refused(&moved, &small).0, BatchError::BaseOffset(Offset(1)));
+        assert_eq!(refused(&damaged, &small).1, Refusal::TooLarge);
+        assert_eq!(refused(&damaged, &policy()).1, Refusal::Corrupt);
+    }
+
+    #[test]
+    fn counts_that_disagree_are_refused_whether_walked_or_not() {
+        for depth in [Depth::Header, Depth::Walk, Depth::Deep] {
+            let policy = Policy { depth, ..policy() };
+            for (at, value) in [
+                (LAST_OFFSET_DELTA_AT, 1_i32),
+                (LAST_OFFSET_DELTA_AT, -1),
+                (RECORD_COUNT_AT, 4),
+                (RECORD_COUNT_AT, 0),
+                (RECORD_COUNT_AT, -1),
+                (RECORD_COUNT_AT, i32::MIN),
+            ] {
+                let (error, refusal) =
+                    refused(&altered(&three(), at, &value.to_be_bytes()), &policy);
+                assert!(matches!(error, BatchError::Count { .. }));
+                assert_eq!(refusal, Refusal::Invalid);
+            }
+        }
+    }
+
+    #[test]
+    fn fewer_or_more_records_than_both_counts_say_are_found_by_walking() {
+        for (count, error) in
+            [(2_i32, RecordError::Trailing(8)), (4, RecordError::Malformed { index: 3 })]
+        {
+            let bytes = altered(&three(), RECORD_COUNT_AT, &count.to_be_bytes());
+            let bytes = altered(&bytes, LAST_OFFSET_DELTA_AT, &(count - 1).to_be_bytes());
+
+            assert_eq!(refused(&bytes, &policy()), (error.into(), Refusal::Invalid));
+        }
+    }
+
+    #[test]
+    fn flags_that_only_brokers_set_and_unknown_codecs_are_refused() {
+        for (attributes, refusal) in [
+            (0x20_u16, Refusal::Invalid),
+            (0x08, Refusal::InvalidTimestamp),
+            (0x05, Refusal::UnsupportedCompression),
+            (0x07, Refusal::UnsupportedCompression),
+        ] {
+            let bytes = altered(&three(), ATTRIBUTES_AT, &attributes.to_be_bytes());
+            assert_eq!(refused(&bytes, &policy()).1, refusal, "{attributes:#x}");
+        }
+    }
+
+    #[test]
+    fn a_producer_id_needs_a_sequence() {
+        let bytes = altered(&three(), crate::header::PRODUCER_ID_AT, &5_i64.to_be_bytes());
+
+        assert_eq!(refused(&bytes, &policy()), (BatchError::NoSequence, Refusal::Invalid));
+    }
+
+    #[test]
+    fn holes_between_offsets_are_refused() {
+        let mut batch = BatchBuilder::new();
+        for delta in [0, 2, 3] {
+            batch.push_at(delta, &NewRecord::default()).unwrap();
+        }
+        let bytes = batch.finish_bytes().unwrap();
+        let bytes = altered(&bytes, LAST_OFFSET_DELTA_AT, &2_i32.to_be_bytes());
+
+        let error = BatchError::OffsetDelta { index: 1, offset_delta: 2 };
+        assert_eq!(refused(&bytes, &policy()), (error, Refusal::Invalid));
+    }
+
+    #[test]
+    fn keys_are_missed_even_in_a_compressed_batch() {
+        let policy = Policy { key_required: true, ..policy() };
+        for codec in Compression::ALL {
+            let records = [(NOW.0, None), (NOW.0, Some(&b"k"[..])), (NOW.0, None)];
+
+            let (error, refusal) = refused(&batch_of(codec, &records), &policy);
+
+            let faults = [0, 2].map(|index| Fault { index, kind: FaultKind::NoKey });
+            assert_eq!(error, BatchError::Faults(faults.to_vec()));
+            assert_eq!(refusal, Refusal::Invalid);
+        }
+    }
+
+    #[test]
+    fn each_record_out_of_time_is_listed_and_one_without_time_is_not() {
+        let early = NOW.0 - 5001;
+        let late = NOW.0 + 1001;
+        let records =
+            [(early, None), (NOW.0 - 5000, None), (-1, None), (NOW.0 + 1000, None), (late, None)];
+        let fault = |index, at| Fault { index, kind: FaultKind::Timestamp(Timestamp(at)) };
+        for codec in Compression::ALL {
+            let deep = Policy { depth: Depth::Deep, ..policy() };
+
+            let (error, refusal) = refused(&batch_of(codec, &records), &deep);
+
+            assert_eq!(error, BatchError::Faults(vec![fault(0, early), fault(4, late)]));
+            assert_eq!(refusal, Refusal::InvalidTimestamp);
+        }
+        let closed = batch_of(Compression::Zstd, &records);
+        assert_eq!(refused(&closed, &policy()).1, Refusal::InvalidTimestamp);
+        let stamped = Policy { timestamp_type: TimestampType::LogAppendTime, ..policy() };
+        let validated = validate(&closed, &stamped).unwrap();
+        assert_eq!(validated.stamp, Stamp::LogAppend(NOW));
+        assert_eq!(validated.max_timestamp, NOW);
+    }
+
+    #[test]
+    fn a_false_max_timestamp_is_to_be_overwritten() {
+        let bytes = altered(&three(), MAX_TIMESTAMP_AT, &(NOW.0 + 900).to_be_bytes());
+
+        let validated = validate(&bytes, &policy()).unwrap();
+
+        assert_eq!(validated.stamp, Stamp::Max(Timestamp(NOW.0 + 7)));
+    }
+
+    #[test]
+    fn a_compressed_batch_stays_closed_unless_asked() {
+        let bytes = batch_of(Compression::Lz4, &[(NOW.0, None); 5]);
+        let bytes = altered(&bytes, HEADER_LEN, &[0; 4]);
+
+        let validated = validate(&bytes, &policy()).unwrap();
+        let (_, refusal) = refused(&bytes, &Policy { depth: Depth::Deep, ..policy() });
+
+        assert_eq!((validated.walked, validated.max_timestamp_delta), (false, None));
+        assert_eq!(refusal, Refusal::Corrupt);
+    }
+
+    #[test]
+    fn a_block_that_holds_too_much_is_too_large() {
+        let bytes = batch_of(Compression::Zstd, &[(NOW.0, Some(&[0; 5000][..])); 5]);
+
+        let (_, refusal) =
+            refused(&bytes, &Policy { depth: Depth::Deep, open_bytes_max: 20_000, ..policy() });
+
+        assert_eq!(refusal, Refusal::TooLarge);
+    }
+
+    #[test]
+    fn times_at_the_ends_of_the_scale_do_not_overflow() {
+        for timestamp in [i64::MIN, i64::MAX] {
+            let bytes = batch_of(Compression::None, &[(timestamp, None)]);
+            let wide = Policy { before_max: Duration::MAX, after_max: Duration::MAX, ..policy() };
+
+            assert_eq!(refused(&bytes, &policy()).1, Refusal::InvalidTimestamp);
+            assert!(validate(&bytes, &wide).is_ok());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_flipped_bit_never_gets_in(at in any::<prop::sample::Index>(), bit in 0..8_u32, codec in prop::sample::select(Compression::ALL.to_vec())) {
+            let mut bytes = batch_of(codec, &[(NOW.0, Some(&b"key"[..])); 9]).to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+
+            let accepted = validate(&Bytes::from(bytes), &policy()).is_ok();
+
+            // The leader epoch is the leader's to write; nobody looks at what a client says.
+            prop_assert_eq!(accepted, (12..16).contains(&at));
+        }
+
+        #[test]
+        fn no_body_makes_the_walk_panic(
+            body in prop::collection::vec(any::<u8>(), 0..120),
+            count in 1..40_i32,
+            attributes in 0..=4_u16,
+            base in any::<i64>(),
+        ) {
+            let mut bytes = three()[..HEADER_LEN].to_vec();
+            bytes.extend(&body);
+            let length = i32::try_from(bytes.len() - 12).unwrap();
+            bytes[8..12].copy_from_slice(&length.to_be_bytes());
+            bytes[27..35].copy_from_slice(&base.to_be_bytes());
+            let bytes = altered(&Bytes::from(bytes), ATTRIBUTES_AT, &attributes.to_be_bytes());
+            let bytes = altered(&bytes, RECORD_COUNT_AT, &count.to_be_bytes());
+            let bytes = altered(&bytes, LAST_OFFSET_DELTA_AT, &(count - 1).to_be_bytes());
+            let deep = Policy { depth: Depth::Deep, key_required: true, ..policy() };
+            drop(validate(&bytes, &deep));
         }
     }
 }

@@ -94,3 +94,32 @@ pub fn end_transaction(
     })?;
     Ok(batch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(key: &[u8], value: Option<&[u8]>) -> Result<Control, MalformedControl> {
+        let mut batch = BatchBuilder::new().control();
+        batch.push(&NewRecord { key: Some(key), value, ..NewRecord::default() }).unwrap();
+        let set = batch.finish().unwrap().open(0).unwrap();
+        let record = set.iter().next().unwrap().unwrap();
+        Control::parse(&record)
+    }
+
+    #[test]
+    fn later_versions_are_read_and_other_types_named() {
+        let abort = Control::EndTransaction { ending: Ending::Abort, coordinator_epoch: 258 };
+
+        assert_eq!(parse(&[0, 9, 0, 0, 1], Some(&[0, 9, 0, 0, 1, 2, 3])), Ok(abort));
+        assert_eq!(parse(&[0, 0, 0, 4], None), Ok(Control::Other(4)));
+    }
+
+    #[test]
+    fn short_or_negative_ones_are_malformed() {
+        assert_eq!(parse(&[0, 0, 0], Some(&[0; 6])), Err(MalformedControl));
+        assert_eq!(parse(&[0, 0, 0, 1], Some(&[0; 5])), Err(MalformedControl));
+        assert_eq!(parse(&[0, 0, 0, 1], None), Err(MalformedControl));
+        assert_eq!(parse(&[0xff, 0xff, 0, 1], Some(&[0; 6])), Err(MalformedControl));
+    }
+}

@@ -17,7 +17,7 @@ pub mod patch;
 pub mod record;
 mod varint;
 
-pub use batch::{BatchView, Batches, CrcMismatch, FrameError, batches};
+pub use batch::{BatchView, Batches, CrcMismatch, Damage, FrameError, batches};
 pub use build::{BatchBuilder, BuildError, NewRecord};
 pub use check::{
     BatchError, Depth, Fault, FaultKind, Policy, Refusal, Validated, exactly_one, validate,

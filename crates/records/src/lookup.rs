@@ -82,3 +82,50 @@ impl BatchView {
         Ok(self.open(bytes_max)?.latest()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base::LeaderEpoch;
+
+    use super::*;
+    use crate::build::{BatchBuilder, NewRecord};
+    use crate::codec::OPEN_BYTES_MAX;
+    use crate::header::Compression;
+
+    fn batch(codec: Compression, times: &[i64]) -> BatchView {
+        let mut batch =
+            BatchBuilder::new().compression(codec).assigned(Offset(100), LeaderEpoch(0));
+        for time in times {
+            let timestamp = Timestamp(*time);
+            batch.push(&NewRecord { timestamp, ..NewRecord::default() }).unwrap();
+        }
+        batch.finish().unwrap()
+    }
+
+    fn found(offset: i64, timestamp: i64) -> Option<Found> {
+        Some(Found { offset: Offset(offset), timestamp: Timestamp(timestamp) })
+    }
+
+    #[test]
+    fn the_first_record_late_enough_is_found_in_every_codec() {
+        for codec in Compression::ALL {
+            let batch = batch(codec, &[10, 30, 20, 30, 5]);
+            let at = |time, from| {
+                batch.first_at_or_after(Timestamp(time), Offset(from), OPEN_BYTES_MAX).unwrap()
+            };
+
+            assert_eq!(at(0, 0), found(100, 10));
+            assert_eq!(at(11, 0), found(101, 30));
+            assert_eq!(at(11, 102), found(102, 20));
+            assert_eq!(at(25, 102), found(103, 30));
+            assert_eq!(at(31, 0), None);
+            assert_eq!(at(0, 105), None);
+            assert_eq!(batch.latest(OPEN_BYTES_MAX), Ok(found(101, 30)));
+        }
+    }
+
+    #[test]
+    fn a_batch_without_times_has_no_latest_record() {
+        assert_eq!(batch(Compression::None, &[-1, -1]).latest(OPEN_BYTES_MAX), Ok(None));
+    }
+}

@@ -224,13 +224,15 @@ impl File for SimFile {
             op.wait(false).await;
         }
         let inode = self.inode;
-        op.take_effect(Some(OpKind::Write), String::new, |image| image.write(inode, at, &bufs)).await
+        op.take_effect(Some(OpKind::Write), String::new, |image| image.write(inode, at, &bufs))
+            .await
     }
 
     async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
         let op = self.op("read", at, len);
         op.wait(false).await;
-        let read = op.take_effect(None, String::new, |image| image.read(self.inode, at, len)).await?;
+        let read =
+            op.take_effect(None, String::new, |image| image.read(self.inode, at, len)).await?;
         let result = digest(&read);
         self.process.note(Note { kind: "got", result, ..Note::default() }, String::new);
         Ok(read)

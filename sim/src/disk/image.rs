@@ -237,10 +237,8 @@ impl Image {
     /// The entries of a directory, sorted by name.
     pub fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let dir = self.dir(self.resolve(&parts(path)?)?)?;
-        let entry = |(name, inode): (&String, &u64)| Entry {
-            name: name.clone(),
-            kind: self.kind(*inode),
-        };
+        let entry =
+            |(name, inode): (&String, &u64)| Entry { name: name.clone(), kind: self.kind(*inode) };
         Ok(dir.entries.iter().map(entry).collect())
     }
 
@@ -518,7 +516,8 @@ mod tests {
     fn unsynced_directory_entries_vanish_in_a_power_loss() {
         let mut vanished = false;
         for seed in 0..50 {
-            let mut image = Image::new(0, Knobs { keep: 0, ..Knobs::default() }, Dice::new(seed, "t"));
+            let mut image =
+                Image::new(0, Knobs { keep: 0, ..Knobs::default() }, Dice::new(seed, "t"));
             let inode = create(&mut image, "a");
             image.write(inode, 0, &[Bytes::from_static(b"x")]).unwrap();
             sync(&mut image, inode).unwrap();
@@ -531,7 +530,8 @@ mod tests {
     #[test]
     fn synced_directory_entries_survive_every_power_loss() {
         for seed in 0..50 {
-            let mut image = Image::new(0, Knobs { keep: 0, ..Knobs::default() }, Dice::new(seed, "t"));
+            let mut image =
+                Image::new(0, Knobs { keep: 0, ..Knobs::default() }, Dice::new(seed, "t"));
             image.create_dir(Path::new("d/e"), 1).unwrap();
             create(&mut image, "d/e/f");
             for dir in ["/", "d", "d/e"] {
@@ -558,7 +558,8 @@ mod tests {
     #[test]
     fn a_power_loss_keeps_a_prefix_of_the_pending_directory_changes() {
         for seed in 0..50 {
-            let mut image = Image::new(0, Knobs { keep: 0, ..Knobs::default() }, Dice::new(seed, "t"));
+            let mut image =
+                Image::new(0, Knobs { keep: 0, ..Knobs::default() }, Dice::new(seed, "t"));
             for name in ["a", "b", "c"] {
                 create(&mut image, name);
             }

@@ -136,10 +136,8 @@ impl FileNode {
     /// Copies the first `bytes` of a sector to the platter.
     fn keep_sector(&mut self, sector: usize, bytes: usize) {
         let low = sector * SECTOR;
-        let high = low
-            .saturating_add(bytes.min(SECTOR))
-            .min(self.cache.len())
-            .min(self.durable.len());
+        let high =
+            low.saturating_add(bytes.min(SECTOR)).min(self.cache.len()).min(self.durable.len());
         if low < high {
             self.durable[low..high].copy_from_slice(&self.cache[low..high]);
         }

@@ -332,7 +332,8 @@ impl Stream for SimStream {
                 },
             }
         };
-        self.process.note(Note { kind: "finish", target: self.out, ..Note::default() }, String::new);
+        self.process
+            .note(Note { kind: "finish", target: self.out, ..Note::default() }, String::new);
         if let Some(at) = kick {
             world.kick(self.out, at);
         }

@@ -173,7 +173,8 @@ impl World {
             Delivery::Refuse(at) => self.at(at, move |world| world.reset_connection(id, "refused")),
             Delivery::Arrived { to, len, digest, next, wakers } => {
                 let len = u64::try_from(len).unwrap_or(u64::MAX);
-                let note = Note { node: Some(to), kind: "arrive", target: id, len, ..Note::default() };
+                let note =
+                    Note { node: Some(to), kind: "arrive", target: id, len, ..Note::default() };
                 self.note(Note { result: digest, ..note }, String::new);
                 wakers.into_iter().for_each(Waker::wake);
                 if let Some(at) = next {
@@ -314,7 +315,8 @@ impl World {
             }
             let gone = net.forget_if_done(out);
             if let Some((one, two)) = gone {
-                dropped.extend([one.reader, one.writer, two.reader, two.writer].into_iter().flatten());
+                dropped
+                    .extend([one.reader, one.writer, two.reader, two.writer].into_iter().flatten());
             }
             (kick, unread.then_some(now + latency))
         };

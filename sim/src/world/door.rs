@@ -108,9 +108,9 @@ impl Env for SimEnv {
         if odds == 0 {
             return;
         }
-        let yields = self.world().node_dice(process.node, |dice| {
-            if dice.chance(odds) { dice.between(1, 3) } else { 0 }
-        });
+        let yields = self
+            .world()
+            .node_dice(process.node, |dice| if dice.chance(odds) { dice.between(1, 3) } else { 0 });
         for _ in 0..yields {
             let target = digest(site.as_bytes());
             process.note(Note { kind: "seam", target, ..Note::default() }, || site.to_owned());

@@ -66,10 +66,7 @@ impl Nodes {
             state: Lock::new(Rank(253), State::default()),
         };
         let dice = (0..count).map(|node| Dice::new(seed, &format!("node {node}"))).collect();
-        Self {
-            cells: (0..count).map(|_| cell()).collect(),
-            dice: Lock::new(Rank(254), dice),
-        }
+        Self { cells: (0..count).map(|_| cell()).collect(), dice: Lock::new(Rank(254), dice) }
     }
 }
 
@@ -110,11 +107,7 @@ impl Process {
     }
 
     /// Starts a task that dies with the process.
-    pub(super) fn spawn(
-        &self,
-        dedicated: bool,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
+    pub(super) fn spawn(&self, dedicated: bool, task: impl Future<Output = ()> + Send + 'static) {
         if !self.alive() {
             return;
         }
@@ -169,11 +162,7 @@ impl World {
 
     /// The door of the process that runs on `node` now.
     pub fn env(self: &Arc<Self>, node: usize) -> SimEnv {
-        SimEnv::new(Process {
-            world: Arc::clone(self),
-            node,
-            incarnation: self.incarnation(node),
-        })
+        SimEnv::new(Process { world: Arc::clone(self), node, incarnation: self.incarnation(node) })
     }
 
     /// Starts the installed program on `node`. Nothing happens if a process runs there.
@@ -231,7 +220,8 @@ impl World {
         }
         self.ledger.lock().sectors_lost += lost;
         let power = u64::from(how == Crash::Power);
-        let note = Note { node: Some(node), kind: "crash", result: power, len: lost, ..Note::default() };
+        let note =
+            Note { node: Some(node), kind: "crash", result: power, len: lost, ..Note::default() };
         self.note(note, || format!("{how:?}, {lost} dirty sectors lost"));
         for home in homes.into_iter().flatten() {
             Handle::current().kill(home.id());

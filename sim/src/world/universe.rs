@@ -60,7 +60,10 @@ pub fn install_panic_hook() {
 }
 
 /// Runs `main` in the universe of `settings` until it returns or something fails.
-pub fn run<T, F>(settings: Settings, main: impl FnOnce(Arc<World>) -> F + Send + 'static) -> Outcome<T>
+pub fn run<T, F>(
+    settings: Settings,
+    main: impl FnOnce(Arc<World>) -> F + Send + 'static,
+) -> Outcome<T>
 where
     T: Send + 'static,
     F: Future<Output = T>,
@@ -153,4 +156,3 @@ fn lost<T>(text: String) -> Outcome<T> {
         lines: Vec::new(),
     }
 }
-

@@ -10,6 +10,7 @@ import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
@@ -42,6 +43,7 @@ final class AdminChecks {
         suite.check("4.3 acks=0, acks=1 and acks=all", at -> acks());
         suite.check("4.3 fetch waits for data and never splits the first batch", at -> fetching());
         suite.check("4.3 a record beyond max.message.bytes is refused", at -> tooLarge());
+        suite.check("5.2 topics, records and offsets are there after a clean stop", at -> cleanStop());
         suite.check("4.3 a transactional producer is answered at once", at -> transactional());
     }
 
@@ -148,7 +150,7 @@ final class AdminChecks {
         Records.createTopic(broker, "fetched", 1);
         TopicPartition partition = new TopicPartition("fetched", 0);
         try (KafkaConsumer<byte[], byte[]> consumer = Records.consumer(broker,
-                Map.of("fetch.max.wait.ms", "20000", "max.partition.fetch.bytes", "1024",
+                Map.of("fetch.max.wait.ms", "8000", "max.partition.fetch.bytes", "1024",
                     "fetch.max.bytes", "1024"));
                 KafkaProducer<byte[], byte[]> producer = Records.producer(broker, Map.of())) {
             consumer.assign(List.of(partition));
@@ -163,7 +165,7 @@ final class AdminChecks {
                 long millis = (System.nanoTime() - start) / 1_000_000;
                 Wait.equal(1, records.count(), "records");
                 Wait.equal(length, records.iterator().next().value().length, "bytes of the value");
-                Wait.that(millis < 5_000, "a waiting fetch was answered only after " + millis);
+                Wait.that(millis < 4_000, "a waiting fetch was answered only after " + millis);
             }
         }
     }
@@ -177,6 +179,29 @@ final class AdminChecks {
             get(producer.send(new ProducerRecord<>("limited", 0, null, new byte[1_000_000])));
         }
         Wait.equal(1, Records.readAll(broker, "limited").size(), "records");
+    }
+
+    private void cleanStop() throws Exception {
+        Records.createTopic(broker, "kept", 3);
+        Records.writeNumbers(broker, "kept", 0, 100);
+        Records.writeNumbers(broker, "kept", 2, 7);
+        TopicPartition partition = new TopicPartition("kept", 0);
+        get(admin.alterConsumerGroupOffsets("keepers",
+            Map.of(partition, new OffsetAndMetadata(42, "a note"))).all());
+        Uuid id = topicId("kept");
+        var before = get(admin.listTopics().names());
+
+        broker.stop();
+        broker.start();
+
+        Wait.equal(before, get(admin.listTopics().names()), "topics");
+        Wait.equal(id, topicId("kept"), "the id of the topic");
+        var records = Records.readAll(broker, "kept");
+        Wait.equal(107, records.size(), "records");
+        Wait.equal(100L, records.stream().filter(r -> r.partition() == 0).count(), "in partition 0");
+        var offsets = Wait.value("the offsets of the group", Records.LIMIT,
+            () -> get(admin.listConsumerGroupOffsets("keepers").partitionsToOffsetAndMetadata()));
+        Wait.equal(Map.of(partition, new OffsetAndMetadata(42, "a note")), offsets, "offsets");
     }
 
     private void transactional() throws Exception {

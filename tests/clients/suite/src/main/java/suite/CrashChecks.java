@@ -2,6 +2,7 @@ package suite;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -70,14 +71,31 @@ final class CrashChecks implements AutoCloseable {
         Random random = new Random(setup.seed());
         for (int kill = 1; kill <= KILLS; kill++) {
             awaitProgress("before kill " + kill);
+            note("kill " + kill + ": all clients go on");
             feedFor(random.nextInt(1_200));
             noteCommitted();
+            note("kill " + kill + ": now");
             broker.kill();
             broker.start();
+            note("kill " + kill + ": started again");
             checkCommitted();
         }
         awaitProgress("after the last kill");
+        note("draining");
         drain();
+        note("drained");
+    }
+
+    /** Adds a line to the diary of the run: when, what, and what each client had done by then. */
+    private void note(String what) throws Exception {
+        StringBuilder line = new StringBuilder(java.time.LocalTime.now() + " " + what + ";");
+        for (String name : GROUPS) {
+            int sent = name.equals("kcat") ? fed : producers.get(name).lines("ACK").size();
+            line.append(" ").append(name).append(name.equals("kcat") ? " given " : " acked ")
+                .append(sent).append(" read ").append(readBySource(name)).append(";");
+        }
+        Files.writeString(at.resolve("diary.txt"), line + "\n",
+            StandardOpenOption.CREATE, StandardOpenOption.APPEND);
     }
 
     private void startClients() throws Exception {

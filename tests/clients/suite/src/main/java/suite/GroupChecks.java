@@ -37,6 +37,7 @@ final class GroupChecks {
         suite.check("3.3 kafka-clients 3.9 takes over from 4.4", at -> {
             takeOver(at, "taken-39", suite.setup().oldClasspath(), suite.setup().newClasspath());
         });
+        suite.check("3.4 kafka-consumer-groups shows active members", at -> active(at));
         suite.check("3.3 kafka-clients 4.4, 3.9 and kcat share one group", at -> mixed(at));
     }
 
@@ -168,6 +169,31 @@ final class GroupChecks {
                 Wait.that(offset == last + 1 || last == -1, "offset " + offset + " after " + last);
                 last = offset;
             }
+        }
+    }
+
+    private void active(Path at) throws Exception {
+        Records.createTopic(broker, "active", 2);
+        List<RecordMetadata> written = write("active", 10, 2);
+        try (Proc member = member(at, "reader", suite.setup().newClasspath(), "active")) {
+            awaitRead(written, List.of(member));
+            awaitCommitted("active", written);
+            Tools tools = new Tools(suite.setup(), broker, at);
+            String table = Tools.ok(tools.groups("--describe", "--group", "active"));
+            Wait.equal(2, Tools.rows(table).size(), "rows of <" + table + ">");
+            for (Map<String, String> row : Tools.rows(table)) {
+                Wait.that(row.get("CONSUMER-ID").startsWith("reader-"), "the member in " + row);
+                Wait.equal("/127.0.0.1 reader 0",
+                    row.get("HOST") + " " + row.get("CLIENT-ID") + " " + row.get("LAG"), "a row");
+            }
+            var members = Tools.rows(
+                Tools.ok(tools.groups("--describe", "--group", "active", "--members")));
+            Wait.equal(List.of("2"),
+                members.stream().map(row -> row.get("#PARTITIONS")).toList(), "--members");
+            var state = Tools.rows(
+                Tools.ok(tools.groups("--describe", "--group", "active", "--state"))).get(0);
+            Wait.equal("range Stable 1", state.get("ASSIGNMENT-STRATEGY") + " "
+                + state.get("STATE") + " " + state.get("#MEMBERS"), "--state");
         }
     }
 
