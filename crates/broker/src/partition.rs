@@ -9,10 +9,8 @@
 pub(crate) mod ledger;
 mod read;
 pub(crate) mod readers;
-#[cfg(test)]
-mod tests;
+mod retention;
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -28,7 +26,7 @@ use crate::api::{Acks, ProduceError, Produced};
 use crate::config::TopicConfig;
 use crate::partition::ledger::{Fate, Ledger, Run, Written};
 
-pub(crate) use read::ReadLimits;
+pub(crate) use read::{Park, ReadLimits};
 
 /// Taken before the log's and the directory's locks; at most one partition at a time.
 const PARTITION_RANK: Rank = Rank(100);

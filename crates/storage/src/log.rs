@@ -11,6 +11,7 @@ mod create;
 mod flush;
 mod read;
 mod rebuild;
+mod segments;
 mod recover;
 mod time;
 
@@ -31,6 +32,7 @@ use crate::producers::ProducerStates;
 use crate::tail::Tail;
 
 pub use recover::{Cut, FaultyRange, Recovery};
+pub use segments::SegmentSummary;
 pub use time::TimestampHit;
 
 /// Taken inside a partition's lock, before the directory's.

@@ -76,6 +76,7 @@ pub(crate) struct Run {
 }
 
 /// A batch that has its offset.
+#[derive(Debug)]
 pub(crate) struct Enqueued {
     pub(crate) base_offset: Offset,
     /// Largest timestamp as stored (the append time, where the topic has one).
@@ -278,3 +279,6 @@ impl Ledger {
         self.producers.expire(now, after);
     }
 }
+
+#[cfg(test)]
+mod tests;
