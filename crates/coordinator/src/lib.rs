@@ -3,4 +3,11 @@
 //! Owns: the records of `__consumer_offsets` and its siblings (generated), and what they mean.
 #![forbid(unsafe_code)]
 
+mod command;
 pub mod generated;
+
+pub use command::{
+    Command, Commit, CommitOffset, CommittedOffset, Described, DescribedMember, FetchedOffset,
+    GroupError, GroupState, Join, Joined, JoinedMember, Leaving, Listed, MemberOf, Reply, Sync,
+    Synced,
+};

@@ -227,3 +227,78 @@ impl<'a> Iterator for Records<'a> {
         Some(record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::{BatchBuilder, NewRecord};
+
+    /// A set with a sound header for `count` records and the given bytes.
+    fn set(count: i32, bytes: &[u8]) -> RecordSet {
+        let mut batch = BatchBuilder::new();
+        batch.push(&NewRecord { timestamp: Timestamp(0), ..NewRecord::default() }).unwrap();
+        let mut header = *batch.finish().unwrap().header();
+        header.record_count = count;
+        RecordSet { header, bytes: Bytes::copy_from_slice(bytes) }
+    }
+
+    fn only_error(set: &RecordSet) -> RecordError {
+        let mut records = set.iter();
+        let error = records.find_map(Result::err).unwrap();
+        assert!(records.next().is_none(), "the walk ends with its first error");
+        error
+    }
+
+    /// Length 6, attributes, both deltas 0, null key, null value, no headers.
+    const SMALLEST: [u8; 7] = [12, 0, 0, 0, 1, 1, 0];
+
+    #[test]
+    fn the_smallest_record_has_seven_bytes() {
+        let set = set(1, &SMALLEST);
+        let record = set.iter().next().unwrap().unwrap();
+
+        assert_eq!((record.key, record.value, record.headers.len()), (None, None, 0));
+        assert!(record.headers.is_empty());
+        assert_eq!(set.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_record_that_does_not_fill_or_overruns_its_length_is_refused() {
+        assert_eq!(only_error(&set(1, &[14, 0, 0, 0, 1, 1, 0, 0])), RecordError::Size { index: 0 });
+        assert_eq!(
+            only_error(&set(1, &[10, 0, 0, 0, 1, 1, 0])),
+            RecordError::Malformed { index: 0 }
+        );
+    }
+
+    #[test]
+    fn senseless_lengths_and_counts_are_refused() {
+        for bytes in [
+            [11, 0, 0, 0, 1, 1, 0],  // the record's length is negative
+            [12, 0, 0, 0, 3, 1, 0],  // the key's length is -2
+            [12, 0, 0, 0, 1, 99, 0], // the value is longer than the record
+            [12, 0, 0, 0, 1, 1, 1],  // the headers' count is -1
+            [12, 0, 0, 0, 1, 1, 2],  // one header is promised
+        ] {
+            assert_eq!(only_error(&set(1, &bytes)), RecordError::Malformed { index: 0 });
+        }
+        assert_eq!(only_error(&set(-1, &SMALLEST)), RecordError::Count(-1));
+    }
+
+    #[test]
+    fn a_header_without_a_name_is_refused() {
+        let named_null = [16, 0, 0, 0, 1, 1, 2, 1, 1];
+        let named_empty = [16, 0, 0, 0, 1, 1, 2, 0, 1];
+
+        assert_eq!(only_error(&set(1, &named_null)), RecordError::Malformed { index: 0 });
+        let set = set(1, &named_empty);
+        let headers: Vec<_> = set.iter().next().unwrap().unwrap().headers.collect();
+        assert_eq!(headers, [Header { key: b"", value: None }]);
+    }
+
+    #[test]
+    fn too_few_and_too_many_records_are_told() {
+        assert_eq!(only_error(&set(2, &SMALLEST)), RecordError::Malformed { index: 1 });
+        assert_eq!(only_error(&set(0, &SMALLEST)), RecordError::Trailing(7));
+    }
+}

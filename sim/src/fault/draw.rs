@@ -53,8 +53,11 @@ impl Plan {
         let work = draw_work(&mut dice);
         let knobs = draw_knobs(&mut dice);
         let mut plan = Self { seed, work, knobs, mutants: Vec::new(), faults: Vec::new() };
-        let enabled: Vec<Class> =
-            CLASSES.iter().filter(|(_, odds)| dice.chance(*odds)).map(|(class, _)| *class).collect();
+        let enabled: Vec<Class> = CLASSES
+            .iter()
+            .filter(|(_, odds)| dice.chance(*odds))
+            .map(|(class, _)| *class)
+            .collect();
         if enabled.is_empty() {
             return plan;
         }

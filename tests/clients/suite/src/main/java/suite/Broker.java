@@ -35,6 +35,7 @@ final class Broker implements AutoCloseable {
             "listeners", "PLAINTEXT://127.0.0.1:" + port,
             "advertised.listeners", "PLAINTEXT://127.0.0.1:" + port,
             "log.dirs", dir.resolve("data").toString(),
+            "node.id", "1",
             "num.partitions", "1",
             "auto.create.topics.enable", "true",
             "offsets.topic.replication.factor", "1",
@@ -63,7 +64,6 @@ final class Broker implements AutoCloseable {
         int controller = freePort();
         keys.merge("listeners", ",CONTROLLER://127.0.0.1:" + controller, String::concat);
         keys.put("process.roles", "broker,controller");
-        keys.put("node.id", "1");
         keys.put("controller.listener.names", "CONTROLLER");
         keys.put("controller.quorum.voters", "1@127.0.0.1:" + controller);
         // Otherwise a killed broker is taken back only after nine seconds.

@@ -12,7 +12,6 @@ import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
-import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.GroupState;
 import org.apache.kafka.common.TopicPartition;
 
@@ -36,8 +35,7 @@ final class CrashChecks implements AutoCloseable {
     private final Map<String, Proc> consumers = new LinkedHashMap<>();
     private final Map<String, Long> committedFloor = new HashMap<>();
     private int fed;
-    private Map<String, List<String>> keysInLog;
-    private Map<String, String> keyAt;
+    private LogCopy log;
 
     private CrashChecks(Suite suite, Path at) throws Exception {
         this.setup = suite.setup();
@@ -45,14 +43,14 @@ final class CrashChecks implements AutoCloseable {
         this.broker = new Broker(setup, at.resolve("broker"), Broker.freePort(), Map.of());
     }
 
-    static Void run(Suite suite) throws Exception {
+    static void run(Suite suite) throws Exception {
         String load = "3.5 ten times kill -9 under load (seed " + suite.setup().seed()
             + "): clients carry on by themselves";
         String kept = "3.5 nothing acknowledged is gone or changed";
         String once = "3.5 idempotent producers wrote each record once, in order";
         String groups = "3.5 groups and offsets survive, each record reaches each group";
         if (List.of(load, kept, once, groups).stream().noneMatch(suite.setup()::wants)) {
-            return null;
+            return;
         }
         try (CrashChecks checks =
                 new CrashChecks(suite, Files.createDirectories(suite.setup().work().resolve("crash")))) {
@@ -61,7 +59,6 @@ final class CrashChecks implements AutoCloseable {
             suite.check(once, evidence -> checks.eachOnce());
             suite.check(groups, evidence -> checks.groupsAreThere());
         }
-        return null;
     }
 
     private void killUnderLoad() throws Exception {
@@ -210,20 +207,9 @@ final class CrashChecks implements AutoCloseable {
             Wait.equal(0, producer.getValue().finish(Duration.ofSeconds(60)).exit(),
                 "exit code of the producer " + producer.getKey());
         }
-        keysInLog = new HashMap<>();
-        keyAt = new HashMap<>();
-        Map<Integer, Long> ends = new HashMap<>();
-        for (ConsumerRecord<byte[], byte[]> record : Records.readAll(broker, TOPIC)) {
-            String place = record.partition() + " " + record.offset();
-            String key = Records.text(record.key());
-            Wait.equal("value of " + key, Records.text(record.value()), "the value at " + place);
-            Wait.equal(ends.getOrDefault(record.partition(), 0L), record.offset(), "dense offsets");
-            ends.put(record.partition(), record.offset() + 1);
-            keyAt.put(place, key);
-            keysInLog.computeIfAbsent(key, any -> new java.util.ArrayList<>()).add(place);
-        }
+        log = LogCopy.read(broker, TOPIC);
         for (String group : GROUPS) {
-            for (var end : ends.entrySet()) {
+            for (var end : log.ends().entrySet()) {
                 Wait.until(group + " has committed all of partition " + end.getKey(),
                     Duration.ofSeconds(60), () -> end.getValue().equals(Records.committed(
                         broker.admin(), group, new TopicPartition(TOPIC, end.getKey()))));
@@ -232,31 +218,22 @@ final class CrashChecks implements AutoCloseable {
     }
 
     private void reached() {
-        Wait.that(keyAt != null, "not reached: the clients did not come through the kills");
+        Wait.that(log != null, "not reached: the clients did not come through the kills");
     }
 
     private void nothingIsGone() throws Exception {
         reached();
         for (String name : List.of("java44", "java39")) {
             Wait.equal(List.of(), producers.get(name).lines("ERR"), "errors of " + name);
-            for (String line : producers.get(name).lines("ACK")) {
-                String[] words = line.split(" ");
-                String key = name + "-" + words[0];
-                if (words[2].equals("-1")) { // a duplicate older than the broker remembers
-                    Wait.that(keysInLog.containsKey(key), key + " was acknowledged and is gone");
-                } else {
-                    Wait.equal(key, keyAt.get(words[1] + " " + words[2]),
-                        "the record acknowledged at " + words[1] + " " + words[2]);
-                }
-            }
+            log.expectAcknowledged(name, producers.get(name).lines("ACK"));
         }
         for (int number = 0; number < fed; number++) { // kcat exits with 0 only if all were acked
-            Wait.that(keysInLog.containsKey("kcat-" + number), "kcat-" + number + " is gone");
+            log.expectPresent("kcat-" + number);
         }
         for (String name : GROUPS) {
             for (String line : consumers.get(name).lines("REC")) {
                 String[] words = line.split(" ");
-                Wait.equal(keyAt.get(words[0] + " " + words[1]), words[2],
+                Wait.equal(log.keyAt(words[0], words[1]), words[2],
                     "what " + name + " read at " + words[0] + " " + words[1]);
             }
         }
@@ -268,21 +245,9 @@ final class CrashChecks implements AutoCloseable {
         for (String name : List.of("java44", "java39")) {
             sent.put(name, Integer.parseInt(producers.get(name).lines("END").get(0)));
         }
-        for (var producer : sent.entrySet()) {
-            long[] last = new long[PARTITIONS];
-            for (int number = 0; number < producer.getValue(); number++) {
-                String key = producer.getKey() + "-" + number;
-                List<String> places = keysInLog.getOrDefault(key, List.of());
-                Wait.equal(1, places.size(), "places of " + key + " in the log " + places);
-                String[] words = places.get(0).split(" ");
-                int partition = Integer.parseInt(words[0]);
-                long offset = Long.parseLong(words[1]);
-                Wait.that(offset >= last[partition], key + " stands before an earlier record");
-                last[partition] = offset;
-            }
-        }
+        sent.forEach(log::expectEachOnce);
         int all = sent.values().stream().mapToInt(Integer::intValue).sum();
-        Wait.equal(all, keyAt.size(), "records in the log");
+        Wait.equal(all, log.size(), "records in the log");
     }
 
     private void groupsAreThere() throws Exception {
@@ -292,7 +257,7 @@ final class CrashChecks implements AutoCloseable {
             for (String line : consumers.get(name).lines("REC")) {
                 read.add(line.substring(0, line.lastIndexOf(' ')));
             }
-            Set<String> missed = new HashSet<>(keyAt.keySet());
+            Set<String> missed = new HashSet<>(log.places());
             missed.removeAll(read);
             Wait.equal(Set.of(), missed, "records that never reached " + name);
             var group = broker.admin().describeConsumerGroups(List.of(name)).all()

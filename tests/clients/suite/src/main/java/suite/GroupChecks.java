@@ -37,6 +37,9 @@ final class GroupChecks {
         suite.check("3.3 kafka-clients 3.9 takes over from 4.4", at -> {
             takeOver(at, "taken-39", suite.setup().oldClasspath(), suite.setup().newClasspath());
         });
+        suite.check("3.3 cooperative members keep what they need not give up", at -> {
+            cooperative(at);
+        });
         suite.check("3.4 kafka-consumer-groups shows active members", at -> active(at));
         suite.check("3.3 kafka-clients 4.4, 3.9 and kcat share one group", at -> mixed(at));
     }
@@ -100,10 +103,12 @@ final class GroupChecks {
         }
     }
 
-    private Proc member(Path at, String client, String classpath, String name) throws Exception {
-        return Proc.start(at, client, Java.command(classpath, "worker.Worker",
-            List.of("consume", broker.bootstrap(), name, name, "client.id=" + client,
-                "session.timeout.ms=6000", "heartbeat.interval.ms=1000")));
+    private Proc member(Path at, String client, String classpath, String name, String... extra)
+            throws Exception {
+        List<String> args = new ArrayList<>(List.of("consume", broker.bootstrap(), name, name,
+            "client.id=" + client, "session.timeout.ms=6000", "heartbeat.interval.ms=1000"));
+        args.addAll(List.of(extra));
+        return Proc.start(at, client, Java.command(classpath, "worker.Worker", args));
     }
 
     private ConsumerGroupDescription describe(String group) throws Exception {
@@ -168,6 +173,29 @@ final class GroupChecks {
                 long offset = Long.parseLong(words[1]);
                 Wait.that(offset == last + 1 || last == -1, "offset " + offset + " after " + last);
                 last = offset;
+            }
+        }
+    }
+
+    /** The first member never loses all four partitions, as it would with an eager assignor. */
+    private void cooperative(Path at) throws Exception {
+        Records.createTopic(broker, "shifted", 4);
+        String now = suite.setup().newClasspath();
+        String assignor = "partition.assignment.strategy="
+            + "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+        try (Proc first = member(at, "first", now, "shifted", assignor)) {
+            awaitShares("shifted", Map.of("first", 4));
+            List<RecordMetadata> before = write("shifted", 40, 2);
+            awaitRead(before, List.of(first));
+            try (Proc second = member(at, "second", now, "shifted", assignor)) {
+                awaitShares("shifted", Map.of("first", 2, "second", 2));
+                List<RecordMetadata> after = write("shifted", 40, 2);
+                awaitRead(after, List.of(first, second));
+                awaitCommitted("shifted", after);
+                List<String> revoked = first.lines("REVOKED");
+                Wait.equal(1, revoked.size(), "times the first member gave up partitions");
+                Wait.equal(2, revoked.get(0).split(",").length, "partitions in " + revoked);
+                Wait.equal(2L, partitionsRead(second.lines("REC")), "partitions of the second");
             }
         }
     }

@@ -21,7 +21,7 @@ public final class Main {
         List<Callable<Void>> lanes = new ArrayList<>();
         lanes.add(() -> mainLane(suite));
         lanes.add(() -> DemoChecks.run(suite));
-        lanes.add(() -> CrashChecks.run(suite));
+        lanes.add(() -> crashLane(suite));
         ExecutorService threads = Executors.newFixedThreadPool(lanes.size());
         for (var lane : threads.invokeAll(lanes)) {
             lane.get();
@@ -30,6 +30,13 @@ public final class Main {
         int exit = suite.close();
         System.out.flush();
         System.exit(exit);
+    }
+
+    /** The checks that make trouble, each for brokers of its own. */
+    private static Void crashLane(Suite suite) throws Exception {
+        CrashChecks.run(suite);
+        CutChecks.run(suite);
+        return null;
     }
 
     /** The checks that share one broker; each uses topics and groups of its own. */
