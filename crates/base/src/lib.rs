@@ -4,6 +4,8 @@
 //! randomness, lock, file or socket; everything that varies is handed in.
 #![forbid(unsafe_code)]
 
+pub mod codec;
+pub mod config;
 pub mod fixed;
 pub mod ids;
 mod invariant;

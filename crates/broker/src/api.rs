@@ -8,12 +8,9 @@ mod cluster;
 mod fetch;
 mod offsets;
 mod produce;
-mod topics;
 
 pub use cluster::{BrokerView, ClusterView, PartitionView, TopicView};
-pub use fetch::{
-    Fetch, FetchError, FetchPartition, FetchedData, FetchedPartition, Isolation,
-};
+pub use fetch::{Fetch, FetchError, FetchPartition, FetchedData, FetchedPartition, Isolation};
+pub use metadata::{CreateTopic, CreatedTopic, TopicError, TopicRef};
 pub use offsets::{FoundOffset, ListOffset, ListOffsetError, OffsetSpec};
 pub use produce::{Acks, Produce, ProduceError, Produced};
-pub use topics::{CreateTopic, CreatedTopic, TopicError};

@@ -6,3 +6,5 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod metadata_host;
+mod metadata_log;

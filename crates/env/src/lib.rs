@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_macros, reason = "`lock` keeps held ranks per thread, no state")]
 
 mod buffer;
+pub mod contract;
 mod disk;
 mod host;
 mod lock;

@@ -29,6 +29,11 @@ pub trait Listener: Send + 'static {
     type Stream;
 
     /// The next connection and its peer. Cancel-safe.
+    ///
+    /// # Errors
+    /// What concerns a single connection is skipped. Any error is about the process or the host
+    /// (no descriptor left, no memory) and the next call fails the same way until something is
+    /// given back: the caller sleeps, say 100 ms, before it accepts again, or it spins.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
     /// Where it listens.
     fn local_addr(&self) -> io::Result<SocketAddr>;

@@ -3,6 +3,7 @@
 //! Invariant: a [`BatchView`] holds exactly the bytes its header claims. Its CRC and its records
 //! are judged only when asked ([`BatchView::verify_crc`], `check`).
 
+use base::Offset;
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -40,6 +41,18 @@ pub struct CrcMismatch {
     pub claimed: u32,
     /// What the bytes have.
     pub found: u32,
+}
+
+/// Why a batch that was found in a log, or came from a leader, is not one that a leader wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Damage {
+    /// The CRC is wrong.
+    #[error(transparent)]
+    Crc(#[from] CrcMismatch),
+    /// Offsets below zero or beyond 63 bits, or more records than offsets. Base offset and leader
+    /// epoch are outside the CRC, so this can be all that shows of damage there.
+    #[error("offsets or counts of the header make no sense")]
+    Header,
 }
 
 /// One whole batch: its bytes, shared with whoever holds them, and its parsed header.
@@ -98,6 +111,25 @@ impl BatchView {
         let claimed = self.header.crc;
         if found == claimed { Ok(()) } else { Err(CrcMismatch { claimed, found }) }
     }
+
+    /// What recovery and a follower check: the CRC, and that the header's offsets and counts can
+    /// be those of a batch in a log (compaction may have left fewer records than offsets).
+    ///
+    /// # Errors
+    /// [`Damage`].
+    pub fn verify_stored(&self) -> Result<(), Damage> {
+        self.verify_crc()?;
+        let header = &self.header;
+        let last_delta = i64::from(header.last_offset_delta);
+        let next =
+            header.base_offset.0.checked_add(last_delta).and_then(|last| last.checked_add(1));
+        let sound = header.base_offset >= Offset::ZERO
+            && header.partition_leader_epoch >= 0
+            && last_delta >= 0
+            && next.is_some()
+            && (0..=last_delta + 1).contains(&i64::from(header.record_count));
+        if sound { Ok(()) } else { Err(Damage::Header) }
+    }
 }
 
 /// The batches that follow each other in `bytes`; see [`Batches`].
@@ -137,5 +169,80 @@ impl Iterator for Batches {
             Err(_) => self.broken = true,
         }
         Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::LeaderEpoch;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::build::{BatchBuilder, NewRecord};
+
+    fn batch(value: &[u8]) -> Bytes {
+        let mut batch = BatchBuilder::new();
+        batch.push(&NewRecord { value: Some(value), ..NewRecord::default() }).unwrap();
+        batch.finish_bytes().unwrap()
+    }
+
+    #[test]
+    fn batches_come_in_order_then_one_error_then_nothing() {
+        let (one, two) = (batch(b"one"), batch(b"twotwo"));
+        let torn = &two[..two.len() - 1];
+        let mut found = batches(Bytes::from([&one, &two, torn].concat()));
+
+        assert_eq!(found.next().unwrap().unwrap().bytes(), &one);
+        assert_eq!(found.next().unwrap().unwrap().bytes(), &two);
+        assert_eq!(found.position(), one.len() + two.len());
+        let error = FrameError::Truncated { need: two.len(), have: torn.len() };
+        assert_eq!(found.next(), Some(Err(error)));
+        assert_eq!(found.position(), one.len() + two.len());
+        assert_eq!(found.next(), None);
+    }
+
+    #[test]
+    fn a_tail_of_zeros_is_told_from_a_torn_one() {
+        let zeros = Bytes::from([&batch(b"x")[..], &[0; 4096]].concat());
+
+        let errors: Vec<_> = batches(zeros).filter_map(Result::err).collect();
+
+        assert_eq!(errors, [FrameError::Length(0)]);
+    }
+
+    #[test]
+    fn a_stored_batch_has_sound_offsets_and_an_epoch() {
+        let assigned = |offset, epoch| {
+            let mut batch = BatchBuilder::new().assigned(Offset(offset), LeaderEpoch(epoch));
+            batch.push_at(9, &NewRecord::default()).unwrap();
+            batch.finish().unwrap().verify_stored()
+        };
+
+        assert_eq!(assigned(5, 0), Ok(()));
+        assert_eq!(assigned(i64::MAX - 10, 0), Ok(()));
+        assert_eq!(assigned(i64::MAX - 9, 0), Err(Damage::Header));
+        assert_eq!(assigned(-1, 0), Err(Damage::Header));
+        assert_eq!(assigned(5, -1), Err(Damage::Header));
+        let mut bytes = batch(b"x").to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        let flipped = BatchView::parse(&Bytes::from(bytes)).unwrap().verify_stored();
+        assert!(matches!(flipped, Err(Damage::Crc(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_finder_panic_or_run_on(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let len = bytes.len();
+            let found = batches(Bytes::from(bytes)).count();
+            prop_assert!(found <= len / HEADER_LEN + 1);
+        }
+
+        #[test]
+        fn a_batch_cut_anywhere_is_truncated(cut in any::<prop::sample::Index>()) {
+            let whole = batch(&[7; 50]);
+            let cut = cut.index(whole.len());
+            let truncated = matches!(BatchView::parse(&whole.slice(..cut)), Err(FrameError::Truncated { have, .. }) if have == cut);
+            prop_assert!(truncated);
+        }
     }
 }

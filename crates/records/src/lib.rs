@@ -7,9 +7,24 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod build;
+pub mod check;
+pub mod codec;
+pub mod control;
 pub mod header;
+pub mod lookup;
 pub mod patch;
+pub mod record;
+mod varint;
 
-pub use batch::{BatchView, Batches, FrameError, batches};
-pub use header::{Attributes, BatchHeader, Compression, Producer, TimestampType};
+pub use batch::{BatchView, Batches, CrcMismatch, Damage, FrameError, batches};
+pub use build::{BatchBuilder, BuildError, NewRecord};
+pub use check::{
+    BatchError, Depth, Fault, FaultKind, Policy, Refusal, Validated, exactly_one, validate,
+};
+pub use codec::{CodecError, OPEN_BYTES_MAX};
+pub use control::{Control, Ending};
+pub use header::{Attributes, BatchHeader, Compression, NO_TIMESTAMP, Producer, TimestampType};
+pub use lookup::Found;
 pub use patch::{Patch, Patched, Stamp};
+pub use record::{Header, Headers, OpenError, Record, RecordError, RecordSet, Records};

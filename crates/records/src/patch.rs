@@ -125,3 +125,83 @@ pub fn assign_in_place(
 
 /// Where the CRC-covered bytes begin is behind everything [`assign_in_place`] writes.
 const _: () = assert!(SHORT_HEAD_LEN <= CRC_AT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::{BatchBuilder, NewRecord};
+    use crate::header::Compression;
+
+    fn batch() -> BatchView {
+        let mut batch = BatchBuilder::new().compression(Compression::Gzip);
+        for at in [10, 30, 20] {
+            let timestamp = Timestamp(at);
+            batch.push(&NewRecord { timestamp, ..NewRecord::default() }).unwrap();
+        }
+        batch.finish().unwrap()
+    }
+
+    fn patched(stamp: Stamp) -> Patched {
+        batch().patched(&Patch {
+            base_offset: Offset(1 << 40),
+            leader_epoch: LeaderEpoch(6),
+            stamp,
+        })
+    }
+
+    #[test]
+    fn offset_and_epoch_cost_sixteen_bytes_and_no_crc() {
+        let batch = batch();
+        let patch = Patch {
+            base_offset: Offset(1 << 40),
+            leader_epoch: LeaderEpoch(6),
+            stamp: Stamp::Keep,
+        };
+
+        let patched = batch.patched(&patch);
+
+        assert_eq!(patched.head().len(), SHORT_HEAD_LEN);
+        let shared = batch.bytes()[SHORT_HEAD_LEN..].as_ptr();
+        assert_eq!(patched.tail().as_ptr(), shared, "a slice, not a copy");
+        let whole = patched.to_view();
+        assert_eq!(whole.verify_crc(), Ok(()));
+        assert_eq!(whole.header().base_offset, Offset(1 << 40));
+        assert_eq!(whole.header().leader_epoch(), Some(LeaderEpoch(6)));
+        assert_eq!(whole.header().last_offset(), Offset((1 << 40) + 2));
+        assert_eq!(whole.bytes()[SHORT_HEAD_LEN..], batch.bytes()[SHORT_HEAD_LEN..]);
+    }
+
+    #[test]
+    fn a_new_time_gets_a_new_crc() {
+        let now = Timestamp(99);
+        for (stamp, kind) in [
+            (Stamp::Max(now), TimestampType::CreateTime),
+            (Stamp::LogAppend(now), TimestampType::LogAppendTime),
+        ] {
+            let patched = patched(stamp);
+            assert_eq!(patched.head().len(), HEADER_LEN);
+
+            let whole = patched.to_view();
+
+            assert_eq!(whole.verify_crc(), Ok(()));
+            assert_eq!(whole.header().max_timestamp, now);
+            assert_eq!(whole.header().attributes.timestamp_type(), kind);
+            let first = whole.open(1000).unwrap().iter().next().unwrap().unwrap().timestamp;
+            let expected = if kind == TimestampType::CreateTime { Timestamp(10) } else { now };
+            assert_eq!(first, expected);
+        }
+    }
+
+    #[test]
+    fn every_way_out_of_a_patch_gives_the_same_bytes() {
+        let whole = patched(Stamp::Keep).to_view();
+
+        let [head, tail] = patched(Stamp::Keep).into_segments();
+        assert_eq!(&[head, tail].concat(), whole.bytes());
+
+        let mut bytes = batch().bytes().to_vec();
+        let head = bytes.first_chunk_mut().unwrap();
+        assign_in_place(head, Offset(1 << 40), LeaderEpoch(6));
+        assert_eq!(&bytes, whole.bytes());
+    }
+}

@@ -1,0 +1,90 @@
+//! The controller's host: one ordered loop from wish to published change.
+//!
+//! Owns: the metadata log and the image. Invariants: records are durable before they are applied,
+//! applied before they are published, published before the reply; one command at a time, so every
+//! decision sees all earlier records. A failed log halts the broker: it cannot know what it said.
+
+use env::Env;
+use metadata::{Change, Command, Image, Reply, decide};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::metadata_log::MetadataLog;
+
+/// Commands waiting at most; further callers wait for room.
+const MAILBOX: usize = 256;
+
+/// The metadata log failed, or the broker is stopping: whether the change will be there after a
+/// restart is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the metadata log failed or the broker is stopping")]
+pub struct MetadataFailed;
+
+/// Acts on applied changes, in index order, before clients see them.
+pub(crate) trait Publish: Send + 'static {
+    /// Brings partitions, coordinators and the clients' view up to `image`.
+    fn publish(
+        &mut self,
+        image: &Image,
+        next_index: u64,
+        changes: Vec<Change>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+type Mail = (Command, oneshot::Sender<Reply>);
+
+/// Where commands are proposed.
+#[derive(Clone, Debug)]
+pub(crate) struct MetadataHost {
+    mailbox: mpsc::Sender<Mail>,
+}
+
+impl MetadataHost {
+    /// Starts the loop. It ends when every handle is dropped or the log failed.
+    pub(crate) fn start<E: Env>(
+        env: E,
+        log: MetadataLog<E>,
+        image: Image,
+        publisher: impl Publish,
+    ) -> Self {
+        let (mailbox, mail) = mpsc::channel(MAILBOX);
+        env.spawn("metadata", run(env.clone(), log, image, publisher, mail));
+        Self { mailbox }
+    }
+
+    /// Proposes a command and waits until its records are durable, applied and published.
+    ///
+    /// # Errors
+    /// [`MetadataFailed`]; the outcome is then unknown.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Reply, MetadataFailed> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send((command, reply)).await.map_err(|_| MetadataFailed)?;
+        answer.await.map_err(|_| MetadataFailed)
+    }
+}
+
+async fn run<E: Env>(
+    env: E,
+    mut log: MetadataLog<E>,
+    mut image: Image,
+    mut publisher: impl Publish,
+    mut mail: mpsc::Receiver<Mail>,
+) {
+    while let Some((command, reply)) = mail.recv().await {
+        let decision = decide(&image, command, env.probe());
+        if !decision.records.is_empty() {
+            if let Err(error) = log.append(&decision.records).await {
+                env.halt(format!("metadata log: {error}"));
+                return;
+            }
+            let changes = decision.records.iter().map(|record| image.apply(record)).collect();
+            publisher.publish(&image, log.next_index(), changes).await;
+        }
+        // A caller that has gone away does not mind.
+        drop(reply.send(decision.reply));
+        if let Err(error) = log.compact(&image).await {
+            env.halt(format!("metadata log: {error}"));
+            return;
+        }
+    }
+}

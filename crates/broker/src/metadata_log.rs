@@ -1,0 +1,398 @@
+//! The metadata log: one local file, fsynced before anything is answered.
+//!
+//! Owns: `<log dir>/metadata/log` and its format (docs/storage-format.md). Invariants: entry n+1 is
+//! written only after entry n is durable, so only the last entry can be torn; a bad entry with a
+//! good one behind it is corruption and refused; every start leaves one durable snapshot, so bytes
+//! that only the page cache had (after a failed fsync) are written again before they are trusted.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base::Probe;
+use bytes::{BufMut, Bytes, BytesMut};
+use env::{Access, Disk, Env, File};
+use metadata::{Image, Record, RecordError};
+use thiserror::Error;
+
+const MAGIC: &[u8; 8] = b"GREGMETA";
+const VERSION: u32 = 1;
+/// Bytes of the file header.
+pub const HEADER_BYTES: usize = 32;
+/// Bytes in front of an entry's payload.
+pub const ENTRY_HEADER_BYTES: usize = 16;
+/// The file is rewritten as a snapshot once it is larger than this and than four snapshots.
+const REWRITE_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest file that is read at start; far beyond what `REWRITE_BYTES` lets grow.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Rare branches a campaign must reach.
+pub const MARKS: &[&str] =
+    &["metadata_torn_entry_cut", "metadata_snapshot_written", "metadata_write_failed"];
+
+/// Why the metadata log cannot be used.
+#[derive(Debug, Error)]
+pub enum MetadataLogError {
+    /// The disk refused.
+    #[error("metadata log {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// Bytes that were durable once are wrong now.
+    #[error(
+        "metadata log {path} is corrupt at byte {at}: restore the directory from a copy, or move it away to start an empty cluster"
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        at: usize,
+    },
+    /// Written by a newer version.
+    #[error("metadata log {path}: {source}")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Which record.
+        source: RecordError,
+    },
+}
+
+/// The open log.
+pub(crate) struct MetadataLog<E: Env> {
+    env: E,
+    dir: PathBuf,
+    file: <E::Disk as Disk>::File,
+    len: u64,
+    snapshot_len: u64,
+    next_index: u64,
+    failed: bool,
+}
+
+/// What a file held.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    /// Every record, in order.
+    pub(crate) image: Image,
+    /// Index of the next record.
+    pub(crate) next_index: u64,
+    /// Whether there is anything beyond the snapshot.
+    entries: bool,
+    /// Length of snapshot and header.
+    snapshot_len: u64,
+    /// A torn last entry was cut.
+    pub(crate) torn: bool,
+}
+
+impl<E: Env> MetadataLog<E> {
+    /// Opens `<log_dir>/metadata/log`, or creates it.
+    pub(crate) async fn open(env: E, log_dir: &Path) -> Result<(Self, Image), MetadataLogError> {
+        let dir = log_dir.join("metadata");
+        let path = dir.join("log");
+        let io_error = |source| MetadataLogError::Io { path: path.clone(), source };
+        let replayed = match env.disk().open(&path, Access::Read).await {
+            Ok(file) => {
+                let len = file.len().await.map_err(io_error)?;
+                if len > FILE_BYTES_MAX {
+                    return Err(MetadataLogError::Corrupt { path, at: 0 });
+                }
+                let len = usize::try_from(len).unwrap_or(usize::MAX);
+                let bytes = file.read_at(0, len).await.map_err(io_error)?;
+                replay(&path, &bytes)?
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                env.disk().create_dir(&dir).await.map_err(io_error)?;
+                let image = Image::default();
+                Replayed { image, next_index: 0, entries: true, snapshot_len: 0, torn: false }
+            },
+            Err(error) => return Err(io_error(error)),
+        };
+        if replayed.torn {
+            env.probe().reached("metadata_torn_entry_cut");
+        }
+        let next_index = replayed.next_index;
+        let (file, len) = if replayed.entries {
+            write_snapshot(&env, &dir, &replayed.image, next_index).await.map_err(io_error)?
+        } else {
+            sync_dir(&env, &dir).await.map_err(io_error)?;
+            let file = env.disk().open(&path, Access::Write).await.map_err(io_error)?;
+            (file, replayed.snapshot_len)
+        };
+        sync_dir(&env, log_dir).await.map_err(io_error)?;
+        let log = Self { env, dir, file, len, snapshot_len: len, next_index, failed: false };
+        Ok((log, replayed.image))
+    }
+
+    /// Index of the next record.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
+    /// Makes `records` durable as one entry.
+    ///
+    /// # Errors
+    /// After one error every later call fails: what is durable is not known any more.
+    pub(crate) async fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("the metadata log failed earlier"));
+        }
+        let entry = encode_entry(self.next_index, records);
+        let bytes = u64::try_from(entry.len()).unwrap_or(u64::MAX);
+        let outcome = self.write(entry).await;
+        if outcome.is_err() {
+            self.env.probe().reached("metadata_write_failed");
+            self.failed = true;
+            return outcome;
+        }
+        self.len += bytes;
+        self.next_index += u64::try_from(records.len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    async fn write(&self, entry: Bytes) -> io::Result<()> {
+        self.file.append(self.len, [entry].into_iter().collect()).await?;
+        self.file.sync_data().await
+    }
+
+    /// Rewrites the file as a snapshot of `image` if it has grown enough.
+    pub(crate) async fn compact(&mut self, image: &Image) -> io::Result<()> {
+        let small = self.env.probe().buggify("metadata_rewrite_often");
+        if self.failed || (!small && self.len <= REWRITE_BYTES.max(4 * self.snapshot_len)) {
+            return Ok(());
+        }
+        match write_snapshot(&self.env, &self.dir, image, self.next_index).await {
+            Ok((file, len)) => {
+                self.file = file;
+                self.len = len;
+                self.snapshot_len = len;
+                Ok(())
+            },
+            Err(error) => {
+                self.failed = true;
+                Err(error)
+            },
+        }
+    }
+}
+
+async fn sync_dir<E: Env>(env: &E, dir: &Path) -> io::Result<()> {
+    if env.probe().mutant("skip_dir_sync") {
+        return Ok(());
+    }
+    env.disk().sync_dir(dir).await
+}
+
+async fn write_snapshot<E: Env>(
+    env: &E,
+    dir: &Path,
+    image: &Image,
+    next_index: u64,
+) -> io::Result<(<E::Disk as Disk>::File, u64)> {
+    env.probe().reached("metadata_snapshot_written");
+    let (tmp, path) = (dir.join("log.tmp"), dir.join("log"));
+    let file = env.disk().open(&tmp, Access::CreateOrWrite).await?;
+    file.set_len(0).await?;
+    let bytes = encode_snapshot(image, next_index);
+    let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    file.append(0, [bytes].into_iter().collect()).await?;
+    file.sync_data().await?;
+    env.disk().rename(&tmp, &path).await?;
+    sync_dir(env, dir).await?;
+    Ok((file, len))
+}
+
+fn put_records(out: &mut BytesMut, records: &[Record]) {
+    for record in records {
+        let bytes = record.encode();
+        out.put_u32_le(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        out.put_slice(&bytes);
+    }
+}
+
+/// Header and snapshot payload of a fresh file.
+pub(crate) fn encode_snapshot(image: &Image, next_index: u64) -> Bytes {
+    let mut payload = BytesMut::new();
+    if next_index > 0 {
+        put_records(&mut payload, &image.to_records());
+    }
+    let mut out = BytesMut::with_capacity(HEADER_BYTES + payload.len());
+    out.put_slice(MAGIC);
+    out.put_u32_le(VERSION);
+    out.put_u32_le(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+    out.put_u64_le(next_index);
+    out.put_u32_le(crc32fast::hash(&payload));
+    out.put_u32_le(crc32fast::hash(&out));
+    out.put_slice(&payload);
+    out.freeze()
+}
+
+/// One entry: `length u32, checksum u32, first index u64`, then length-prefixed records.
+pub(crate) fn encode_entry(first_index: u64, records: &[Record]) -> Bytes {
+    let mut payload = BytesMut::new();
+    put_records(&mut payload, records);
+    let mut out = BytesMut::with_capacity(ENTRY_HEADER_BYTES + payload.len());
+    out.put_u32_le(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+    out.put_u32_le(entry_checksum(first_index, &payload));
+    out.put_u64_le(first_index);
+    out.put_slice(&payload);
+    out.freeze()
+}
+
+fn entry_checksum(first_index: u64, payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&first_index.to_le_bytes());
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+fn usize_at(bytes: &[u8], at: usize) -> Option<usize> {
+    usize::try_from(u32_at(bytes, at)?).ok()
+}
+
+/// The whole file, checked. Total over any bytes.
+pub(crate) fn replay(path: &Path, bytes: &[u8]) -> Result<Replayed, MetadataLogError> {
+    let corrupt = |at| MetadataLogError::Corrupt { path: path.to_owned(), at };
+    let header = parse_header(bytes).ok_or_else(|| corrupt(0))?;
+    let mut image = Image::default();
+    apply_payload(path, &mut image, header.payload, HEADER_BYTES)?;
+    let mut next_index = header.next_index;
+    let mut at = HEADER_BYTES + header.payload.len();
+    let snapshot_len = u64::try_from(at).unwrap_or(u64::MAX);
+    let mut entries = false;
+    while at < bytes.len() {
+        let Some((first, payload)) = parse_entry(bytes, at) else {
+            if later_entry(bytes, at, next_index) {
+                return Err(corrupt(at));
+            }
+            return Ok(Replayed { image, next_index, entries: true, snapshot_len, torn: true });
+        };
+        if first != next_index {
+            return Err(corrupt(at));
+        }
+        next_index += apply_payload(path, &mut image, payload, at)?;
+        entries = true;
+        at += ENTRY_HEADER_BYTES + payload.len();
+    }
+    Ok(Replayed { image, next_index, entries, snapshot_len, torn: false })
+}
+
+struct Header<'a> {
+    next_index: u64,
+    payload: &'a [u8],
+}
+
+fn parse_header(bytes: &[u8]) -> Option<Header<'_>> {
+    let head = bytes.get(..HEADER_BYTES)?;
+    let intact = crc32fast::hash(&head[..28]) == u32_at(head, 28)?;
+    if !intact || !head.starts_with(MAGIC) || u32_at(head, 8)? != VERSION {
+        return None;
+    }
+    let len = usize_at(head, 12)?;
+    let payload = bytes.get(HEADER_BYTES..HEADER_BYTES.checked_add(len)?)?;
+    let next_index = u64_at(head, 16)?;
+    (crc32fast::hash(payload) == u32_at(head, 24)?).then_some(Header { next_index, payload })
+}
+
+fn parse_entry(bytes: &[u8], at: usize) -> Option<(u64, &[u8])> {
+    let len = usize_at(bytes, at)?;
+    let start = at.checked_add(ENTRY_HEADER_BYTES)?;
+    let payload = bytes.get(start..start.checked_add(len)?)?;
+    let first = u64_at(bytes, at.checked_add(8)?)?;
+    let sound = len > 0 && entry_checksum(first, payload) == u32_at(bytes, at.checked_add(4)?)?;
+    sound.then_some((first, payload))
+}
+
+/// Whether an intact entry that must have come after `next_index` lies anywhere behind `at`.
+fn later_entry(bytes: &[u8], at: usize, next_index: u64) -> bool {
+    (at + 1..bytes.len()).any(|at| {
+        u64_at(bytes, at.saturating_add(8))
+            .is_some_and(|first| first > next_index && first - next_index < 1 << 20)
+            && parse_entry(bytes, at).is_some()
+    })
+}
+
+/// Applies length-prefixed records; returns how many.
+fn apply_payload(
+    path: &Path,
+    image: &mut Image,
+    payload: &[u8],
+    file_at: usize,
+) -> Result<u64, MetadataLogError> {
+    let corrupt = |at: usize| MetadataLogError::Corrupt { path: path.to_owned(), at: file_at + at };
+    let mut at = 0;
+    let mut count = 0;
+    while at < payload.len() {
+        let len = usize_at(payload, at).ok_or_else(|| corrupt(at))?;
+        let bytes =
+            payload.get(at + 4..).and_then(|rest| rest.get(..len)).ok_or_else(|| corrupt(at))?;
+        let record = Record::decode(bytes)
+            .map_err(|source| MetadataLogError::Record { path: path.to_owned(), source })?;
+        image.apply(&record);
+        at += 4 + len;
+        count += 1;
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{BrokerId, Uuid};
+
+    use super::*;
+
+    fn sample() -> (Vec<u8>, Vec<usize>) {
+        let mut bytes = encode_snapshot(&Image::default(), 0).to_vec();
+        let mut ends = vec![bytes.len()];
+        let records = [
+            Record::ClusterCreated { cluster_id: Uuid([7; 16]) },
+            Record::BrokerRegistered { id: BrokerId(1), rack: None, unclean: false },
+        ];
+        for (index, record) in (0_u64..).zip(records) {
+            bytes.extend_from_slice(&encode_entry(index, &[record]));
+            ends.push(bytes.len());
+        }
+        (bytes, ends)
+    }
+
+    #[test]
+    fn every_cut_keeps_the_whole_entries_before_it() {
+        let (bytes, ends) = sample();
+        for cut in ends[0]..=bytes.len() {
+            let replayed = replay(Path::new("log"), &bytes[..cut]).expect("a torn end is no error");
+            let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
+            assert_eq!(replayed.next_index, u64::try_from(whole).unwrap());
+            assert_eq!(replayed.torn, !ends.contains(&cut));
+        }
+    }
+
+    #[test]
+    fn a_bad_entry_before_a_good_one_is_corruption_and_never_cut() {
+        let (bytes, ends) = sample();
+        for at in ends[0]..ends[1] {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            let outcome = replay(Path::new("log"), &bad);
+            assert!(matches!(outcome, Err(MetadataLogError::Corrupt { .. })), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_replays_to_the_same_image_and_index() {
+        let (bytes, _) = sample();
+        let first = replay(Path::new("log"), &bytes).expect("intact");
+        let second = encode_snapshot(&first.image, first.next_index);
+        let second = replay(Path::new("log"), &second).expect("intact");
+        assert_eq!((second.image, second.next_index), (first.image, first.next_index));
+        assert!(!second.entries);
+    }
+}

@@ -1,0 +1,13 @@
+//! Groups, offsets and transactions as pure state machines over the records of internal topics.
+//!
+//! Owns: the records of `__consumer_offsets` and its siblings (generated), and what they mean.
+#![forbid(unsafe_code)]
+
+mod command;
+pub mod generated;
+
+pub use command::{
+    Command, Commit, CommitOffset, CommittedOffset, Described, DescribedMember, FetchedOffset,
+    GroupError, GroupState, Join, Joined, JoinedMember, Leaving, Listed, MemberOf, Reply, Sync,
+    Synced,
+};

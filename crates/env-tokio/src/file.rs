@@ -1,0 +1,253 @@
+//! Open files: positioned reads and writes, inline where they are short.
+//!
+//! Invariants: an append is all or an error; it runs inline unless it is large or the same file is
+//! being synced, in which case it may wait for the disk and moves to the blocking pool. A read runs
+//! inline only as far as the page cache holds the bytes.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::{Buf, Bytes};
+use env::{File, IoBufs};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{FallocateFlags, fallocate, fdatasync, fstat, ftruncate};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwritev};
+
+use crate::blocking::Blocking;
+
+/// Buffers per write call; the kernel takes at most 1024.
+const IOVECS_MAX: usize = 64;
+
+/// What all files of a process share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) work: Blocking,
+    pub(crate) reads: Blocking,
+    pub(crate) append_inline_bytes_max: usize,
+    pub(crate) read_inline_bytes_max: usize,
+}
+
+/// An open file.
+#[derive(Clone, Debug)]
+pub struct TokioFile {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    fd: OwnedFd,
+    shared: Shared,
+    /// Syncs that run now. Only decides who waits, so any memory order does.
+    syncing: AtomicU32,
+}
+
+impl TokioFile {
+    pub(crate) fn new(fd: OwnedFd, shared: Shared) -> Self {
+        Self { inner: Arc::new(Inner { fd, shared, syncing: AtomicU32::new(0) }) }
+    }
+
+    /// The descriptor, to send from.
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.inner.fd
+    }
+
+    /// Whether the page cache (judged by both ends) holds `len` bytes at `at`. `true` where the
+    /// file system cannot tell.
+    pub(crate) fn is_warm(&self, at: u64, len: usize) -> bool {
+        let last = at.saturating_add(widen(len.saturating_sub(1)));
+        [at, last].into_iter().all(|at| {
+            let mut byte = [0];
+            let probe = &mut [IoSliceMut::new(&mut byte)];
+            let result = preadv2(&self.inner.fd, probe, at, ReadWriteFlags::NOWAIT);
+            !matches!(result, Err(Errno::AGAIN))
+        })
+    }
+
+    /// Reads on the blocking pool.
+    pub(crate) async fn read_cold(&self, at: u64, len: usize) -> io::Result<Vec<u8>> {
+        let inner = Arc::clone(&self.inner);
+        self.inner.shared.reads.run(move || read_all(&inner.fd, at, len)).await
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&OwnedFd) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let inner = Arc::clone(&self.inner);
+        self.inner.shared.work.run(move || work(&inner.fd)).await
+    }
+}
+
+impl File for TokioFile {
+    async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
+        let len: usize = bufs.iter().map(Bytes::len).sum();
+        let syncing = self.inner.syncing.load(Ordering::Relaxed) > 0;
+        if len <= self.inner.shared.append_inline_bytes_max && !syncing {
+            return write_all(&self.inner.fd, at, bufs);
+        }
+        self.work(move |fd| write_all(fd, at, bufs)).await
+    }
+
+    async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
+        let mut bytes = Vec::new();
+        if len <= self.inner.shared.read_inline_bytes_max
+            && let Warm::Done = read_warm(&self.inner.fd, at, len, &mut bytes)?
+        {
+            return Ok(bytes.into());
+        }
+        let rest = self.read_cold(at.saturating_add(widen(bytes.len())), len - bytes.len()).await?;
+        if bytes.is_empty() {
+            return Ok(rest.into());
+        }
+        bytes.extend_from_slice(&rest);
+        Ok(bytes.into())
+    }
+
+    async fn sync_data(&self) -> io::Result<()> {
+        let inner = Arc::clone(&self.inner);
+        let work = move || {
+            inner.syncing.fetch_add(1, Ordering::Relaxed);
+            let result = retried(|| fdatasync(&inner.fd));
+            inner.syncing.fetch_sub(1, Ordering::Relaxed);
+            result
+        };
+        self.inner.shared.work.run(work).await
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.work(move |fd| retried(|| ftruncate(fd, len))).await
+    }
+
+    async fn len(&self) -> io::Result<u64> {
+        file_len(&self.inner.fd)
+    }
+
+    async fn preallocate(&self, len: u64) -> io::Result<()> {
+        let work = move |fd: &OwnedFd| match fallocate(fd, FallocateFlags::KEEP_SIZE, 0, len) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        };
+        if len == 0 { Ok(()) } else { self.work(work).await }
+    }
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retried<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {},
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// A length as a file position.
+pub(crate) fn widen(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+fn file_len(fd: &OwnedFd) -> io::Result<u64> {
+    Ok(u64::try_from(fstat(fd)?.st_size).unwrap_or(0))
+}
+
+/// Writes every byte of `bufs` at `at`, however many calls that takes.
+fn write_all(fd: &OwnedFd, mut at: u64, mut bufs: IoBufs) -> io::Result<()> {
+    let mut first = 0;
+    while let Some(rest) = bufs.get_mut(first..).filter(|rest| !rest.is_empty()) {
+        let mut slices = [IoSlice::new(&[]); IOVECS_MAX];
+        let count = rest.len().min(IOVECS_MAX);
+        for (slice, buf) in slices.iter_mut().zip(&*rest) {
+            *slice = IoSlice::new(buf);
+        }
+        let written = if rest.iter().take(count).all(Bytes::is_empty) {
+            0
+        } else {
+            match retried(|| pwritev(fd, &slices[..count], at))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => written,
+            }
+        };
+        at = at.saturating_add(widen(written));
+        first += advance(&mut rest[..count], written);
+    }
+    Ok(())
+}
+
+/// Cuts `written` bytes off the front of `bufs`; returns how many of them are used up.
+fn advance(bufs: &mut [Bytes], mut written: usize) -> usize {
+    let mut done = 0;
+    for buf in bufs {
+        let cut = written.min(buf.len());
+        buf.advance(cut);
+        written -= cut;
+        if !buf.is_empty() {
+            break;
+        }
+        done += 1;
+    }
+    done
+}
+
+enum Warm {
+    /// All is read, up to the length or the end of the file.
+    Done,
+    /// The rest is not in the page cache, or the file system cannot tell.
+    More,
+}
+
+/// Reads into `bytes` as far as that needs no disk.
+fn read_warm(fd: &OwnedFd, at: u64, len: usize, bytes: &mut Vec<u8>) -> io::Result<Warm> {
+    bytes.resize(len, 0);
+    let mut filled = 0;
+    let result = loop {
+        if filled == len {
+            break Warm::Done;
+        }
+        let spare = &mut [IoSliceMut::new(&mut bytes[filled..])];
+        match preadv2(fd, spare, at.saturating_add(widen(filled)), ReadWriteFlags::NOWAIT) {
+            Ok(0) => break Warm::Done,
+            Ok(read) => filled += read,
+            Err(Errno::INTR) => {},
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => break Warm::More,
+            Err(errno) => return Err(errno.into()),
+        }
+    };
+    bytes.truncate(filled);
+    Ok(result)
+}
+
+/// Reads `len` bytes at `at`, fewer only at the end of the file. Allocates no more than the file
+/// holds, whatever `len` says.
+fn read_all(fd: &OwnedFd, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let there = usize::try_from(file_len(fd)?.saturating_sub(at)).unwrap_or(usize::MAX);
+    let len = len.min(there);
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let from = at.saturating_add(widen(bytes.len()));
+        if retried(|| pread(fd, spare_capacity(&mut bytes), from))? == 0 {
+            break;
+        }
+    }
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partial_write_leaves_the_rest_of_the_buffers() {
+        let mut bufs = [Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"cdef")];
+        assert_eq!(advance(&mut bufs, 3), 2);
+        assert_eq!(bufs[2], Bytes::from_static(b"def"));
+        assert_eq!(advance(&mut bufs[2..], 3), 1);
+    }
+
+    #[test]
+    fn empty_buffers_count_as_written() {
+        assert_eq!(advance(&mut [Bytes::new(), Bytes::new()], 0), 2);
+    }
+}

@@ -1,0 +1,165 @@
+//! What the controller is asked, and what it answers.
+
+use std::collections::BTreeMap;
+
+use base::{BrokerId, ProducerId, TopicId, Uuid};
+use thiserror::Error;
+
+use crate::Record;
+
+/// A wish. Ids that must be fresh are handed in, since a core has no randomness.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// The first command of every log.
+    CreateCluster {
+        /// A fresh identity.
+        cluster_id: Uuid,
+    },
+    /// A broker has started.
+    RegisterBroker {
+        /// `node.id`.
+        id: BrokerId,
+        /// `broker.rack`.
+        rack: Option<String>,
+        /// It did not stop cleanly.
+        unclean: bool,
+    },
+    /// Topics to be created, each succeeding or failing alone.
+    CreateTopics {
+        /// Each with an id never used before.
+        topics: Vec<(CreateTopic, TopicId)>,
+        /// What "not said" means.
+        defaults: Defaults,
+        /// Check everything, create nothing.
+        validate_only: bool,
+    },
+    /// Topics to be deleted, each succeeding or failing alone.
+    DeleteTopics {
+        /// Which.
+        topics: Vec<TopicRef>,
+    },
+    /// A block of producer ids for one broker.
+    ReserveProducerIds {
+        /// Which broker.
+        broker: BrokerId,
+        /// How many.
+        count: u16,
+    },
+}
+
+/// What a broker's configuration says about topics that do not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// `num.partitions`.
+    pub partitions: i32,
+    /// `default.replication.factor`; more than the live brokers becomes their number.
+    pub replication_factor: i16,
+}
+
+/// A topic by one of its two names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TopicRef {
+    /// By name.
+    Name(String),
+    /// By id.
+    Id(TopicId),
+}
+
+/// A topic to be created.
+#[derive(Clone, Debug, Default)]
+pub struct CreateTopic {
+    /// Its name.
+    pub name: String,
+    /// Number of partitions; `None` takes `num.partitions`.
+    pub partitions: Option<i32>,
+    /// Replicas per partition; `None` takes `default.replication.factor`.
+    pub replication_factor: Option<i16>,
+    /// Replicas by partition index, instead of the two numbers above.
+    pub assignment: Option<BTreeMap<i32, Vec<BrokerId>>>,
+    /// Overrides of the broker's defaults. `None` values are refused.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic that exists now (or would, if only validated).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedTopic {
+    /// Its identity.
+    pub id: TopicId,
+    /// Number of partitions.
+    pub partitions: i32,
+    /// Replicas per partition.
+    pub replication_factor: i16,
+}
+
+/// Ids `first..first + count`, for one broker alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIdBlock {
+    /// The first id.
+    pub first: ProducerId,
+    /// How many.
+    pub count: u16,
+}
+
+/// What follows from a command: records to be made durable, then applied, then the reply.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// In order; one entry of the log, so all or none.
+    pub records: Vec<Record>,
+    /// True once the records are durable.
+    pub reply: Reply,
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing to say.
+    Done,
+    /// In the order of the request.
+    Created(Vec<Result<CreatedTopic, TopicError>>),
+    /// In the order of the request.
+    Deleted(Vec<Result<(String, TopicId), TopicError>>),
+    /// A block; `None` when the 2^63 ids are used up.
+    ProducerIds(Option<ProducerIdBlock>),
+}
+
+/// Why a topic was not created or deleted. Texts are Kafka's.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TopicError {
+    /// The name breaks Kafka's rules or collides with another.
+    #[error("{0}")]
+    InvalidName(String),
+    /// It exists.
+    #[error("Topic '{0}' already exists.")]
+    Exists(String),
+    /// There is none of this name.
+    #[error("This server does not host this topic-partition.")]
+    UnknownName,
+    /// There is none of this id.
+    #[error("This server does not host this topic ID.")]
+    UnknownId,
+    /// A number of partitions that cannot be.
+    #[error("{0}")]
+    InvalidPartitions(String),
+    /// A replication factor that cannot be.
+    #[error("{0}")]
+    InvalidReplicationFactor(String),
+    /// An assignment that cannot be.
+    #[error("{0}")]
+    InvalidAssignment(String),
+    /// A config key or value that cannot be.
+    #[error("{0}")]
+    InvalidConfig(String),
+    /// The request contradicts itself.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// More than the broker allows in one request.
+    #[error("{0}")]
+    Policy(String),
+    /// `delete.topic.enable=false`.
+    #[error("Topic deletion is disabled.")]
+    DeletionDisabled,
+    /// The metadata log cannot be written; whether the change will be there after a restart is
+    /// not known.
+    #[error("the metadata log failed; see the broker's log")]
+    StorageFailed,
+}

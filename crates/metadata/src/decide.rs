@@ -1,0 +1,283 @@
+//! The controller's decisions.
+//!
+//! Invariants: one command gives one entry of the log, atomic to every observer; a refused topic
+//! leaves no record; what is decided holds for the image it was decided on, so the caller decides
+//! one command at a time on an image that has every earlier record applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use base::config::topic_key;
+use base::{BrokerId, LeaderEpoch, Probe, ProducerId, TopicId};
+
+use crate::command::{
+    Command, CreateTopic, CreatedTopic, Decision, Defaults, ProducerIdBlock, Reply, TopicError,
+    TopicRef,
+};
+use crate::{Image, Partition, Record, Topic, names};
+
+/// Kafka's limit on partitions created by one request.
+const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
+
+/// Rare branches a campaign must reach.
+pub const MARKS: &[&str] = &[
+    "metadata_topic_exists",
+    "metadata_topic_invalid",
+    "metadata_topic_unknown",
+    "metadata_producer_ids_reserved",
+];
+
+/// Decides one command on `image`.
+pub fn decide<P: Probe>(image: &Image, command: Command, probe: &P) -> Decision {
+    match command {
+        Command::CreateCluster { cluster_id } => done(vec![Record::ClusterCreated { cluster_id }]),
+        Command::RegisterBroker { id, rack, unclean } => {
+            let rack = rack.map(Into::into);
+            let known = image.brokers.get(&id).is_some_and(|broker| broker.rack == rack);
+            if known && !unclean {
+                done(Vec::new())
+            } else {
+                done(vec![Record::BrokerRegistered { id, rack, unclean }])
+            }
+        },
+        Command::CreateTopics { topics, defaults, validate_only } => {
+            let mut decision = create_topics(image, topics, defaults, probe);
+            if validate_only {
+                decision.records.clear();
+            }
+            decision
+        },
+        Command::DeleteTopics { topics } => delete_topics(image, &topics, probe),
+        Command::ReserveProducerIds { broker, count } => {
+            probe.reached("metadata_producer_ids_reserved");
+            reserve_producer_ids(image, broker, count)
+        },
+    }
+}
+
+fn done(records: Vec<Record>) -> Decision {
+    Decision { records, reply: Reply::Done }
+}
+
+fn reserve_producer_ids(image: &Image, broker: BrokerId, count: u16) -> Decision {
+    let first = image.next_producer;
+    let Some(next) = first.0.checked_add(i64::from(count)).map(ProducerId) else {
+        return Decision { records: Vec::new(), reply: Reply::ProducerIds(None) };
+    };
+    Decision {
+        records: vec![Record::ProducerIdsReserved { broker, next }],
+        reply: Reply::ProducerIds(Some(ProducerIdBlock { first, count })),
+    }
+}
+
+fn delete_topics<P: Probe>(image: &Image, topics: &[TopicRef], probe: &P) -> Decision {
+    let mut records = Vec::new();
+    let mut replies = Vec::new();
+    let mut gone = BTreeSet::new();
+    for reference in topics {
+        let (found, missing) = match reference {
+            TopicRef::Name(name) => (image.topic_named(name), TopicError::UnknownName),
+            TopicRef::Id(id) => (image.topics.get(id), TopicError::UnknownId),
+        };
+        let Some(topic) = found else {
+            probe.reached("metadata_topic_unknown");
+            replies.push(Err(missing));
+            continue;
+        };
+        if !gone.insert(topic.id) {
+            replies.push(Err(TopicError::InvalidRequest("Duplicate topic.".to_owned())));
+            continue;
+        }
+        records.push(Record::TopicDeleted { id: topic.id });
+        replies.push(Ok((topic.name.to_string(), topic.id)));
+    }
+    Decision { records, reply: Reply::Deleted(replies) }
+}
+
+fn create_topics<P: Probe>(
+    image: &Image,
+    topics: Vec<(CreateTopic, TopicId)>,
+    defaults: Defaults,
+    probe: &P,
+) -> Decision {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (topic, _) in &topics {
+        *seen.entry(topic.name.clone()).or_default() += 1;
+    }
+    let mut created: Vec<Arc<Topic>> = Vec::new();
+    let mut replies = Vec::new();
+    let mut total: i64 = 0;
+    for (wish, id) in topics {
+        let outcome = if seen.get(&wish.name).is_some_and(|count| *count > 1) {
+            Err(TopicError::InvalidRequest("Duplicate topic name.".to_owned()))
+        } else {
+            create_topic(image, &created, &wish, id, defaults)
+        };
+        match &outcome {
+            Ok(topic) => {
+                total += i64::try_from(topic.partitions.len()).unwrap_or(i64::MAX);
+                created.push(Arc::clone(topic));
+            },
+            Err(TopicError::Exists(_)) => probe.reached("metadata_topic_exists"),
+            Err(_) => probe.reached("metadata_topic_invalid"),
+        }
+        replies.push(outcome.map(|topic| describe(&topic)));
+    }
+    if total > PARTITIONS_PER_REQUEST_MAX {
+        let error = TopicError::Policy(format!(
+            "Excessively large number of partitions per request: {total} > {PARTITIONS_PER_REQUEST_MAX}"
+        ));
+        created.clear();
+        replies.iter_mut().for_each(|reply| *reply = Err(error.clone()));
+    }
+    let records = created.into_iter().map(Record::TopicCreated).collect();
+    Decision { records, reply: Reply::Created(replies) }
+}
+
+fn describe(topic: &Topic) -> CreatedTopic {
+    let factor = topic.partitions.first().map_or(0, |partition| partition.replicas.len());
+    CreatedTopic {
+        id: topic.id,
+        partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+        replication_factor: i16::try_from(factor).unwrap_or(i16::MAX),
+    }
+}
+
+fn create_topic(
+    image: &Image,
+    created: &[Arc<Topic>],
+    wish: &CreateTopic,
+    id: TopicId,
+    defaults: Defaults,
+) -> Result<Arc<Topic>, TopicError> {
+    names::check(&wish.name).map_err(TopicError::InvalidName)?;
+    if wish.name == "__cluster_metadata" {
+        let why = "Creation of internal topic __cluster_metadata is prohibited.".to_owned();
+        return Err(TopicError::InvalidRequest(why));
+    }
+    if image.names.contains_key(wish.name.as_str()) {
+        return Err(TopicError::Exists(wish.name.clone()));
+    }
+    let others = image.names.keys().chain(created.iter().map(|topic| &topic.name));
+    if let Some(other) = others.into_iter().find(|other| names::collide(&wish.name, other)) {
+        return Err(TopicError::InvalidName(format!(
+            "Topic '{}' collides with existing topic: {other}",
+            wish.name
+        )));
+    }
+    let configs = check_configs(&wish.configs)?;
+    let partitions = match &wish.assignment {
+        Some(assignment) => assigned(image, wish, assignment)?,
+        None => placed(image, wish, defaults)?,
+    };
+    Ok(Arc::new(Topic { id, name: wish.name.as_str().into(), configs, partitions }))
+}
+
+fn check_configs(
+    configs: &[(String, Option<String>)],
+) -> Result<BTreeMap<Arc<str>, Arc<str>>, TopicError> {
+    let mut checked = BTreeMap::new();
+    for (name, value) in configs {
+        let Some(key) = topic_key(name) else {
+            return Err(TopicError::InvalidConfig(format!("Unknown topic config name: {name}")));
+        };
+        let Some(value) = value else {
+            let why = format!("Null value not supported for topic configs: {name}");
+            return Err(TopicError::InvalidConfig(why));
+        };
+        key.check(value).map_err(|error| TopicError::InvalidConfig(error.to_string()))?;
+        checked.insert(Arc::from(name.as_str()), Arc::from(value.trim()));
+    }
+    Ok(checked)
+}
+
+fn partition(replicas: Vec<BrokerId>) -> Partition {
+    Partition {
+        isr: replicas.clone(),
+        leader: replicas.first().copied(),
+        leader_epoch: LeaderEpoch(0),
+        replicas,
+    }
+}
+
+fn assigned(
+    image: &Image,
+    wish: &CreateTopic,
+    assignment: &BTreeMap<i32, Vec<BrokerId>>,
+) -> Result<Vec<Partition>, TopicError> {
+    if wish.partitions.is_some() || wish.replication_factor.is_some() {
+        return Err(TopicError::InvalidRequest(
+            "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.".to_owned(),
+        ));
+    }
+    let refuse = |why: String| Err(TopicError::InvalidAssignment(why));
+    let mut partitions = Vec::new();
+    let mut factor = None;
+    for (expected, (index, replicas)) in (0_i32..).zip(assignment) {
+        if *index != expected {
+            return refuse(
+                "partitions should be a consecutive 0-based integer sequence".to_owned(),
+            );
+        }
+        let distinct: BTreeSet<_> = replicas.iter().collect();
+        if replicas.is_empty() || distinct.len() != replicas.len() {
+            return refuse(format!("partition {index} has an empty or repeating replica list"));
+        }
+        if let Some(unknown) = replicas.iter().find(|id| !image.brokers.contains_key(id)) {
+            return refuse(format!(
+                "The manual partition assignment includes broker {unknown}, but no such broker is registered."
+            ));
+        }
+        if *factor.get_or_insert(replicas.len()) != replicas.len() {
+            return refuse("Inconsistent replication factor between partitions".to_owned());
+        }
+        partitions.push(partition(replicas.clone()));
+    }
+    if partitions.is_empty() {
+        return refuse("the manual partition assignment is empty".to_owned());
+    }
+    Ok(partitions)
+}
+
+fn placed(
+    image: &Image,
+    wish: &CreateTopic,
+    defaults: Defaults,
+) -> Result<Vec<Partition>, TopicError> {
+    let count = wish.partitions.unwrap_or(defaults.partitions);
+    if count <= 0 {
+        return Err(TopicError::InvalidPartitions(
+            "Number of partitions was set to an invalid non-positive value.".to_owned(),
+        ));
+    }
+    if i64::from(count) > PARTITIONS_PER_REQUEST_MAX {
+        return Err(TopicError::Policy(format!(
+            "Excessively large number of partitions per request: {count} > {PARTITIONS_PER_REQUEST_MAX}"
+        )));
+    }
+    let alive: Vec<BrokerId> = image.brokers.keys().copied().collect();
+    let wanted = match wish.replication_factor {
+        Some(factor) if factor <= 0 => {
+            return Err(TopicError::InvalidReplicationFactor(
+                "Replication factor must be larger than 0.".to_owned(),
+            ));
+        },
+        Some(factor) => usize::try_from(factor).unwrap_or(usize::MAX),
+        None => usize::try_from(defaults.replication_factor).unwrap_or(1).min(alive.len()),
+    };
+    if wanted > alive.len() {
+        return Err(TopicError::InvalidReplicationFactor(format!(
+            "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} cannot be reached because only {} broker(s) are registered.",
+            alive.len()
+        )));
+    }
+    let count = usize::try_from(count).unwrap_or(0);
+    let replicas_of = |index: usize| {
+        alive.iter().cycle().skip(index % alive.len().max(1)).take(wanted).copied().collect()
+    };
+    Ok((0..count).map(|index| partition(replicas_of(index))).collect())
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,156 @@
+//! Decisions, applied and checked.
+
+use base::Uuid;
+
+use super::*;
+use crate::Change;
+
+const DEFAULTS: Defaults = Defaults { partitions: 1, replication_factor: 3 };
+
+fn image() -> Image {
+    let mut image = Image::default();
+    for command in [
+        Command::CreateCluster { cluster_id: Uuid([9; 16]) },
+        Command::RegisterBroker { id: BrokerId(1), rack: None, unclean: false },
+    ] {
+        run(&mut image, command);
+    }
+    image
+}
+
+fn run(image: &mut Image, command: Command) -> Reply {
+    let decision = decide(image, command, &());
+    for record in &decision.records {
+        let stored = Record::decode(&record.encode()).expect("what we wrote");
+        assert_eq!(&stored, record);
+        image.apply(record);
+    }
+    decision.reply
+}
+
+fn wish(name: &str) -> CreateTopic {
+    CreateTopic { name: name.to_owned(), ..CreateTopic::default() }
+}
+
+fn create(image: &mut Image, wishes: Vec<CreateTopic>) -> Vec<Result<CreatedTopic, TopicError>> {
+    let topics = wishes
+        .into_iter()
+        .enumerate()
+        .map(|(at, wish)| (wish, TopicId(Uuid([u8::try_from(at).unwrap() + 1; 16]))))
+        .collect();
+    match run(image, Command::CreateTopics { topics, defaults: DEFAULTS, validate_only: false }) {
+        Reply::Created(replies) => replies,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_topic_takes_the_defaults_with_the_factor_cut_to_the_live_brokers() {
+    let mut image = image();
+
+    let replies = create(&mut image, vec![wish("a")]);
+
+    assert_eq!(replies[0].as_ref().map(|t| (t.partitions, t.replication_factor)), Ok((1, 1)));
+    assert_eq!(image.topic_named("a").map(|t| t.partitions[0].leader), Some(Some(BrokerId(1))));
+}
+
+#[test]
+fn an_explicit_factor_beyond_the_live_brokers_is_refused() {
+    let mut image = image();
+
+    let replies =
+        create(&mut image, vec![CreateTopic { replication_factor: Some(2), ..wish("a") }]);
+
+    assert!(matches!(replies[0], Err(TopicError::InvalidReplicationFactor(_))));
+    assert!(image.topics.is_empty());
+}
+
+#[test]
+fn names_that_are_taken_illegal_repeated_or_colliding_are_refused_alone() {
+    let mut image = image();
+    create(&mut image, vec![wish("a.b")]);
+
+    let replies = create(
+        &mut image,
+        vec![wish("a.b"), wish("a_b"), wish("x/y"), wish("d"), wish("d"), wish("e")],
+    );
+
+    assert!(matches!(replies[0], Err(TopicError::Exists(_))));
+    assert!(matches!(replies[1], Err(TopicError::InvalidName(_))));
+    assert!(matches!(replies[2], Err(TopicError::InvalidName(_))));
+    assert!(matches!(replies[3], Err(TopicError::InvalidRequest(_))));
+    assert!(matches!(replies[4], Err(TopicError::InvalidRequest(_))));
+    assert!(replies[5].is_ok());
+}
+
+#[test]
+fn configs_are_checked_against_the_table() {
+    let mut image = image();
+    let with = |key: &str, value: Option<&str>| CreateTopic {
+        configs: vec![(key.to_owned(), value.map(ToOwned::to_owned))],
+        ..wish("a")
+    };
+
+    for bad in
+        [with("no.such", Some("1")), with("segment.bytes", Some("1")), with("segment.bytes", None)]
+    {
+        assert!(matches!(create(&mut image, vec![bad])[0], Err(TopicError::InvalidConfig(_))));
+    }
+    assert!(create(&mut image, vec![with("segment.bytes", Some("1048576"))])[0].is_ok());
+}
+
+#[test]
+fn a_deleted_topic_is_gone_by_name_and_by_id_and_can_come_back_under_another_id() {
+    let mut image = image();
+    let id = create(&mut image, vec![wish("a")])[0].as_ref().map(|t| t.id).expect("created");
+
+    let topics =
+        vec![TopicRef::Name("a".to_owned()), TopicRef::Id(id), TopicRef::Name("b".to_owned())];
+    let reply = run(&mut image, Command::DeleteTopics { topics });
+
+    let Reply::Deleted(replies) = reply else { panic!("{reply:?}") };
+    assert_eq!(replies[0], Ok(("a".to_owned(), id)));
+    assert!(matches!(replies[1], Err(TopicError::InvalidRequest(_))));
+    assert_eq!(replies[2], Err(TopicError::UnknownName));
+    assert!(image.topics.is_empty() && image.names.is_empty());
+}
+
+#[test]
+fn producer_id_blocks_never_overlap() {
+    let mut image = image();
+    let reserve = Command::ReserveProducerIds { broker: BrokerId(1), count: 1000 };
+
+    let first = run(&mut image, reserve.clone());
+    let second = run(&mut image, reserve);
+
+    let block =
+        |first| Reply::ProducerIds(Some(ProducerIdBlock { first: ProducerId(first), count: 1000 }));
+    assert_eq!((first, second), (block(0), block(1000)));
+}
+
+#[test]
+fn an_unclean_start_advances_the_epoch_of_every_partition_it_leads() {
+    let mut image = image();
+    create(&mut image, vec![wish("a")]);
+
+    let decision =
+        decide(&image, Command::RegisterBroker { id: BrokerId(1), rack: None, unclean: true }, &());
+    let change = image.apply(&decision.records[0]);
+
+    assert!(matches!(change, Change::EpochsAdvanced(topics) if topics.len() == 1));
+    assert_eq!(image.topic_named("a").map(|t| t.partitions[0].leader_epoch), Some(LeaderEpoch(1)));
+}
+
+#[test]
+fn a_snapshot_rebuilds_the_image() {
+    let mut image = image();
+    create(&mut image, vec![wish("a"), wish("b")]);
+    run(&mut image, Command::ReserveProducerIds { broker: BrokerId(1), count: 7 });
+
+    let mut rebuilt = Image::default();
+    for record in image.to_records() {
+        rebuilt.apply(&record);
+    }
+
+    assert_eq!(rebuilt, image);
+}

@@ -1,0 +1,139 @@
+//! What the applied records add up to.
+//!
+//! Invariants: `topics` and `names` hold the same topics; a topic id is never zero; `next_producer`
+//! never falls; a partition's leader epoch never falls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base::{BrokerId, LeaderEpoch, ProducerId, TopicId, Uuid};
+
+use crate::Record;
+
+/// The cluster, as of one index of the log.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Image {
+    /// Zero before the first record.
+    pub cluster_id: Uuid,
+    /// Registered brokers.
+    pub brokers: BTreeMap<BrokerId, Broker>,
+    /// Topics by id.
+    pub topics: BTreeMap<TopicId, Arc<Topic>>,
+    /// Their ids by name.
+    pub names: BTreeMap<Arc<str>, TopicId>,
+    /// First producer id that was never handed out.
+    pub next_producer: ProducerId,
+}
+
+/// A registered broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Broker {
+    /// `broker.rack`.
+    pub rack: Option<Arc<str>>,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its identity.
+    pub id: TopicId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Overrides of the brokers' defaults.
+    pub configs: BTreeMap<Arc<str>, Arc<str>>,
+    /// By index.
+    pub partitions: Vec<Partition>,
+}
+
+/// Placement and leadership of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Partition {
+    /// Who holds a replica; the first is preferred as leader.
+    pub replicas: Vec<BrokerId>,
+    /// Who is in sync.
+    pub isr: Vec<BrokerId>,
+    /// Who leads.
+    pub leader: Option<BrokerId>,
+    /// The leader's term.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// What a record changed, for those who act on it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Nothing that a replica must act on.
+    None,
+    /// A topic appeared.
+    TopicCreated(Arc<Topic>),
+    /// A topic vanished.
+    TopicDeleted(Arc<Topic>),
+    /// Partitions of these topics have a new leader epoch.
+    EpochsAdvanced(Vec<Arc<Topic>>),
+}
+
+impl Image {
+    /// Takes one record in, in index order.
+    pub fn apply(&mut self, record: &Record) -> Change {
+        match record {
+            Record::ClusterCreated { cluster_id } => {
+                self.cluster_id = *cluster_id;
+                Change::None
+            },
+            Record::BrokerRegistered { id, rack, unclean } => {
+                self.brokers.insert(*id, Broker { rack: rack.clone() });
+                if *unclean { self.advance_epochs(*id) } else { Change::None }
+            },
+            Record::TopicCreated(topic) => {
+                self.names.insert(Arc::clone(&topic.name), topic.id);
+                self.topics.insert(topic.id, Arc::clone(topic));
+                Change::TopicCreated(Arc::clone(topic))
+            },
+            Record::TopicDeleted { id } => match self.topics.remove(id) {
+                Some(topic) => {
+                    if self.names.get(&topic.name) == Some(id) {
+                        self.names.remove(&topic.name);
+                    }
+                    Change::TopicDeleted(topic)
+                },
+                None => Change::None,
+            },
+            Record::ProducerIdsReserved { next, .. } => {
+                self.next_producer = self.next_producer.max(*next);
+                Change::None
+            },
+        }
+    }
+
+    fn advance_epochs(&mut self, leader: BrokerId) -> Change {
+        let mut advanced = Vec::new();
+        for topic in self.topics.values_mut() {
+            if !topic.partitions.iter().any(|p| p.leader == Some(leader)) {
+                continue;
+            }
+            let changed = Arc::make_mut(topic);
+            for partition in changed.partitions.iter_mut().filter(|p| p.leader == Some(leader)) {
+                partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0.saturating_add(1));
+            }
+            advanced.push(Arc::clone(topic));
+        }
+        if advanced.is_empty() { Change::None } else { Change::EpochsAdvanced(advanced) }
+    }
+
+    /// The topic of this name.
+    pub fn topic_named(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(self.names.get(name)?)
+    }
+
+    /// Records that build this image from nothing, for a snapshot.
+    pub fn to_records(&self) -> Vec<Record> {
+        let mut records = vec![Record::ClusterCreated { cluster_id: self.cluster_id }];
+        for (id, broker) in &self.brokers {
+            let rack = broker.rack.clone();
+            records.push(Record::BrokerRegistered { id: *id, rack, unclean: false });
+        }
+        records.extend(self.topics.values().map(|t| Record::TopicCreated(Arc::clone(t))));
+        let broker = self.brokers.keys().next().copied().unwrap_or_default();
+        records.push(Record::ProducerIdsReserved { broker, next: self.next_producer });
+        records
+    }
+}

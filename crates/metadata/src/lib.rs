@@ -1,0 +1,26 @@
+//! What the cluster is, and what the controller decides.
+//!
+//! Owns: the records of the metadata log, the image they add up to, and the decisions about
+//! topics, broker registrations and producer-id blocks. Pure: [`decide`] looks at an image and may
+//! refuse; [`Image::apply`] neither looks around nor fails. Today the log is one local file; a
+//! quorum is put underneath later and no caller changes.
+#![forbid(unsafe_code)]
+
+mod command;
+mod decide;
+mod image;
+mod names;
+mod record;
+
+mod generated {
+    include!("generated/metadata.rs");
+}
+
+pub use command::{
+    Command, CreateTopic, CreatedTopic, Decision, Defaults, ProducerIdBlock, Reply, TopicError,
+    TopicRef,
+};
+pub use decide::{MARKS, decide};
+pub use image::{Broker, Change, Image, Partition, Topic};
+pub use names::{INTERNAL_TOPICS, OFFSETS_TOPIC, is_internal};
+pub use record::{Record, RecordError};

@@ -1,0 +1,86 @@
+//! Snappy as Kafka's clients write it: xerial framing from Java, one raw block from librdkafka.
+//!
+//! Invariant: the length a block claims is checked against the bound, and against what so few
+//! bytes can hold at all, before memory is taken for it.
+
+use super::CodecError;
+use crate::header::Compression;
+use crate::varint::Reader;
+
+/// The stream header of snappy-java: a magic, then version and lowest compatible version, both 1.
+const XERIAL: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
+/// Bytes of the magic alone. Its first four, read as a length, would be negative.
+const XERIAL_MAGIC_LEN: usize = 8;
+/// Uncompressed bytes of a chunk, as snappy-java chooses by default.
+const CHUNK_BYTES: usize = 32 << 10;
+/// A snappy copy element of three bytes yields at most 64: nothing expands by more than this.
+const EXPANSION_MAX: usize = 64;
+
+const DAMAGED: CodecError = CodecError::Damaged(Compression::Snappy);
+
+pub(super) fn decompress(block: &[u8], bytes_max: usize) -> Result<Vec<u8>, CodecError> {
+    let mut out = Vec::new();
+    if !block.starts_with(&XERIAL[..XERIAL_MAGIC_LEN]) {
+        append_chunk(&mut out, block, bytes_max)?;
+        return Ok(out);
+    }
+    let mut reader = Reader::new(block);
+    while !reader.is_empty() {
+        if reader.rest().starts_with(&XERIAL[..XERIAL_MAGIC_LEN]) {
+            // The front of the stream, or a second stream behind the first.
+            reader.take(XERIAL.len()).ok_or(DAMAGED)?;
+            continue;
+        }
+        let len = reader.take(4).and_then(|len| len.first_chunk()).ok_or(DAMAGED)?;
+        let len = usize::try_from(i32::from_be_bytes(*len)).map_err(|_| DAMAGED)?;
+        let chunk = reader.take(len).ok_or(DAMAGED)?;
+        append_chunk(&mut out, chunk, bytes_max)?;
+    }
+    Ok(out)
+}
+
+fn append_chunk(out: &mut Vec<u8>, chunk: &[u8], bytes_max: usize) -> Result<(), CodecError> {
+    let len = snap::raw::decompress_len(chunk).map_err(|_| DAMAGED)?;
+    if len > chunk.len().saturating_mul(EXPANSION_MAX) {
+        return Err(DAMAGED);
+    }
+    let start = out.len();
+    let end = start.checked_add(len).filter(|end| *end <= bytes_max);
+    out.resize(end.ok_or(CodecError::TooLarge(bytes_max))?, 0);
+    snap::raw::Decoder::new().decompress(chunk, &mut out[start..]).map_err(|_| DAMAGED)?;
+    Ok(())
+}
+
+pub(super) fn compress(records: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let mut out = XERIAL.to_vec();
+    let mut encoder = snap::raw::Encoder::new();
+    for chunk in records.chunks(CHUNK_BYTES) {
+        let chunk = encoder.compress_vec(chunk).map_err(|_| DAMAGED)?;
+        let len = u32::try_from(chunk.len()).map_err(|_| DAMAGED)?;
+        out.extend_from_slice(&len.to_be_bytes());
+        out.extend_from_slice(&chunk);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raw_block_and_two_streams_in_a_row_are_read() {
+        let text = b"the same words, the same words, the same words".as_slice();
+        let raw = snap::raw::Encoder::new().compress_vec(text).unwrap();
+        let framed = compress(text).unwrap();
+
+        assert_eq!(decompress(&raw, 100).unwrap(), text);
+        assert_eq!(decompress(&[&*framed, &framed].concat(), 100).unwrap(), [text, text].concat());
+    }
+
+    #[test]
+    fn a_claimed_length_that_cannot_be_is_refused_before_memory_is_taken() {
+        let claims_4_gib = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00];
+
+        assert_eq!(decompress(&claims_4_gib, usize::MAX), Err(DAMAGED));
+    }
+}

@@ -1,0 +1,128 @@
+//! From a request's bytes to its handler.
+//!
+//! Invariants: a key or version that is not served, and a body that does not parse, close the
+//! connection (as Kafka does), except ApiVersions in an unknown version, which is answered in
+//! version 0; a handler never panics on what a client sent.
+
+use std::net::IpAddr;
+
+use base::Probe;
+use bytes::Bytes;
+use env::{Env, FileRegion};
+use protocol::{
+    ApiKey, DecodeError, EncodeError, Message, Part, Reader, Request, RequestHeader, Wire,
+};
+use tracing::debug;
+
+use crate::handlers;
+use crate::server::{FileOf, Shared};
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Outcome<F> {
+    /// It is answered.
+    Reply(Reply<F>),
+    /// It wants no answer (`acks=0`).
+    Silent,
+    /// The connection ends.
+    Close,
+}
+
+/// A whole response frame; external parts name `regions` by index.
+#[derive(Debug)]
+pub(crate) struct Reply<F> {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) regions: Vec<FileRegion<F>>,
+}
+
+/// One request on its way through a handler.
+pub(crate) struct Context<'a, E: Env> {
+    pub(crate) shared: &'a Shared<E>,
+    pub(crate) peer: IpAddr,
+    pub(crate) header: RequestHeader,
+}
+
+impl<E: Env> Context<'_, E> {
+    /// The version the client chose.
+    pub(crate) fn version(&self) -> i16 {
+        self.header.api_version
+    }
+
+    /// What the client calls itself; empty if it does not say.
+    pub(crate) fn client_id(&self) -> &str {
+        self.header.client_id.as_deref().unwrap_or("")
+    }
+
+    /// A response without file regions.
+    pub(crate) fn reply(&self, body: &impl Message) -> Outcome<FileOf<E>> {
+        self.reply_with(body, Vec::new())
+    }
+
+    /// A response whose external parts name `regions`.
+    pub(crate) fn reply_with(
+        &self,
+        body: &impl Message,
+        regions: Vec<FileRegion<FileOf<E>>>,
+    ) -> Outcome<FileOf<E>> {
+        let header = &self.header;
+        let version = header.api_version;
+        finish(
+            protocol::frame::response(header.api_key, version, header.correlation_id, body),
+            regions,
+        )
+    }
+}
+
+pub(crate) fn finish<F>(
+    frame: Result<Vec<Part>, EncodeError>,
+    regions: Vec<FileRegion<F>>,
+) -> Outcome<F> {
+    match frame {
+        Ok(parts) => Outcome::Reply(Reply { parts, regions }),
+        Err(error) => {
+            tracing::error!(%error, "a response cannot be encoded; closing the connection");
+            Outcome::Close
+        },
+    }
+}
+
+/// Handles one request frame (without its length).
+pub(crate) async fn handle<E: Env>(
+    shared: &Shared<E>,
+    peer: IpAddr,
+    request: &Bytes,
+) -> Outcome<FileOf<E>> {
+    let mut reader = Reader::from(request);
+    let header = match RequestHeader::decode(&mut reader) {
+        Ok(Some(header)) => header,
+        Ok(None) => return refuse(shared, peer, "unknown API key"),
+        Err(error) => return refuse(shared, peer, &error.to_string()),
+    };
+    let version = header.api_version;
+    let context = Context { shared, peer, header };
+    if context.header.api_key == ApiKey::ApiVersions && !ApiKey::ApiVersions.has_version(version) {
+        shared.env.probe().reached("api_versions_unknown_version");
+        return handlers::api_versions::unknown_version(&context);
+    }
+    if !handlers::serves(context.header.api_key, version) {
+        return refuse(shared, peer, "API key or version not served");
+    }
+    match handlers::handle(&context, reader).await {
+        Ok(outcome) => outcome,
+        Err(error) => refuse(shared, peer, &error.to_string()),
+    }
+}
+
+/// Reads a request's body. Bytes behind it are tolerated, as Kafka does.
+pub(crate) fn body<R: Request + Wire>(
+    reader: &mut Reader<'_>,
+    version: i16,
+) -> Result<R, DecodeError> {
+    R::decode(reader, version)
+}
+
+fn refuse<E: Env>(shared: &Shared<E>, peer: IpAddr, why: &str) -> Outcome<FileOf<E>> {
+    shared.env.probe().reached("request_refused");
+    debug!(%peer, why, "closing the connection");
+    Outcome::Close
+}

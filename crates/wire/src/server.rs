@@ -1,0 +1,101 @@
+//! Serving Kafka clients.
+//!
+//! Owns: the listeners and every connection. Invariants: replies leave in request order; request
+//! bytes in memory stay within the [`budget`]; the number of connections is bounded; after
+//! [`Server::stop`] no new request is begun and every connection ends.
+
+mod budget;
+mod connection;
+mod frames;
+mod listener;
+mod settings;
+mod stop;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base::Probe;
+use broker::Broker;
+use env::{Disk, Env, Lock, Net, Rank};
+
+use budget::ByteBudget;
+use listener::Peers;
+pub use settings::{Advertised, ServerSettings};
+use stop::Stop;
+
+/// The file type whose regions leave through this world's sockets.
+pub(crate) type FileOf<E> = <<E as Env>::Disk as Disk>::File;
+
+/// A running front door. Clones share it.
+#[derive(Clone)]
+pub struct Server<E: Env> {
+    shared: Arc<Shared<E>>,
+}
+
+/// What every connection sees.
+pub(crate) struct Shared<E: Env> {
+    pub(crate) env: E,
+    pub(crate) broker: Broker<E>,
+    pub(crate) settings: ServerSettings,
+    budget: ByteBudget,
+    stop: Stop,
+    peers: Lock<Peers>,
+    open: AtomicUsize,
+}
+
+impl<E: Env> Server<E> {
+    /// A front door for `broker`; it serves nobody before [`Server::listen`].
+    pub fn new(env: E, broker: Broker<E>, settings: ServerSettings) -> Self {
+        let budget = ByteBudget::new(settings.request_bytes_in_flight_max);
+        Self {
+            shared: Arc::new(Shared {
+                env,
+                broker,
+                settings,
+                budget,
+                stop: Stop::default(),
+                peers: Lock::new(Rank(5), Peers::default()),
+                open: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    /// Binds `at` and serves it until [`Server::stop`]. Returns the bound address.
+    ///
+    /// # Errors
+    /// What the system says about the address.
+    pub async fn listen(&self, at: SocketAddr) -> std::io::Result<SocketAddr> {
+        let listener = self.shared.env.net().listen(at).await?;
+        let bound = env::Listener::local_addr(&listener)?;
+        let shared = Arc::clone(&self.shared);
+        self.shared.env.spawn("listener", listener::accept_loop(shared, listener));
+        Ok(bound)
+    }
+
+    /// Takes no new connection and no new request; completes when every connection has ended, at
+    /// `deadline` at the latest. Returns whether all had.
+    pub async fn stop(&self, deadline: base::Instant) -> bool {
+        self.shared.stop.stop();
+        let done = async {
+            while self.shared.open.load(Ordering::SeqCst) > 0 {
+                self.shared.stop.changed().await;
+            }
+        };
+        let ended = env::timeout_at(&self.shared.env, deadline, done).await.is_ok();
+        if !ended {
+            self.shared.env.probe().reached("server_stop_deadline");
+        }
+        ended
+    }
+
+    /// Connections open now.
+    pub fn connections(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// Request bytes held in memory now.
+    pub fn request_bytes_in_flight(&self) -> usize {
+        self.shared.budget.used()
+    }
+}

@@ -1,0 +1,64 @@
+//! Limits of the front door, each with Kafka's property where there is one.
+
+use std::collections::BTreeMap;
+
+use base::{BrokerId, Duration};
+
+/// Where clients find a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertised {
+    /// Name or address; an IPv4 literal is understood by every client.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Limits and addresses.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// This broker.
+    pub node_id: BrokerId,
+    /// `advertised.listeners`, by broker.
+    pub advertised: BTreeMap<BrokerId, Advertised>,
+    /// `socket.request.max.bytes`: a larger request closes the connection before it is allocated.
+    pub request_bytes_max: usize,
+    /// `queued.max.request.bytes`: request bytes in memory over all connections; beyond it nothing
+    /// more is read until some are answered.
+    pub request_bytes_in_flight_max: usize,
+    /// `connections.max.idle.ms`; `None` is for ever.
+    pub idle_max: Option<Duration>,
+    /// `max.connections`: further ones are closed at once.
+    pub connections_max: usize,
+    /// `max.connections.per.ip`.
+    pub connections_per_ip_max: usize,
+    /// `fetch.max.bytes`: most bytes one fetch is answered with.
+    pub fetch_bytes_max: usize,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
+    /// `max.request.partition.size.limit`.
+    pub describe_partitions_max: usize,
+    /// Values of broker keys as given in the configuration file, for DescribeConfigs.
+    pub static_configs: BTreeMap<String, String>,
+}
+
+impl ServerSettings {
+    /// Kafka's defaults for one broker reached at `advertised`.
+    pub fn new(node_id: BrokerId, advertised: Advertised) -> Self {
+        Self {
+            node_id,
+            advertised: BTreeMap::from([(node_id, advertised)]),
+            request_bytes_max: 104_857_600,
+            request_bytes_in_flight_max: 268_435_456,
+            idle_max: Some(Duration::from_millis(600_000)),
+            connections_max: 100_000,
+            connections_per_ip_max: usize::MAX,
+            fetch_bytes_max: 57_671_680,
+            auto_create_topics: true,
+            delete_topics: true,
+            describe_partitions_max: 2_000,
+            static_configs: BTreeMap::new(),
+        }
+    }
+}

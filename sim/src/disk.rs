@@ -1,0 +1,14 @@
+//! The simulated disk: what the cache says, what the platter says, and how they part.
+//!
+//! Owns: [`Image`], the pure model of one machine's file system, and [`SimDisk`], the door to it.
+//! Invariants: bytes are durable only after a successful sync, directory entries only after their
+//! directory's sync; a process crash keeps the cache; a power loss keeps, drops or tears each
+//! dirty sector on its own.
+
+mod door;
+mod image;
+mod inode;
+mod names;
+
+pub use door::{SimDirLock, SimDisk, SimFile};
+pub use image::{Image, OpKind};

@@ -1,0 +1,286 @@
+//! One file: its bytes in the page cache, its bytes on the platter, and which sectors differ.
+//!
+//! Invariants: a sector is dirty from a write until a sync that began after it; a failed sync
+//! marks sectors clean without writing them; a length is its own piece of dirty state.
+
+use std::collections::BTreeMap;
+
+use super::image::to_usize;
+use crate::world::{Dice, Knobs};
+
+/// What the platter writes or tears in one piece, bytes.
+pub const SECTOR: usize = 512;
+
+/// One file.
+#[derive(Clone, Debug, Default)]
+pub struct FileNode {
+    cache: Vec<u8>,
+    durable: Vec<u8>,
+    /// Dirty sectors and the write that last touched each.
+    dirty: BTreeMap<usize, u64>,
+    writes: u64,
+    len_changes: u64,
+    durable_len_changes: u64,
+}
+
+/// What a sync covers: whatever was dirty when it began.
+#[derive(Clone, Debug)]
+pub struct SyncPoint {
+    dirty: BTreeMap<usize, u64>,
+    len: usize,
+    len_changes: u64,
+}
+
+impl FileNode {
+    /// The bytes as a reader sees them.
+    pub fn cache(&self) -> &[u8] {
+        &self.cache
+    }
+
+    /// The bytes that are left if everything unsynced is lost.
+    pub fn durable(&self) -> &[u8] {
+        &self.durable
+    }
+
+    /// Whether a power loss can take something away.
+    #[cfg(test)]
+    pub fn is_clean(&self) -> bool {
+        self.dirty.is_empty() && self.len_changes == self.durable_len_changes
+    }
+
+    /// Writes into the cache.
+    pub fn write(&mut self, at: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let (low, high) = (to_usize(at), to_usize(at) + bytes.len());
+        if high > self.cache.len() {
+            self.resize(high);
+        }
+        self.cache[low..high].copy_from_slice(bytes);
+        self.touch(low, high);
+    }
+
+    /// Cuts the file or extends it with zeros.
+    pub fn set_len(&mut self, len: u64) {
+        self.resize(to_usize(len));
+    }
+
+    fn resize(&mut self, len: usize) {
+        let old = self.cache.len();
+        if len == old {
+            return;
+        }
+        self.len_changes += 1;
+        self.cache.resize(len, 0);
+        if len > old {
+            self.touch(old, len);
+        } else {
+            self.dirty.retain(|sector, _| sector * SECTOR < len);
+            if len % SECTOR != 0 {
+                self.touch(len - 1, len);
+            }
+        }
+    }
+
+    fn touch(&mut self, low: usize, high: usize) {
+        self.writes += 1;
+        for sector in low / SECTOR..high.div_ceil(SECTOR) {
+            self.dirty.insert(sector, self.writes);
+        }
+    }
+
+    /// Begins a sync of what is dirty now.
+    pub fn sync_point(&self) -> SyncPoint {
+        SyncPoint {
+            dirty: self.dirty.clone(),
+            len: self.cache.len(),
+            len_changes: self.len_changes,
+        }
+    }
+
+    /// Ends a sync: what it covers is durable.
+    pub fn sync_done(&mut self, point: SyncPoint) {
+        self.len_reached(&point);
+        for (sector, write) in point.dirty {
+            self.keep_sector(sector, usize::MAX);
+            self.mark_clean(sector, write);
+        }
+    }
+
+    /// Ends a failed sync: what it covers is marked clean, and `kept` per mille of the sectors
+    /// reached the platter. The rest stays in the cache only; a later sync will not write it.
+    pub fn sync_failed(&mut self, point: SyncPoint, dice: &mut Dice, kept: u32) {
+        self.len_reached(&point);
+        for (sector, write) in point.dirty {
+            if dice.chance(kept) {
+                self.keep_sector(sector, usize::MAX);
+            }
+            self.mark_clean(sector, write);
+        }
+    }
+
+    fn len_reached(&mut self, point: &SyncPoint) {
+        if self.durable_len_changes < point.len_changes {
+            self.durable.resize(point.len, 0);
+            self.durable_len_changes = point.len_changes;
+        }
+    }
+
+    fn mark_clean(&mut self, sector: usize, write: u64) {
+        if self.dirty.get(&sector) == Some(&write) {
+            self.dirty.remove(&sector);
+        }
+    }
+
+    /// Copies the first `bytes` of a sector to the platter.
+    fn keep_sector(&mut self, sector: usize, bytes: usize) {
+        let low = sector * SECTOR;
+        let high =
+            low.saturating_add(bytes.min(SECTOR)).min(self.cache.len()).min(self.durable.len());
+        if low < high {
+            self.durable[low..high].copy_from_slice(&self.cache[low..high]);
+        }
+    }
+
+    fn sector_differs(&self, sector: usize) -> bool {
+        let low = sector * SECTOR;
+        let of = |bytes: &'_ [u8]| {
+            let high = (low + SECTOR).min(bytes.len());
+            if low < high { bytes[low..high].to_vec() } else { Vec::new() }
+        };
+        of(&self.cache) != of(&self.durable)
+    }
+
+    /// The power goes out. Returns how many dirty sectors were dropped or torn.
+    pub fn power_loss(&mut self, dice: &mut Dice, knobs: &Knobs) -> u64 {
+        if self.len_changes != self.durable_len_changes {
+            let (old, new) = (self.durable.len(), self.cache.len());
+            let len = if dice.chance(knobs.keep) {
+                new
+            } else if dice.chance(knobs.torn) {
+                old.min(new) + dice.index(old.abs_diff(new) + 1)
+            } else {
+                old
+            };
+            self.durable.resize(len, 0);
+        }
+        let mut lost = 0;
+        for sector in std::mem::take(&mut self.dirty).into_keys() {
+            if dice.chance(knobs.keep) {
+                self.keep_sector(sector, SECTOR);
+            } else if dice.chance(knobs.torn) {
+                let bytes = dice.index(SECTOR + 1);
+                self.keep_sector(sector, bytes);
+            }
+            lost += u64::from(self.sector_differs(sector));
+        }
+        self.cache.clone_from(&self.durable);
+        self.durable_len_changes = self.len_changes;
+        lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drop_all() -> Knobs {
+        Knobs { keep: 0, torn: 0, ..Knobs::default() }
+    }
+
+    fn sync(file: &mut FileNode) {
+        let point = file.sync_point();
+        file.sync_done(point);
+    }
+
+    #[test]
+    fn unsynced_bytes_are_lost_and_synced_ones_stay() {
+        let mut file = FileNode::default();
+        file.write(0, b"kept");
+        sync(&mut file);
+        file.write(4, b"lost");
+
+        let lost = file.power_loss(&mut Dice::new(1, "t"), &drop_all());
+
+        assert_eq!((file.cache(), lost), (&b"kept"[..], 1));
+    }
+
+    #[test]
+    fn a_failed_sync_loses_the_bytes_even_after_a_later_sync_succeeds() {
+        let mut file = FileNode::default();
+        file.write(0, b"gone");
+        let point = file.sync_point();
+        file.sync_failed(point, &mut Dice::new(1, "t"), 0);
+        assert_eq!(file.cache(), b"gone", "the cache still has them");
+        sync(&mut file);
+
+        file.power_loss(&mut Dice::new(1, "t"), &drop_all());
+
+        assert_ne!(file.cache(), b"gone");
+    }
+
+    #[test]
+    fn a_sync_does_not_cover_what_was_written_after_it_began() {
+        let mut file = FileNode::default();
+        file.write(0, &[1; SECTOR]);
+        let point = file.sync_point();
+        file.write(SECTOR as u64, &[2; SECTOR]);
+        file.sync_done(point);
+
+        file.power_loss(&mut Dice::new(1, "t"), &drop_all());
+
+        assert_eq!(file.cache(), &[1; SECTOR]);
+    }
+
+    #[test]
+    fn syncs_that_overlap_never_take_durable_bytes_away() {
+        let mut file = FileNode::default();
+        file.write(0, b"a");
+        let early = file.sync_point();
+        file.write(1, b"b");
+        sync(&mut file);
+        file.sync_done(early);
+
+        file.power_loss(&mut Dice::new(1, "t"), &drop_all());
+
+        assert_eq!(file.cache(), b"ab");
+    }
+
+    #[test]
+    fn a_file_that_was_cut_and_grown_again_holds_zeros_after_a_sync() {
+        let mut file = FileNode::default();
+        file.write(0, &[7; 3 * SECTOR]);
+        sync(&mut file);
+        file.set_len(10);
+        file.set_len(2000);
+        sync(&mut file);
+
+        file.power_loss(&mut Dice::new(1, "t"), &drop_all());
+
+        assert_eq!(file.cache()[..10], [7; 10]);
+        assert!(file.cache()[10..].iter().all(|byte| *byte == 0));
+        assert_eq!(file.cache().len(), 2000);
+        assert!(file.is_clean());
+    }
+
+    #[test]
+    fn sectors_are_kept_dropped_and_torn_and_the_length_may_come_first() {
+        let mut seen = [false; 4];
+        for seed in 0..200 {
+            let mut file = FileNode::default();
+            file.write(0, &[9; SECTOR]);
+            let knobs = Knobs { keep: 400, torn: 500, ..Knobs::default() };
+            file.power_loss(&mut Dice::new(seed, "t"), &knobs);
+            let nines = file.cache().iter().filter(|byte| **byte == 9).count();
+            let at = match (file.cache().len(), nines) {
+                (0, _) => 0,
+                (SECTOR, SECTOR) => 1,
+                (SECTOR, 0) => 2,
+                _ => 3,
+            };
+            seen[at] = true;
+        }
+        assert_eq!(seen, [true; 4], "empty, kept, zeros, torn");
+    }
+}

@@ -1,0 +1,161 @@
+//! Drawing a plan from a seed, swarm fashion: each seed enables a random subset of the fault
+//! classes with intensities of its own, so that rare combinations are not drowned by the average.
+
+use super::{Fault, Plan, Timed, Work};
+use crate::disk::OpKind;
+use crate::world::{Dice, Knobs};
+
+/// The node the broker runs on; clients follow.
+pub const BROKER: usize = 0;
+/// Faults begin within so many simulated milliseconds.
+const CHAOS_MS: u64 = 6_000;
+/// Faults of one plan at most.
+const FAULTS_MAX: u64 = 14;
+
+/// Weights of the classes: per mille of seeds that enable each.
+const CLASSES: &[(Class, u32)] = &[
+    (Class::Crash, 500),
+    (Class::Power, 400),
+    (Class::PowerAtOp, 650),
+    (Class::CrashAtOp, 400),
+    (Class::FailedSync, 350),
+    (Class::ShortWrite, 250),
+    (Class::Full, 150),
+    (Class::SlowDisk, 300),
+    (Class::Reset, 500),
+    (Class::Cut, 300),
+    (Class::SlowNet, 300),
+    (Class::Pause, 350),
+    (Class::HalfOpen, 300),
+];
+
+#[derive(Clone, Copy)]
+enum Class {
+    Crash,
+    Power,
+    PowerAtOp,
+    CrashAtOp,
+    FailedSync,
+    ShortWrite,
+    Full,
+    SlowDisk,
+    Reset,
+    Cut,
+    SlowNet,
+    Pause,
+    HalfOpen,
+}
+
+impl Plan {
+    /// The plan of `seed`.
+    pub fn draw(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, "plan");
+        let work = draw_work(&mut dice);
+        let knobs = draw_knobs(&mut dice);
+        let mut plan = Self { seed, work, knobs, mutants: Vec::new(), faults: Vec::new() };
+        let enabled: Vec<Class> = CLASSES
+            .iter()
+            .filter(|(_, odds)| dice.chance(*odds))
+            .map(|(class, _)| *class)
+            .collect();
+        if enabled.is_empty() {
+            return plan;
+        }
+        let clients = u64::try_from(plan.clients()).unwrap_or(1);
+        for _ in 0..dice.between(1, FAULTS_MAX) {
+            let class = *dice.pick(&enabled);
+            let fault = draw_fault(&mut dice, class, clients);
+            plan.faults.push(Timed { at_ms: dice.below(CHAOS_MS), fault });
+        }
+        plan.faults.sort_by_key(|timed| timed.at_ms);
+        plan
+    }
+}
+
+fn draw_work(dice: &mut Dice) -> Work {
+    let (idempotent, plain) = (dice.between(1, 3), dice.below(3));
+    let producers = idempotent + plain;
+    let owed = dice.between(220, 400);
+    Work {
+        idempotent: usize::try_from(idempotent).unwrap_or(1),
+        plain: usize::try_from(plain).unwrap_or(0),
+        consumers: dice.index(4),
+        partitions: u32::try_from(dice.between(1, 4)).unwrap_or(1),
+        records: owed.div_ceil(producers),
+        batch_max: *dice.pick(&[1, 2, 5, 20]),
+        think_max_ms: *dice.pick(&[0, 5, 50, 100]),
+        side_topics: dice.below(4),
+        segment_bytes: *dice.pick(&[512, 2_048, 8_192, 1 << 20]),
+        flush_each: dice.chance(350),
+    }
+}
+
+fn draw_knobs(dice: &mut Dice) -> Knobs {
+    let mut sometimes = |odds: u32, most: u64| {
+        let on = dice.chance(odds);
+        let drawn = u32::try_from(dice.between(1, most)).unwrap_or(0);
+        if on { drawn } else { 0 }
+    };
+    let (loss, short_io) = (sometimes(300, 150), sometimes(500, 900));
+    let (buggify, seam) = (sometimes(700, 1) * 250, sometimes(700, 300));
+    Knobs {
+        latency_min_us: dice.between(20, 300),
+        latency_max_us: dice.between(300, 10_000),
+        loss,
+        short_io,
+        disk_min_us: 10,
+        disk_max_us: dice.between(20, 500),
+        sync_max_us: dice.between(200, 20_000),
+        torn: u32::try_from(dice.below(600)).unwrap_or(0),
+        keep: u32::try_from(dice.below(800)).unwrap_or(0),
+        buggify,
+        seam,
+    }
+}
+
+fn draw_fault(dice: &mut Dice, class: Class, clients: u64) -> Fault {
+    let node = BROKER;
+    let client = 1 + usize::try_from(dice.below(clients)).unwrap_or(0);
+    let (down_ms, ms) = (dice.between(10, 1_200), dice.between(20, 2_000));
+    let at_op = |dice: &mut Dice, power| {
+        let ops = [
+            OpKind::Write,
+            OpKind::Write,
+            OpKind::Write,
+            OpKind::Sync,
+            OpKind::Sync,
+            OpKind::Rename,
+            OpKind::SyncDir,
+            OpKind::Create,
+            OpKind::Remove,
+            OpKind::SetLen,
+        ];
+        let op = *dice.pick(&ops);
+        let nth = u32::try_from(dice.between(1, 8)).unwrap_or(1);
+        Fault::CrashAtOp { node, op, nth, power }
+    };
+    match class {
+        Class::Crash => Fault::ProcessCrash { node, down_ms },
+        Class::Power => Fault::PowerLoss { node, down_ms },
+        Class::PowerAtOp => at_op(dice, true),
+        Class::CrashAtOp => at_op(dice, false),
+        Class::FailedSync => {
+            Fault::FailedSync { node, count: u32::try_from(dice.between(1, 2)).unwrap_or(1) }
+        },
+        Class::ShortWrite => Fault::ShortWrite { node },
+        Class::Full => Fault::DiskFull { node, ms },
+        Class::SlowDisk => Fault::SlowDisk { node, factor: dice.between(2, 60), ms },
+        Class::Reset => Fault::Reset { a: node, b: client },
+        Class::Cut => {
+            let both = dice.chance(500);
+            let (from, to) = if dice.chance(500) { (node, client) } else { (client, node) };
+            Fault::Cut { from, to, both, ms }
+        },
+        Class::SlowNet => Fault::SlowNet { factor: dice.between(2, 30), ms },
+        Class::Pause => {
+            let node = if dice.chance(600) { node } else { client };
+            Fault::Pause { node, ms }
+        },
+        Class::HalfOpen => Fault::PowerLoss { node: client, down_ms },
+    }
+}

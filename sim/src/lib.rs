@@ -1,0 +1,18 @@
+//! Gregor in a box: the whole broker inside a universe that is a function of one seed.
+//!
+//! Owns: virtual time, the simulated disk and network, nodes with incarnations, the fault plan,
+//! the workloads and the oracles, and the command line over them. Everything above `Env` is the
+//! shipped code; nothing here is linked into the product.
+//! Invariant: same seed and same binary, same trace hash.
+#![forbid(unsafe_code)]
+
+#[cfg(not(madsim))]
+compile_error!(
+    "the simulator needs `--cfg madsim`, which `.cargo/config.toml` sets; \
+     an environment RUSTFLAGS replaces it: unset RUSTFLAGS, or add `--cfg madsim` to it"
+);
+
+pub mod disk;
+pub mod fault;
+pub mod net;
+pub mod world;

@@ -1,0 +1,78 @@
+//! What a run is judged by: marks, faults fired, halts, and the first failure.
+
+use std::collections::BTreeMap;
+
+use super::{Note, World};
+
+/// How a run failed; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// Something promised was broken.
+    Safety,
+    /// Work that had to finish did not.
+    Liveness,
+    /// Our code panicked.
+    Crash,
+}
+
+/// The first thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Safety, liveness or crash.
+    pub kind: FailureKind,
+    /// What, for people; starts with the oracle's name.
+    pub text: String,
+    /// When, simulated nanoseconds.
+    pub at: u64,
+}
+
+/// Counts of one run.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// How often each rare branch of the product was reached.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// How often each fault class took effect.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Whether each visited buggify site is active.
+    pub(crate) buggy: BTreeMap<&'static str, bool>,
+    /// Processes that stopped themselves: node and reason.
+    pub halts: Vec<(usize, String)>,
+    /// Dirty sectors that power losses dropped or tore.
+    pub sectors_lost: u64,
+    /// Acknowledged client records.
+    pub acked: u64,
+    /// The first failure.
+    pub failure: Option<Failure>,
+}
+
+impl World {
+    /// Records the first failure and ends the run soon.
+    pub fn fail(&self, kind: FailureKind, text: String) {
+        let at = self.now();
+        {
+            let mut ledger = self.ledger.lock();
+            if ledger.failure.is_none() {
+                ledger.failure = Some(Failure { kind, text, at });
+            }
+        }
+        self.failed.notify_one();
+    }
+
+    /// Records a broken promise unless `holds`.
+    pub fn check(&self, oracle: &str, holds: bool, why: impl FnOnce() -> String) {
+        if !holds {
+            self.fail(FailureKind::Safety, format!("{oracle}: {}", why()));
+        }
+    }
+
+    /// Counts that a fault of `class` took effect.
+    pub fn fired(&self, class: &'static str) {
+        *self.ledger.lock().faults.entry(class).or_default() += 1;
+        self.note(Note { kind: "fault", ..Note::default() }, || class.to_owned());
+    }
+
+    /// Counts that the product reached `mark`.
+    pub fn mark(&self, mark: &'static str) {
+        *self.ledger.lock().marks.entry(mark).or_default() += 1;
+    }
+}

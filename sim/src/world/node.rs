@@ -1,0 +1,298 @@
+//! Nodes and the processes that run on them.
+//!
+//! Owns: which incarnation of which node is alive, boot, crash, halt, pause, and the supervisor
+//! that starts a stopped process again. Invariant: a [`Process`] handle acts only while its own
+//! incarnation is alive; the destructors that run when a process is killed change nothing.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use env::{Lock, Rank};
+use madsim::runtime::{Handle, NodeHandle};
+
+use super::{Dice, FailureKind, MS, Note, SimEnv, World};
+
+/// What runs on a node: called with a fresh `Env` at every boot.
+pub type Program = Arc<dyn Fn(SimEnv) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// Wraps an async function as a [`Program`].
+pub fn program<F>(main: impl Fn(SimEnv) -> F + Send + Sync + 'static) -> Program
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Arc::new(move |env| Box::pin(main(env)))
+}
+
+/// How a process ends against its will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process dies, the kernel lives: the page cache stays, sockets are closed.
+    Process,
+    /// The machine loses power: unsynced bytes are at risk, peers are told nothing.
+    Power,
+}
+
+pub(crate) struct Nodes {
+    cells: Vec<Cell>,
+    dice: Lock<Vec<Dice>>,
+}
+
+struct Cell {
+    up: AtomicBool,
+    paused: AtomicBool,
+    incarnation: AtomicU32,
+    /// Boots of the machine (not of the process).
+    machine: AtomicU32,
+    state: Lock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    program: Option<Program>,
+    main: Option<NodeHandle>,
+    dedicated: Option<NodeHandle>,
+    restart_ms: Option<u64>,
+    faults: Vec<&'static str>,
+}
+
+impl Nodes {
+    pub(super) fn new(seed: u64, count: usize) -> Self {
+        let cell = || Cell {
+            up: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            incarnation: AtomicU32::new(0),
+            machine: AtomicU32::new(1),
+            state: Lock::new(Rank(253), State::default()),
+        };
+        let dice = (0..count).map(|node| Dice::new(seed, &format!("node {node}"))).collect();
+        Self { cells: (0..count).map(|_| cell()).collect(), dice: Lock::new(Rank(254), dice) }
+    }
+}
+
+/// Which incarnation of which node a handle belongs to.
+#[derive(Clone)]
+pub struct Process {
+    /// Its universe.
+    pub world: Arc<World>,
+    /// Its node.
+    pub node: usize,
+    /// Counts the node's processes.
+    pub incarnation: u32,
+}
+
+impl Process {
+    /// Whether this very process still runs.
+    pub fn alive(&self) -> bool {
+        self.world.alive(self.node, self.incarnation)
+    }
+
+    /// Returns at once if alive; a dead process never gets past here.
+    pub async fn must_live(&self) {
+        if !self.alive() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// 64 random bits of the node's own stream.
+    pub fn bits(&self) -> u64 {
+        self.world.node_dice(self.node, Dice::bits)
+    }
+
+    /// Adds to the trace on behalf of this process.
+    pub fn note(&self, note: Note, text: impl FnOnce() -> String) {
+        if self.alive() {
+            self.world.note(Note { node: Some(self.node), ..note }, text);
+        }
+    }
+
+    /// Starts a task that dies with the process.
+    pub(super) fn spawn(&self, dedicated: bool, task: impl Future<Output = ()> + Send + 'static) {
+        if !self.alive() {
+            return;
+        }
+        let home = {
+            let state = self.world.nodes.cells[self.node].state.lock();
+            if dedicated { state.dedicated.clone() } else { state.main.clone() }
+        };
+        if let Some(home) = home {
+            drop(home.spawn(task));
+        }
+    }
+}
+
+impl World {
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.nodes.cells.len()
+    }
+
+    /// Whether `incarnation` of `node` runs.
+    pub fn alive(&self, node: usize, incarnation: u32) -> bool {
+        let cell = &self.nodes.cells[node];
+        cell.up.load(Relaxed) && cell.incarnation.load(Relaxed) == incarnation
+    }
+
+    /// Whether a process runs on `node`.
+    pub fn is_up(&self, node: usize) -> bool {
+        self.nodes.cells[node].up.load(Relaxed)
+    }
+
+    /// The current incarnation of `node`.
+    pub fn incarnation(&self, node: usize) -> u32 {
+        self.nodes.cells[node].incarnation.load(Relaxed)
+    }
+
+    /// How often the machine of `node` was powered on.
+    pub fn machine_boots(&self, node: usize) -> u32 {
+        self.nodes.cells[node].machine.load(Relaxed)
+    }
+
+    pub(crate) fn node_dice<T>(&self, node: usize, draw: impl FnOnce(&mut Dice) -> T) -> T {
+        draw(&mut self.nodes.dice.lock()[node])
+    }
+
+    /// Says what runs on `node`, and after how many milliseconds a process that stopped is started
+    /// again (`None`: never).
+    pub fn install(&self, node: usize, program: Program, restart_ms: Option<u64>) {
+        let mut state = self.nodes.cells[node].state.lock();
+        state.program = Some(program);
+        state.restart_ms = restart_ms;
+    }
+
+    /// The door of the process that runs on `node` now.
+    pub fn env(self: &Arc<Self>, node: usize) -> SimEnv {
+        SimEnv::new(Process { world: Arc::clone(self), node, incarnation: self.incarnation(node) })
+    }
+
+    /// Starts the installed program on `node`. Nothing happens if a process runs there.
+    pub fn boot(self: &Arc<Self>, node: usize) {
+        let cell = &self.nodes.cells[node];
+        if cell.up.swap(true, Relaxed) {
+            return;
+        }
+        let incarnation = cell.incarnation.fetch_add(1, Relaxed) + 1;
+        self.net.lock().set_dark(node, false);
+        let handle = Handle::current();
+        let main = handle.create_node().name(format!("n{node}")).build();
+        let dedicated = handle.create_node().name(format!("n{node}-dedicated")).build();
+        let program = {
+            let mut state = cell.state.lock();
+            state.main = Some(main.clone());
+            state.dedicated = Some(dedicated);
+            state.program.clone()
+        };
+        let target = u64::from(incarnation);
+        let note = Note { node: Some(node), kind: "boot", target, ..Note::default() };
+        self.note(note, String::new);
+        let Some(program) = program else { return };
+        let (world, env) = (Arc::clone(self), self.env(node));
+        drop(main.spawn(async move {
+            program(env).await;
+            if world.alive(node, incarnation) {
+                world.crash(node, Crash::Process);
+                world.restart_later(node);
+            }
+        }));
+    }
+
+    /// Ends the process on `node`, or the whole machine. Returns whether one ran.
+    pub fn crash(self: &Arc<Self>, node: usize, how: Crash) -> bool {
+        let cell = &self.nodes.cells[node];
+        let ran = cell.up.swap(false, Relaxed);
+        if !ran && how == Crash::Process {
+            return false;
+        }
+        cell.paused.store(false, Relaxed);
+        let homes = {
+            let mut state = cell.state.lock();
+            [state.main.take(), state.dedicated.take()]
+        };
+        self.net_crash(node, how);
+        let mut lost = 0;
+        {
+            let mut disk = self.disks[node].lock();
+            disk.process_died();
+            if how == Crash::Power {
+                cell.machine.fetch_add(1, Relaxed);
+                lost = disk.power_loss();
+            }
+        }
+        self.ledger.lock().sectors_lost += lost;
+        let power = u64::from(how == Crash::Power);
+        let note =
+            Note { node: Some(node), kind: "crash", result: power, len: lost, ..Note::default() };
+        self.note(note, || format!("{how:?}, {lost} dirty sectors lost"));
+        for home in homes.into_iter().flatten() {
+            Handle::current().kill(home.id());
+        }
+        ran
+    }
+
+    /// Starts `node` again after its supervisor's delay, unless somebody else does so before.
+    pub fn restart_later(self: &Arc<Self>, node: usize) {
+        let delay = self.nodes.cells[node].state.lock().restart_ms;
+        if let Some(millis) = delay {
+            self.at(self.now() + millis * MS, move |world| world.boot(node));
+        }
+    }
+
+    /// The process stopped itself. Legitimate only if a fault of this node explains it.
+    pub(super) fn halt(self: &Arc<Self>, node: usize, reason: String) {
+        let excused = {
+            let state = self.nodes.cells[node].state.lock();
+            state.faults.iter().any(|class| halt_allowed(class, &reason))
+        };
+        self.note(Note { node: Some(node), kind: "halt", ..Note::default() }, || reason.clone());
+        if !excused {
+            let text = format!("halt: n{node} stopped without a fault that allows it: {reason}");
+            self.fail(FailureKind::Safety, text);
+        }
+        self.ledger.lock().halts.push((node, reason));
+        self.crash(node, Crash::Process);
+        self.restart_later(node);
+    }
+
+    /// Counts a fault that `node` was hit by; it may excuse a later halt.
+    pub fn fired_on(&self, node: usize, class: &'static str) {
+        self.nodes.cells[node].state.lock().faults.push(class);
+        self.fired(class);
+    }
+
+    /// Stops every task of `node` in its tracks, or lets them go on.
+    pub fn set_paused(&self, node: usize, paused: bool) {
+        let cell = &self.nodes.cells[node];
+        if !cell.up.load(Relaxed) || cell.paused.swap(paused, Relaxed) == paused {
+            return;
+        }
+        let homes = {
+            let state = cell.state.lock();
+            [state.main.clone(), state.dedicated.clone()]
+        };
+        for home in homes.into_iter().flatten() {
+            if paused {
+                Handle::current().pause(home.id());
+            } else {
+                Handle::current().resume(home.id());
+            }
+        }
+        let kind = if paused { "pause" } else { "resume" };
+        self.note(Note { node: Some(node), kind, ..Note::default() }, String::new);
+    }
+
+    /// Ends everything for good. Part of the teardown.
+    pub(super) fn kill_all(&self) {
+        for cell in &self.nodes.cells {
+            cell.up.store(false, Relaxed);
+            let old = std::mem::take(&mut *cell.state.lock());
+            for home in [&old.main, &old.dedicated].into_iter().flatten() {
+                Handle::current().kill(home.id());
+            }
+        }
+    }
+}
+
+/// Which fault classes excuse which reasons to halt. A class that is not listed excuses none.
+fn halt_allowed(class: &str, _reason: &str) -> bool {
+    matches!(class, "failed sync" | "short write" | "disk full")
+}

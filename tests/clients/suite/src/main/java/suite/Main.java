@@ -1,0 +1,76 @@
+package suite;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+
+/** Runs three lanes of checks side by side, each with brokers of its own. */
+public final class Main {
+    private static final int MINUTES_MAX = 20;
+
+    private Main() {}
+
+    public static void main(String[] args) throws Exception {
+        Setup setup = Setup.parse(args);
+        Suite suite = new Suite(setup);
+        startWatchdog();
+        List<Callable<Void>> lanes = new ArrayList<>();
+        lanes.add(() -> mainLane(suite));
+        lanes.add(() -> DemoChecks.run(suite));
+        lanes.add(() -> crashLane(suite));
+        ExecutorService threads = Executors.newFixedThreadPool(lanes.size());
+        for (var lane : threads.invokeAll(lanes)) {
+            lane.get();
+        }
+        threads.shutdown();
+        int exit = suite.close();
+        System.out.flush();
+        System.exit(exit);
+    }
+
+    /** The checks that make trouble, each for brokers of its own. */
+    private static Void crashLane(Suite suite) throws Exception {
+        CrashChecks.run(suite);
+        CutChecks.run(suite);
+        return null;
+    }
+
+    /** The checks that share one broker; each uses topics and groups of its own. */
+    private static Void mainLane(Suite suite) throws Exception {
+        Setup setup = suite.setup();
+        try (Broker broker =
+                new Broker(setup, setup.work().resolve("broker"), Broker.freePort(), Map.of())) {
+            suite.check("1.3 the broker starts on an empty directory and stops on SIGTERM", at -> {
+                broker.start();
+                broker.stop();
+            });
+            broker.start();
+            new TopicChecks(suite, broker).run();
+            new ToolChecks(suite, broker).run();
+            new KcatChecks(suite, broker).run();
+            new CodecChecks(suite, broker).run();
+            new GroupChecks(suite, broker).run();
+            new AdminChecks(suite, broker).run();
+        }
+        return null;
+    }
+
+    /** Ends a run that hangs, with a failure, children included (see {@link Proc}). */
+    private static void startWatchdog() {
+        Thread watchdog = new Thread(() -> {
+            try {
+                TimeUnit.MINUTES.sleep(MINUTES_MAX);
+            } catch (InterruptedException stop) {
+                return;
+            }
+            System.out.println("the run took longer than " + MINUTES_MAX + " minutes");
+            System.exit(1);
+        });
+        watchdog.setDaemon(true);
+        watchdog.start();
+    }
+}
