@@ -28,7 +28,7 @@ pub use dir::{Found, LogDir, SealOutcome, StartClass, StartInfo};
 pub use envelope::Run;
 pub use epochs::{EpochHistory, EpochStart};
 pub use error::{DirError, DirectoryFailed, OpenError, ReadError};
-pub use log::{Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, TimestampHit};
+pub use log::{Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, SegmentSummary, TimestampHit};
 pub use marks::MARKS;
 pub use producers::{
     BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerState, ProducerStates, Verdict,
