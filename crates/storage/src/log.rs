@@ -7,7 +7,6 @@
 mod append;
 mod batches;
 mod checkpoint;
-mod create;
 mod flush;
 mod read;
 mod rebuild;
