@@ -141,7 +141,7 @@ fn every_question_about_offsets_has_its_answer() {
             isolation: Isolation::ReadUncommitted,
             current_leader_epoch: None,
         };
-        let offset = |spec| async {
+        let offset = async |spec| {
             broker.list_offset(&ask(spec)).await.expect("readable").map(|found| found.offset.0)
         };
         assert_eq!(offset(OffsetSpec::Latest).await, Some(0));

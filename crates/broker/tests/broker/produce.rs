@@ -98,7 +98,7 @@ fn what_may_not_enter_is_refused_and_nothing_is_written() {
         damaged[last] ^= 1;
         let gone = base::PartitionId { topic: base::TopicId::default(), ..t };
 
-        let refused = |partition, bytes| async {
+        let refused = async |partition, bytes| {
             produce(&broker, partition, bytes).await.expect_err("refused")
         };
 

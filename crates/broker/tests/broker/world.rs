@@ -23,6 +23,7 @@ pub type FileOf = <<TokioEnv as Env>::Disk as Disk>::File;
 pub struct World {
     pub runtime: Runtime,
     pub dir: PathBuf,
+    env: TokioEnv,
 }
 
 impl World {
@@ -30,11 +31,13 @@ impl World {
         let dir = std::env::temp_dir().join(format!("gregor-broker-{name}-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&dir));
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        Self { runtime: runtime.expect("a runtime"), dir }
+        let runtime = runtime.expect("a runtime");
+        let env = TokioEnv::new(runtime.handle().clone(), Settings::default()).expect("the world");
+        Self { runtime, dir, env }
     }
 
     pub fn env(&self) -> TokioEnv {
-        TokioEnv::new(self.runtime.handle().clone(), Settings::default()).expect("the world")
+        self.env.clone()
     }
 
     pub fn config(&self) -> BrokerConfig {
