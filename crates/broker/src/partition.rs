@@ -116,8 +116,8 @@ impl<E: Env> Partition<E> {
         self.internal
     }
 
-    pub(crate) fn config(&self) -> &TopicConfig {
-        &self.config
+    pub(crate) fn id(&self) -> PartitionId {
+        self.id
     }
 
     pub(crate) fn log(&self) -> &Log<E> {

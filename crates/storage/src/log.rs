@@ -7,7 +7,6 @@
 mod append;
 mod batches;
 mod checkpoint;
-mod create;
 mod flush;
 mod read;
 mod rebuild;
@@ -32,7 +31,7 @@ use crate::producers::ProducerStates;
 use crate::tail::Tail;
 
 pub use recover::{Cut, FaultyRange, Recovery};
-pub use segments::SegmentSummary;
+pub use segments::SegmentExtent;
 pub use time::TimestampHit;
 
 /// Taken inside a partition's lock, before the directory's.

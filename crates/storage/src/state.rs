@@ -193,7 +193,12 @@ mod tests {
             epochs,
             segments: vec![
                 SegmentSummary { name: name(0, 1), end: Offset(10), bytes: 99, max_timestamp: max },
-                SegmentSummary { name: name(10, 2), end: Offset(30), bytes: 7, max_timestamp: None },
+                SegmentSummary {
+                    name: name(10, 2),
+                    end: Offset(30),
+                    bytes: 7,
+                    max_timestamp: None,
+                },
             ],
             faulty: vec![FaultyRange { from: Offset(6), to: Offset(8) }],
             producers_upto: Offset(30),

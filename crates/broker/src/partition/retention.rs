@@ -7,7 +7,7 @@
 
 use base::{Offset, Probe, Timestamp};
 use env::Env;
-use storage::{DirectoryFailed, SegmentSummary};
+use storage::{DirectoryFailed, SegmentExtent};
 
 use crate::config::TopicConfig;
 use crate::partition::Partition;
@@ -39,7 +39,7 @@ impl<E: Env> Partition<E> {
 
 /// The new start of the log; `None` if everything stays.
 fn first_kept(
-    segments: &[SegmentSummary],
+    segments: &[SegmentExtent],
     config: &TopicConfig,
     now: Timestamp,
     upto: Offset,
@@ -72,8 +72,8 @@ mod tests {
 
     use super::*;
 
-    fn segments() -> Vec<SegmentSummary> {
-        let segment = |base: i64, time: i64| SegmentSummary {
+    fn segments() -> Vec<SegmentExtent> {
+        let segment = |base: i64, time: i64| SegmentExtent {
             base: Offset(base),
             end: Offset(base + 10),
             bytes: 100,

@@ -27,7 +27,10 @@ pub(super) async fn leftover<E: Env>(env: &E, folder: &Path) -> io::Result<Lefto
     Ok(if marked || entries.is_empty() { Leftover::Deletion } else { Leftover::Log })
 }
 
-pub(super) async fn delete<E: Env>(dir: &DirShared<E>, found: Found) -> Result<(), DirectoryFailed> {
+pub(super) async fn delete<E: Env>(
+    dir: &DirShared<E>,
+    found: Found,
+) -> Result<(), DirectoryFailed> {
     dir.check()?;
     let folder = dir.folder(found);
     let failed = |error| dir.fail("delete", &folder, &error);

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use base::Duration;
-use env::{Env, timeout_at};
+use env::{Elapsed, Env, timeout_at};
 
 use super::{Found, LogDir, Slot};
 use crate::config::FLUSH_AFTER;
@@ -40,7 +40,7 @@ pub(super) async fn run<E: Env>(handle: &LogDir<E>) -> Result<(), DirectoryFaile
         } else {
             let next = dir.env.now().after(LOOK_EVERY);
             // Woken or not, the logs are looked at again.
-            drop(timeout_at(&dir.env, next, dir.kick.notified()).await);
+            let _woken: Result<(), Elapsed> = timeout_at(&dir.env, next, dir.kick.notified()).await;
         }
     }
 }

@@ -91,7 +91,8 @@ impl<E: Env> Log<E> {
             epoch = header_epoch;
             next = header.next_offset();
             let len = u64::try_from(header.len_bytes()).unwrap_or(u64::MAX);
-            let time = if header.max_timestamp == NO_TIMESTAMP { wall } else { header.max_timestamp };
+            let time =
+                if header.max_timestamp == NO_TIMESTAMP { wall } else { header.max_timestamp };
             let too_old = first.is_some_and(|first| time.0.saturating_sub(first.0) > age_max);
             if bytes > 0 && (too_old || bytes.saturating_add(len) > bytes_max) {
                 return at;

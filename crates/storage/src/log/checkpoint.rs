@@ -87,7 +87,8 @@ impl<E: Env> Log<E> {
             let len = u64::try_from(slots.len()).unwrap_or(0);
             let bufs = IoBufs::from_iter([Bytes::from(slots)]);
             let result = upkeep.env.append(upkeep.env_bytes, bufs).await;
-            result.map_err(|e| self.inner.dir.fail("write envelopes in", &self.inner.folder, &e))?;
+            result
+                .map_err(|e| self.inner.dir.fail("write envelopes in", &self.inner.folder, &e))?;
             self.sync(&upkeep.env.clone()).await?;
             upkeep.env_bytes += len;
         }

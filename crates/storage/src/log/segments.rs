@@ -7,7 +7,7 @@ use super::Log;
 
 /// One segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentSummary {
+pub struct SegmentExtent {
     /// Offset of its first record.
     pub base: Offset,
     /// One past its last record.
@@ -20,11 +20,11 @@ pub struct SegmentSummary {
 
 impl<E: Env> Log<E> {
     /// Every segment, oldest first; the last one grows.
-    pub fn segments(&self) -> Vec<SegmentSummary> {
+    pub fn segments(&self) -> Vec<SegmentExtent> {
         let shared = self.inner.shared.lock();
         let segments = shared.segments.iter();
         segments
-            .map(|segment| SegmentSummary {
+            .map(|segment| SegmentExtent {
                 base: segment.name.base,
                 end: segment.end,
                 bytes: u64::from(segment.bytes),
