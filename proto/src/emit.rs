@@ -75,7 +75,7 @@ fn message_impl(out: &mut String, schema: &Schema, message: &Message) {
 }
 
 fn struct_item(out: &mut String, message: &Message, s: &Struct, is_root: bool) {
-    let derives = if s.fields.iter().all(|f| zero_default(f)) {
+    let derives = if s.fields.iter().all(zero_default) {
         "Clone, Debug, Default, PartialEq"
     } else {
         "Clone, Debug, PartialEq"
