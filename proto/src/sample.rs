@@ -225,6 +225,41 @@ pub fn default_of(message: &Message, field: &Field) -> Value {
     }
 }
 
+/// Holds one sample against a codec, with and without tagged fields that nobody knows. `codec`
+/// decodes a whole message and gives how it prints and what it encodes to.
+///
+/// # Errors
+/// What differs.
+pub fn check(
+    message: &Message,
+    version: i16,
+    values: &[Value],
+    codec: impl Fn(&[u8]) -> Result<(String, Vec<u8>), String>,
+) -> Result<(), String> {
+    let bytes = encode(message, version, values, false);
+    let expected = debug_text(message, values);
+    for input in [&bytes, &encode(message, version, values, true)] {
+        let (text, again) = codec(input)
+            .map_err(|e| format!("{} {version} refuses {expected}: {e}", message.name))?;
+        if text != expected {
+            return Err(format!("{} {version} reads {text}, not {expected}", message.name));
+        }
+        if again != bytes {
+            return Err(format!("{} {version} writes {again:?}, not {bytes:?}", message.name));
+        }
+    }
+    Ok(())
+}
+
+/// The styles that together show every field full, empty, null, and with 0, 1 and 3 elements.
+pub const STYLES: [Style; 5] = [
+    Style::Full { elements: 3 },
+    Style::Full { elements: 1 },
+    Style::Full { elements: 0 },
+    Style::Null,
+    Style::Default,
+];
+
 /// Calls `visit` with every field that the value holds, nested ones included.
 pub fn walk<'a>(
     message: &'a Message,
