@@ -72,6 +72,8 @@ fn every_key_and_value_round_trips_full_empty_and_null() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_record_round_trips(seed in any::<u64>()) {
         for message in &descriptions() {

@@ -54,8 +54,7 @@ fn descriptions() -> Vec<Description> {
 fn check(message: &Description, version: i16, style: Style, seed: u64) -> Vec<Value> {
     let values = Sampler::new(style, seed).message(message, version);
     let codec = codec_of(&message.name);
-    if let Err(difference) =
-        sample::check(message, version, &values, |bytes| codec(bytes, version))
+    if let Err(difference) = sample::check(message, version, &values, |bytes| codec(bytes, version))
     {
         panic!("{difference}");
     }
@@ -66,7 +65,8 @@ fn check(message: &Description, version: i16, style: Style, seed: u64) -> Vec<Va
 fn every_field_of_every_version_round_trips_full_empty_and_null() {
     let (mut pairs, mut fields, mut seen) = (0, BTreeSet::new(), BTreeSet::new());
     for message in &descriptions() {
-        let name = |s: &Struct, field: &Field| format!("{}.{}.{}", message.name, s.name, field.name);
+        let name =
+            |s: &Struct, field: &Field| format!("{}.{}.{}", message.name, s.name, field.name);
         for version in message.versions.iter() {
             pairs += 1;
             for s in message.structs.iter().filter(|s| s.versions.contains(version)) {
@@ -93,7 +93,7 @@ fn every_field_of_every_version_round_trips_full_empty_and_null() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_value_round_trips(seed in any::<u64>()) {
