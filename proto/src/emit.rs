@@ -41,6 +41,21 @@ pub fn message_file(schema: &Schema, message: &Message) -> String {
     out
 }
 
+/// A macro over all records, for tests and for tools that read any of them.
+pub fn for_each_record(schemas: &[Schema]) -> String {
+    let mut out = String::from(
+        "\n/// Calls a macro with `(Name, NameKey, NameValue)` for every record.\n\
+         #[macro_export]\nmacro_rules! for_each_record {\n($macro:ident) => {\n$macro! {\n",
+    );
+    for schema in schemas {
+        if matches!(schema.subject, Subject::Record { .. }) {
+            let _infallible = writeln!(out, "({0}, {0}Key, {0}Value)", schema.name);
+        }
+    }
+    out.push_str("}\n};\n}\n");
+    out
+}
+
 fn message_impl(out: &mut String, schema: &Schema, message: &Message) {
     let Versions { min, max } = message.versions;
     let name = &message.name;
@@ -75,7 +90,7 @@ fn message_impl(out: &mut String, schema: &Schema, message: &Message) {
 }
 
 fn struct_item(out: &mut String, message: &Message, s: &Struct, is_root: bool) {
-    let derives = if s.fields.iter().all(|f| zero_default(f)) {
+    let derives = if s.fields.iter().all(zero_default) {
         "Clone, Debug, Default, PartialEq"
     } else {
         "Clone, Debug, PartialEq"

@@ -2,11 +2,12 @@
 //!
 //! Owns: the notation of `proto/kafka/*.txt` and the code made from it, committed below
 //! `crates/protocol/src/generated` and `crates/coordinator/src/generated`. Nothing of the product
-//! depends on this crate; tests use [`schema`] as a second reading of the notation.
+//! depends on this crate; tests use [`schema`] and [`sample`] as a second reading of the notation.
 #![forbid(unsafe_code)]
 
 mod emit;
 mod output;
+pub mod sample;
 pub mod schema;
 
 use std::path::{Path, PathBuf};

@@ -39,9 +39,7 @@ impl Wire for ConsumerGroupMemberMetadataKey {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         w.string(&self.member_id, flex)?;
-
         Ok(())
     }
 }

@@ -45,7 +45,6 @@ impl Wire for ConsumerGroupMetadataValue {
         }
         let flex = true;
         w.i32(self.epoch);
-
         let tag0 = self.metadata_hash != 0;
         w.uvarint(u32::from(tag0));
         if tag0 {

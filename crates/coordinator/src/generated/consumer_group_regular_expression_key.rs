@@ -39,9 +39,7 @@ impl Wire for ConsumerGroupRegularExpressionKey {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         w.string(&self.regular_expression, flex)?;
-
         Ok(())
     }
 }

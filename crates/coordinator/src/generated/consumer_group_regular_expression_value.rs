@@ -43,11 +43,8 @@ impl Wire for ConsumerGroupRegularExpressionValue {
         }
         let flex = true;
         w.nullable_array(Some(&self.topics), flex, |w, e| w.string(e, flex))?;
-
         w.i64(self.version);
-
         w.i64(self.timestamp);
-
         w.uvarint(0);
         Ok(())
     }

@@ -37,7 +37,6 @@ impl Wire for ConsumerGroupTargetAssignmentMemberValue {
         }
         let flex = true;
         w.nullable_array(Some(&self.topic_partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -65,12 +64,10 @@ impl Wire for TopicPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

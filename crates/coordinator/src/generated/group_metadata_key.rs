@@ -36,7 +36,6 @@ impl Wire for GroupMetadataKey {
         }
         let flex = false;
         w.string(&self.group, flex)?;
-
         Ok(())
     }
 }

@@ -42,11 +42,8 @@ impl Wire for LegacyOffsetCommitValue {
         }
         let flex = false;
         w.i64(self.offset);
-
         w.string(&self.metadata, flex)?;
-
         w.i64(self.commit_timestamp);
-
         Ok(())
     }
 }

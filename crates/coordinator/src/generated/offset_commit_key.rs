@@ -42,11 +42,8 @@ impl Wire for OffsetCommitKey {
         }
         let flex = false;
         w.string(&self.group, flex)?;
-
         w.string(&self.topic, flex)?;
-
         w.i32(self.partition);
-
         Ok(())
     }
 }

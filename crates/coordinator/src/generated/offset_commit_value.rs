@@ -76,14 +76,11 @@ impl Wire for OffsetCommitValue {
         }
         let flex = version >= 4;
         w.i64(self.offset);
-
         if version >= 3 {
             w.i32(self.leader_epoch);
         }
         w.string(&self.metadata, flex)?;
-
         w.i64(self.commit_timestamp);
-
         if version == 1 {
             w.i64(self.expire_timestamp);
         }

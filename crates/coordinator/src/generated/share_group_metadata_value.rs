@@ -40,9 +40,7 @@ impl Wire for ShareGroupMetadataValue {
         }
         let flex = true;
         w.i32(self.epoch);
-
         w.i64(self.metadata_hash);
-
         w.uvarint(0);
         Ok(())
     }

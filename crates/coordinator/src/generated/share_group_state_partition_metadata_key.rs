@@ -36,7 +36,6 @@ impl Wire for ShareGroupStatePartitionMetadataKey {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         Ok(())
     }
 }

@@ -39,9 +39,7 @@ impl Wire for ShareGroupTargetAssignmentMemberKey {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         w.string(&self.member_id, flex)?;
-
         Ok(())
     }
 }

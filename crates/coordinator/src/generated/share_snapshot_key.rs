@@ -42,11 +42,8 @@ impl Wire for ShareSnapshotKey {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         w.uuid(self.topic_id);
-
         w.i32(self.partition);
-
         Ok(())
     }
 }

@@ -45,7 +45,6 @@ impl Wire for StreamsGroupTargetAssignmentMetadataValue {
         }
         let flex = true;
         w.i32(self.assignment_epoch);
-
         let tag0 = self.assignment_timestamp != 0;
         w.uvarint(u32::from(tag0));
         if tag0 {

@@ -36,7 +36,6 @@ impl Wire for StreamsGroupTopologyKey {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         Ok(())
     }
 }

@@ -36,7 +36,6 @@ impl Wire for TransactionLogKey {
         }
         let flex = false;
         w.string(&self.transactional_id, flex)?;
-
         Ok(())
     }
 }

@@ -48,13 +48,9 @@ impl Wire for AddOffsetsToTxnRequest {
         }
         let flex = version >= 3;
         w.string(&self.transactional_id, flex)?;
-
         w.i64(self.producer_id);
-
         w.i16(self.producer_epoch);
-
         w.string(&self.group_id, flex)?;
-
         if flex {
             w.uvarint(0);
         }

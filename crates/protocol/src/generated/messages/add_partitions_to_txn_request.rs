@@ -140,15 +140,10 @@ impl Wire for AddPartitionsToTxnTransaction {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.transactional_id, flex)?;
-
         w.i64(self.producer_id);
-
         w.i16(self.producer_epoch);
-
         w.bool(self.verify_only);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -178,12 +173,10 @@ impl Wire for AddPartitionsToTxnTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 3;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         if flex {
             w.uvarint(0);
         }

@@ -55,7 +55,6 @@ impl Wire for AlterPartitionReassignmentsRequest {
         }
         let flex = true;
         w.i32(self.timeout_ms);
-
         if version >= 1 {
             w.bool(self.allow_replication_factor_change);
         } else if !self.allow_replication_factor_change {
@@ -65,7 +64,6 @@ impl Wire for AlterPartitionReassignmentsRequest {
             });
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -93,9 +91,7 @@ impl Wire for ReassignableTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -123,12 +119,10 @@ impl Wire for ReassignablePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.nullable_array(self.replicas.as_deref(), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -42,9 +42,7 @@ impl Wire for AlterReplicaLogDirsResponse {
         }
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.results), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -77,9 +75,7 @@ impl Wire for AlterReplicaLogDirTopicResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.topic_name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -111,9 +107,7 @@ impl Wire for AlterReplicaLogDirPartitionResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }

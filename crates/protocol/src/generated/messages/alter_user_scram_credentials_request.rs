@@ -40,9 +40,7 @@ impl Wire for AlterUserScramCredentialsRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.deletions), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.upsertions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -70,9 +68,7 @@ impl Wire for ScramCredentialDeletion {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i8(self.mechanism);
-
         w.uvarint(0);
         Ok(())
     }
@@ -109,15 +105,10 @@ impl Wire for ScramCredentialUpsertion {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i8(self.mechanism);
-
         w.i32(self.iterations);
-
         w.nullable_bytes(Some(&self.salt), flex)?;
-
         w.nullable_bytes(Some(&self.salted_password), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -79,9 +79,7 @@ impl Wire for CreateDelegationTokenRequest {
             });
         }
         w.nullable_array(Some(&self.renewers), flex, |w, e| e.encode(w, version))?;
-
         w.i64(self.max_lifetime_ms);
-
         if flex {
             w.uvarint(0);
         }
@@ -113,9 +111,7 @@ impl Wire for CreatableRenewers {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.principal_type, flex)?;
-
         w.string(&self.principal_name, flex)?;
-
         if flex {
             w.uvarint(0);
         }

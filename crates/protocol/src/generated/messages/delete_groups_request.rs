@@ -39,7 +39,6 @@ impl Wire for DeleteGroupsRequest {
         }
         let flex = version >= 2;
         w.nullable_array(Some(&self.groups_names), flex, |w, e| w.string(e, flex))?;
-
         if flex {
             w.uvarint(0);
         }

@@ -40,9 +40,7 @@ impl Wire for DeleteShareGroupOffsetsRequest {
         }
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -67,7 +65,6 @@ impl Wire for DeleteShareGroupOffsetsRequestTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic_name, flex)?;
-
         w.uvarint(0);
         Ok(())
     }

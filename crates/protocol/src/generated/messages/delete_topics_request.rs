@@ -57,7 +57,6 @@ impl Wire for DeleteTopicsRequest {
             w.nullable_array(Some(&self.topic_names), flex, |w, e| w.string(e, flex))?;
         }
         w.i32(self.timeout_ms);
-
         if flex {
             w.uvarint(0);
         }
@@ -87,9 +86,7 @@ impl Wire for DeleteTopicState {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.nullable_string(self.name.as_deref(), flex)?;
-
         w.uuid(self.topic_id);
-
         w.uvarint(0);
         Ok(())
     }

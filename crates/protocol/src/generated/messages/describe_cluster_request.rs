@@ -57,7 +57,6 @@ impl Wire for DescribeClusterRequest {
         }
         let flex = true;
         w.bool(self.include_cluster_authorized_operations);
-
         if version >= 1 {
             w.i8(self.endpoint_type);
         } else if self.endpoint_type != 1 {

@@ -44,7 +44,6 @@ impl Wire for DescribeGroupsRequest {
         }
         let flex = version >= 5;
         w.nullable_array(Some(&self.groups), flex, |w, e| w.string(e, flex))?;
-
         if version >= 3 {
             w.bool(self.include_authorized_operations);
         } else if self.include_authorized_operations {

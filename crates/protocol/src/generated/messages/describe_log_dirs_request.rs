@@ -45,7 +45,6 @@ impl Wire for DescribeLogDirsRequest {
         }
         let flex = version >= 2;
         w.nullable_array(self.topics.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -77,12 +76,10 @@ impl Wire for DescribableLogDirTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.topic, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         if flex {
             w.uvarint(0);
         }

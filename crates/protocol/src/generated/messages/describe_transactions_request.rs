@@ -37,7 +37,6 @@ impl Wire for DescribeTransactionsRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.transactional_ids), flex, |w, e| w.string(e, flex))?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -48,13 +48,9 @@ impl Wire for EndTxnRequest {
         }
         let flex = version >= 3;
         w.string(&self.transactional_id, flex)?;
-
         w.i64(self.producer_id);
-
         w.i16(self.producer_epoch);
-
         w.bool(self.committed);
-
         if flex {
             w.uvarint(0);
         }

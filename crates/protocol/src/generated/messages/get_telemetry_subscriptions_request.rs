@@ -37,7 +37,6 @@ impl Wire for GetTelemetrySubscriptionsRequest {
         }
         let flex = true;
         w.uuid(self.client_instance_id);
-
         w.uvarint(0);
         Ok(())
     }

@@ -47,7 +47,6 @@ impl Wire for HeartbeatResponse {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }

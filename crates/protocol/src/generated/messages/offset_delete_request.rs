@@ -39,9 +39,7 @@ impl Wire for OffsetDeleteRequest {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         Ok(())
     }
 }
@@ -67,9 +65,7 @@ impl Wire for OffsetDeleteRequestTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = false;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         Ok(())
     }
 }
@@ -92,7 +88,6 @@ impl Wire for OffsetDeleteRequestPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = false;
         w.i32(self.partition_index);
-
         Ok(())
     }
 }

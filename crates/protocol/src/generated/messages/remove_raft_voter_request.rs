@@ -53,11 +53,8 @@ impl Wire for RemoveRaftVoterRequest {
         }
         let flex = true;
         w.nullable_string(self.cluster_id.as_deref(), flex)?;
-
         w.i32(self.voter_id);
-
         w.uuid(self.voter_directory_id);
-
         w.uvarint(0);
         Ok(())
     }

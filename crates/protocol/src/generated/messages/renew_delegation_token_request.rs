@@ -42,9 +42,7 @@ impl Wire for RenewDelegationTokenRequest {
         }
         let flex = version >= 2;
         w.nullable_bytes(Some(&self.hmac), flex)?;
-
         w.i64(self.renew_period_ms);
-
         if flex {
             w.uvarint(0);
         }

@@ -39,7 +39,6 @@ impl Wire for SaslAuthenticateRequest {
         }
         let flex = version >= 2;
         w.nullable_bytes(Some(&self.auth_bytes), flex)?;
-
         if flex {
             w.uvarint(0);
         }

@@ -61,11 +61,8 @@ impl Wire for SaslAuthenticateResponse {
         }
         let flex = version >= 2;
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_bytes(Some(&self.auth_bytes), flex)?;
-
         if version >= 1 {
             w.i64(self.session_lifetime_ms);
         }

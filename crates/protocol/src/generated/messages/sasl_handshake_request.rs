@@ -36,7 +36,6 @@ impl Wire for SaslHandshakeRequest {
         }
         let flex = false;
         w.string(&self.mechanism, flex)?;
-
         Ok(())
     }
 }

@@ -39,9 +39,7 @@ impl Wire for SaslHandshakeResponse {
         }
         let flex = false;
         w.i16(self.error_code);
-
         w.nullable_array(Some(&self.mechanisms), flex, |w, e| w.string(e, flex))?;
-
         Ok(())
     }
 }

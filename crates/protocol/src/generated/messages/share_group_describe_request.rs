@@ -40,9 +40,7 @@ impl Wire for ShareGroupDescribeRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.group_ids), flex, |w, e| w.string(e, flex))?;
-
         w.bool(self.include_authorized_operations);
-
         w.uvarint(0);
         Ok(())
     }

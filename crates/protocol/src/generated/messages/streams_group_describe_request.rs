@@ -45,9 +45,7 @@ impl Wire for StreamsGroupDescribeRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.group_ids), flex, |w, e| w.string(e, flex))?;
-
         w.bool(self.include_authorized_operations);
-
         if version >= 1 {
             w.bool(self.include_topology_description);
         } else if self.include_topology_description {

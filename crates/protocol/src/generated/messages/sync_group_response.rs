@@ -60,7 +60,6 @@ impl Wire for SyncGroupResponse {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
-
         if version >= 5 {
             w.nullable_string(self.protocol_type.as_deref(), flex)?;
         }
@@ -68,7 +67,6 @@ impl Wire for SyncGroupResponse {
             w.nullable_string(self.protocol_name.as_deref(), flex)?;
         }
         w.nullable_bytes(Some(&self.assignment), flex)?;
-
         if flex {
             w.uvarint(0);
         }

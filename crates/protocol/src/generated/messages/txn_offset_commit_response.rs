@@ -42,9 +42,7 @@ impl Wire for TxnOffsetCommitResponse {
         }
         let flex = version >= 3;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -90,7 +88,6 @@ impl Wire for TxnOffsetCommitResponseTopic {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -122,9 +119,7 @@ impl Wire for TxnOffsetCommitResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 3;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }

@@ -37,7 +37,6 @@ impl Wire for UnregisterBrokerRequest {
         }
         let flex = true;
         w.i32(self.broker_id);
-
         w.uvarint(0);
         Ok(())
     }

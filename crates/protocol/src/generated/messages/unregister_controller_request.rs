@@ -37,7 +37,6 @@ impl Wire for UnregisterControllerRequest {
         }
         let flex = true;
         w.i32(self.controller_id);
-
         w.uvarint(0);
         Ok(())
     }
