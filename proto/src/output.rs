@@ -67,6 +67,7 @@ pub fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>, Error> {
         modules("The records of the coordinators' topics: keys and values.", &records)
             + &emit::for_each_record(&schemas),
     );
+    files.extend(crate::gregor::generate(root)?);
     for content in files.values_mut() {
         *content = format(root, content)?;
     }

@@ -44,15 +44,15 @@ pub fn load(arguments: &Serve) -> Result<Config, Failure> {
     let mut given = BTreeMap::new();
     if let Some(path) = &arguments.config {
         let shown = path.display().to_string();
-        let bytes = std::fs::read(path)
-            .map_err(|source| Failure::Read { path: shown.clone(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| Failure::Read { path: shown.clone(), source })?;
         given = parse_properties(&bytes)
             .map_err(|error| Failure::Config(format!("{shown}: {error}")))?;
     }
     for pair in &arguments.overrides {
-        let (key, value) = pair.split_once('=').ok_or_else(|| {
-            Failure::Config(format!("--override {pair}: write it as KEY=VALUE"))
-        })?;
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::Config(format!("--override {pair}: write it as KEY=VALUE")))?;
         given.insert(key.trim().to_owned(), value.trim().to_owned());
     }
     if let Some(data) = &arguments.data {

@@ -65,9 +65,8 @@ fn protocol_of(name: &str, keys: &BTreeMap<String, String>) -> String {
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, Failure> {
-    let malformed = || {
-        Failure::Config(format!("'{text}' is not a listener; write PLAINTEXT://host:port"))
-    };
+    let malformed =
+        || Failure::Config(format!("'{text}' is not a listener; write PLAINTEXT://host:port"));
     let (name, address) = text.split_once("://").ok_or_else(malformed)?;
     let (host, port) = address.rsplit_once(':').ok_or_else(malformed)?;
     let port = port.parse().map_err(|_| malformed())?;
