@@ -1,5 +1,5 @@
 //! What is committed is what the generator writes.
-#![expect(clippy::disallowed_methods, reason = "reads the tree, and says so if it cannot")]
+#![expect(clippy::disallowed_methods, reason = "a test that reads the tree")]
 
 use std::path::Path;
 

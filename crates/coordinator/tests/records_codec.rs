@@ -1,7 +1,7 @@
 //! Every record of the coordinators' topics against a second reading of its schema: bytes and
 //! values written by interpreting `proto/kafka/coordinator/*.txt` must decode to exactly those
 //! values, and encode to exactly those bytes.
-#![expect(clippy::expect_used, reason = "a test that cannot go on should say so")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say so")]
 
 use std::path::Path;
 

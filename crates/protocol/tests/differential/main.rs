@@ -2,7 +2,7 @@
 //! both know, full, empty, null, with arrays of 0, 1 and 3 elements and with unknown tagged fields,
 //! and must agree with us on every byte and every field. It only ever sees valid bytes: its decoder
 //! allocates from unchecked counts.
-#![expect(clippy::expect_used, reason = "a test that cannot go on should say so")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say so")]
 
 mod debug_tree;
 
