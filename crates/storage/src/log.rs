@@ -7,7 +7,6 @@
 mod append;
 mod batches;
 mod checkpoint;
-mod create;
 mod flush;
 mod read;
 mod rebuild;
@@ -17,7 +16,7 @@ mod time;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::{Instant, LeaderEpoch, Offset, PartitionId, ReplicaGen, SegGen, Timestamp};
+use base::{Instant, LeaderEpoch, Offset, PartitionId, ReplicaGen, Timestamp};
 use env::{Disk, Env, IoBufs, Lock, Rank, Segment};
 use records::BatchHeader;
 use smallvec::SmallVec;
@@ -144,7 +143,7 @@ pub(crate) struct SegmentState<F> {
     pub(crate) first_timestamp: Option<Timestamp>,
     pub(crate) file: Option<F>,
     /// Its runs, once somebody needed them; always there for the last segment.
-    pub(crate) runs: Option<Arc<Vec<Run>>>,
+    pub(crate) runs: Option<Vec<Run>>,
     /// How many of the runs have their envelope on disk.
     pub(crate) enveloped: usize,
     /// Whether the last run may still grow.
@@ -260,9 +259,4 @@ impl<E: Env> Log<E> {
     pub(crate) fn env(&self) -> &E {
         &self.inner.dir.env
     }
-}
-
-/// A new segment's name.
-pub(crate) fn segment_name(base: Offset, seg_gen: SegGen) -> SegmentName {
-    SegmentName { base, seg_gen }
 }
