@@ -283,7 +283,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            drop(decode_slot(&bytes));
+            let _checked = decode_slot(&bytes);
             decode_file(&owner(), Offset(0), &bytes);
         }
     }
