@@ -166,7 +166,9 @@ fn hunt_all(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
     };
     let mut survived = false;
     writeln!(out, "{:<22} {:>5} {:>6} {:>10}  found by", "mutant", "kills", "seeds", "seeds/kill")?;
-    for id in MUTANTS.iter().filter(|id| cli.mutant.is_empty() || cli.mutant.iter().any(|m| m == *id)) {
+    for id in
+        MUTANTS.iter().filter(|id| cli.mutant.is_empty() || cli.mutant.iter().any(|m| m == *id))
+    {
         let killed = campaign::hunt(id, &range, cli.kills);
         let kills = u64::try_from(killed.kills.len()).unwrap_or(u64::MAX);
         let mean = killed.seeds.checked_div(kills).map_or("-".to_owned(), |mean| mean.to_string());
@@ -190,7 +192,9 @@ fn reproduce(out: &mut dyn Write, how: &str, mutants: &[String]) -> io::Result<(
 fn commit() -> String {
     let output = Command::new("git").args(["describe", "--always", "--dirty"]).output();
     let text = output.ok().and_then(|output| String::from_utf8(output.stdout).ok());
-    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).unwrap_or("unknown".into())
+    text.map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+        .unwrap_or("unknown".into())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a plan is read before any universe exists")]

@@ -1,6 +1,5 @@
 //! The determinism check: same seed, same trace, in this process and in another one.
 
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
 use std::process::Command;
 
@@ -56,9 +55,18 @@ pub fn check(start: u64, seeds: u64, canary: bool, out: &mut dyn Write) -> io::R
     Ok(if different == 0 { 0 } else { DIFFERENT })
 }
 
-/// A number that differs from call to call: what iterating a randomly keyed map amounts to.
-/// Called outside every universe, where the keys are the operating system's.
-#[expect(clippy::disallowed_types, reason = "the canary: what must be noticed")]
-pub fn random_key() -> u64 {
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
+/// `0..count` in the order in which a randomly keyed map yields them. Called outside every
+/// universe, where the keys are the operating system's.
+#[expect(
+    clippy::disallowed_types,
+    clippy::iter_over_hash_type,
+    reason = "the canary: exactly what the determinism check must notice"
+)]
+pub fn random_order(count: usize) -> Vec<usize> {
+    let numbers: std::collections::HashSet<usize> = (0..count).collect();
+    let mut order = Vec::new();
+    for number in numbers {
+        order.push(number);
+    }
+    order
 }

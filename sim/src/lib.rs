@@ -13,12 +13,15 @@ compile_error!(
 );
 
 pub mod campaign;
+pub mod check;
 pub mod cli;
+pub mod client;
 pub mod determinism;
 pub mod disk;
 pub mod fault;
 pub mod net;
 pub mod scenario;
+pub mod system;
 pub mod world;
 
 #[cfg(test)]
