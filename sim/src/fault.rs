@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::OpKind;
 use crate::world::Knobs;
 
+pub use draw::BROKER;
 pub use inject::{heal, inject_all};
 
 /// Everything that decides a run, but for the code.

@@ -12,7 +12,22 @@ compile_error!(
      an environment RUSTFLAGS replaces it: unset RUSTFLAGS, or add `--cfg madsim` to it"
 );
 
+pub mod campaign;
+pub mod check;
+pub mod cli;
+pub mod client;
+pub mod determinism;
 pub mod disk;
 pub mod fault;
 pub mod net;
+pub mod scenario;
+pub mod system;
 pub mod world;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_simulator_is_built_with_its_cfg() {
+        assert!(cfg!(madsim), "an environment RUSTFLAGS hides .cargo/config.toml");
+    }
+}

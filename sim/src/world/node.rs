@@ -209,6 +209,10 @@ impl World {
             [state.main.take(), state.dedicated.take()]
         };
         self.net_crash(node, how);
+        let hook = self.on_power_loss.lock().clone();
+        if let Some(hook) = hook.filter(|_| how == Crash::Power) {
+            hook(self, node);
+        }
         let mut lost = 0;
         {
             let mut disk = self.disks[node].lock();

@@ -140,6 +140,8 @@ async fn tear_down(world: Arc<World>) {
     drop(timers);
     let net = world.net.lock().take_all();
     drop(net);
+    let hook = world.on_power_loss.lock().take();
+    drop(hook);
     for _ in 0..YIELDS {
         madsim::task::yield_now().await;
     }
