@@ -17,7 +17,7 @@ import java.util.concurrent.TimeUnit;
  * libraries.
  *
  * <p>They name localhost:9092, so a broker is put there. Where another program has that port, the
- * copy that is compiled names a free one instead, and the line of the check says so.
+ * copy that is compiled names a free one instead.
  */
 final class DemoChecks {
     private static final int DEMO_PORT = 9092;
