@@ -33,11 +33,10 @@ final class DemoChecks {
         this.classpath = classpath;
     }
 
-    static Void run(Suite suite) {
+    static void run(Suite suite) {
         Setup setup = suite.setup();
         new DemoChecks(suite, "kafka-clients-3.9", setup.oldClasspath()).checks();
         new DemoChecks(suite, "kafka-clients-4.4", setup.newClasspath()).checks();
-        return null;
     }
 
     private void checks() {
