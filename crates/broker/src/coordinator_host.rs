@@ -273,7 +273,7 @@ impl Refusal {
             Self::Offsets => Reply::Offsets(Err(error)),
             Self::List => Reply::List(Vec::new()),
             Self::Describe => Reply::Describe(Err(error)),
-            Self::Done => Reply::Done,
+            Self::Done => Reply::TopicDeleted(Err(error)),
         }
     }
 }
