@@ -14,6 +14,6 @@ mod records;
 mod topics;
 
 pub use finish::{finish, settled};
-pub use history::History;
+pub use history::{Fetched, History};
 pub use platter::{DATA_DIR, DiskLog, View, read_log};
 pub use records::RecordId;

@@ -56,8 +56,6 @@ pub struct Work {
     pub side_topics: u64,
     /// Segment size of the broker, bytes.
     pub segment_bytes: u64,
-    /// Whether every produce is flushed before it is acknowledged (`flush.messages=1`).
-    pub flush_each: bool,
 }
 
 /// A fault and when it begins.

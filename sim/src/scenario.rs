@@ -58,7 +58,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Outcome<()> {
 }
 
 async fn universe(world: Arc<World>, plan: Plan, boot_order: Vec<usize>) {
-    let history = History::new(plan.work.flush_each);
+    let history = History::new();
     let watcher = history.clone();
     world.on_power_loss(move |world, node| {
         if node == BROKER {
@@ -173,5 +173,7 @@ async fn last_look(job: &Job) {
     let names: Vec<String> = topics.into_iter().map(|(name, _)| name).collect();
     job.history.topics_listed(&job.world, &names);
     client::read_all(job.clone(), env).await;
+    // Long enough for everything acknowledged to be due on the platter.
+    job.world.sleep_ms(2_500).await;
     check::finish(&job.history, &job.world, job.work.partitions);
 }

@@ -29,7 +29,7 @@ pub use door::{SimEnv, SimProbe};
 pub use knobs::Knobs;
 pub use ledger::{Failure, FailureKind, Ledger};
 pub use node::{Crash, Process, Program, program};
-pub use schedule::{DILATION, MS, Timer, US};
+pub use schedule::{DILATION, MS, Timer, US, pass};
 pub use trace::{Note, Trace, seconds};
 pub use universe::{Outcome, install_panic_hook, run};
 

@@ -1,4 +1,5 @@
 //! The simulator holds itself to its own promise: same seed, same run.
+#![expect(clippy::unwrap_used, reason = "how a test fails")]
 
 use std::process::{Command, Output};
 

@@ -8,8 +8,8 @@ use crate::world::World;
 /// What is known of the group.
 #[derive(Default)]
 pub(super) struct Commits {
-    /// The largest acknowledged commit of each partition that still stands.
-    pub floors: BTreeMap<i32, i64>,
+    /// Acknowledged commits of each partition that still stand: when, and which offset.
+    standing: BTreeMap<i32, Vec<(u64, i64)>>,
     /// Who owned a partition in a generation, per power loss.
     owners: BTreeMap<(u64, i32, i32), String>,
     /// The newest generation that anybody was a member of.
@@ -18,12 +18,20 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    pub(super) fn power_is_lost(&mut self, durable_acks: bool) {
+    /// What was acknowledged up to `due` is durable; the rest is excused.
+    pub(super) fn power_is_lost(&mut self, due: Option<u64>) {
         self.losses += 1;
         self.newest = -1;
-        if !durable_acks {
-            self.floors.clear();
+        for standing in self.standing.values_mut() {
+            standing.retain(|(at, _)| due.is_some_and(|due| *at <= due));
+            // It stays durable.
+            standing.iter_mut().for_each(|(at, _)| *at = 0);
         }
+    }
+
+    fn floors(&self) -> BTreeMap<i32, i64> {
+        let highest = |standing: &Vec<(u64, i64)>| standing.iter().map(|(_, at)| *at).max();
+        self.standing.iter().filter_map(|(of, all)| Some((*of, highest(all)?))).collect()
     }
 }
 
@@ -45,7 +53,7 @@ impl History {
 
     /// What any later look at the committed offsets must at least show.
     pub fn commit_floors(&self) -> BTreeMap<i32, i64> {
-        self.seen().commits.floors.clone()
+        self.seen().commits.floors()
     }
 
     /// The newest generation that anybody was a member of.
@@ -63,7 +71,7 @@ impl History {
     ) {
         let seen = self.seen();
         // A power loss in between may have lowered the floor.
-        let now = seen.commits.floors.get(&partition).copied();
+        let now = seen.commits.floors().get(&partition).copied();
         let floor = asked.get(&partition).copied().zip(now).map_or(-1, |(then, now)| then.min(now));
         world.check("commits-stay", offset >= floor, || {
             format!("{partition}: {floor} was committed, now it is {offset}")
@@ -81,14 +89,13 @@ impl History {
         losses: u64,
     ) {
         let mut seen = self.seen();
-        if seen.losses != losses && !seen.durable_acks {
+        if seen.losses != losses {
             return;
         }
         let (mine, newest) = generations;
-        world.check("stale-commit", mine >= newest || seen.losses != losses, || {
+        world.check("stale-commit", mine >= newest, || {
             format!("{partition}: generation {mine} committed though {newest} had begun")
         });
-        let floor = seen.commits.floors.entry(partition).or_insert(offset);
-        *floor = (*floor).max(offset);
+        seen.commits.standing.entry(partition).or_default().push((world.now(), offset));
     }
 }

@@ -12,22 +12,43 @@ use bytes::Bytes;
 use env::{Guard, Lock, Rank};
 
 use super::commits::Commits;
-use super::platter::{View, read_batch, read_log};
+use super::platter::{DiskLog, View, read_batch, read_log};
 use super::records::RecordId;
 use super::topics::Topics;
 use crate::fault::BROKER;
-use crate::world::World;
+use crate::world::{MS, World};
+
+/// A broker in peace makes everything durable within this time, nanoseconds. Its own bound is
+/// 200 ms; the rest is the disk's and the recovery's.
+pub(super) const FLUSH_PROMISE: u64 = 2_000 * MS;
 
 /// What all clients of a universe saw. Clones share it.
 #[derive(Clone)]
 pub struct History(Arc<Lock<Seen>>);
 
+impl Default for History {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a fetch brought of one partition.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Which partition.
+    pub partition: i32,
+    /// The offset asked for.
+    pub from: i64,
+    /// The high watermark in the answer.
+    pub watermark: i64,
+    /// Batches; the last one may be cut.
+    pub bytes: Bytes,
+}
+
 /// What is behind the lock.
 #[derive(Default)]
 pub(super) struct Seen {
     pub topic: Option<Uuid>,
-    /// Whether an acknowledgement promises durability.
-    pub durable_acks: bool,
     /// Power losses of the broker so far.
     pub losses: u64,
     pub partitions: BTreeMap<i32, Partition>,
@@ -47,17 +68,16 @@ pub(super) struct Partition {
     pub sent: BTreeSet<RecordId>,
     /// What is promised to stay.
     pub content: BTreeMap<i64, RecordId>,
-    /// Records whose acknowledgement still stands.
-    pub acked: BTreeMap<RecordId, i64>,
+    /// Records whose acknowledgement still stands: at which offset, and since when.
+    pub acked: BTreeMap<RecordId, (i64, u64)>,
     /// Whether a power loss excused an acknowledged record.
     pub lossy: bool,
 }
 
 impl History {
     /// Nothing seen yet.
-    pub fn new(durable_acks: bool) -> Self {
-        let seen = Seen { durable_acks, ..Seen::default() };
-        Self(Arc::new(Lock::new(Rank(240), seen)))
+    pub fn new() -> Self {
+        Self(Arc::new(Lock::new(Rank(240), Seen::default())))
     }
 
     pub(super) fn seen(&self) -> Guard<'_, Seen> {
@@ -108,24 +128,22 @@ impl History {
     /// Records were acknowledged from `base` on; `losses` is from before the request was sent.
     pub fn acked(&self, world: &World, partition: i32, base: i64, ids: &[RecordId], losses: u64) {
         let mut seen = self.seen();
-        let (Some(topic), durable) = (seen.topic, seen.durable_acks) else { return };
-        let certain = seen.losses == losses || durable;
-        let view = if durable { View::Durable } else { View::Cache };
+        let Some(topic) = seen.topic else { return };
+        let certain = seen.losses == losses;
         let log = {
             let disk = world.disks[BROKER].lock();
-            read_log(&disk, topic, partition, view).unwrap_or_default()
+            read_log(&disk, topic, partition, View::Cache).unwrap_or_default()
         };
         let known = seen.partitions.entry(partition).or_default();
         world.ledger.lock().acked += u64::try_from(ids.len()).unwrap_or(0);
         for (id, offset) in ids.iter().zip(base..) {
             let found = log.at(offset);
             if certain || found == Some(*id) {
-                let where_to = if durable { "on the platter" } else { "in the page cache" };
                 world.check("acked-is-written", found == Some(*id), || {
-                    format!("{partition}/{offset} acked as {id}, {where_to}: {found:?}")
+                    format!("{partition}/{offset} was acked as {id}; the page cache has {found:?}")
                 });
                 known.promise(world, partition, offset, *id);
-                known.acked.insert(*id, offset);
+                known.acked.insert(*id, (offset, world.now()));
             } else {
                 known.lossy = true;
             }
@@ -140,16 +158,10 @@ impl History {
         });
     }
 
-    /// Records were fetched from `from` on. Returns the next offset to read.
-    pub fn read(
-        &self,
-        world: &World,
-        partition: i32,
-        from: i64,
-        watermark: i64,
-        bytes: Bytes,
-        losses: u64,
-    ) -> i64 {
+    /// Records were fetched; `losses` is from before the request was sent. Returns the next offset
+    /// to read.
+    pub fn read(&self, world: &World, fetched: Fetched, losses: u64) -> i64 {
+        let Fetched { partition, from, watermark, bytes } = fetched;
         let mut seen = self.seen();
         let certain = seen.losses == losses;
         let known = seen.partitions.entry(partition).or_default();
@@ -192,23 +204,31 @@ impl History {
         });
     }
 
-    /// The broker's machine is about to lose power: what is not durable now is excused.
+    /// The broker's machine is about to lose power: what is not durable now is excused, unless it
+    /// had to be.
     pub fn power_is_lost(&self, world: &World) {
         let mut seen = self.seen();
         seen.losses += 1;
-        let durable_acks = seen.durable_acks;
-        seen.commits.power_is_lost(durable_acks);
+        let due = due_before(world);
+        seen.commits.power_is_lost(due);
         let Some(topic) = seen.topic else { return };
         let disk = world.disks[BROKER].lock();
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
-            let is_safe = |offset: i64, id: RecordId| log.at(offset) == Some(id);
-            known.content.retain(|offset, id| is_safe(*offset, *id));
+            known.must_be_flushed(world, *partition, &log, due);
+            known.content.retain(|offset, id| log.at(*offset) == Some(*id));
             let before = known.acked.len();
-            known.acked.retain(|id, offset| durable_acks || is_safe(*offset, *id));
+            known.acked.retain(|id, (offset, _)| log.at(*offset) == Some(*id));
             known.lossy |= known.acked.len() < before;
         }
     }
+}
+
+/// What was acknowledged up to then has to be durable now, if anything has: a broker that is left
+/// in peace flushes within [`FLUSH_PROMISE`].
+pub(super) fn due_before(world: &World) -> Option<u64> {
+    let (now, disturbed) = (world.now(), world.disturbed_at(BROKER));
+    (now.saturating_sub(disturbed) >= FLUSH_PROMISE).then(|| now.saturating_sub(FLUSH_PROMISE))
 }
 
 impl Partition {
@@ -218,5 +238,28 @@ impl Partition {
         world.check("one-content", before == id, || {
             format!("{partition}/{offset} was {before} and is {id}")
         });
+    }
+
+    /// What was acknowledged up to `due` has to be in `durable`.
+    pub(super) fn must_be_flushed(
+        &self,
+        world: &World,
+        partition: i32,
+        durable: &DiskLog,
+        due: Option<u64>,
+    ) {
+        let Some(due) = due else { return };
+        for (id, (offset, at)) in self.acked.iter().filter(|(_, (_, at))| *at <= due) {
+            let found = durable.at(*offset);
+            world.check("flushed-in-time", found == Some(*id), || {
+                let ago = (world.now() - at) / MS;
+                let why = durable.stopped.clone().unwrap_or_default();
+                format!(
+                    "{partition}/{offset} was acked as {id} {ago} ms ago; the platter has \
+                     {found:?} of {} records; {why}",
+                    durable.end
+                )
+            });
+        }
     }
 }

@@ -25,6 +25,7 @@ use super::errors::{
     UNKNOWN_MEMBER_ID, is_retriable,
 };
 use super::{GROUP, Job, TOPIC};
+use crate::check::Fetched;
 use crate::fault::BROKER;
 use crate::world::{Dice, FailureKind, SimEnv};
 
@@ -264,8 +265,9 @@ impl Member {
             }
             let from = self.positions.get(&index).copied().unwrap_or(0);
             let bytes = data.records.as_bytes().cloned().unwrap_or_default();
-            let (world, watermark) = (&self.job.world, data.high_watermark);
-            let next = self.job.history.read(world, index, from, watermark, bytes, losses);
+            let watermark = data.high_watermark;
+            let fetched = Fetched { partition: index, from, watermark, bytes };
+            let next = self.job.history.read(&self.job.world, fetched, losses);
             read += usize::try_from(next - from).unwrap_or(0);
             self.positions.insert(index, next);
         }

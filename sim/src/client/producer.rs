@@ -133,7 +133,7 @@ impl Sender {
             self.next += 1;
             let mut value = id.to_bytes().to_vec();
             value.resize(value.len() + self.dice.index(200), b'.');
-            let key = (partition % 2 == 0).then_some(&b"key"[..]);
+            let key = partition.is_multiple_of(2).then_some(&b"key"[..]);
             let timestamp = Timestamp(self.env.wall().0);
             let record = NewRecord { timestamp, key, value: Some(&value), headers: &[] };
             builder.push(&record).ok()?;

@@ -9,6 +9,7 @@ use super::Job;
 use super::connection::Connection;
 use super::consumer::fetch_request;
 use super::errors::NONE;
+use crate::check::Fetched;
 use crate::fault::BROKER;
 use crate::world::SimEnv;
 
@@ -32,8 +33,9 @@ pub async fn read_all(job: Job, env: SimEnv) {
                 format!("the last read of {index} from {from} failed with {}", data.error_code)
             });
             let bytes = data.records.as_bytes().cloned().unwrap_or_default();
-            let (world, watermark) = (&job.world, data.high_watermark);
-            let next = job.history.read(world, index, from, watermark, bytes, losses);
+            let watermark = data.high_watermark;
+            let fetched = Fetched { partition: index, from, watermark, bytes };
+            let next = job.history.read(&job.world, fetched, losses);
             if next >= watermark || data.error_code != NONE {
                 positions.remove(&index);
             } else {
