@@ -109,7 +109,7 @@ impl<E: Env> Opening<E> {
             return Ok(SegmentState::unloaded(summary));
         }
         let envelopes = self.read_envelopes(name).await?;
-        let (mut segment, indexed) = from_envelopes(name, &file, &envelopes);
+        let (mut segment, indexed) = from_envelopes(name, &file, &envelopes, len);
         let reached = self.index(&mut segment, indexed, len).await?;
         if reached.position < len || reached.offset != next_base {
             self.note_faulty(faulty, reached.offset, next_base);
@@ -132,7 +132,7 @@ impl<E: Env> Opening<E> {
         let (file, len) = self.open_segment(name, Access::Write).await?;
         let envelopes = self.read_envelopes(name).await?;
         let durable = recovery_point(name, summary, &envelopes);
-        let (mut segment, indexed) = from_envelopes(name, &file, &envelopes);
+        let (mut segment, indexed) = from_envelopes(name, &file, &envelopes, len);
         let reached = self.index(&mut segment, indexed, len.min(durable.position)).await?;
         if reached.position < durable.position || reached.offset != durable.offset {
             self.note_faulty(faulty, reached.offset, durable.offset);
@@ -347,21 +347,24 @@ fn is_sound(body: &Bytes) -> bool {
     BatchView::parse(body).is_ok_and(|view| view.verify_stored().is_ok())
 }
 
-/// A segment as its envelopes describe it, and how far they reach.
+/// A segment as its envelopes describe the `len` bytes that are there, and how far they reach.
 fn from_envelopes<F: Clone>(
     name: SegmentName,
     file: &F,
     envelopes: &Envelopes,
+    len: u64,
 ) -> (SegmentState<F>, Place) {
     let mut segment = SegmentState::empty(name, file.clone());
-    let max = envelopes.runs.iter().map(|run| (run.max_timestamp, std::cmp::Reverse(run.base)));
+    let there = envelopes.runs.partition_point(|run| u64::from(run.end_position()) <= len);
+    let runs = &envelopes.runs[..there];
+    let max = runs.iter().map(|run| (run.max_timestamp, std::cmp::Reverse(run.base)));
     segment.max_timestamp = max.max().filter(|max| max.0.0 >= 0).map(|max| (max.0, max.1.0));
-    segment.first_timestamp = envelopes.runs.first().map(|run| run.max_timestamp);
-    if let Some(last) = envelopes.runs.last() {
+    segment.first_timestamp = runs.first().map(|run| run.max_timestamp);
+    if let Some(last) = runs.last() {
         segment.bytes = last.end_position();
         segment.end = last.end();
     }
-    segment.runs = Some(envelopes.runs.clone());
+    segment.runs = Some(runs.to_vec());
     let reached = Place { position: u64::from(segment.bytes), offset: segment.end };
     (segment, reached)
 }
