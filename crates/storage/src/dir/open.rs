@@ -103,8 +103,10 @@ async fn identify<E: Env>(
     let identity = Identity { cluster_id, node_id: expect.node_id, dir_id: env.random_uuid() };
     let bytes = encode_identity(&identity);
     replace(env, path, IDENTITY, bytes).await.map_err(io_error("write", &file))?;
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync(env, parent).await?;
+    match path.parent().map(Path::as_os_str) {
+        Some(parent) if parent.is_empty() => sync(env, Path::new(".")).await?,
+        Some(parent) => sync(env, Path::new(parent)).await?,
+        None => {},
     }
     Ok((identity, true))
 }

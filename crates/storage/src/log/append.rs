@@ -117,6 +117,9 @@ impl<E: Env> Log<E> {
             let was_clean = shared.dirty_since.is_none();
             for (header, pieces) in chunk.batches {
                 shared.take_batch(&header, pieces, wall, now);
+                if self.env().probe().buggify("storage_short_run") {
+                    shared.active_mut().run_open = false;
+                }
             }
             (was_clean, shared.dirty_bytes >= FLUSH_BYTES)
         };
@@ -240,8 +243,12 @@ impl<'a, E: Env> AppendGuard<'a, E> {
 
 impl<E: Env> Drop for AppendGuard<'_, E> {
     fn drop(&mut self) {
-        self.log.inner.shared.lock().appending = false;
-        if !self.finished && self.log.inner.dir.check().is_ok() {
+        let closed = {
+            let mut shared = self.log.inner.shared.lock();
+            shared.appending = false;
+            shared.closed
+        };
+        if !self.finished && !closed && self.log.inner.dir.check().is_ok() {
             let error = std::io::Error::other("an append was abandoned halfway");
             self.log.inner.dir.fail("append to", &self.log.inner.folder, &error);
         }

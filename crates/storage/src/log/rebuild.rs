@@ -48,8 +48,14 @@ impl<E: Env> Opening<E> {
         }
         let summary = summaries.iter().find(|summary| summary.name == *last);
         let epochs = state.as_ref().map(|state| state.epochs.clone()).unwrap_or_default();
-        let (segment, upkeep) = self.last_segment(*last, summary, &epochs, &mut faulty).await?;
+        let (segment, mut upkeep) = self.last_segment(*last, summary, &epochs, &mut faulty).await?;
+        let end = segment.end;
         segments.push(segment);
+        let durable = state.as_ref().map_or(end, |state| state.flushed_end);
+        if durable > end {
+            upkeep = self.bridge(&mut segments, durable).await?;
+            self.note_faulty(&mut faulty, end, durable);
+        }
 
         let first = names.first().map_or(Offset::ZERO, |name| name.base);
         let start = state.as_ref().map_or(first, |state| state.log_start);
@@ -82,6 +88,24 @@ impl<E: Env> Opening<E> {
             }
         }
         Ok(loaded)
+    }
+
+    /// The newest segments are gone, and with them durable records. Their offsets are not used
+    /// again: the log goes on behind them.
+    async fn bridge(
+        &mut self,
+        segments: &mut Vec<SegmentState<FileOf<E>>>,
+        durable: Offset,
+    ) -> Result<Upkeep<FileOf<E>>, OpenError> {
+        self.probe().reached("storage_segments_gone");
+        if let Some(segment) = segments.last_mut() {
+            self.replace_envelopes(segment).await?;
+            segment.end = durable;
+        }
+        let next = self.fresh(durable).await?;
+        segments.extend(next.segments);
+        self.recovery.recovery_point = durable;
+        Ok(next.upkeep)
     }
 
     fn note_faulty(&self, faulty: &mut Vec<FaultyRange>, from: Offset, to: Offset) {

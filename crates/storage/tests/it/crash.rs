@@ -325,6 +325,38 @@ fn a_file_shorter_than_its_envelopes_is_damage() {
 }
 
 #[test]
+fn a_segment_that_is_gone_is_damage_and_its_offsets_are_not_used_again() {
+    for gone in [0, 1, 2] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        let batches = append_some(&log, 60);
+        run(log.begin_epoch(LeaderEpoch(1))).unwrap();
+        let files = env.files(&root());
+        let logs: Vec<_> =
+            files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+        assert_eq!(logs.len(), 3);
+        env.delete(&logs[gone]);
+
+        for _ in 0..2 {
+            let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+
+            assert_eq!(log.end(), Offset(60), "{recovery:?}");
+            assert_eq!(recovery.faulty.len(), 1);
+            let FaultyRange { from, to } = recovery.faulty[0];
+            let lost = i64::try_from(batches.len()).unwrap() / 3;
+            assert!(to.0 - from.0 >= lost - 10);
+            for at in 0..60 {
+                let read = run(log.read(Offset(at), Offset(60), 100, true));
+                assert_eq!(read.is_err(), (from.0..to.0).contains(&at), "{at}");
+            }
+        }
+        let (log, _) = recover(&env.after_process_crash()).unwrap();
+        append_some_epoch(&log, 1);
+        assert_eq!(read_all(&log, Offset(60)).len(), 1);
+    }
+}
+
+#[test]
 fn a_damaged_state_file_falls_back_to_the_batches() {
     for damage in [true, false] {
         let env = MemEnv::new();
