@@ -1,5 +1,6 @@
 //! `docs/storage-format.md` shows one sample of every file; each is encoded here and compared with
 //! the hex printed there, and decoded again.
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail like a test")]
 
 use std::fmt::Write;
 

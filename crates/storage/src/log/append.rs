@@ -57,6 +57,8 @@ impl<E: Env> Log<E> {
             rest = later;
         }
         invariant!(LOG_4, bufs.iter().all(Bytes::is_empty), "bytes without a batch header");
+        // A sync may have failed meanwhile: then nothing is acknowledged, this append neither.
+        self.inner.dir.check()?;
         guard.finish();
         Ok(Appended { end: self.end() })
     }
