@@ -11,6 +11,7 @@ pub const MARKS: &[&str] = &[
     "storage_durable_bytes_damaged",
     "storage_envelopes_missing",
     "storage_envelopes_rewritten",
+    "storage_envelopes_without_segment",
     "storage_identity_damaged",
     "storage_index_rebuilt",
     "storage_index_rebuilt_on_read",
@@ -27,6 +28,7 @@ pub const MARKS: &[&str] = &[
     "storage_sealed_state_contradicted",
     "storage_segment_rolled",
     "storage_segment_superseded",
+    "storage_segments_gone",
     "storage_start_after_power_loss",
     "storage_start_after_process_crash",
     "storage_start_clean",
@@ -42,3 +44,7 @@ pub const MARKS: &[&str] = &[
 
 /// Planted bugs this crate knows.
 pub const MUTANTS: &[&str] = &["skip_dir_sync", "trust_page_cache"];
+
+/// Where the simulator may ask for small segments, tails and runs.
+pub const BUGGIFY_SITES: &[&str] =
+    &["storage_segment_bytes", "storage_tiny_tail", "storage_short_run"];

@@ -92,6 +92,7 @@ impl<E: Env> Log<E> {
         want: &Want,
         plan: Plan<FileOf<E>>,
     ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
+        self.env().seam("storage_read").await;
         let upto = want.upto.min(self.end());
         let upto = self.inner.shared.lock().sound_upto(want.from, upto)?;
         let run_at = u64::from(plan.run.position);

@@ -1,5 +1,5 @@
 //! Storage against a disk in memory that can crash at any operation.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test helpers outside #[test]")]
+#![expect(clippy::unwrap_used, reason = "test helpers outside #[test]")]
 
 mod crash;
 mod model;
