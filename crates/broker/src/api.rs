@@ -6,6 +6,7 @@
 
 mod cluster;
 mod fetch;
+pub mod group;
 mod offsets;
 mod produce;
 
