@@ -10,6 +10,7 @@ mod checkpoint;
 mod flush;
 mod read;
 mod rebuild;
+mod segments;
 mod recover;
 mod time;
 
@@ -30,6 +31,7 @@ use crate::producers::ProducerStates;
 use crate::tail::Tail;
 
 pub use recover::{Cut, FaultyRange, Recovery};
+pub use segments::SegmentExtent;
 pub use time::TimestampHit;
 
 /// Taken inside a partition's lock, before the directory's.
