@@ -176,8 +176,16 @@ impl<E: Env> Log<E> {
         ReadError::Corrupt { at }
     }
 
-    /// Opens a closed segment and reads its index.
+    /// Opens a closed segment and reads its index. One that was removed meanwhile is no error: the
+    /// caller looks again and finds that the log starts later.
     pub(super) async fn load(&self, name: SegmentName) -> Result<(), ReadError> {
+        match self.try_load(name).await {
+            Err(_) if self.to_load(name).is_none() => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn try_load(&self, name: SegmentName) -> Result<(), ReadError> {
         let Some((base, bytes, file)) = self.to_load(name) else {
             return Ok(());
         };
