@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers outside #[test]")]
 
 mod crash;
+mod interleaving;
 mod model;
 mod opening;
 mod reading;
