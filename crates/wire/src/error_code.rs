@@ -6,6 +6,7 @@
 //! Kafka 4.4, `Errors`.
 
 use broker::ProducerIdError;
+use broker::api::group::GroupError;
 use broker::api::{FetchError, ListOffsetError, ProduceError, TopicError};
 use records::{BatchError, Refusal};
 
@@ -279,6 +280,30 @@ impl From<&ProducerIdError> for ErrorCode {
             ProducerIdError::Exhausted => Self::UNKNOWN_SERVER_ERROR,
             // Retried by every client, as Kafka's own "no block of ids yet" is.
             ProducerIdError::Unavailable => Self::COORDINATOR_NOT_AVAILABLE,
+        }
+    }
+}
+
+impl From<GroupError> for ErrorCode {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::InvalidGroupId => Self::INVALID_GROUP_ID,
+            GroupError::InvalidSessionTimeout => Self::INVALID_SESSION_TIMEOUT,
+            GroupError::UnknownMemberId => Self::UNKNOWN_MEMBER_ID,
+            GroupError::IllegalGeneration => Self::ILLEGAL_GENERATION,
+            GroupError::InconsistentGroupProtocol => Self::INCONSISTENT_GROUP_PROTOCOL,
+            GroupError::RebalanceInProgress => Self::REBALANCE_IN_PROGRESS,
+            GroupError::MemberIdRequired => Self::MEMBER_ID_REQUIRED,
+            GroupError::FencedInstanceId => Self::FENCED_INSTANCE_ID,
+            GroupError::GroupMaxSizeReached => Self::GROUP_MAX_SIZE_REACHED,
+            GroupError::OffsetMetadataTooLarge => Self::OFFSET_METADATA_TOO_LARGE,
+            GroupError::InvalidCommitOffsetSize => Self::INVALID_COMMIT_OFFSET_SIZE,
+            GroupError::GroupNotFound => Self::GROUP_ID_NOT_FOUND,
+            GroupError::CoordinatorLoadInProgress => Self::COORDINATOR_LOAD_IN_PROGRESS,
+            GroupError::CoordinatorNotAvailable => Self::COORDINATOR_NOT_AVAILABLE,
+            GroupError::NotCoordinator => Self::NOT_COORDINATOR,
+            GroupError::UnknownTopicOrPartition => Self::UNKNOWN_TOPIC_OR_PARTITION,
+            GroupError::UnknownServerError => Self::UNKNOWN_SERVER_ERROR,
         }
     }
 }

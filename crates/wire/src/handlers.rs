@@ -6,9 +6,23 @@
 //! leaves behind keeps a request's bytes alive.
 
 pub(crate) mod api_versions;
+mod configs;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
+mod group_admin;
+mod init_producer_id;
+mod list_offsets;
+mod membership;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 mod produce;
+mod reassignments;
 mod topics;
 
 use env::Env;
@@ -38,14 +52,31 @@ pub(crate) fn serves(key: ApiKey, version: i16) -> bool {
 /// # Errors
 /// [`DecodeError`] if the body does not parse.
 pub(crate) async fn handle<E: Env>(
-    context: &Context<'_, E>,
+    c: &Context<'_, E>,
     reader: Reader<'_>,
 ) -> Result<Outcome<FileOf<E>>, DecodeError> {
-    let outcome = match context.header.api_key {
-        ApiKey::Produce => produce::handle(context, body(context, reader)?).await,
-        ApiKey::Fetch => fetch::handle(context, body(context, reader)?).await,
-        ApiKey::Metadata => metadata::handle(context, body(context, reader)?).await,
-        ApiKey::ApiVersions => api_versions::handle(context, &body(context, reader)?),
+    let outcome = match c.header.api_key {
+        ApiKey::Produce => produce::handle(c, body(c, reader)?).await,
+        ApiKey::Fetch => fetch::handle(c, body(c, reader)?).await,
+        ApiKey::ListOffsets => list_offsets::handle(c, body(c, reader)?).await,
+        ApiKey::Metadata => metadata::handle(c, body(c, reader)?).await,
+        ApiKey::OffsetCommit => offset_commit::handle(c, body(c, reader)?).await,
+        ApiKey::OffsetFetch => offset_fetch::handle(c, body(c, reader)?).await,
+        ApiKey::FindCoordinator => find_coordinator::handle(c, body(c, reader)?).await,
+        ApiKey::JoinGroup => membership::join(c, body(c, reader)?).await,
+        ApiKey::Heartbeat => membership::heartbeat(c, body(c, reader)?).await,
+        ApiKey::LeaveGroup => membership::leave(c, body(c, reader)?).await,
+        ApiKey::SyncGroup => membership::sync(c, body(c, reader)?).await,
+        ApiKey::DescribeGroups => group_admin::describe(c, body(c, reader)?).await,
+        ApiKey::ListGroups => group_admin::list(c, body(c, reader)?).await,
+        ApiKey::ApiVersions => api_versions::handle(c, &body(c, reader)?),
+        ApiKey::CreateTopics => create_topics::handle(c, body(c, reader)?).await,
+        ApiKey::DeleteTopics => delete_topics::handle(c, body(c, reader)?).await,
+        ApiKey::InitProducerId => init_producer_id::handle(c, body(c, reader)?).await,
+        ApiKey::DescribeConfigs => describe_configs::handle(c, body(c, reader)?),
+        ApiKey::ListPartitionReassignments => reassignments::handle(c, &body(c, reader)?),
+        ApiKey::DescribeCluster => describe_cluster::handle(c, &body(c, reader)?),
+        ApiKey::DescribeTopicPartitions => describe_topic_partitions::handle(c, body(c, reader)?),
         _ => Outcome::Close,
     };
     Ok(outcome)
