@@ -21,6 +21,10 @@ use crate::markdown::{Found, Page};
 const CARGO_COMMANDS: &[&str] =
     &["build", "check", "clippy", "doc", "fmt", "fuzz", "install", "run", "test", "tree", "update"];
 
+/// What may stand before a `::` and is no crate of the workspace or its dependencies.
+const NAMESPACES: &[&str] =
+    &["clippy", "core", "i16", "i32", "i64", "i8", "std", "u16", "u32", "u64", "u8", "usize"];
+
 /// Folders of the root that a build or a broker makes.
 const MADE: &[&str] = &[".git", "data", "target"];
 
@@ -149,7 +153,8 @@ impl Tree {
         }
         let known = |name: &str| self.crates.get(name).or(self.crates.get(&name.replace('_', "-")));
         let Some(place) = known(name) else {
-            let is_other = name == "std" || self.others.contains(&name.replace('_', "-"));
+            let is_other =
+                NAMESPACES.contains(&name) || self.others.contains(&name.replace('_', "-"));
             return if is_other { Ok(()) } else { Err(format!("no such crate: {name}::{item}")) };
         };
         let is_letter = |c: char| c.is_alphanumeric() || c == '_';
@@ -245,8 +250,8 @@ fn keys(text: &str, table: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// All source of a crate, one text, its modules' names included.
-fn source_of(folder: &Path) -> String {
+/// All Rust source under `folder` as one text.
+pub fn source_of(folder: &Path) -> String {
     let mut source = String::new();
     let mut todo = vec![folder.to_owned()];
     while let Some(place) = todo.pop() {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use tests::markdown::Page;
-use tests::pages::{Tree, check_adr};
+use tests::pages::{Tree, check_adr, source_of};
 use tests::{console, root};
 
 /// Who runs the commands of README.md: a file, and the words with which a command begins that it
@@ -71,6 +71,27 @@ fn every_decision_says_why_and_what_was_rejected() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// All quoted words between `from` and the next `to`, at each place where `from` stands.
+fn quoted(text: &str, from: &str, to: &str) -> BTreeSet<String> {
+    let parts = text.split(from).skip(1).filter_map(|rest| Some(rest.split_once(to)?.0));
+    parts.flat_map(|part| part.split('"').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_simulators_page_lists_its_oracles_faults_and_mutants_and_no_others() {
+    let source = source_of(&root().join("sim/src"));
+    let mut ours = quoted(&source, ".check(", ",");
+    ours.extend(quoted(&source, "CLASSES: &'static [&'static str] = &[", "];"));
+    ours.extend(quoted(&source, "MUTANTS: &[&str] = &[", "];"));
+    let page = Page::read(&read("docs/simulation.md"));
+    let names = page.first_cells.iter().filter_map(|cell| {
+        let name = cell.text.strip_prefix('`')?.strip_suffix('`')?;
+        (!name.starts_with("cargo ")).then(|| name.to_owned())
+    });
+
+    assert_eq!(names.collect::<BTreeSet<_>>(), ours);
 }
 
 /// Commands of `readme` that nobody runs.
