@@ -59,7 +59,7 @@ impl Reader {
              case \"$1\" in\n\
              serve) exec '{binary}' \"$@\" --override listeners=PLAINTEXT://localhost:{port} ;;\n\
              topic|produce|consume|group)\n\
-             exec '{binary}' \"$@\" --bootstrap-server localhost:{port} ;;\n\
+             exec '{binary}' \"$@\" --bootstrap-server 127.0.0.1:{port} ;;\n\
              *) exec '{binary}' \"$@\" ;;\n\
              esac\n"
         );
