@@ -221,12 +221,12 @@ impl<E: Env> Coordinators<E> {
             if mailbox.send(Mail { command: Command::List, answer }).await.is_err() {
                 continue;
             }
-            if let Ok(Reply::List(listed)) = reply.await {
+            if let Ok(Reply::List(Ok(listed))) = reply.await {
                 groups.extend(listed);
             }
         }
         groups.sort_unstable_by(|a, b| a.group.cmp(&b.group));
-        Reply::List(groups)
+        Reply::List(Ok(groups))
     }
 }
 

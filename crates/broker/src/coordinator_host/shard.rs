@@ -204,12 +204,8 @@ impl<E: Env> Driver<E> {
 fn batch_of(rows: &Rows, wall: Timestamp) -> Option<Bytes> {
     let mut builder = BatchBuilder::new();
     for (key, value) in rows {
-        let record = NewRecord {
-            timestamp: wall,
-            key: Some(key),
-            value: value.as_deref(),
-            headers: &[],
-        };
+        let record =
+            NewRecord { timestamp: wall, key: Some(key), value: value.as_deref(), headers: &[] };
         builder.push(&record).ok()?;
     }
     builder.finish_bytes().ok()
@@ -218,6 +214,7 @@ fn batch_of(rows: &Rows, wall: Timestamp) -> Option<Bytes> {
 fn refused(error: ProduceError) -> AppendError {
     match error {
         ProduceError::Batch(BatchError::TooLarge { .. })
+        | ProduceError::TooLarge { .. }
         | ProduceError::LargerThanSegment { .. } => AppendError::TooLarge,
         ProduceError::Overloaded | ProduceError::NotEnoughReplicas | ProduceError::TimedOut => {
             AppendError::NotAvailable
