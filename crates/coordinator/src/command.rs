@@ -60,8 +60,7 @@ impl Command {
         }
     }
 
-    /// The answer that refuses it as a whole. A list has no room for an error of its own and is
-    /// answered empty.
+    /// The answer that refuses it as a whole.
     pub fn refuse(&self, why: GroupError) -> Reply {
         match self {
             Self::Join(join) => Reply::Join(Err((why, join.member.clone()))),
@@ -70,7 +69,7 @@ impl Command {
             Self::Leave { .. } => Reply::Leave(Err(why)),
             Self::Commit(commit) => Reply::Commit(vec![Err(why); commit.offsets.len()]),
             Self::Offsets { .. } => Reply::Offsets(Err(why)),
-            Self::List => Reply::List(Vec::new()),
+            Self::List => Reply::List(Err(why)),
             Self::Describe { .. } => Reply::Describe(Err(why)),
             Self::TopicDeleted { .. } => Reply::TopicDeleted(Err(why)),
         }
@@ -139,6 +138,9 @@ pub struct Leaving {
     pub instance: Option<String>,
 }
 
+/// Who asked to leave, and whether it did.
+pub type Left = (Leaving, Result<(), GroupError>);
+
 /// OffsetCommit.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
@@ -178,13 +180,13 @@ pub enum Reply {
     /// To [`Command::Heartbeat`].
     Heartbeat(Result<(), GroupError>),
     /// To [`Command::Leave`]: for the whole, or for each member.
-    Leave(Result<Vec<(Leaving, Result<(), GroupError>)>, GroupError>),
+    Leave(Result<Vec<Left>, GroupError>),
     /// To [`Command::Commit`]: in the order of the request.
     Commit(Vec<Result<(), GroupError>>),
     /// To [`Command::Offsets`]. Absent offsets are `None`.
     Offsets(Result<Vec<FetchedOffset>, GroupError>),
     /// To [`Command::List`].
-    List(Vec<Listed>),
+    List(Result<Vec<Listed>, GroupError>),
     /// To [`Command::Describe`]; an unknown group is `Err(GroupNotFound)`.
     Describe(Result<Described, GroupError>),
     /// To [`Command::TopicDeleted`].

@@ -18,6 +18,7 @@ pub struct AppendId(pub u64);
 
 /// Something that happened.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, from the driver into `step`")]
 pub enum Event {
     /// A request arrived.
     Request {

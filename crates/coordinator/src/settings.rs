@@ -15,7 +15,8 @@ pub struct Settings {
     pub initial_rebalance_delay: Duration,
     /// `group.max.size`: members of one group; beyond it a join is refused.
     pub group_size_max: usize,
-    /// `offset.metadata.max.bytes`: longer text beside an offset is refused.
+    /// `offset.metadata.max.bytes`: longer text beside an offset is refused. Counted, as Kafka
+    /// does, in UTF-16 units.
     pub offset_metadata_max_bytes: usize,
     /// How long a group without members and offsets is remembered (Kafka looks for such groups
     /// every `offsets.retention.check.interval.ms`).

@@ -23,9 +23,17 @@ pub(crate) async fn list<E: Env>(
     context: &Context<'_, E>,
     request: ListGroupsRequest,
 ) -> Outcome<FileOf<E>> {
-    let Reply::List(listed) = context.shared.broker.group(Command::List).await else {
-        let error_code = ErrorCode::UNKNOWN_SERVER_ERROR.0;
-        return context.reply(&ListGroupsResponse { error_code, ..ListGroupsResponse::default() });
+    let listed = match context.shared.broker.group(Command::List).await {
+        Reply::List(Ok(listed)) => listed,
+        Reply::List(Err(error)) => {
+            context.probe().reached("list_groups_refused");
+            let error_code = ErrorCode::from(error).0;
+            return context.reply(&ListGroupsResponse { error_code, ..Default::default() });
+        },
+        _ => {
+            let error_code = ErrorCode::UNKNOWN_SERVER_ERROR.0;
+            return context.reply(&ListGroupsResponse { error_code, ..Default::default() });
+        },
     };
     let asked = |filter: &[String], value: &str| {
         filter.is_empty() || filter.iter().any(|one| one.eq_ignore_ascii_case(value))

@@ -150,7 +150,7 @@ fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
             frame.put_slice(&[0, 18, 0, 99]);
             frame.put_i32(7);
             frame.put_i16(-1);
-            frame.put_slice(&[1, 2, 3, 4]);
+            frame.put_slice(&[0, 2, 3, 4]);
 
             raw.send(frame.freeze()).await;
             raw.send(framed(3, 8, &software("ok"))).await;
