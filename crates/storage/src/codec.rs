@@ -181,7 +181,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            drop(unframe(&bytes, MAGIC, 3));
+            let _checked = unframe(&bytes, MAGIC, 3);
         }
     }
 }

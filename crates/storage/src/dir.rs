@@ -26,15 +26,13 @@ use crate::log::{Log, Recovery};
 use crate::names::log_folder;
 use crate::tail::TailBudget;
 
-pub(crate) use identity::Identity;
-pub use identity::decode_identity;
-pub(crate) use seal::Seal;
-pub use seal::decode_seal;
-pub(crate) use starts::{SLOT_BYTES, decode_slots};
-pub use starts::{Start, StartClass};
+pub use identity::{Identity, decode_identity, encode_identity};
+pub use seal::{Seal, decode_seal, encode_seal};
+pub use starts::{SLOT_BYTES, Start, StartClass, decode_start, decode_starts, encode_start};
 
 /// Taken inside a log's lock.
 const DIR_RANK: Rank = Rank(210);
+const DIRTY_RANK: Rank = Rank(211);
 const FAILURE_RANK: Rank = Rank(212);
 
 /// A log on disk.
@@ -77,11 +75,18 @@ pub enum SealOutcome {
 /// A log directory in use. Clones share it.
 pub struct LogDir<E: Env> {
     pub(crate) shared: Arc<DirShared<E>>,
+    held: Arc<Held<E>>,
+}
+
+/// What only the directory's handles share: logs know [`DirShared`], which knows no log.
+struct Held<E: Env> {
+    logs: Lock<BTreeMap<Found, Slot<E>>>,
+    _lock: <E::Disk as Disk>::DirLock,
 }
 
 impl<E: Env> Clone for LogDir<E> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
+        Self { shared: self.shared.clone(), held: self.held.clone() }
     }
 }
 
@@ -100,12 +105,11 @@ pub(crate) struct DirShared<E: Env> {
     pub(crate) sealed_by: Option<Uuid>,
     pub(crate) tail_budget: TailBudget,
     is_failed: AtomicBool,
+    stopped: AtomicBool,
     failure: Lock<Option<DirectoryFailed>>,
     seg_gens: AtomicU64,
-    logs: Lock<BTreeMap<Found, Slot<E>>>,
     dirty: Lock<BTreeSet<Found>>,
     kick: tokio::sync::Notify,
-    _held: <E::Disk as Disk>::DirLock,
 }
 
 /// What is known about a log.
@@ -137,7 +141,7 @@ impl<E: Env> LogDir<E> {
 
     /// Every log on disk, in order.
     pub fn logs(&self) -> Vec<Found> {
-        self.shared.logs.lock().keys().copied().collect()
+        self.held.logs.lock().keys().copied().collect()
     }
 
     /// Creates an empty log. Its folder and first segment are durable before this returns.
@@ -151,10 +155,10 @@ impl<E: Env> LogDir<E> {
         config: LogConfig,
     ) -> Result<Log<E>, OpenError> {
         let found = Found { partition, replica_gen };
-        if self.shared.logs.lock().contains_key(&found) {
+        if self.held.logs.lock().contains_key(&found) {
             return Err(OpenError::Exists { partition, replica_gen });
         }
-        self.shared.logs.lock().insert(found, Slot::Busy);
+        self.held.logs.lock().insert(found, Slot::Busy);
         let result = Log::create(self.shared.clone(), found, config).await;
         self.settle(found, result, None)
     }
@@ -170,7 +174,7 @@ impl<E: Env> LogDir<E> {
         config: LogConfig,
     ) -> Result<(Log<E>, Recovery), OpenError> {
         let found = Found { partition, replica_gen };
-        self.shared.claim(found)?;
+        self.claim(found)?;
         let result = Log::open(self.shared.clone(), found, config).await;
         let (log, recovery) = match result {
             Ok((log, recovery)) => (Ok(log), Some(recovery)),
@@ -191,10 +195,10 @@ impl<E: Env> LogDir<E> {
         replica_gen: ReplicaGen,
     ) -> Result<(), OpenError> {
         let found = Found { partition, replica_gen };
-        let slot = self.shared.logs.lock().insert(found, Slot::Busy);
+        let slot = self.held.logs.lock().insert(found, Slot::Busy);
         match slot {
             None => {
-                self.shared.logs.lock().remove(&found);
+                self.held.logs.lock().remove(&found);
                 return Err(OpenError::Missing { partition, replica_gen });
             },
             Some(Slot::Busy) => return Err(OpenError::Exists { partition, replica_gen }),
@@ -202,7 +206,7 @@ impl<E: Env> LogDir<E> {
             Some(Slot::Found) => {},
         }
         deletion::delete(&self.shared, found).await?;
-        self.shared.logs.lock().remove(&found);
+        self.held.logs.lock().remove(&found);
         Ok(())
     }
 
@@ -212,7 +216,7 @@ impl<E: Env> LogDir<E> {
     /// # Errors
     /// The directory failed; then there is no seal.
     pub async fn seal(&self) -> Result<SealOutcome, DirectoryFailed> {
-        seal::seal(&self.shared).await
+        seal::seal(self).await
     }
 
     /// Why the directory is dead, if it is.
@@ -233,7 +237,30 @@ impl<E: Env> LogDir<E> {
     /// Makes logs durable in the background, at most [`crate::FLUSH_BYTES`] or
     /// [`crate::FLUSH_AFTER`] behind. Runs until the directory fails or is sealed.
     pub async fn run_flusher(&self) -> Result<(), DirectoryFailed> {
-        flusher::run(&self.shared).await
+        flusher::run(self).await
+    }
+
+    fn claim(&self, found: Found) -> Result<(), OpenError> {
+        let Found { partition, replica_gen } = found;
+        let mut logs = self.held.logs.lock();
+        match logs.get(&found) {
+            None => Err(OpenError::Missing { partition, replica_gen }),
+            Some(Slot::Busy | Slot::Open(_)) => Err(OpenError::Exists { partition, replica_gen }),
+            Some(Slot::Found) => {
+                logs.insert(found, Slot::Busy);
+                Ok(())
+            },
+        }
+    }
+
+    /// The logs in use, in order.
+    fn open_logs(&self) -> Vec<Log<E>> {
+        let logs = self.held.logs.lock();
+        let open = logs.values().filter_map(|slot| match slot {
+            Slot::Open(log) => Some(log.clone()),
+            Slot::Found | Slot::Busy => None,
+        });
+        open.collect()
     }
 
     fn settle(
@@ -242,7 +269,7 @@ impl<E: Env> LogDir<E> {
         result: Result<Log<E>, OpenError>,
         otherwise: Option<Slot<E>>,
     ) -> Result<Log<E>, OpenError> {
-        let mut logs = self.shared.logs.lock();
+        let mut logs = self.held.logs.lock();
         match (&result, otherwise) {
             (Ok(log), _) => drop(logs.insert(found, Slot::Open(log.clone()))),
             (Err(_), Some(slot)) => drop(logs.insert(found, slot)),
@@ -298,19 +325,6 @@ impl<E: Env> DirShared<E> {
         };
         if first || urgent {
             self.kick.notify_one();
-        }
-    }
-
-    fn claim(&self, found: Found) -> Result<(), OpenError> {
-        let Found { partition, replica_gen } = found;
-        let mut logs = self.logs.lock();
-        match logs.get(&found) {
-            None => Err(OpenError::Missing { partition, replica_gen }),
-            Some(Slot::Busy | Slot::Open(_)) => Err(OpenError::Exists { partition, replica_gen }),
-            Some(Slot::Found) => {
-                logs.insert(found, Slot::Busy);
-                Ok(())
-            },
         }
     }
 

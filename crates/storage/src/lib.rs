@@ -24,12 +24,19 @@ mod tail;
 
 pub use codec::FormatError;
 pub use config::*;
-pub use dir::{Found, LogDir, SealOutcome, StartClass, StartInfo};
-pub use envelope::Run;
+pub use dir::{
+    Found, Identity, LogDir, SLOT_BYTES, Seal, SealOutcome, Start, StartClass, StartInfo,
+    decode_identity, decode_seal, decode_start, decode_starts, encode_identity, encode_seal,
+    encode_start,
+};
+pub use envelope::{Envelopes, Owner, Run, SLOT, decode_file, decode_slot, encode_slot};
 pub use epochs::{EpochHistory, EpochStart};
 pub use error::{DirError, DirectoryFailed, OpenError, ReadError};
-pub use log::{Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, TimestampHit};
-pub use marks::MARKS;
+pub use log::{
+    Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, SegmentExtent, TimestampHit,
+};
+pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS};
 pub use producers::{
     BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerState, ProducerStates, Verdict,
 };
+pub use state::{SegmentSummary, State, decode_state, encode_state};

@@ -7,17 +7,17 @@
 mod append;
 mod batches;
 mod checkpoint;
-mod create;
 mod flush;
 mod read;
 mod rebuild;
+mod segments;
 mod recover;
 mod time;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::{Instant, LeaderEpoch, Offset, PartitionId, ReplicaGen, SegGen, Timestamp};
+use base::{Instant, LeaderEpoch, Offset, PartitionId, ReplicaGen, Timestamp};
 use env::{Disk, Env, IoBufs, Lock, Rank, Segment};
 use records::BatchHeader;
 use smallvec::SmallVec;
@@ -31,6 +31,7 @@ use crate::producers::ProducerStates;
 use crate::tail::Tail;
 
 pub use recover::{Cut, FaultyRange, Recovery};
+pub use segments::SegmentExtent;
 pub use time::TimestampHit;
 
 /// Taken inside a partition's lock, before the directory's.
@@ -144,7 +145,7 @@ pub(crate) struct SegmentState<F> {
     pub(crate) first_timestamp: Option<Timestamp>,
     pub(crate) file: Option<F>,
     /// Its runs, once somebody needed them; always there for the last segment.
-    pub(crate) runs: Option<Arc<Vec<Run>>>,
+    pub(crate) runs: Option<Vec<Run>>,
     /// How many of the runs have their envelope on disk.
     pub(crate) enveloped: usize,
     /// Whether the last run may still grow.
@@ -260,9 +261,4 @@ impl<E: Env> Log<E> {
     pub(crate) fn env(&self) -> &E {
         &self.inner.dir.env
     }
-}
-
-/// A new segment's name.
-pub(crate) fn segment_name(base: Offset, seg_gen: SegGen) -> SegmentName {
-    SegmentName { base, seg_gen }
 }

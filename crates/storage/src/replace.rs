@@ -1,1 +1,56 @@
-//! x
+//! Replacing a small file as a whole, and reading one as a whole.
+//!
+//! Invariant: after a crash the file is the old one or the new one; once `replace` has returned it
+//! is the new one even if power is lost.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base::Probe;
+use bytes::Bytes;
+use env::{Access, Disk, Env, File, IoBufs};
+
+use crate::names::TMP;
+
+/// Largest side file that is read whole.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// The name under which a new version is written.
+pub(crate) fn tmp_name(name: &str) -> String {
+    format!("{name}{TMP}")
+}
+
+/// Makes `bytes` the content of `folder/name`.
+pub(crate) async fn replace<E: Env>(
+    env: &E,
+    folder: &Path,
+    name: &str,
+    bytes: Vec<u8>,
+) -> io::Result<()> {
+    let tmp: PathBuf = folder.join(tmp_name(name));
+    let disk = env.disk();
+    let file = disk.open(&tmp, Access::CreateOrWrite).await?;
+    file.set_len(0).await?;
+    file.append(0, IoBufs::from_iter([Bytes::from(bytes)])).await?;
+    file.sync_data().await?;
+    disk.rename(&tmp, &folder.join(name)).await?;
+    if env.probe().mutant("skip_dir_sync") {
+        return Ok(());
+    }
+    disk.sync_dir(folder).await
+}
+
+/// The whole content of a file; `None` if there is none.
+pub(crate) async fn read_whole<E: Env>(env: &E, path: &Path) -> io::Result<Option<Bytes>> {
+    let file = match env.disk().open(path, Access::Read).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let len = file.len().await?;
+    if len > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "file is too large for its kind"));
+    }
+    let len = usize::try_from(len).map_err(io::Error::other)?;
+    file.read_at(0, len).await.map(Some)
+}

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use base::{Instant, Offset};
 use bytes::Bytes;
@@ -20,20 +20,27 @@ use crate::log::ReadSlice;
 pub(crate) struct TailBudget {
     max: usize,
     used: Arc<AtomicUsize>,
+    refused: Arc<AtomicBool>,
 }
 
 impl TailBudget {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, used: Arc::new(AtomicUsize::new(0)) }
+        Self { max, used: Arc::default(), refused: Arc::default() }
     }
 
     fn take(&self, bytes: usize) -> bool {
         let used = self.used.fetch_add(bytes, Ordering::Relaxed);
         if used.saturating_add(bytes) > self.max {
             self.give(bytes);
+            self.refused.store(true, Ordering::Relaxed);
             return false;
         }
         true
+    }
+
+    /// Whether somebody was refused since the last call.
+    pub(crate) fn take_refused(&self) -> bool {
+        self.refused.swap(false, Ordering::Relaxed)
     }
 
     fn give(&self, bytes: usize) {

@@ -1,10 +1,235 @@
-//! Open.
-use super::*;
+//! Taking a directory into use, in the order that a crash at any point permits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use base::{Probe, Uuid};
+use bytes::Bytes;
+use env::{Access, Disk, EntryKind, Env, File, IoBufs, Lock};
+
+use super::deletion::{Leftover, leftover};
+use super::identity::{CLUSTER_ID_MAX, Identity, decode_identity, encode_identity};
+use super::seal::decode_seal;
+use super::starts::{SLOT_BYTES, SLOTS_MAX, Start, StartClass, decode_starts, encode_start};
+use super::{DIR_RANK, DirShared, FAILURE_RANK, Found, Held, LogDir, Slot, StartInfo, deletion};
+use crate::config::{DirOptions, Expect};
+use crate::error::DirError;
+use crate::names::{IDENTITY, LOCK, RESERVED, SEAL, STARTS, TMP, parse_log_folder};
+use crate::replace::{read_whole, replace};
+use crate::tail::TailBudget;
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirError {
+    move |source| DirError::Io { what, path: path.to_owned(), source }
+}
+
 pub(super) async fn open<E: Env>(
-    _: &E,
-    _: &Path,
-    _: Expect,
-    _: DirOptions,
+    env: &E,
+    path: &Path,
+    expect: Expect,
+    options: DirOptions,
 ) -> Result<(LogDir<E>, StartInfo), DirError> {
-    unimplemented!()
+    let disk = env.disk();
+    disk.create_dir(path).await.map_err(io_error("create", path))?;
+    let lock = match disk.lock_dir(&path.join(LOCK)).await {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            env.probe().reached("storage_directory_locked");
+            return Err(DirError::Locked { path: path.to_owned() });
+        },
+        Err(error) => return Err(io_error("lock", path)(error)),
+    };
+    let (identity, is_new) = identify(env, path, expect).await?;
+    let sealed_by = take_seal(env, path).await?;
+    let (start, sealed_by) = note_start(env, path, sealed_by, is_new).await?;
+    let contents = survey(env, path).await?;
+    let info = StartInfo {
+        class: start.class,
+        start_id: start.start_id,
+        ordinal: start.ordinal,
+        cluster_id: identity.cluster_id,
+        dir_id: identity.dir_id,
+        unknown: contents.unknown,
+        deletions_finished: contents.deletions_finished,
+    };
+    let shared = DirShared {
+        env: env.clone(),
+        path: path.to_owned(),
+        tail_budget: TailBudget::new(options.tail_bytes_max),
+        options,
+        start: info.clone(),
+        sealed_by,
+        is_failed: AtomicBool::new(false),
+        stopped: AtomicBool::new(false),
+        failure: Lock::new(FAILURE_RANK, None),
+        seg_gens: AtomicU64::new(u64::from(start.ordinal) << 32),
+        dirty: Lock::new(super::DIRTY_RANK, BTreeSet::new()),
+        kick: tokio::sync::Notify::new(),
+    };
+    let held = Held { logs: Lock::new(DIR_RANK, contents.logs), _lock: lock };
+    Ok((LogDir { shared: Arc::new(shared), held: Arc::new(held) }, info))
+}
+
+/// Reads the identity and compares it, or makes it.
+async fn identify<E: Env>(
+    env: &E,
+    path: &Path,
+    expect: Expect,
+) -> Result<(Identity, bool), DirError> {
+    let file = path.join(IDENTITY);
+    if let Some(bytes) = read_whole(env, &file).await.map_err(io_error("read", &file))? {
+        let found = decode_identity(&bytes).map_err(|source| {
+            env.probe().reached("storage_identity_damaged");
+            DirError::Damaged { path: file.clone(), source }
+        })?;
+        if let Some(expected) = expect.cluster_id.filter(|id| *id != found.cluster_id) {
+            env.probe().reached("storage_other_cluster");
+            let found = found.cluster_id;
+            return Err(DirError::OtherCluster { path: path.to_owned(), found, expected });
+        }
+        if found.node_id != expect.node_id {
+            env.probe().reached("storage_other_node");
+            let (found, expected) = (found.node_id, expect.node_id);
+            return Err(DirError::OtherNode { path: path.to_owned(), found, expected });
+        }
+        return Ok((found, false));
+    }
+    let cluster_id = expect.cluster_id.unwrap_or_else(|| env.random_uuid().to_string());
+    if cluster_id.is_empty() || cluster_id.len() > CLUSTER_ID_MAX {
+        return Err(DirError::ClusterId(cluster_id.len()));
+    }
+    let identity = Identity { cluster_id, node_id: expect.node_id, dir_id: env.random_uuid() };
+    let bytes = encode_identity(&identity);
+    replace(env, path, IDENTITY, bytes).await.map_err(io_error("write", &file))?;
+    match path.parent().map(Path::as_os_str) {
+        Some(parent) if parent.is_empty() => sync(env, Path::new(".")).await?,
+        Some(parent) => sync(env, Path::new(parent)).await?,
+        None => {},
+    }
+    Ok((identity, true))
+}
+
+async fn sync<E: Env>(env: &E, folder: &Path) -> Result<(), DirError> {
+    if env.probe().mutant("skip_dir_sync") {
+        return Ok(());
+    }
+    env.disk().sync_dir(folder).await.map_err(io_error("sync", folder))
+}
+
+/// Reads the seal and removes it for good.
+async fn take_seal<E: Env>(env: &E, path: &Path) -> Result<Option<Uuid>, DirError> {
+    let file = path.join(SEAL);
+    let Some(bytes) = read_whole(env, &file).await.map_err(io_error("read", &file))? else {
+        return Ok(None);
+    };
+    env.disk().remove(&file).await.map_err(io_error("remove", &file))?;
+    sync(env, path).await?;
+    match decode_seal(&bytes) {
+        Ok(seal) => Ok(Some(seal.start_id)),
+        Err(_) => {
+            env.probe().reached("storage_seal_damaged");
+            Ok(None)
+        },
+    }
+}
+
+/// Decides the class of this start and appends its slot, durably. Also returns whose seal counts.
+async fn note_start<E: Env>(
+    env: &E,
+    path: &Path,
+    sealed_by: Option<Uuid>,
+    is_new: bool,
+) -> Result<(Start, Option<Uuid>), DirError> {
+    let file = path.join(STARTS);
+    let bytes = read_whole(env, &file).await.map_err(io_error("read", &file))?;
+    let exists = bytes.is_some();
+    let bytes = bytes.unwrap_or_default();
+    let (starts, damaged) = decode_starts(&bytes);
+    if damaged > 0 {
+        env.probe().reached("storage_start_slot_torn");
+    }
+    let dir = env.disk().identity(path).await.map_err(io_error("identify", path))?;
+    let host = env.host();
+    let last = starts.last();
+    let sealed_by = sealed_by.filter(|id| last.is_some_and(|last| last.start_id == *id));
+    let class = match last {
+        _ if sealed_by.is_some() => StartClass::Clean,
+        None if is_new => StartClass::Clean,
+        // A torn last slot hides a start whose kernel is unknown.
+        Some(last) if damaged == 0 && last.same_page_cache(&host, &dir) => StartClass::Process,
+        Some(_) | None => StartClass::Os,
+    };
+    env.probe().reached(match class {
+        StartClass::Clean => "storage_start_clean",
+        StartClass::Process => "storage_start_after_process_crash",
+        StartClass::Os => "storage_start_after_power_loss",
+    });
+    let largest = starts.iter().map(|start| start.ordinal).max().unwrap_or(0);
+    let skipped = u32::try_from(damaged).unwrap_or(u32::MAX);
+    let start = Start {
+        start_id: env.random_uuid(),
+        ordinal: largest.saturating_add(skipped).saturating_add(1),
+        class,
+        at: env.wall(),
+        boot_id: host.boot_id,
+        dir,
+    };
+    let slot = encode_start(&start);
+    if !exists || bytes.len() / SLOT_BYTES >= SLOTS_MAX || damaged > 0 {
+        let kept = starts.iter().rev().take(SLOTS_MAX / 2).rev();
+        let mut all: Vec<u8> = kept.flat_map(encode_start).collect();
+        all.extend_from_slice(&slot);
+        replace(env, path, STARTS, all).await.map_err(io_error("write", &file))?;
+    } else {
+        append_slot(env, &file, bytes.len(), &slot).await.map_err(io_error("write", &file))?;
+    }
+    Ok((start, sealed_by))
+}
+
+async fn append_slot<E: Env>(env: &E, path: &Path, at: usize, slot: &[u8]) -> io::Result<()> {
+    let file = env.disk().open(path, Access::Write).await?;
+    let at = u64::try_from(at).map_err(io::Error::other)?;
+    file.append(at, IoBufs::from_iter([Bytes::copy_from_slice(slot)])).await?;
+    file.sync_data().await
+}
+
+struct Contents<E: Env> {
+    logs: BTreeMap<Found, Slot<E>>,
+    unknown: Vec<String>,
+    deletions_finished: usize,
+}
+
+/// Looks at what is there; finishes deletions, touches nothing else.
+async fn survey<E: Env>(env: &E, path: &Path) -> Result<Contents<E>, DirError> {
+    let mut contents =
+        Contents { logs: BTreeMap::new(), unknown: Vec::new(), deletions_finished: 0 };
+    for entry in env.disk().list(path).await.map_err(io_error("list", path))? {
+        let log = parse_log_folder(&entry.name).filter(|_| entry.kind == EntryKind::Dir);
+        let Some((partition, replica_gen)) = log else {
+            let stem = entry.name.strip_suffix(TMP).unwrap_or(&entry.name);
+            let ours = [IDENTITY, LOCK, SEAL, STARTS].contains(&stem) || RESERVED.contains(&stem);
+            if !ours {
+                env.probe().reached("storage_unknown_entry");
+                contents.unknown.push(entry.name);
+            }
+            continue;
+        };
+        let folder = path.join(&entry.name);
+        match leftover(env, &folder).await.map_err(io_error("list", &folder))? {
+            Leftover::Log => {
+                contents.logs.insert(Found { partition, replica_gen }, Slot::Found);
+            },
+            Leftover::Deletion => {
+                env.probe().reached("storage_deletion_resumed");
+                deletion::remove_folder(env, &folder).await.map_err(io_error("remove", &folder))?;
+                contents.deletions_finished += 1;
+            },
+        }
+    }
+    if contents.deletions_finished > 0 {
+        sync(env, path).await?;
+    }
+    Ok(contents)
 }

@@ -1,7 +1,74 @@
-//! Seal.
-use super::*;
-pub(crate) struct Seal;
-pub fn decode_seal() {}
-pub(super) async fn seal<E: Env>(_: &DirShared<E>) -> Result<SealOutcome, DirectoryFailed> {
-    unimplemented!()
+//! The `seal` file: the last act of a graceful stop.
+//!
+//! Invariant: it exists only while every log is durable with its state, and no process has the
+//! directory in use.
+
+use std::sync::atomic::Ordering;
+
+use base::{Probe, Uuid};
+use env::Env;
+
+use super::{LogDir, SealOutcome};
+use crate::codec::{FormatError, Reader, frame, unframe};
+use crate::error::DirectoryFailed;
+use crate::names::SEAL;
+use crate::replace::replace;
+
+const MAGIC: [u8; 8] = *b"GRGSEAL\0";
+const VERSION: u16 = 1;
+
+/// Who sealed the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// The process.
+    pub start_id: Uuid,
+}
+
+/// The whole file: `start id 16` in a frame.
+pub fn encode_seal(seal: Seal) -> Vec<u8> {
+    frame(MAGIC, VERSION, &seal.start_id.0)
+}
+
+/// Reads the whole file.
+///
+/// # Errors
+/// [`FormatError`] if it is not exactly what [`encode_seal`] writes.
+pub fn decode_seal(bytes: &[u8]) -> Result<Seal, FormatError> {
+    let mut reader = Reader::new(unframe(bytes, MAGIC, VERSION)?);
+    let start_id = Uuid(reader.array()?);
+    reader.finish()?;
+    Ok(Seal { start_id })
+}
+
+pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, DirectoryFailed> {
+    let dir = &handle.shared;
+    dir.check()?;
+    let open = handle.open_logs();
+    let others = handle.held.logs.lock().len() - open.len();
+    for log in open {
+        log.seal().await?;
+    }
+    dir.stopped.store(true, Ordering::Release);
+    dir.kick.notify_one();
+    dir.check()?;
+    if others > 0 {
+        dir.env.probe().reached("storage_seal_withheld");
+        return Ok(SealOutcome::NotAllOpened(others));
+    }
+    let bytes = encode_seal(Seal { start_id: dir.start.start_id });
+    let result = replace(&dir.env, &dir.path, SEAL, bytes).await;
+    result.map_err(|error| dir.fail("write the seal in", &dir.path, &error))?;
+    dir.env.probe().reached("storage_sealed");
+    Ok(SealOutcome::Sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_gives_back_what_was_written() {
+        let seal = Seal { start_id: Uuid([8; 16]) };
+        assert_eq!(decode_seal(&encode_seal(seal)), Ok(seal));
+    }
 }

@@ -1,6 +1,29 @@
-//! Append.
-use super::*;
-use crate::error::{DirectoryFailed, ReadError};
+//! Appending: the one place where batches enter a log.
+//!
+//! Invariants: offsets continue where the log ends; memory changes only after the write returned;
+//! an append that fails, or is dropped halfway, leaves a dead directory and not a guess.
+
+use base::{Instant, LeaderEpoch, Probe, Timestamp, invariant};
+use bytes::Bytes;
+use env::{Env, File, IoBufs};
+use records::BatchHeader;
+use records::header::NO_TIMESTAMP;
+use smallvec::SmallVec;
+
+use super::{Append, Appended, FileOf, Log, SegmentState, Shared};
+use crate::config::{COPY_BYTES_BELOW, FLUSH_BYTES, FLUSH_BYTES_HARD, SEGMENT_BYTES_MAX};
+use crate::envelope::add_batch;
+use crate::error::DirectoryFailed;
+
+/// A batch's bytes in one or more pieces.
+type Pieces = SmallVec<[Bytes; 2]>;
+
+/// What goes into one segment with one write.
+struct Chunk {
+    bufs: IoBufs,
+    batches: Vec<(BatchHeader, Pieces)>,
+}
+
 impl<E: Env> Log<E> {
     /// Writes whole batches at the log's end. One append at a time (the caller's combining writer).
     /// Usually ready at the first poll; it waits only to close a full segment, or when too much is
@@ -9,44 +32,229 @@ impl<E: Env> Log<E> {
     /// # Errors
     /// The directory failed, now or earlier; whether the batches will be seen after a restart is
     /// unknown.
-    pub async fn append(&self, _append: Append) -> Result<Appended, DirectoryFailed> {
-        unimplemented!()
+    pub async fn append(&self, append: Append) -> Result<Appended, DirectoryFailed> {
+        self.check()?;
+        let guard = AppendGuard::begin(self);
+        let Append { mut bufs, batches } = append;
+        let wall = self.env().wall();
+        let mut rest = batches.as_slice();
+        while !rest.is_empty() {
+            let (count, must_flush) = {
+                let shared = self.inner.shared.lock();
+                let hasty = self.env().probe().buggify("storage_flush_bound");
+                let dirty_max = if hasty { 1 } else { FLUSH_BYTES_HARD };
+                (self.fitting(&shared, rest, wall), shared.dirty_bytes >= dirty_max)
+            };
+            if must_flush {
+                self.env().probe().reached("storage_append_waits_for_flush");
+                self.checkpoint().await?;
+            }
+            if count == 0 {
+                self.roll().await?;
+                continue;
+            }
+            let (now, later) = rest.split_at(count);
+            let chunk = take_chunk(&mut bufs, now);
+            self.write(chunk, wall).await?;
+            rest = later;
+        }
+        invariant!(LOG_4, bufs.iter().all(Bytes::is_empty), "bytes without a batch header");
+        // A sync may have failed meanwhile: then nothing is acknowledged, this append neither.
+        self.inner.dir.check()?;
+        guard.finish();
+        Ok(Appended { end: self.end() })
     }
-    /// Makes everything written so far durable, and returns one past its last record.
-    ///
-    /// # Errors
-    /// The directory failed.
-    pub async fn flush(&self) -> Result<Offset, DirectoryFailed> {
-        unimplemented!()
-    }
-    /// Notes, durably, that `epoch` begins at the log's end. An epoch that is not newer is ignored.
-    ///
-    /// # Errors
-    /// The directory failed.
-    pub async fn begin_epoch(&self, _epoch: LeaderEpoch) -> Result<(), DirectoryFailed> {
-        unimplemented!()
-    }
-    /// Moves the log's start up (never down), durably, and removes segments that end before it.
-    ///
-    /// # Errors
-    /// The directory failed.
-    pub async fn set_log_start(&self, _start: Offset) -> Result<(), DirectoryFailed> {
-        unimplemented!()
-    }
-    /// Whole batches from the one that holds `from` on, all of whose records lie below `upto`.
-    ///
-    /// At most `max_bytes`, but the first batch always if `min_one`. Small and recent reads are
-    /// bytes in memory; large ones are a file region. Never more than one segment's worth.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn read(
+
+    /// How many of `batches` go into the last segment; none means that it is full. Checks them.
+    fn fitting(
         &self,
-        _from: Offset,
-        _upto: Offset,
-        _max_bytes: usize,
-        _min_one: bool,
-    ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
-        unimplemented!()
+        shared: &Shared<FileOf<E>>,
+        batches: &[BatchHeader],
+        wall: Timestamp,
+    ) -> usize {
+        let segment = shared.active();
+        let bytes_max = if self.env().probe().buggify("storage_segment_bytes") {
+            512
+        } else {
+            shared.config.segment_bytes.min(SEGMENT_BYTES_MAX)
+        };
+        let age_max = i64::try_from(shared.config.segment_age.as_millis()).unwrap_or(i64::MAX);
+        let mut bytes = u64::from(segment.bytes);
+        let mut next = shared.end;
+        let first = segment.first_timestamp;
+        let mut epoch = shared.epochs.latest().map_or(LeaderEpoch(-1), |entry| entry.epoch);
+        for (at, header) in batches.iter().enumerate() {
+            invariant!(
+                LOG_1,
+                header.base_offset == next && header.last_offset_delta >= 0,
+                "batch at {} where {next} comes next",
+                header.base_offset
+            );
+            let header_epoch = LeaderEpoch(header.partition_leader_epoch);
+            invariant!(LOG_2, header_epoch >= epoch, "epoch {header_epoch} after {epoch}");
+            epoch = header_epoch;
+            next = header.next_offset();
+            let len = u64::try_from(header.len_bytes()).unwrap_or(u64::MAX);
+            let time =
+                if header.max_timestamp == NO_TIMESTAMP { wall } else { header.max_timestamp };
+            let too_old = first.is_some_and(|first| time.0.saturating_sub(first.0) > age_max);
+            if bytes > 0 && (too_old || bytes.saturating_add(len) > bytes_max) {
+                return at;
+            }
+            bytes = bytes.saturating_add(len);
+        }
+        batches.len()
+    }
+
+    async fn write(&self, chunk: Chunk, wall: Timestamp) -> Result<(), DirectoryFailed> {
+        let (file, at) = {
+            let shared = self.inner.shared.lock();
+            let segment = shared.active();
+            (segment.file.clone(), u64::from(segment.bytes))
+        };
+        let Some(file) = file else { unreachable!("the last segment is always open") };
+        let result = file.append(at, chunk.bufs).await;
+        result.map_err(|error| self.inner.dir.fail("append to", &self.inner.folder, &error))?;
+        let now = self.env().now();
+        let (first_dirt, urgent) = {
+            let mut shared = self.inner.shared.lock();
+            let was_clean = shared.dirty_since.is_none();
+            for (header, pieces) in chunk.batches {
+                shared.take_batch(&header, pieces, wall, now);
+                if self.env().probe().buggify("storage_short_run") {
+                    shared.active_mut().run_open = false;
+                }
+            }
+            (was_clean, shared.dirty_bytes >= FLUSH_BYTES)
+        };
+        if first_dirt || urgent {
+            self.inner.dir.note_dirty(self.found(), urgent);
+        }
+        Ok(())
+    }
+}
+
+impl<F> Shared<F> {
+    /// Notes a batch that was just written at the end.
+    fn take_batch(&mut self, header: &BatchHeader, pieces: Pieces, wall: Timestamp, now: Instant) {
+        let bytes = u32::try_from(header.len_bytes()).unwrap_or(u32::MAX);
+        self.active_mut().take_batch(header, bytes, wall);
+        self.epochs.begin(LeaderEpoch(header.partition_leader_epoch), header.base_offset);
+        self.producers.apply(header, wall);
+        self.tail.push(header.base_offset, header.last_offset(), pieces, now);
+        self.end = header.next_offset();
+        self.dirty_since.get_or_insert(now);
+        self.dirty_bytes = self.dirty_bytes.saturating_add(u64::from(bytes));
+        self.state_age_bytes = self.state_age_bytes.saturating_add(u64::from(bytes));
+    }
+}
+
+impl<F> SegmentState<F> {
+    /// Notes a batch that follows the segment's last one.
+    pub(super) fn take_batch(&mut self, header: &BatchHeader, bytes: u32, wall: Timestamp) {
+        let position = self.bytes;
+        let runs = self.runs.get_or_insert_default();
+        add_batch(runs, &mut self.run_open, header, position, bytes);
+        self.bytes = position.saturating_add(bytes);
+        self.end = header.next_offset();
+        let time = header.max_timestamp;
+        if time != NO_TIMESTAMP && self.max_timestamp.is_none_or(|(max, _)| time > max) {
+            self.max_timestamp = Some((time, header.base_offset));
+        }
+        if self.first_timestamp.is_none() {
+            self.first_timestamp = Some(if time == NO_TIMESTAMP { wall } else { time });
+        }
+    }
+}
+
+/// Takes the bytes of `batches` off the front of `bufs`. Small batches are copied together (so that
+/// none of them keeps a whole receive buffer alive), large ones stay where they are.
+fn take_chunk(bufs: &mut IoBufs, batches: &[BatchHeader]) -> Chunk {
+    let mut chunk = Chunk { bufs: IoBufs::new(), batches: Vec::with_capacity(batches.len()) };
+    let mut source = bufs.drain(..).collect::<std::collections::VecDeque<_>>();
+    let mut small = Vec::new();
+    let mut small_headers: Vec<BatchHeader> = Vec::new();
+    for header in batches {
+        let pieces = take_pieces(&mut source, header.len_bytes());
+        if header.len_bytes() < COPY_BYTES_BELOW {
+            pieces.iter().for_each(|piece| small.extend_from_slice(piece));
+            small_headers.push(*header);
+            continue;
+        }
+        chunk.add_small(&mut small, &mut small_headers);
+        chunk.bufs.extend(pieces.iter().cloned());
+        chunk.batches.push((*header, pieces));
+    }
+    chunk.add_small(&mut small, &mut small_headers);
+    bufs.extend(source);
+    chunk
+}
+
+impl Chunk {
+    fn add_small(&mut self, small: &mut Vec<u8>, headers: &mut Vec<BatchHeader>) {
+        if headers.is_empty() {
+            return;
+        }
+        let block = Bytes::from(std::mem::take(small));
+        let mut at = 0;
+        for header in headers.drain(..) {
+            let end = at + header.len_bytes();
+            self.batches.push((header, Pieces::from_iter([block.slice(at..end)])));
+            at = end;
+        }
+        self.bufs.push(block);
+    }
+}
+
+fn take_pieces(source: &mut std::collections::VecDeque<Bytes>, mut len: usize) -> Pieces {
+    let mut pieces = Pieces::new();
+    while len > 0 {
+        let Some(front) = source.front_mut() else {
+            invariant!(LOG_3, len == 0, "{len} bytes are missing for a batch header");
+            break;
+        };
+        let piece = front.split_to(len.min(front.len()));
+        if front.is_empty() {
+            source.pop_front();
+        }
+        len -= piece.len();
+        if !piece.is_empty() {
+            pieces.push(piece);
+        }
+    }
+    pieces
+}
+
+/// Notices a second append, and one that was abandoned.
+struct AppendGuard<'a, E: Env> {
+    log: &'a Log<E>,
+    finished: bool,
+}
+
+impl<'a, E: Env> AppendGuard<'a, E> {
+    fn begin(log: &'a Log<E>) -> Self {
+        let mut shared = log.inner.shared.lock();
+        invariant!(LOG_5, !shared.appending, "two appends at a time");
+        shared.appending = true;
+        drop(shared);
+        Self { log, finished: false }
+    }
+
+    fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl<E: Env> Drop for AppendGuard<'_, E> {
+    fn drop(&mut self) {
+        let closed = {
+            let mut shared = self.log.inner.shared.lock();
+            shared.appending = false;
+            shared.closed
+        };
+        if !self.finished && !closed && self.log.inner.dir.check().is_ok() {
+            let error = std::io::Error::other("an append was abandoned halfway");
+            self.log.inner.dir.fail("append to", &self.log.inner.folder, &error);
+        }
     }
 }

@@ -1,1 +1,293 @@
-//! x
+//! Reading: from memory at the log's end, small pieces as bytes, large ones as file regions.
+//!
+//! Invariants: only whole batches, none at or past `upto`; damage is reported, never skipped; the
+//! lock is held to look up runs and never while a file is read.
+
+use base::{Offset, Probe};
+use env::{Access, Disk, Env, File, Segment};
+use smallvec::SmallVec;
+
+use super::batches::{Located, Walk, WalkError};
+use super::{FileOf, Log, ReadSlice, SegmentState, Shared};
+use crate::config::REGION_BYTES_MIN;
+use crate::envelope::{Run, add_batch, decode_file};
+use crate::error::ReadError;
+use crate::names::SegmentName;
+use crate::replace::read_whole;
+
+/// What a look-up under the lock found out.
+pub(super) struct Plan<F> {
+    pub(super) file: F,
+    /// The run that holds the offset.
+    pub(super) run: Run,
+    /// Where the last run ends that is wanted as a whole; the first run's start if none is.
+    whole_end: u64,
+    /// Where the segment ends.
+    pub(super) segment_end: u64,
+}
+
+enum Lookup<F> {
+    Memory(ReadSlice<F>),
+    File(Plan<F>),
+    Load(SegmentName),
+}
+
+/// How much is wanted.
+#[derive(Clone, Copy)]
+struct Want {
+    from: Offset,
+    upto: Offset,
+    max_bytes: usize,
+    min_one: bool,
+}
+
+impl<E: Env> Log<E> {
+    /// Whole batches from the one that holds `from` on, all of whose records lie below `upto`.
+    ///
+    /// At most `max_bytes`, but the first batch always if `min_one`. Small and recent reads are
+    /// bytes in memory; large ones are a file region. Never more than one segment's worth, and
+    /// large reads may end up to 64 KiB early, where the index has an entry.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] below the log's start or past its end, [`ReadError::Corrupt`] if
+    /// what was written there is not there any more, [`ReadError::Io`].
+    pub async fn read(
+        &self,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
+        let want = Want { from, upto, max_bytes, min_one };
+        loop {
+            let lookup = self.look_up(&want)?;
+            match lookup {
+                Lookup::Memory(slice) => return Ok(slice),
+                Lookup::File(plan) => return self.read_planned(&want, plan).await,
+                Lookup::Load(name) => self.load(name).await?,
+            }
+        }
+    }
+
+    fn look_up(&self, want: &Want) -> Result<Lookup<FileOf<E>>, ReadError> {
+        let shared = self.inner.shared.lock();
+        if want.from < shared.start || want.from > shared.end {
+            self.env().probe().reached("storage_read_out_of_range");
+            return Err(ReadError::OutOfRange { start: shared.start, end: shared.end });
+        }
+        let upto = want.upto.min(shared.end);
+        if want.from >= upto {
+            return Ok(Lookup::Memory(ReadSlice::default()));
+        }
+        let upto = shared.sound_upto(want.from, upto)?;
+        if let Some(slice) = shared.tail.read(want.from, upto, want.max_bytes, want.min_one) {
+            return Ok(Lookup::Memory(slice));
+        }
+        let want = Want { upto, ..*want };
+        shared.plan(&want)
+    }
+
+    async fn read_planned(
+        &self,
+        want: &Want,
+        plan: Plan<FileOf<E>>,
+    ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
+        self.env().seam("storage_read").await;
+        let upto = want.upto.min(self.end());
+        let upto = self.inner.shared.lock().sound_upto(want.from, upto)?;
+        let run_at = u64::from(plan.run.position);
+        let mut walk = Walk::new(plan.file.clone(), run_at, plan.segment_end, plan.run.base);
+        let first = if plan.run.base >= want.from || plan.run.batches == 1 {
+            None
+        } else {
+            Some(self.first_from(&mut walk, want.from).await?)
+        };
+        let start = first.map_or(run_at, |first| first.position);
+        let first_base = first.map_or(plan.run.base, |first| first.header.base_offset);
+        let whole = usize::try_from(plan.whole_end.saturating_sub(start)).unwrap_or(usize::MAX);
+        if whole >= REGION_BYTES_MIN {
+            return Ok(region(&plan.file, start, whole, first_base));
+        }
+        // Few bytes: go batch by batch.
+        let mut end = start;
+        let mut next = match first {
+            Some(first) => Some(first),
+            None => self.walked(walk.header().await, want.from)?,
+        };
+        while let Some(batch) = next {
+            let taken = usize::try_from(batch.end_position() - start).unwrap_or(usize::MAX);
+            let fits = taken <= want.max_bytes || (end == start && want.min_one);
+            if !fits || batch.header.last_offset() >= upto {
+                break;
+            }
+            end = batch.end_position();
+            if taken >= want.max_bytes || taken >= REGION_BYTES_MIN {
+                break;
+            }
+            // Damage behind a sound batch is reported when a read begins there.
+            next = self.walked(walk.header().await, batch.header.next_offset()).unwrap_or(None);
+        }
+        let len = usize::try_from(end - start).unwrap_or(usize::MAX);
+        if len == 0 {
+            return Ok(ReadSlice::default());
+        }
+        if len >= REGION_BYTES_MIN {
+            return Ok(region(&plan.file, start, len, first_base));
+        }
+        let bytes = match walk.in_window(start, len) {
+            Some(bytes) => bytes,
+            None => plan.file.read_at(start, len).await?,
+        };
+        if bytes.len() < len {
+            return Err(self.corrupt(want.from));
+        }
+        let segments = SmallVec::from_iter([Segment::Bytes(bytes)]);
+        Ok(ReadSlice { segments, bytes: len, first_base: Some(first_base) })
+    }
+
+    /// The batch of the walk that holds `from`.
+    async fn first_from(
+        &self,
+        walk: &mut Walk<FileOf<E>>,
+        from: Offset,
+    ) -> Result<Located, ReadError> {
+        loop {
+            match self.walked(walk.header().await, from)? {
+                Some(batch) if batch.header.last_offset() >= from => return Ok(batch),
+                Some(_) => {},
+                None => return Err(self.corrupt(from)),
+            }
+        }
+    }
+
+    pub(super) fn walked(
+        &self,
+        step: Result<Option<Located>, WalkError>,
+        at: Offset,
+    ) -> Result<Option<Located>, ReadError> {
+        step.map_err(|error| match error {
+            WalkError::Io(error) => ReadError::Io(error),
+            WalkError::NotABatch | WalkError::Truncated => self.corrupt(at),
+        })
+    }
+
+    pub(super) fn corrupt(&self, at: Offset) -> ReadError {
+        self.env().probe().reached("storage_read_found_damage");
+        ReadError::Corrupt { at }
+    }
+
+    /// Opens a closed segment and reads its index. One that was removed meanwhile is no error: the
+    /// caller looks again and finds that the log starts later.
+    pub(super) async fn load(&self, name: SegmentName) -> Result<(), ReadError> {
+        match self.try_load(name).await {
+            Err(_) if self.to_load(name).is_none() => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn try_load(&self, name: SegmentName) -> Result<(), ReadError> {
+        let Some((base, bytes, file)) = self.to_load(name) else {
+            return Ok(());
+        };
+        let file = match file {
+            Some(file) => file,
+            None => {
+                let path = self.inner.folder.join(name.log());
+                self.env().disk().open(&path, Access::Read).await?
+            },
+        };
+        let env = read_whole(self.env(), &self.inner.folder.join(name.env())).await?;
+        let mut runs = decode_file(&self.owner(name), base, &env.unwrap_or_default()).runs;
+        let (mut at, mut next) =
+            runs.last().map_or((0, base), |run| (u64::from(run.end_position()), run.end()));
+        if at != u64::from(bytes) {
+            self.env().probe().reached("storage_index_rebuilt_on_read");
+            let mut walk = Walk::new(file.clone(), at, u64::from(bytes), next);
+            let mut open = false;
+            while let Some(batch) = self.walked(walk.header().await, next)? {
+                let position = u32::try_from(batch.position).unwrap_or(u32::MAX);
+                let len = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+                add_batch(&mut runs, &mut open, &batch.header, position, len);
+                (at, next) = (batch.end_position(), batch.header.next_offset());
+            }
+            if at != u64::from(bytes) {
+                return Err(self.corrupt(next));
+            }
+        }
+        let mut shared = self.inner.shared.lock();
+        shared.unload_but(super::checkpoint::LOADED_MAX - 1);
+        if let Some(segment) = shared.segments.iter_mut().find(|segment| segment.name == name) {
+            segment.runs.get_or_insert(runs);
+            segment.file.get_or_insert(file);
+        }
+        Ok(())
+    }
+
+    fn to_load(&self, name: SegmentName) -> Option<(Offset, u32, Option<FileOf<E>>)> {
+        let shared = self.inner.shared.lock();
+        let segment = shared.segments.iter().find(|segment| segment.name == name)?;
+        Some((segment.name.base, segment.bytes, segment.file.clone()))
+    }
+}
+
+fn region<F: File>(file: &F, at: u64, len: usize, first_base: Offset) -> ReadSlice<F> {
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    let region = Segment::Region(file.region(at, len));
+    let bytes = region.len();
+    ReadSlice { segments: SmallVec::from_iter([region]), bytes, first_base: Some(first_base) }
+}
+
+impl<F: Clone> Shared<F> {
+    /// `upto`, or where the next known damage begins.
+    fn sound_upto(&self, from: Offset, upto: Offset) -> Result<Offset, ReadError> {
+        let mut sound = upto;
+        for range in &self.faulty {
+            if range.from <= from && from < range.to {
+                return Err(ReadError::Corrupt { at: from });
+            }
+            if range.from > from {
+                sound = sound.min(range.from);
+            }
+        }
+        Ok(sound)
+    }
+
+    fn plan(&self, want: &Want) -> Result<Lookup<F>, ReadError> {
+        let segment = &self.segments[self.segment_of(want.from)];
+        self.plan_in(segment, want.from, want.upto, want.max_bytes)
+    }
+
+    fn plan_in(
+        &self,
+        segment: &SegmentState<F>,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+    ) -> Result<Lookup<F>, ReadError> {
+        let (Some(file), Some(runs)) = (segment.file.clone(), &segment.runs) else {
+            return Ok(Lookup::Load(segment.name));
+        };
+        let at = runs.partition_point(|run| run.last < from);
+        let Some(run) = runs.get(at).copied() else {
+            return Err(ReadError::Corrupt { at: from });
+        };
+        let limit = u64::from(run.position)
+            .saturating_add(u64::try_from(max_bytes).unwrap_or(u64::MAX))
+            .min(u64::from(u32::MAX));
+        let wanted = runs[at..]
+            .partition_point(|run| u64::from(run.end_position()) <= limit && run.last < upto);
+        let whole_end = wanted.checked_sub(1).map_or(run.position, |i| runs[at + i].end_position());
+        let segment_end = u64::from(segment.bytes);
+        Ok(Lookup::File(Plan { file, run, whole_end: u64::from(whole_end), segment_end }))
+    }
+
+    /// The file and run of the first batch at or after `from`, if its segment is loaded.
+    pub(super) fn plan_for(&self, from: Offset) -> Result<Result<Plan<F>, SegmentName>, ReadError> {
+        let segment = &self.segments[self.segment_of(from)];
+        match self.plan_in(segment, from, self.end, usize::MAX)? {
+            Lookup::File(plan) => Ok(Ok(plan)),
+            Lookup::Load(name) => Ok(Err(name)),
+            Lookup::Memory(_) => Err(ReadError::Corrupt { at: from }),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Directories: identity, seal, start classes, deletion, foreign files.
+
+use std::path::PathBuf;
+
+use base::{BrokerId, Duration, Offset, ReplicaGen};
+use storage::{
+    DirError, DirOptions, Expect, FLUSH_AFTER, LogDir, OpenError, SealOutcome, StartClass, inspect,
+};
+
+use crate::support::{
+    GEN, MemEnv, append_some, expect, fresh, open_dir, partition, read_all, root, run, small,
+};
+
+#[test]
+fn a_clean_start_reads_no_segment_body() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    let batches = append_some(&log, 100);
+    assert_eq!(run(dir.seal()).unwrap(), SealOutcome::Sealed);
+    let before = env.body_reads();
+
+    let env = env.after_power_loss(1);
+    let (dir, start) = open_dir(&env);
+    let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+
+    assert_eq!(start.class, StartClass::Clean);
+    assert!(recovery.clean);
+    assert_eq!(env.body_reads(), before);
+    assert_eq!((log.end(), log.flushed_end()), (Offset(100), Offset(100)));
+    assert!(!env.files(&root()).iter().any(|path| path.ends_with("seal")), "used once");
+    assert_eq!(read_all(&log, Offset(0)).len(), batches.len());
+}
+
+#[test]
+fn a_seal_that_the_files_contradict_is_not_believed() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 5);
+    run(dir.seal()).unwrap();
+    let files = env.files(log.folder());
+    let file = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
+    let mut longer = env.content(&file);
+    longer.extend_from_slice(&[0; 40]);
+    env.overwrite(&file, &longer);
+
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+
+    assert!(!recovery.clean);
+    assert_eq!((log.end(), recovery.cut.map(|cut| cut.torn)), (Offset(5), Some(true)));
+    assert!(env.reached("storage_sealed_state_contradicted"));
+}
+
+#[test]
+fn the_class_of_a_start_says_what_may_be_lost() {
+    let env = MemEnv::new();
+    assert_eq!(open_dir(&env).1.class, StartClass::Clean);
+    let env = env.after_process_crash();
+    assert_eq!(open_dir(&env).1.class, StartClass::Process);
+    let env = env.after_power_loss(1);
+    let start = open_dir(&env).1;
+    assert_eq!((start.class, start.ordinal), (StartClass::Os, 3));
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let env = MemEnv::new();
+    let _held = open_dir(&env);
+
+    let refused = run(LogDir::open(&env, &root(), expect(), DirOptions::default()));
+
+    let error = refused.map(drop).unwrap_err();
+    assert!(matches!(error, DirError::Locked { .. }));
+    assert!(error.to_string().contains("stop that process or choose another directory"));
+}
+
+#[test]
+fn a_directory_of_another_cluster_or_node_is_refused() {
+    let env = MemEnv::new();
+    drop(open_dir(&env));
+
+    let other = Expect { cluster_id: Some("other".into()), ..expect() };
+    let env = env.after_process_crash();
+    let refused = run(LogDir::open(&env, &root(), other, DirOptions::default()));
+    assert!(matches!(refused.map(drop), Err(DirError::OtherCluster { .. })));
+
+    let other = Expect { node_id: BrokerId(2), ..expect() };
+    let env = env.after_process_crash();
+    let refused = run(LogDir::open(&env, &root(), other, DirOptions::default()));
+    assert!(matches!(refused.map(drop), Err(DirError::OtherNode { .. })));
+
+    let any = Expect { cluster_id: None, ..expect() };
+    let env = env.after_process_crash();
+    let (_, start) = run(LogDir::open(&env, &root(), any, DirOptions::default())).unwrap();
+    assert_eq!(start.cluster_id, "test-cluster");
+}
+
+#[test]
+fn no_seal_while_a_log_was_never_opened() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 3);
+    assert_eq!(run(dir.seal()).unwrap(), SealOutcome::Sealed);
+
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    assert_eq!(run(dir.seal()).unwrap(), SealOutcome::NotAllOpened(1));
+
+    let env = env.after_process_crash();
+    assert_eq!(open_dir(&env).1.class, StartClass::Process);
+}
+
+#[test]
+fn a_log_deleted_is_gone_and_may_be_created_anew() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 3);
+
+    run(dir.delete_log(partition(), GEN)).unwrap();
+
+    assert!(dir.logs().is_empty());
+    assert!(run(log.flush()).is_err());
+    assert!(dir.failed().is_none());
+    let deleted = run(dir.delete_log(partition(), GEN));
+    assert!(matches!(deleted, Err(OpenError::Missing { .. })));
+    let log = run(dir.create_log(partition(), GEN, small())).unwrap();
+    assert_eq!(log.end(), Offset(0));
+}
+
+#[test]
+fn an_interrupted_deletion_is_finished_by_the_next_start() {
+    let whole = {
+        let env = MemEnv::new();
+        let (dir, log) = fresh(&env);
+        append_some(&log, 3);
+        let before = env.ops();
+        run(dir.delete_log(partition(), GEN)).unwrap();
+        env.ops() - before
+    };
+    for at in 3..=whole {
+        let env = MemEnv::new();
+        let (dir, log) = fresh(&env);
+        append_some(&log, 3);
+        let crash_at = Some(env.ops() + at);
+        env.set_faults(crate::support::Faults { crash_at, ..Default::default() });
+        assert!(run(dir.delete_log(partition(), GEN)).is_err());
+
+        let env = env.after_power_loss(at);
+        let (dir, _) = open_dir(&env);
+        assert!(dir.logs().is_empty(), "crash at operation {at}");
+    }
+}
+
+#[test]
+fn foreign_files_are_reported_and_left_alone() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 1);
+    drop(dir);
+    env.overwrite(&root().join("notes.txt"), b"mine");
+    let inside = log.folder().join("00000000000000000000.index");
+    env.overwrite(&inside, b"kafka's");
+
+    let env = env.after_process_crash();
+    let (dir, start) = open_dir(&env);
+    let (_, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+
+    assert_eq!(start.unknown, vec!["notes.txt".to_owned()]);
+    assert_eq!(recovery.unknown, vec!["00000000000000000000.index".to_owned()]);
+    assert_eq!(env.content(&inside), b"kafka's");
+}
+
+#[test]
+fn an_older_incarnation_of_a_replica_is_another_log() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 2);
+
+    let newer = run(dir.create_log(partition(), ReplicaGen(2), small())).unwrap();
+
+    assert_eq!(newer.end(), Offset(0));
+    assert_eq!(dir.logs().len(), 2);
+    let again = run(dir.create_log(partition(), GEN, small()));
+    assert!(matches!(again, Err(OpenError::Exists { .. })));
+}
+
+#[test]
+fn the_flusher_keeps_the_recovery_point_close() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    let mut flusher = Box::pin(dir.run_flusher());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(flusher.as_mut().poll(&mut cx).is_pending());
+    append_some(&log, 3);
+    assert_eq!(log.flushed_end(), Offset(0));
+
+    // The clock jumps with every sleep, so that one poll is enough.
+    assert!(flusher.as_mut().poll(&mut cx).is_pending());
+
+    assert_eq!(log.flushed_end(), Offset(3));
+    assert!(env.wall_since_start() <= FLUSH_AFTER);
+    let syncs = env.syncs();
+    env.advance(Duration::from_secs(10));
+    assert!(flusher.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(env.syncs(), syncs, "nothing is dirty");
+    run(dir.seal()).unwrap();
+    assert!(matches!(flusher.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn inspection_shows_everything_and_changes_nothing() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 30);
+    run(dir.seal()).unwrap();
+    let files = env.files(&root());
+    let before: Vec<(PathBuf, Vec<u8>)> =
+        files.into_iter().map(|path| (path.clone(), env.content(&path))).collect();
+
+    let report = run(inspect::directory(&env, &root())).unwrap();
+
+    assert_eq!(report.identity.unwrap().unwrap().cluster_id, "test-cluster");
+    assert!(report.seal.unwrap().is_ok());
+    assert_eq!((report.starts.len(), report.starts_damaged), (1, 0));
+    let segments = &report.logs[0].segments;
+    assert!(segments.len() > 1);
+    assert!(segments.iter().all(|s| s.envelopes.as_ref().is_some_and(|e| !e.damaged)));
+    let path = log.folder().join(segments[0].name.log());
+    let batches = run(inspect::batches(&env, &path, 0, 1000)).unwrap();
+    assert!(batches.batches.iter().all(|batch| batch.crc_matches));
+    assert_eq!((batches.position, batches.stopped), (segments[0].bytes, None));
+    for (path, content) in before {
+        assert_eq!(env.content(&path), content);
+    }
+}

@@ -1,0 +1,164 @@
+//! What comes from memory, what from the file, and when segments are closed.
+
+use base::{Duration, LeaderEpoch, Offset, Timestamp};
+use env::Segment;
+use storage::{LogConfig, ReadError};
+
+use crate::support::{
+    GEN, MemEnv, Spec, append_of, append_some, bytes_of, fresh, open_dir, partition, read_all, run,
+    small,
+};
+
+#[test]
+fn recent_batches_come_from_memory_and_older_ones_from_the_file() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 20);
+
+    let before = env.body_reads();
+    run(log.read(Offset(15), Offset(20), 1000, true)).unwrap();
+    assert_eq!(env.body_reads(), before);
+}
+
+#[test]
+fn a_large_read_is_a_file_region_and_the_first_batch_is_always_whole() {
+    let env = MemEnv::new().with_buggify("storage_tiny_tail");
+    let (_dir, log) = fresh(&env);
+    log.set_config(LogConfig::default());
+    let big = Spec { value_bytes: 200_000, ..Spec::at(0) }.build();
+    run(log.append(append_of(std::slice::from_ref(&big)))).unwrap();
+
+    let slice = run(log.read(Offset(0), Offset(1), 10, true)).unwrap();
+    assert!(matches!(slice.segments[0], Segment::Region(_)));
+    assert_eq!(bytes_of(&slice), big.bytes().to_vec());
+
+    let slice = run(log.read(Offset(0), Offset(1), 10, false)).unwrap();
+    assert_eq!(slice.bytes, 0);
+}
+
+#[test]
+fn an_offset_outside_the_log_is_refused_with_its_bounds() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 60);
+    run(log.set_log_start(Offset(30))).unwrap();
+
+    for from in [29, 61] {
+        let read = run(log.read(Offset(from), Offset(60), 100, true));
+        assert!(matches!(read, Err(ReadError::OutOfRange { start: Offset(30), end: Offset(60) })));
+    }
+    assert_eq!(run(log.read(Offset(60), Offset(60), 100, true)).unwrap().bytes, 0);
+}
+
+#[test]
+fn the_log_start_survives_a_crash_and_frees_segments() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 100);
+    let before = log.size_bytes();
+    run(log.set_log_start(Offset(70))).unwrap();
+    assert!(log.size_bytes() < before);
+
+    let env = env.after_power_loss(3);
+    let (dir, _) = open_dir(&env);
+    let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+
+    assert_eq!(log.start(), Offset(70));
+    assert_eq!(recovery.faulty, Vec::new());
+    assert_eq!(read_all(&log, Offset(70)).last().unwrap().0.next_offset(), log.end());
+}
+
+#[test]
+fn a_segment_is_closed_by_size_and_by_age() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    log.set_config(LogConfig { segment_age: Duration::from_millis(50), ..LogConfig::default() });
+    let files = || {
+        let files = env.files(log.folder());
+        files.iter().filter(|path| path.extension().is_some_and(|e| e == "log")).count()
+    };
+    for (base, time) in [(0, 1000), (1, 1050), (2, 1051), (3, 1060)] {
+        run(log.append(append_of(&[Spec { time, ..Spec::at(base) }.build()]))).unwrap();
+    }
+    assert_eq!(files(), 2);
+
+    log.set_config(LogConfig { segment_bytes: 1, ..LogConfig::default() });
+    let two: Vec<_> = [4, 5].map(|base| Spec { time: 1061, ..Spec::at(base) }.build()).into();
+    run(log.append(append_of(&two))).unwrap();
+    assert_eq!(files(), 4, "one append may close several segments");
+    assert_eq!(read_all(&log, Offset(0)).len(), 6);
+}
+
+#[test]
+fn a_look_up_by_time_finds_the_lowest_offset() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    for (base, time) in [(0, 50), (1, 200), (2, 100), (3, 300)] {
+        run(log.append(append_of(&[Spec { time, ..Spec::at(base) }.build()]))).unwrap();
+    }
+
+    let at = |time| run(log.offset_for_timestamp(Timestamp(time))).unwrap().map(|hit| hit.offset.0);
+    assert_eq!((at(60), at(200), at(201), at(301)), (Some(1), Some(1), Some(3), None));
+    let max = run(log.max_timestamp()).unwrap().unwrap();
+    assert_eq!((max.offset, max.timestamp), (Offset(3), Timestamp(300)));
+    assert_eq!(max.epoch, LeaderEpoch(0));
+}
+
+#[test]
+fn many_closed_segments_are_read_again_after_their_index_was_dropped() {
+    let env = MemEnv::new().with_buggify("storage_tiny_tail").with_buggify("storage_segment_bytes");
+    let (dir, log) = fresh(&env);
+    let batches = append_some(&log, 200);
+    assert_eq!(read_all(&log, Offset(0)).len(), batches.len());
+    run(dir.seal()).unwrap();
+
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    let (log, _) = run(dir.open_log(partition(), GEN, small())).unwrap();
+    let found: Vec<_> = read_all(&log, Offset(0)).into_iter().map(|(_, bytes)| bytes).collect();
+    let written: Vec<_> = batches.into_iter().map(records::BatchView::into_bytes).collect();
+    assert_eq!(found, written);
+}
+
+#[test]
+fn damage_in_the_middle_hides_only_itself() {
+    let env = MemEnv::new().with_buggify("storage_tiny_tail");
+    let (_dir, log) = fresh(&env);
+    log.set_config(LogConfig::default());
+    let batches = append_some(&log, 10);
+    let files = env.files(log.folder());
+    let file = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
+    env.rot(&file, batches[0].bytes().len() * 3 + 16, 1);
+
+    let sound = run(log.read(Offset(0), Offset(10), 10_000, true)).unwrap();
+    assert_eq!(sound.bytes, batches[0].bytes().len() * 3);
+    let read = run(log.read(Offset(3), Offset(4), 10_000, true));
+    assert!(matches!(read, Err(ReadError::Corrupt { at: Offset(3) })));
+}
+
+#[test]
+fn the_high_watermark_is_remembered_but_never_beyond_the_end() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 5);
+    log.note_high_watermark(Offset(4));
+    run(dir.seal()).unwrap();
+
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    let (log, _) = run(dir.open_log(partition(), GEN, small())).unwrap();
+
+    assert_eq!(log.high_watermark_hint(), Offset(4));
+    log.note_high_watermark(Offset(99));
+    assert_eq!(log.high_watermark_hint(), Offset(5));
+}
+
+#[test]
+fn too_much_that_is_not_durable_makes_an_append_wait_for_a_flush() {
+    let env = MemEnv::new().with_buggify("storage_flush_bound").with_buggify("storage_short_run");
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 5);
+
+    assert_eq!(log.flushed_end(), Offset(4));
+    assert!(env.reached("storage_append_waits_for_flush"));
+}

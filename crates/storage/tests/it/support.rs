@@ -1,0 +1,706 @@
+//! A world in memory: one disk that forgets what was not synced, a clock that stands still unless
+//! told, no network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use base::{
+    BrokerId, Duration, Instant, LeaderEpoch, Offset, PartitionId, PartitionIndex, Prng, Probe,
+    ProducerEpoch, ProducerId, ReplicaGen, Timestamp, TopicId, Uuid,
+};
+use bytes::{Bytes, BytesMut};
+use env::{
+    Access, DirIdentity, Disk, Entry, EntryKind, Env, File, Host, IoBufs, Listener, Lock, Net,
+    Pools, Rank, Segment, SegmentQueue, Stream,
+};
+use records::build::{BatchBuilder, NewRecord};
+use records::{BatchHeader, BatchView, Producer};
+use smallvec::SmallVec;
+use storage::{Append, DirOptions, Expect, Log, LogConfig, LogDir, ReadSlice, StartInfo};
+
+const SECTOR: usize = 512;
+
+/// Runs a future that never really waits.
+pub fn run<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..1_000_000 {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+    }
+    unreachable!("a future that waits for ever");
+}
+
+#[derive(Clone, Default)]
+struct Inode {
+    data: Vec<u8>,
+    durable: Vec<u8>,
+    dirty: BTreeSet<usize>,
+}
+
+/// What the disk does wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// From this operation (counted from the start) on, everything fails: the process is dead.
+    pub crash_at: Option<u64>,
+    /// This operation, if it is a sync, fails, once.
+    pub fail_sync_at: Option<u64>,
+}
+
+#[derive(Default)]
+struct World {
+    inodes: BTreeMap<u64, Inode>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    dirs: BTreeSet<PathBuf>,
+    next_inode: u64,
+    ops: u64,
+    faults: Faults,
+    incarnation: u64,
+    locked: bool,
+    body_reads: u64,
+    syncs: u64,
+}
+
+/// The probe: chosen mutants and buggify sites, and the marks that were reached.
+#[derive(Clone, Default)]
+pub struct TestProbe {
+    pub mutants: BTreeSet<&'static str>,
+    pub buggified: BTreeSet<&'static str>,
+    pub marks: Arc<Lock2<BTreeSet<&'static str>>>,
+}
+
+/// A lock with a default.
+pub struct Lock2<T>(Lock<T>);
+
+impl<T: Default> Default for Lock2<T> {
+    fn default() -> Self {
+        Self(Lock::new(Rank(255), T::default()))
+    }
+}
+
+impl Probe for TestProbe {
+    fn mutant(&self, id: &'static str) -> bool {
+        self.mutants.contains(id)
+    }
+
+    fn reached(&self, mark: &'static str) {
+        let known = storage::MARKS.contains(&mark) || storage::MARKS_DAMAGE.contains(&mark);
+        assert!(known, "{mark} is not listed");
+        self.marks.0.lock().insert(mark);
+    }
+
+    fn buggify(&self, site: &'static str) -> bool {
+        self.buggified.contains(site)
+    }
+}
+
+/// One process on the machine; `next` is the one after a crash.
+#[derive(Clone)]
+pub struct MemEnv {
+    world: Arc<Lock<World>>,
+    incarnation: u64,
+    boot: u64,
+    pub probe: TestProbe,
+    pools: Arc<Pools>,
+    clock: Arc<AtomicU64>,
+    random: Arc<AtomicU64>,
+    /// Whether operations sometimes have to be polled twice.
+    pub restless: bool,
+}
+
+impl MemEnv {
+    pub fn new() -> Self {
+        let world = World { next_inode: 1, ..World::default() };
+        Self {
+            world: Arc::new(Lock::new(Rank(254), world)),
+            incarnation: 0,
+            boot: 0,
+            probe: TestProbe::default(),
+            pools: Arc::default(),
+            clock: Arc::new(AtomicU64::new(1)),
+            random: Arc::new(AtomicU64::new(1)),
+            restless: false,
+        }
+    }
+
+    pub fn with_buggify(mut self, site: &'static str) -> Self {
+        self.probe.buggified.insert(site);
+        self
+    }
+
+    pub fn with_mutant(mut self, id: &'static str) -> Self {
+        self.probe.mutants.insert(id);
+        self
+    }
+
+    pub fn set_faults(&self, faults: Faults) {
+        self.world.lock().faults = faults;
+    }
+
+    pub fn ops(&self) -> u64 {
+        self.world.lock().ops
+    }
+
+    pub fn body_reads(&self) -> u64 {
+        self.world.lock().body_reads
+    }
+
+    pub fn syncs(&self) -> u64 {
+        self.world.lock().syncs
+    }
+
+    pub fn reached(&self, mark: &str) -> bool {
+        self.probe.marks.0.lock().contains(mark)
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.clock.fetch_add(u64::try_from(by.as_nanos()).unwrap(), Ordering::Relaxed);
+    }
+
+    pub fn wall_since_start(&self) -> Duration {
+        self.now().since(Instant(1))
+    }
+
+    /// The process dies; the page cache lives.
+    pub fn after_process_crash(&self) -> Self {
+        let mut world = self.world.lock();
+        world.incarnation += 1;
+        world.faults = Faults::default();
+        world.locked = false;
+        let mut next = self.clone();
+        next.incarnation = world.incarnation;
+        next
+    }
+
+    /// The machine dies; of what was not synced, each sector is kept or lost by chance.
+    pub fn after_power_loss(&self, seed: u64) -> Self {
+        let mut prng = Prng::new(seed);
+        let mut next = self.after_process_crash();
+        next.boot += 1;
+        let mut world = next.world.lock();
+        for inode in world.inodes.values_mut() {
+            inode.lose_power(&mut prng);
+        }
+        world.names = world.durable_names.clone();
+        let folders = world.dirs.clone();
+        world.dirs = folders;
+        drop(world);
+        next
+    }
+
+    /// Changes bytes of a file behind everybody's back.
+    pub fn rot(&self, path: &Path, at: usize, with: u8) {
+        let mut world = self.world.lock();
+        let inode = world.names[path];
+        let inode = world.inodes.get_mut(&inode).unwrap();
+        inode.data[at] ^= with;
+        if let Some(byte) = inode.durable.get_mut(at) {
+            *byte ^= with;
+        }
+    }
+
+    /// Replaces a file's content behind everybody's back.
+    pub fn overwrite(&self, path: &Path, bytes: &[u8]) {
+        let mut world = self.world.lock();
+        let number = world.inode_of(path);
+        let inode = world.inodes.get_mut(&number).unwrap();
+        (inode.data, inode.durable) = (bytes.to_vec(), bytes.to_vec());
+        world.durable_names.insert(path.to_owned(), number);
+    }
+
+    pub fn content(&self, path: &Path) -> Vec<u8> {
+        let world = self.world.lock();
+        world.inodes[&world.names[path]].data.clone()
+    }
+
+    pub fn files(&self, below: &Path) -> Vec<PathBuf> {
+        let world = self.world.lock();
+        world.names.keys().filter(|path| path.starts_with(below)).cloned().collect()
+    }
+
+    pub fn delete(&self, path: &Path) {
+        let mut world = self.world.lock();
+        world.names.remove(path);
+        world.durable_names.remove(path);
+    }
+
+    /// Half of the time lets other tasks in, if restless.
+    async fn pause(&self) {
+        let mut paused = !self.restless || self.random_u64().is_multiple_of(2);
+        std::future::poll_fn(|_| {
+            if std::mem::replace(&mut paused, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Counts an operation of this incarnation; errors if it is dead.
+    fn op(&self) -> io::Result<u64> {
+        let mut world = self.world.lock();
+        if self.incarnation != world.incarnation {
+            return Err(io::Error::other("dead incarnation"));
+        }
+        world.ops += 1;
+        let op = world.ops;
+        if world.faults.crash_at.is_some_and(|at| op >= at) {
+            return Err(io::Error::other("crashed"));
+        }
+        Ok(op)
+    }
+}
+
+impl World {
+    fn inode_of(&mut self, path: &Path) -> u64 {
+        if let Some(number) = self.names.get(path) {
+            return *number;
+        }
+        let number = self.next_inode;
+        self.next_inode += 1;
+        self.inodes.insert(number, Inode::default());
+        self.names.insert(path.to_owned(), number);
+        number
+    }
+}
+
+impl Inode {
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        let end = at + bytes.len();
+        if self.data.len() < end {
+            self.data.resize(end, 0);
+        }
+        self.data[at..end].copy_from_slice(bytes);
+        self.dirty.extend(at / SECTOR..=end.saturating_sub(1).max(at) / SECTOR);
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.data.len(), 0);
+        for sector in std::mem::take(&mut self.dirty) {
+            let range = sector * SECTOR..((sector + 1) * SECTOR).min(self.data.len());
+            if range.start < range.end {
+                self.durable[range.clone()].copy_from_slice(&self.data[range]);
+            }
+        }
+    }
+
+    fn lose_power(&mut self, prng: &mut Prng) {
+        if prng.below(2) == 0 && self.durable.len() < self.data.len() {
+            self.durable.resize(self.data.len(), 0);
+        }
+        for sector in std::mem::take(&mut self.dirty) {
+            let end = ((sector + 1) * SECTOR).min(self.data.len()).min(self.durable.len());
+            let range = sector * SECTOR..end;
+            if prng.below(2) == 0 && range.start < range.end {
+                self.durable[range.clone()].copy_from_slice(&self.data[range]);
+            }
+        }
+        self.data = self.durable.clone();
+    }
+}
+
+#[derive(Clone)]
+pub struct MemFile {
+    env: MemEnv,
+    inode: u64,
+    is_log: bool,
+}
+
+pub struct MemDirLock;
+
+impl File for MemFile {
+    async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
+        self.env.pause().await;
+        let torn = self.env.op().is_err();
+        let mut world = self.env.world.lock();
+        if world.incarnation != self.env.incarnation {
+            return Err(io::Error::other("dead incarnation"));
+        }
+        let bytes: Vec<u8> = bufs.iter().flatten().copied().collect();
+        // The write that meets the crash gets halfway.
+        let len = if !torn {
+            bytes.len()
+        } else if world.faults.crash_at == Some(world.ops) {
+            bytes.len() / 2
+        } else {
+            0
+        };
+        let inode = world.inodes.get_mut(&self.inode).unwrap();
+        inode.write(usize::try_from(at).unwrap(), &bytes[..len]);
+        if torn { Err(io::Error::other("crashed")) } else { Ok(()) }
+    }
+
+    async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
+        self.env.pause().await;
+        self.env.op()?;
+        let mut world = self.env.world.lock();
+        if self.is_log {
+            world.body_reads += 1;
+        }
+        let data = &world.inodes[&self.inode].data;
+        let from = usize::try_from(at).unwrap().min(data.len());
+        let to = from.saturating_add(len).min(data.len());
+        Ok(Bytes::copy_from_slice(&data[from..to]))
+    }
+
+    async fn sync_data(&self) -> io::Result<()> {
+        self.env.pause().await;
+        let op = self.env.op()?;
+        let mut world = self.env.world.lock();
+        world.syncs += 1;
+        let fails = world.faults.fail_sync_at == Some(op);
+        let inode = world.inodes.get_mut(&self.inode).unwrap();
+        if fails {
+            inode.dirty.clear();
+            return Err(io::Error::other("sync failed"));
+        }
+        inode.sync();
+        Ok(())
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.env.op()?;
+        let mut world = self.env.world.lock();
+        let inode = world.inodes.get_mut(&self.inode).unwrap();
+        let len = usize::try_from(len).unwrap();
+        inode.data.resize(len, 0);
+        Ok(())
+    }
+
+    async fn len(&self) -> io::Result<u64> {
+        self.env.op()?;
+        let world = self.env.world.lock();
+        Ok(u64::try_from(world.inodes[&self.inode].data.len()).unwrap())
+    }
+
+    async fn preallocate(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Disk for MemEnv {
+    type File = MemFile;
+    type DirLock = MemDirLock;
+
+    async fn open(&self, path: &Path, access: Access) -> io::Result<MemFile> {
+        self.pause().await;
+        self.op()?;
+        let mut world = self.world.lock();
+        let exists = world.names.contains_key(path);
+        match access {
+            Access::Read | Access::Write if !exists => return Err(io::ErrorKind::NotFound.into()),
+            Access::CreateNew if exists => return Err(io::ErrorKind::AlreadyExists.into()),
+            _ => {},
+        }
+        let inode = world.inode_of(path);
+        let is_log = path.extension().is_some_and(|extension| extension == "log");
+        drop(world);
+        Ok(MemFile { env: self.clone(), inode, is_log })
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.pause().await;
+        self.op()?;
+        let mut world = self.world.lock();
+        let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        world.names.insert(to.to_owned(), inode);
+        Ok(())
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        self.op()?;
+        let removed = self.world.lock().names.remove(path);
+        removed.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    async fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.op()?;
+        self.world.lock().dirs.insert(path.to_owned());
+        Ok(())
+    }
+
+    async fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.op()?;
+        let mut world = self.world.lock();
+        assert!(!world.names.keys().any(|name| name.starts_with(path)), "not empty");
+        world.dirs.remove(path);
+        Ok(())
+    }
+
+    async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        self.op()?;
+        let world = self.world.lock();
+        let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let in_dir = |path: &&PathBuf| path.parent() == Some(dir);
+        let files = world.names.keys().filter(in_dir);
+        let files = files.map(|path| Entry { name: name(path), kind: EntryKind::File });
+        let dirs = world.dirs.iter().filter(in_dir);
+        let dirs = dirs.map(|path| Entry { name: name(path), kind: EntryKind::Dir });
+        let mut entries: Vec<_> = files.chain(dirs).collect();
+        entries.sort();
+        Ok(entries)
+    }
+
+    async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.pause().await;
+        self.op()?;
+        let mut world = self.world.lock();
+        let in_dir = |path: &Path| path.parent() == Some(dir);
+        world.durable_names.retain(|path, _| !in_dir(path));
+        let now: Vec<_> = world.names.iter().filter(|(path, _)| in_dir(path)).collect();
+        let now: Vec<_> = now.into_iter().map(|(path, inode)| (path.clone(), *inode)).collect();
+        world.durable_names.extend(now);
+        Ok(())
+    }
+
+    async fn sync_fs(&self, _dir: &Path) -> io::Result<()> {
+        self.op().map(drop)
+    }
+
+    async fn lock_dir(&self, _path: &Path) -> io::Result<MemDirLock> {
+        self.op()?;
+        let mut world = self.world.lock();
+        if std::mem::replace(&mut world.locked, true) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(MemDirLock)
+    }
+
+    async fn identity(&self, _dir: &Path) -> io::Result<DirIdentity> {
+        Ok(DirIdentity { fs_kind: "ext4".into(), device: 1, inode: 2, birth_ns: 3 })
+    }
+}
+
+impl Env for MemEnv {
+    type Probe = TestProbe;
+    type Disk = Self;
+    type Net = NoNet;
+
+    fn probe(&self) -> &TestProbe {
+        &self.probe
+    }
+
+    fn disk(&self) -> &Self {
+        self
+    }
+
+    fn net(&self) -> &NoNet {
+        &NoNet
+    }
+
+    fn host(&self) -> Host {
+        Host { boot_id: format!("boot {}", self.boot) }
+    }
+
+    fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    fn now(&self) -> Instant {
+        Instant(self.clock.load(Ordering::Relaxed))
+    }
+
+    fn boot_now(&self) -> Instant {
+        self.now()
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp(i64::try_from(self.now().0 / 1_000_000).unwrap())
+    }
+
+    async fn sleep_until(&self, at: Instant) {
+        self.clock.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    async fn yield_now(&self) {}
+
+    async fn seam(&self, _site: &'static str) {
+        self.pause().await;
+    }
+
+    fn random_u64(&self) -> u64 {
+        Prng::new(self.random.fetch_add(1, Ordering::Relaxed)).next_u64()
+    }
+
+    fn spawn(&self, _name: &'static str, _task: impl Future<Output = ()> + Send + 'static) {
+        unreachable!("storage spawns nothing");
+    }
+
+    fn spawn_dedicated(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(name, task);
+    }
+
+    fn halt(&self, reason: String) {
+        unreachable!("storage never halts: {reason}");
+    }
+}
+
+#[derive(Clone)]
+pub struct NoNet;
+
+impl Net for NoNet {
+    type File = MemFile;
+    type Listener = NoNet;
+    type Stream = NoNet;
+
+    async fn listen(&self, _at: SocketAddr) -> io::Result<NoNet> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn connect(&self, _to: SocketAddr) -> io::Result<NoNet> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Listener for NoNet {
+    type Stream = NoNet;
+
+    async fn accept(&mut self) -> io::Result<(NoNet, SocketAddr)> {
+        pending().await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Stream for NoNet {
+    type File = MemFile;
+
+    async fn read_into(&mut self, _buf: &mut BytesMut) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    async fn write_segments(&mut self, _queue: &mut SegmentQueue<MemFile>) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub const GEN: ReplicaGen = ReplicaGen(1);
+
+pub fn root() -> PathBuf {
+    PathBuf::from("data")
+}
+
+pub fn partition() -> PartitionId {
+    PartitionId { topic: TopicId(Uuid([5; 16])), index: PartitionIndex(0) }
+}
+
+pub fn expect() -> Expect {
+    Expect { cluster_id: Some("test-cluster".into()), node_id: BrokerId(1) }
+}
+
+/// Opens the directory as the next process would.
+pub fn open_dir(env: &MemEnv) -> (LogDir<MemEnv>, StartInfo) {
+    run(LogDir::open(env, &root(), expect(), DirOptions::default())).unwrap()
+}
+
+/// Small segments.
+pub fn small() -> LogConfig {
+    LogConfig { segment_bytes: 2000, ..LogConfig::default() }
+}
+
+/// A directory with one log, created now.
+pub fn fresh(env: &MemEnv) -> (LogDir<MemEnv>, Log<MemEnv>) {
+    let (dir, _) = open_dir(env);
+    let log = run(dir.create_log(partition(), GEN, small())).unwrap();
+    (dir, log)
+}
+
+/// How a batch for a test is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    pub base: i64,
+    pub count: i32,
+    pub value_bytes: usize,
+    pub time: i64,
+    pub epoch: i32,
+    pub producer: Option<(i64, i32)>,
+}
+
+impl Spec {
+    pub fn at(base: i64) -> Self {
+        Self { base, count: 1, value_bytes: 10, time: base, epoch: 0, producer: None }
+    }
+
+    pub fn build(&self) -> BatchView {
+        let mut builder = BatchBuilder::new().assigned(Offset(self.base), LeaderEpoch(self.epoch));
+        if let Some((id, sequence)) = self.producer {
+            builder = builder.producer(Producer {
+                id: ProducerId(id),
+                epoch: ProducerEpoch(0),
+                base_sequence: Some(sequence),
+            });
+        }
+        let value = vec![u8::try_from(self.base % 251).unwrap(); self.value_bytes];
+        for at in 0..self.count {
+            let timestamp = Timestamp(self.time + i64::from(at));
+            let record = NewRecord { timestamp, value: Some(&value), ..NewRecord::default() };
+            builder.push(&record).unwrap();
+        }
+        builder.finish().unwrap()
+    }
+}
+
+/// An append of these batches, each in two pieces as the broker hands them in.
+pub fn append_of(batches: &[BatchView]) -> Append {
+    let mut append = Append { bufs: IoBufs::new(), batches: SmallVec::new() };
+    for batch in batches {
+        append.bufs.push(batch.bytes().slice(..16));
+        append.bufs.push(batch.bytes().slice(16..));
+        append.batches.push(*batch.header());
+    }
+    append
+}
+
+/// Appends `count` one-record batches and returns their bytes.
+pub fn append_some(log: &Log<MemEnv>, count: usize) -> Vec<BatchView> {
+    let mut batches = Vec::new();
+    for _ in 0..count {
+        let batch = Spec::at(log.end().0).build();
+        run(log.append(append_of(std::slice::from_ref(&batch)))).unwrap();
+        batches.push(batch);
+    }
+    batches
+}
+
+/// The bytes of a read, regions read now.
+pub fn bytes_of(slice: &ReadSlice<MemFile>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for segment in &slice.segments {
+        match segment {
+            Segment::Bytes(bytes) => out.extend_from_slice(bytes),
+            Segment::Region(region) => {
+                let len = usize::try_from(region.len).unwrap();
+                out.extend_from_slice(&run(region.file.read_at(region.at, len)).unwrap());
+            },
+        }
+    }
+    assert_eq!(out.len(), slice.bytes);
+    out
+}
+
+/// Every batch of the log from `from` on, by reading it to its end.
+pub fn read_all(log: &Log<MemEnv>, from: Offset) -> Vec<(BatchHeader, Bytes)> {
+    let mut next = from;
+    let mut found = Vec::new();
+    while next < log.end() {
+        let slice = run(log.read(next, log.end(), 300, true)).unwrap();
+        for batch in records::batches(Bytes::from(bytes_of(&slice))) {
+            let batch = batch.unwrap();
+            next = batch.header().next_offset();
+            found.push((*batch.header(), batch.into_bytes()));
+        }
+    }
+    found
+}
