@@ -735,5 +735,46 @@ fn a_group_whose_name_does_not_fit_a_record_never_becomes_stable() {
 
 #[test]
 fn a_static_leader_that_does_not_join_in_time_stays_a_member_and_leads_no_more() {
-    check(scripts::static_leader_does_not_join, &expect![[""]]);
+    check(
+        scripts::static_leader_does_not_join,
+        &expect![[r#"
+        > c joins
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        c joins: generation 2 of range as c-05, c-05 leads ["c-05", "one-01", "two-02"]
+        > a beats
+        a beats: IllegalGeneration
+        > b beats
+        b beats: IllegalGeneration
+    "#]],
+    );
 }
