@@ -15,8 +15,16 @@ const RETENTION_FIRST: Duration = Duration::from_secs(30);
 
 /// Starts all of it. The tasks end when the broker stops.
 pub(crate) fn start<E: Env>(node: &Arc<Node<E>>) {
-    node.env.spawn("flusher", flush(Arc::clone(node)));
-    node.env.spawn("retention", retain(Arc::clone(node)));
+    let (flusher, retention) = (Arc::clone(node), Arc::clone(node));
+    let (flushing, retaining) = (node.tasks.guard(), node.tasks.guard());
+    node.env.spawn("flusher", async move {
+        flush(flusher).await;
+        drop(flushing);
+    });
+    node.env.spawn("retention", async move {
+        retain(retention).await;
+        drop(retaining);
+    });
 }
 
 async fn flush<E: Env>(node: Arc<Node<E>>) {

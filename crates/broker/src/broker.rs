@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base::{BrokerId, Probe, ProducerEpoch, ProducerId, TopicId};
 use env::{Disk, Env};
 use metadata::{Command, OFFSETS_TOPIC, Reply};
+use storage::SealOutcome;
 use thiserror::Error;
 
 use crate::api::{
@@ -221,7 +222,7 @@ impl<E: Env> Broker<E> {
     /// `None`: nobody can now, ask again.
     pub async fn find_coordinator(&self, group: &str) -> Option<BrokerId> {
         let node = &self.inner.node;
-        if node.view().topics.get(OFFSETS_TOPIC).is_none() {
+        if !node.view().topics.contains_key(OFFSETS_TOPIC) {
             node.env.probe().reached("group_topic_created");
             if let Err(error) = self.auto_create(OFFSETS_TOPIC).await {
                 tracing::warn!(%error, "the coordinators' topic cannot be created");
@@ -256,7 +257,13 @@ impl<E: Env> Broker<E> {
             partition.drained().await;
         }
         match node.dir.seal().await {
-            Ok(outcome) => tracing::info!(?outcome, "stopped"),
+            Ok(SealOutcome::Sealed) => {
+                tracing::info!("stopped");
+                node.tasks.ended().await;
+            },
+            Ok(SealOutcome::NotAllOpened(logs)) => {
+                tracing::error!(logs, "stopped without a seal: some logs were never opened");
+            },
             Err(error) => {
                 node.env.probe().reached("stop_without_seal");
                 tracing::error!(%error, "stopped without a seal: the next start will recover");

@@ -5,7 +5,7 @@
 //! mailboxes are bounded, a request that finds one full is told to come again.
 
 mod load;
-// mod shard;
+mod shard;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use env::{Env, Lock, Rank};
 use metadata::{CreateTopic, OFFSETS_TOPIC, Topic};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::alive::Alive;
 use crate::config::BrokerConfig;
 use crate::node::Node;
 
@@ -79,20 +80,13 @@ struct Shards {
 pub(crate) struct Coordinators<E: Env> {
     node: Arc<Node<E>>,
     shards: Lock<Shards>,
-    /// Held by every shard's task; gone when all have ended.
-    alive: Lock<Option<mpsc::Sender<()>>>,
-    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+    tasks: Alive,
 }
 
 impl<E: Env> Coordinators<E> {
     pub(crate) fn start(node: Arc<Node<E>>) -> Arc<Self> {
-        let (alive, ended) = mpsc::channel(1);
-        Arc::new(Self {
-            node,
-            shards: Lock::new(SHARDS_RANK, Shards::default()),
-            alive: Lock::new(SHARDS_RANK, Some(alive)),
-            ended: tokio::sync::Mutex::new(ended),
-        })
+        let shards = Lock::new(SHARDS_RANK, Shards::default());
+        Arc::new(Self { node, shards, tasks: Alive::default() })
     }
 
     /// Loads the shards of the partitions led here, if `topic` is the coordinators'.
@@ -104,7 +98,7 @@ impl<E: Env> Coordinators<E> {
             by_index: BTreeMap::new(),
             count: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
         };
-        let Some(alive) = self.alive.lock().clone() else {
+        let Some(guard) = self.tasks.guard() else {
             return;
         };
         for index in (0..shards.count).map(PartitionIndex) {
@@ -114,7 +108,14 @@ impl<E: Env> Coordinators<E> {
             };
             let (mailbox, mail) = mpsc::channel(MAILBOX);
             let phase = Arc::new(PhaseCell(AtomicU8::new(0)));
-            drop((mail, alive.clone(), partition));
+            let task = shard::run(
+                Arc::clone(&self.node),
+                partition,
+                Arc::clone(&phase),
+                mail,
+                guard.clone(),
+            );
+            self.node.env.spawn("coordinator_shard", task);
             shards.by_index.insert(index, Handle { mailbox, phase });
         }
         *self.shards.lock() = shards;
@@ -141,10 +142,8 @@ impl<E: Env> Coordinators<E> {
 
     /// Ends every shard: appends under way finish, requests under way are sent elsewhere.
     pub(crate) async fn stop(&self) {
-        drop(self.alive.lock().take());
         *self.shards.lock() = Shards::default();
-        let mut ended = self.ended.lock().await;
-        while ended.recv().await.is_some() {}
+        self.tasks.ended().await;
     }
 
     /// Whether `group` is coordinated here.
@@ -220,10 +219,12 @@ impl<E: Env> Coordinators<E> {
         for mailbox in self.mailboxes() {
             let (answer, reply) = oneshot::channel();
             if mailbox.send(Mail { command: Command::List, answer }).await.is_err() {
-                continue;
+                return Reply::List(Err(GroupError::CoordinatorNotAvailable));
             }
-            if let Ok(Reply::List(Ok(listed))) = reply.await {
-                groups.extend(listed);
+            match reply.await {
+                Ok(Reply::List(Ok(listed))) => groups.extend(listed),
+                Ok(Reply::List(Err(error))) => return Reply::List(Err(error)),
+                Ok(_) | Err(_) => return Reply::List(Err(GroupError::CoordinatorNotAvailable)),
             }
         }
         groups.sort_unstable_by(|a, b| a.group.cmp(&b.group));

@@ -5,6 +5,7 @@
 //! would look the same had Kafka's protocol never existed.
 #![forbid(unsafe_code)]
 
+mod alive;
 pub mod api;
 mod background;
 mod broker;

@@ -22,7 +22,6 @@ pub const MARKS: &[&str] = &[
     "group_load_in_progress",
     "group_mailbox_full",
     "group_not_coordinator",
-    "group_record_skipped",
     "group_shard_ended",
     "group_topic_created",
     "list_offsets_unknown_partition",

@@ -10,6 +10,7 @@ use base::PartitionId;
 use env::{Env, Lock, Rank};
 use storage::LogDir;
 
+use crate::alive::Alive;
 use crate::api::{ClusterView, FetchError, ListOffsetError, ProduceError};
 use crate::config::BrokerConfig;
 use crate::partition::Partition;
@@ -24,6 +25,8 @@ pub(crate) struct Node<E: Env> {
     pub(crate) config: BrokerConfig,
     pub(crate) dir: LogDir<E>,
     pub(crate) partitions: Partitions<E>,
+    /// Background tasks that the stop waits for.
+    pub(crate) tasks: Alive,
     view: Lock<Arc<ClusterView>>,
     stopping: AtomicBool,
     /// Told once, when the broker begins to stop.
@@ -37,6 +40,7 @@ impl<E: Env> Node<E> {
             config,
             dir,
             partitions: Partitions::default(),
+            tasks: Alive::default(),
             view: Lock::new(VIEW_RANK, Arc::default()),
             stopping: AtomicBool::new(false),
             stop: tokio::sync::Notify::new(),

@@ -15,6 +15,7 @@ use env::Env;
 use metadata::{Broker, Change, Image, OFFSETS_TOPIC, Topic, is_internal};
 use storage::{Log, LogConfig, OpenError};
 
+use crate::alive::{Guard, side_by_side};
 use crate::api::{BrokerView, ClusterView, PartitionView, TopicView};
 use crate::config::TopicConfig;
 use crate::coordinator_host::Coordinators;
@@ -30,11 +31,14 @@ const REPLICA_GEN: ReplicaGen = ReplicaGen(0);
 pub(crate) struct Publisher<E: Env> {
     node: Arc<Node<E>>,
     coordinators: Arc<Coordinators<E>>,
+    /// The stop waits for the task that owns this.
+    _guard: Option<Guard>,
 }
 
 impl<E: Env> Publisher<E> {
     pub(crate) fn new(node: Arc<Node<E>>, coordinators: Arc<Coordinators<E>>) -> Self {
-        Self { node, coordinators }
+        let guard = node.tasks.guard();
+        Self { node, coordinators, _guard: guard }
     }
 
     async fn act(
@@ -80,9 +84,18 @@ impl<E: Env> Publisher<E> {
     /// Creates the logs of a topic and puts its partitions into the table.
     async fn create(&self, topic: &Topic) -> Result<(), OpenError> {
         let config = topic_config(&self.node, topic);
-        for (id, epoch) in self.led(topic) {
-            let log = self.node.dir.create_log(id, REPLICA_GEN, log_config(&config)).await?;
-            self.lead(topic, id, epoch, &config, log).await?;
+        let (dir, rules) = (self.node.dir.clone(), log_config(&config));
+        let led = self.led(topic);
+        let count = led.len();
+        let mut created = side_by_side(&self.node.env, "create_logs", led, move |(id, epoch)| {
+            let (dir, rules) = (dir.clone(), rules.clone());
+            async move { (id, epoch, dir.create_log(id, REPLICA_GEN, rules).await) }
+        });
+        for _ in 0..count {
+            let Some((id, epoch, log)) = created.recv().await else {
+                break;
+            };
+            self.lead(topic, id, epoch, &config, log?).await?;
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 #[path = "broker/fetch.rs"]
 mod fetch;
+#[path = "broker/groups.rs"]
+mod groups;
 #[path = "broker/lifecycle.rs"]
 mod lifecycle;
 #[path = "broker/produce.rs"]

@@ -13,7 +13,7 @@ use base::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, Uuid};
 pub struct ClusterView {
     /// The cluster's identity.
     pub cluster_id: Uuid,
-    /// Index of the last applied metadata record; grows with every change.
+    /// Index of the next metadata record: how many are applied. Grows with every change.
     pub metadata_index: u64,
     /// The active controller.
     pub controller: BrokerId,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: all of it or an error: a shard that has forgotten a part would lose offsets.
 
-use base::{Offset, PartitionId};
+use base::Offset;
 use bytes::{Bytes, BytesMut};
 use env::{Env, File, Segment};
 use thiserror::Error;
@@ -28,21 +28,22 @@ pub(crate) enum LoadError {
     Codec(#[from] records::CodecError),
     #[error(transparent)]
     Record(#[from] records::RecordError),
+    #[error("a coordinator record is damaged: {0}")]
+    Group(#[from] coordinator::RecordError),
     #[error("the log ends at {0} before its high watermark")]
     Short(Offset),
 }
 
-/// Calls `each` with key and value of every record, in order.
+/// Calls `each` with key and value of every record, in order; the first error ends it.
 pub(crate) async fn replay<E: Env>(
     partition: &Partition<E>,
-    id: PartitionId,
-    mut each: impl FnMut(Offset, &[u8], Option<&[u8]>),
+    mut each: impl FnMut(&Bytes, Option<&Bytes>) -> Result<(), coordinator::RecordError>,
 ) -> Result<(), LoadError> {
     let upto = partition.high_watermark();
     let mut offset = partition.log().start();
     while offset < upto {
         let wish = FetchPartition {
-            partition: id,
+            partition: partition.id(),
             offset,
             max_bytes: READ_BYTES,
             current_leader_epoch: None,
@@ -56,10 +57,12 @@ pub(crate) async fn replay<E: Env>(
             if batch.header().attributes.is_control() {
                 continue;
             }
-            for record in &batch.open(OPEN_BYTES_MAX)? {
+            let opened = batch.open(OPEN_BYTES_MAX)?;
+            for record in &opened {
                 let record = record?;
+                let part = |bytes: &[u8]| opened.bytes().slice_ref(bytes);
                 if let Some(key) = record.key {
-                    each(record.offset, key, record.value);
+                    each(&part(key), record.value.map(part).as_ref())?;
                 }
             }
         }

@@ -19,6 +19,7 @@ use records::{BatchBuilder, BatchError, NewRecord};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Mail, Phase, PhaseCell, load};
+use crate::alive::Guard;
 use crate::api::{Acks, ProduceError, Produced};
 use crate::config::BrokerConfig;
 use crate::node::Node;
@@ -27,13 +28,13 @@ use crate::partition::Partition;
 type Proof = Pin<Box<dyn Future<Output = Result<Produced, ProduceError>> + Send>>;
 type Rows = Vec<(Bytes, Option<Bytes>)>;
 
-/// Loads the shard, then serves it. `alive` tells the host that the task exists.
+/// Loads the shard, then serves it. `guard` tells the host that the task runs.
 pub(crate) async fn run<E: Env>(
     node: Arc<Node<E>>,
     partition: Arc<Partition<E>>,
     phase: Arc<PhaseCell>,
     mail: mpsc::Receiver<Mail>,
-    alive: mpsc::Sender<()>,
+    guard: Guard,
 ) {
     let id = partition.id();
     match load(&node, &partition).await {
@@ -47,7 +48,7 @@ pub(crate) async fn run<E: Env>(
         },
     }
     phase.set(Phase::Broken);
-    drop(alive);
+    drop(guard);
 }
 
 async fn load<E: Env>(
@@ -55,14 +56,8 @@ async fn load<E: Env>(
     partition: &Partition<E>,
 ) -> Result<Shard<E::Probe>, load::LoadError> {
     let mut shard = Shard::new(settings(&node.config), node.env.probe().clone());
-    load::replay(partition, |offset, key, value| {
-        if let Err(error) = shard.replay(key, value) {
-            node.env.probe().reached("group_record_skipped");
-            tracing::warn!(partition = %partition.id(), %offset, %error, "skipped a coordinator record");
-        }
-    })
-    .await?;
-    shard.loaded(node.env.now(), node.env.wall());
+    load::replay(partition, |key, value| shard.replay(key, value)).await?;
+    shard.loaded(node.env.now());
     Ok(shard)
 }
 
@@ -127,7 +122,7 @@ impl<E: Env> Driver<E> {
 
     /// What happens next. The deadline is looked at first, so that a flood cannot starve it.
     async fn next(&mut self) -> Wake {
-        let deadline = if self.open { self.shard.deadline() } else { Instant::NEVER };
+        let deadline = self.shard.deadline().filter(|_| self.open).unwrap_or(Instant::NEVER);
         let env = self.node.env.clone();
         let mut timer = pin!(env.sleep_until(deadline));
         poll_fn(|cx| {
@@ -209,12 +204,8 @@ impl<E: Env> Driver<E> {
 fn batch_of(rows: &Rows, wall: Timestamp) -> Option<Bytes> {
     let mut builder = BatchBuilder::new();
     for (key, value) in rows {
-        let record = NewRecord {
-            timestamp: wall,
-            key: Some(key),
-            value: value.as_deref(),
-            headers: &[],
-        };
+        let record =
+            NewRecord { timestamp: wall, key: Some(key), value: value.as_deref(), headers: &[] };
         builder.push(&record).ok()?;
     }
     builder.finish_bytes().ok()
@@ -223,6 +214,7 @@ fn batch_of(rows: &Rows, wall: Timestamp) -> Option<Bytes> {
 fn refused(error: ProduceError) -> AppendError {
     match error {
         ProduceError::Batch(BatchError::TooLarge { .. })
+        | ProduceError::TooLarge { .. }
         | ProduceError::LargerThanSegment { .. } => AppendError::TooLarge,
         ProduceError::Overloaded | ProduceError::NotEnoughReplicas | ProduceError::TimedOut => {
             AppendError::NotAvailable

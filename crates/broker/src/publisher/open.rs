@@ -14,13 +14,11 @@ use storage::{Found, Log, LogConfig, OpenError, Recovery, StartClass};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::alive::side_by_side;
 use crate::api::ClusterView;
 use crate::publisher::{
     Publisher, REPLICA_GEN, log_config, show_brokers, show_topic, topic_config,
 };
-
-/// Logs opened at a time.
-const OPENERS: usize = 8;
 
 /// Why the logs do not fit the metadata.
 #[derive(Debug, Error)]
@@ -107,27 +105,13 @@ impl<E: Env> Publisher<E> {
         }
     }
 
-    /// A few tasks open logs side by side: a clean start is all latency.
+    /// A clean start is all latency, so logs are opened side by side.
     fn open_logs(&self, list: Vec<(PartitionId, LogConfig)>) -> mpsc::Receiver<Opened<E>> {
-        let (done, opened) = mpsc::channel(OPENERS);
-        let mut shares: Vec<Vec<(PartitionId, LogConfig)>> = vec![Vec::new(); OPENERS];
-        for (at, item) in list.into_iter().enumerate() {
-            if let Some(share) = shares.get_mut(at % OPENERS) {
-                share.push(item);
-            }
-        }
-        for share in shares.into_iter().filter(|share| !share.is_empty()) {
-            let (dir, done) = (self.node.dir.clone(), done.clone());
-            self.node.env.spawn("open_logs", async move {
-                for (id, config) in share {
-                    let opened = dir.open_log(id, REPLICA_GEN, config).await;
-                    if done.send((id, opened)).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        opened
+        let dir = self.node.dir.clone();
+        side_by_side(&self.node.env, "open_logs", list, move |(id, rules)| {
+            let dir = dir.clone();
+            async move { (id, dir.open_log(id, REPLICA_GEN, rules).await) }
+        })
     }
 
     fn report(&self, id: PartitionId, recovery: &Recovery) {

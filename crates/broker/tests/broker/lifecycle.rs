@@ -4,7 +4,9 @@ use base::Offset;
 use broker::api::{ProduceError, TopicError, TopicRef};
 use broker::{Broker, StartError};
 
-use crate::world::{World, batch, numbered, produce, topic, values};
+use env::Env;
+
+use crate::world::{World, batch, first, numbered, produce, topic, values};
 
 #[test]
 fn a_clean_restart_keeps_topics_records_and_sequences() {
@@ -81,6 +83,31 @@ fn producer_ids_are_never_handed_out_twice() {
         let broker = world.start().await;
 
         assert!(seen.insert(broker.init_producer_id().await.expect("an id").0));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_hundred_topics_are_there_again_after_a_clean_start() {
+    let world = World::new("hundred");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        for at in 0..100 {
+            let t = topic(&broker, &format!("t{at}"), &[]).await;
+            produce(&broker, t, batch(&["a"])).await.expect("written");
+        }
+        broker.stop().await;
+        drop(broker);
+
+        let before = world.env().now();
+        let broker = world.start().await;
+        println!("start with 100 topics: {:?}", world.env().now().since(before));
+
+        let topics = broker.cluster().topics.clone();
+        assert_eq!(topics.len(), 100);
+        for topic in topics.values() {
+            assert_eq!(values(&broker, first(topic.id), 0).await.len(), 1);
+        }
         broker.stop().await;
     });
 }

@@ -1,0 +1,177 @@
+//! Groups and their offsets, through the broker and across restarts.
+
+use base::{Duration, Offset};
+use broker::Broker;
+use broker::api::group::{Command, Commit, CommitOffset, GroupError, Join, MemberOf, Reply, Sync};
+use bytes::Bytes;
+use env_tokio::TokioEnv;
+
+use crate::world::{World, topic};
+
+async fn start(world: &World) -> Broker<TokioEnv> {
+    let mut config = world.config();
+    config.group_initial_rebalance_delay = Duration::ZERO;
+    Broker::start(world.env(), config).await.expect("starts")
+}
+
+/// Asks until the coordinator has loaded.
+async fn ask(broker: &Broker<TokioEnv>, command: Command) -> Reply {
+    for _ in 0..100_000 {
+        let reply = broker.group(command.clone()).await;
+        if !format!("{reply:?}").contains("CoordinatorLoadInProgress") {
+            return reply;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the coordinator never loads");
+}
+
+fn commit(group: &str, topic: &str, offset: i64) -> Command {
+    let who = MemberOf { group: group.to_owned(), generation: -1, ..MemberOf::default() };
+    let offsets = vec![CommitOffset {
+        topic: topic.to_owned(),
+        offset: Offset(offset),
+        ..Default::default()
+    }];
+    Command::Commit(Commit { who, group_must_exist: false, offsets })
+}
+
+async fn committed(broker: &Broker<TokioEnv>, group: &str) -> Vec<(String, Option<i64>)> {
+    let command = Command::Offsets { group: group.to_owned(), partitions: None };
+    let Reply::Offsets(Ok(offsets)) = ask(broker, command).await else {
+        panic!("no offsets of {group}");
+    };
+    offsets.into_iter().map(|o| (o.topic, o.committed.map(|c| c.offset.0))).collect()
+}
+
+#[test]
+fn committed_offsets_are_there_after_a_restart() {
+    let world = World::new("offsets");
+    world.runtime.block_on(async {
+        let broker = start(&world).await;
+        assert!(broker.find_coordinator("g").await.is_some());
+        for (group, offset) in [("g", 1), ("g", 7), ("h", 3)] {
+            let reply = ask(&broker, commit(group, "t", offset)).await;
+            assert_eq!(reply, Reply::Commit(vec![Ok(())]));
+        }
+        broker.stop().await;
+        let late = broker.group(commit("g", "t", 9)).await;
+        assert_eq!(late, Reply::Commit(vec![Err(GroupError::NotCoordinator)]));
+        drop(broker);
+
+        let broker = start(&world).await;
+
+        assert_eq!(committed(&broker, "g").await, [("t".to_owned(), Some(7))]);
+        assert_eq!(committed(&broker, "h").await, [("t".to_owned(), Some(3))]);
+        let Reply::List(Ok(groups)) = ask(&broker, Command::List).await else { panic!("a list") };
+        let names: Vec<&str> = groups.iter().map(|listed| listed.group.as_str()).collect();
+        assert_eq!(names, ["g", "h"]);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_member_stays_in_its_generation_across_a_restart() {
+    let world = World::new("member");
+    world.runtime.block_on(async {
+        let broker = start(&world).await;
+        broker.find_coordinator("g").await.expect("a coordinator");
+        let join = Join {
+            group: "g".to_owned(),
+            client_id: "c".to_owned(),
+            client_host: "/127.0.0.1".to_owned(),
+            session_timeout: Duration::from_secs(10),
+            rebalance_timeout: Duration::from_secs(10),
+            protocol_type: "consumer".to_owned(),
+            protocols: vec![("range".to_owned(), Bytes::from_static(b"m"))],
+            ..Join::default()
+        };
+        let Reply::Join(Ok(joined)) = ask(&broker, Command::Join(join)).await else {
+            panic!("joined");
+        };
+        let who = MemberOf {
+            group: "g".to_owned(),
+            member: joined.member.clone(),
+            instance: None,
+            generation: joined.generation,
+        };
+        let assignments = vec![(joined.member.clone(), Bytes::from_static(b"mine"))];
+        let sync = Sync { who: who.clone(), assignments, ..Sync::default() };
+        let Reply::Sync(Ok(synced)) = ask(&broker, Command::Sync(sync)).await else {
+            panic!("synced");
+        };
+        assert_eq!(synced.assignment, Bytes::from_static(b"mine"));
+        broker.stop().await;
+        drop(broker);
+
+        let broker = start(&world).await;
+
+        let describe = Command::Describe { group: "g".to_owned() };
+        let Reply::Describe(Ok(described)) = ask(&broker, describe).await else {
+            panic!("described");
+        };
+        assert_eq!(described.members.len(), 1);
+        assert_eq!(described.members[0].assignment, Bytes::from_static(b"mine"));
+        let beat = ask(&broker, Command::Heartbeat(who.clone())).await;
+        assert_eq!(beat, Reply::Heartbeat(Ok(())));
+        let old = MemberOf { generation: who.generation - 1, ..who };
+        let beat = ask(&broker, Command::Heartbeat(old)).await;
+        assert_eq!(beat, Reply::Heartbeat(Err(GroupError::IllegalGeneration)));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn offsets_of_a_deleted_topic_are_forgotten() {
+    let world = World::new("forgotten");
+    world.runtime.block_on(async {
+        let broker = start(&world).await;
+        let t = topic(&broker, "t", &[]).await;
+        topic(&broker, "u", &[]).await;
+        broker.find_coordinator("g").await.expect("a coordinator");
+        for name in ["t", "u"] {
+            ask(&broker, commit("g", name, 5)).await;
+        }
+
+        let gone = broker.delete_topics(vec![broker::api::TopicRef::Id(t.topic)]).await;
+
+        assert!(gone[0].is_ok());
+        assert_eq!(committed(&broker, "g").await, [("u".to_owned(), Some(5))]);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn without_the_topic_nobody_coordinates_and_the_first_question_creates_it() {
+    let world = World::new("first-question");
+    world.runtime.block_on(async {
+        let broker = start(&world).await;
+        let reply = broker.group(commit("g", "t", 1)).await;
+        assert_eq!(reply, Reply::Commit(vec![Err(GroupError::NotCoordinator)]));
+
+        let who = broker.find_coordinator("g").await;
+
+        assert_eq!(who, Some(broker.config().node_id));
+        let view = broker.cluster();
+        let offsets = view.topics.get("__consumer_offsets").expect("created");
+        assert!(offsets.internal && offsets.partitions.len() == 3);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn the_coordinators_topic_of_fifty_partitions_is_created_within_the_first_question() {
+    let world = World::new("fifty");
+    world.runtime.block_on(async {
+        let mut config = world.config();
+        config.offsets_partitions = 50;
+        let broker = Broker::start(world.env(), config).await.expect("starts");
+        let before = env::Env::now(&world.env());
+
+        assert!(broker.find_coordinator("g").await.is_some());
+
+        println!("fifty logs: {:?}", env::Env::now(&world.env()).since(before));
+        assert_eq!(ask(&broker, commit("g", "t", 1)).await, Reply::Commit(vec![Ok(())]));
+        broker.stop().await;
+    });
+}
