@@ -5,6 +5,7 @@
 //! depends on this crate; tests use [`schema`] and [`sample`] as a second reading of the notation.
 #![forbid(unsafe_code)]
 
+mod corpus;
 mod emit;
 mod gregor;
 mod output;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+pub use corpus::write_corpus;
 pub use output::{generate, read_schemas, write};
 use schema::{Schema, SchemaError, Subject};
 

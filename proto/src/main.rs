@@ -2,6 +2,7 @@
 //!
 //! `cargo codegen samples` prints a sample of every message and version instead, one a line: name,
 //! version, style, and the bytes as hexadecimal digits. Programs in other languages read them.
+//! `cargo codegen corpus` writes such samples below `fuzz/corpus`, for the fuzz targets to start from.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line tool says what it did")]
 
@@ -12,11 +13,11 @@ use proto::schema::Subject;
 
 fn main() -> Result<(), proto::Error> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    if std::env::args().nth(1).as_deref() == Some("samples") {
-        return samples(&root);
+    match std::env::args().nth(1).as_deref() {
+        Some("samples") => return samples(&root),
+        Some("corpus") => println!("{} files written", proto::write_corpus(&root)?),
+        _ => println!("{} files written", proto::write(&root)?),
     }
-    let files = proto::write(&root)?;
-    println!("{files} files written");
     Ok(())
 }
 

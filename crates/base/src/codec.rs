@@ -2,14 +2,15 @@
 //!
 //! Owns: integers, varints, classic and compact strings, bytes and arrays, tagged fields.
 //! Invariants: no input makes a reader panic; nothing is allocated from a count before the count
-//! was held against the bytes that remain. Source: KIP-482, KIP-893, Kafka's protocol guide.
+//! was held against the bytes that remain, and against the memory that an input of its length may
+//! take. Source: KIP-482, KIP-893, Kafka's protocol guide.
 
 mod error;
 mod reader;
 mod writer;
 
 pub use error::{DecodeError, EncodeError};
-pub use reader::Reader;
+pub use reader::{ARRAY_BYTES_FREE, ARRAY_BYTES_PER_BYTE, Reader};
 pub use writer::{Part, Writer};
 
 /// Something that stands on the wire in a form that depends on the version of its message.

@@ -2,7 +2,9 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on should say so")]
 
 use base::Uuid;
-use base::codec::{DecodeError, EncodeError, Part, Reader, Wire, Writer};
+use base::codec::{
+    ARRAY_BYTES_FREE, ARRAY_BYTES_PER_BYTE, DecodeError, EncodeError, Part, Reader, Wire, Writer,
+};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -150,6 +152,22 @@ fn a_count_beyond_the_bytes_that_remain_is_refused_before_anything_is_allocated(
     let compact = Bytes::from_static(&[4, 0, 0, 0, 0, 0, 0, 0, 0]);
     let refused = Reader::from(&compact).array(true, 4, Reader::i32);
     assert_eq!(refused, Err(DecodeError::Count { count: 3, remaining: 8 }));
+}
+
+#[test]
+fn a_large_input_of_tiny_elements_is_refused_before_it_takes_many_times_its_length_in_memory() {
+    let count = 4_000_000_u32;
+    let mut frame = count.to_be_bytes().to_vec();
+    frame.resize(4 + 2 * 4_000_000, 0);
+    let frame = Bytes::from(frame);
+
+    // Empty texts: 2 bytes each on the wire, 24 in memory.
+    let refused = Reader::from(&frame).array(false, 2, |r| r.string(false));
+
+    let allowed = ARRAY_BYTES_FREE + ARRAY_BYTES_PER_BYTE * frame.len();
+    assert_eq!(refused, Err(DecodeError::Memory { needed: 96_000_000, allowed }));
+    let numbers = Reader::from(&frame).array(false, 2, Reader::i16);
+    assert_eq!(numbers.map(|n| n.len()), Ok(4_000_000));
 }
 
 #[test]

@@ -8,14 +8,14 @@ mod start;
 
 use std::sync::Arc;
 
-use base::{Probe, ProducerEpoch, ProducerId, TopicId};
+use base::{BrokerId, Probe, ProducerEpoch, ProducerId, TopicId};
 use env::{Disk, Env};
-use metadata::{Command, Reply};
+use metadata::{Command, OFFSETS_TOPIC, Reply};
 use thiserror::Error;
 
 use crate::api::{
     ClusterView, CreateTopic, CreatedTopic, Fetch, FetchedPartition, FoundOffset, ListOffset,
-    ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef,
+    ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef, group,
 };
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::{MetadataFailed, MetadataHost};
@@ -165,7 +165,7 @@ impl<E: Env> Broker<E> {
     pub async fn auto_create(&self, name: &str) -> Result<(), TopicError> {
         let config = &self.inner.node.config;
         let mut wish = CreateTopic { name: name.to_owned(), ..CreateTopic::default() };
-        if name == metadata::OFFSETS_TOPIC {
+        if name == OFFSETS_TOPIC {
             wish = crate::coordinator_host::offsets_topic(config, self.cluster().brokers.len());
         }
         match self.create_topics(vec![wish], false).await.pop() {
@@ -215,6 +215,26 @@ impl<E: Env> Broker<E> {
         }
         let id = ids.next().ok_or(ProducerIdError::Exhausted)?;
         Ok((ProducerId(id), ProducerEpoch(0)))
+    }
+
+    /// Who coordinates `group`; creates the coordinators' topic if this is the first to ask.
+    /// `None`: nobody can now, ask again.
+    pub async fn find_coordinator(&self, group: &str) -> Option<BrokerId> {
+        let node = &self.inner.node;
+        if node.view().topics.get(OFFSETS_TOPIC).is_none() {
+            node.env.probe().reached("group_topic_created");
+            if let Err(error) = self.auto_create(OFFSETS_TOPIC).await {
+                tracing::warn!(%error, "the coordinators' topic cannot be created");
+            }
+        }
+        self.inner.coordinators.hosts(group).then_some(node.config.node_id)
+    }
+
+    /// Asks a group's coordinator; [`group::Command::List`] asks all of them. Every command is answered:
+    /// joins and syncs when the group is complete or its time limits have passed, commits within
+    /// `offsets.commit.timeout.ms`, the rest at once.
+    pub async fn group(&self, command: group::Command) -> group::Reply {
+        self.inner.coordinators.ask(command).await
     }
 
     /// Stops: refuses what is new, lets coordinators and writers finish, makes everything durable

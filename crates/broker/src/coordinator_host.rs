@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use base::{PartitionId, PartitionIndex, Probe};
-use coordinator::{Command, GroupError, Listed, Reply};
+use base::{Instant, PartitionId, PartitionIndex, Probe};
+use coordinator::{Command, GroupError, Listed, Reply, partition_for};
 use env::{Env, Lock, Rank};
 use metadata::{CreateTopic, OFFSETS_TOPIC, Topic};
 use tokio::sync::{mpsc, oneshot};
@@ -147,69 +147,69 @@ impl<E: Env> Coordinators<E> {
         while ended.recv().await.is_some() {}
     }
 
-    /// Whether there is a shard for `group` here, and which partition it lives in.
-    pub(crate) fn hosts(&self, group: &str) -> Option<PartitionIndex> {
+    /// Whether `group` is coordinated here.
+    pub(crate) fn hosts(&self, group: &str) -> bool {
+        self.handle(group).is_some()
+    }
+
+    fn handle(&self, group: &str) -> Option<(mpsc::Sender<Mail>, Phase)> {
         let shards = self.shards.lock();
-        let index = shard_of(group, shards.count)?;
-        shards.by_index.contains_key(&index).then_some(index)
+        let handle = shards.by_index.get(&partition_for(group, shards.count))?;
+        Some((handle.mailbox.clone(), handle.phase.get()))
     }
 
     /// Asks a group's coordinator. Joins and syncs are answered when the group is complete.
     pub(crate) async fn ask(&self, command: Command) -> Reply {
-        let refusal = Refusal::of(&command);
-        let Some(group) = group_of(&command) else {
+        let Some(group) = command.group() else {
             return match command {
                 Command::List => self.list().await,
-                _ => refusal.with(GroupError::NotCoordinator),
+                _ => command.refuse(GroupError::NotCoordinator),
             };
         };
-        let found = {
-            let shards = self.shards.lock();
-            let index = shard_of(group, shards.count);
-            let handle = index.and_then(|index| shards.by_index.get(&index));
-            handle.map(|handle| (handle.mailbox.clone(), handle.phase.get()))
-        };
         let probe = self.node.env.probe();
-        let Some((mailbox, phase)) = found else {
+        let Some((mailbox, phase)) = self.handle(group) else {
             probe.reached("group_not_coordinator");
-            return refusal.with(GroupError::NotCoordinator);
+            return refuse(&command, GroupError::NotCoordinator);
         };
         match phase {
-            Phase::Serving => {},
+            Phase::Serving => self.ask_shard(&mailbox, command).await,
             Phase::Loading => {
                 probe.reached("group_load_in_progress");
-                return refusal.with(GroupError::CoordinatorLoadInProgress);
+                refuse(&command, GroupError::CoordinatorLoadInProgress)
             },
             Phase::Broken => {
                 probe.reached("group_coordinator_broken");
-                return refusal.with(GroupError::CoordinatorNotAvailable);
+                refuse(&command, GroupError::CoordinatorNotAvailable)
             },
         }
-        let (answer, reply) = oneshot::channel();
-        let patience = match &command {
-            Command::Commit(_) => Some(self.node.config.offsets_commit_timeout),
-            _ => None,
-        };
-        if mailbox.try_send(Mail { command, answer }).is_err() {
+    }
+
+    async fn ask_shard(&self, mailbox: &mpsc::Sender<Mail>, command: Command) -> Reply {
+        let (env, probe) = (&self.node.env, self.node.env.probe());
+        let Ok(slot) = mailbox.try_reserve() else {
             probe.reached("group_mailbox_full");
-            return refusal.with(GroupError::CoordinatorNotAvailable);
-        }
-        let reply = match patience {
-            None => Ok(reply.await),
-            Some(patience) => {
-                let until = self.node.env.now().after(patience);
-                env::timeout_at(&self.node.env, until, reply).await
-            },
+            return refuse(&command, GroupError::CoordinatorNotAvailable);
         };
-        match reply {
+        // Only a commit has a time limit of its own; the shard bounds how long others wait.
+        let until = match &command {
+            Command::Commit(_) => env.now().after(self.node.config.offsets_commit_timeout),
+            _ => Instant::NEVER,
+        };
+        let (late, ended) = (
+            command.refuse(GroupError::CoordinatorNotAvailable),
+            command.refuse(GroupError::NotCoordinator),
+        );
+        let (answer, reply) = oneshot::channel();
+        slot.send(Mail { command, answer });
+        match env::timeout_at(env, until, reply).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) => {
                 probe.reached("group_shard_ended");
-                refusal.with(GroupError::NotCoordinator)
+                ended
             },
             Err(env::Elapsed) => {
                 probe.reached("group_commit_timed_out");
-                refusal.with(GroupError::CoordinatorNotAvailable)
+                late
             },
         }
     }
@@ -222,83 +222,24 @@ impl<E: Env> Coordinators<E> {
             if mailbox.send(Mail { command: Command::List, answer }).await.is_err() {
                 continue;
             }
-            if let Ok(Reply::List(listed)) = reply.await {
+            if let Ok(Reply::List(Ok(listed))) = reply.await {
                 groups.extend(listed);
             }
         }
         groups.sort_unstable_by(|a, b| a.group.cmp(&b.group));
-        Reply::List(groups)
+        Reply::List(Ok(groups))
     }
 }
 
-/// The shape of the answer to a command, for when its shard gives none.
-pub(crate) enum Refusal {
-    Join,
-    Sync,
-    Heartbeat,
-    Leave,
-    Commit(usize),
-    Offsets,
-    List,
-    Describe,
-    Done,
-}
-
-impl Refusal {
-    fn of(command: &Command) -> Self {
-        match command {
-            Command::Join(_) => Self::Join,
-            Command::Sync(_) => Self::Sync,
-            Command::Heartbeat(_) => Self::Heartbeat,
-            Command::Leave { .. } => Self::Leave,
-            Command::Commit(commit) => Self::Commit(commit.offsets.len()),
-            Command::Offsets { .. } => Self::Offsets,
-            Command::List => Self::List,
-            Command::Describe { .. } => Self::Describe,
-            Command::TopicDeleted { .. } => Self::Done,
-        }
-    }
-
-    fn with(self, error: GroupError) -> Reply {
-        match self {
-            Self::Join => Reply::Join(Err((error, String::new()))),
-            Self::Sync => Reply::Sync(Err(error)),
-            // A member must not be told to rejoin because its coordinator restarts.
-            Self::Heartbeat if error == GroupError::CoordinatorLoadInProgress => {
-                Reply::Heartbeat(Ok(()))
-            },
-            Self::Heartbeat => Reply::Heartbeat(Err(error)),
-            Self::Leave => Reply::Leave(Err(error)),
-            Self::Commit(count) => Reply::Commit(vec![Err(error); count]),
-            Self::Offsets => Reply::Offsets(Err(error)),
-            Self::List => Reply::List(Vec::new()),
-            Self::Describe => Reply::Describe(Err(error)),
-            Self::Done => Reply::Done,
-        }
-    }
-}
-
-fn group_of(command: &Command) -> Option<&str> {
+/// The answer of a command that no shard takes.
+fn refuse(command: &Command, why: GroupError) -> Reply {
     match command {
-        Command::Join(join) => Some(&join.group),
-        Command::Sync(sync) => Some(&sync.who.group),
-        Command::Heartbeat(who) => Some(&who.group),
-        Command::Commit(commit) => Some(&commit.who.group),
-        Command::Leave { group, .. }
-        | Command::Offsets { group, .. }
-        | Command::Describe { group } => Some(group),
-        Command::List | Command::TopicDeleted { .. } => None,
+        // A member must not be told to rejoin because its coordinator has just restarted.
+        Command::Heartbeat(_) if why == GroupError::CoordinatorLoadInProgress => {
+            Reply::Heartbeat(Ok(()))
+        },
+        _ => command.refuse(why),
     }
-}
-
-/// The partition of `__consumer_offsets` that holds `group`: Java's `String.hashCode`, made
-/// positive, modulo `count`. `None` while there are no partitions.
-fn shard_of(group: &str, count: i32) -> Option<PartitionIndex> {
-    let hash = group
-        .encode_utf16()
-        .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    // Kafka's `Utils.abs` makes 0 of the number that has no opposite.
-    hash.checked_abs().unwrap_or(0).checked_rem(count).map(PartitionIndex)
 }
 
 /// How `__consumer_offsets` is created.
@@ -322,18 +263,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_live_where_java_clients_expect_them() {
-        // "".hashCode() = 0, "a" = 97, "polygenelubricants" = i32::MIN.
-        assert_eq!(shard_of("", 50), Some(PartitionIndex(0)));
-        assert_eq!(shard_of("a", 50), Some(PartitionIndex(47)));
-        assert_eq!(shard_of("polygenelubricants", 50), Some(PartitionIndex(0)));
-        assert_eq!(shard_of("a", 0), None);
-    }
-
-    #[test]
     fn a_heartbeat_while_loading_keeps_the_member_calm() {
-        let heartbeat = Refusal::of(&Command::Heartbeat(coordinator::MemberOf::default()));
-        let reply = heartbeat.with(GroupError::CoordinatorLoadInProgress);
+        let heartbeat = Command::Heartbeat(coordinator::MemberOf::default());
+        let reply = refuse(&heartbeat, GroupError::CoordinatorLoadInProgress);
         assert_eq!(reply, Reply::Heartbeat(Ok(())));
     }
 }

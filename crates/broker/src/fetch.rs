@@ -11,9 +11,9 @@ use base::{Instant, Offset, Probe};
 use env::{Disk, Env};
 
 use crate::api::{Fetch, FetchError, FetchedPartition, Isolation};
+use crate::node::Node;
 use crate::partition::readers::Signal;
 use crate::partition::{Park, Partition, ReadLimits};
-use crate::node::Node;
 
 type FileOf<E> = <<E as Env>::Disk as Disk>::File;
 
@@ -63,10 +63,7 @@ async fn wait<E: Env>(env: &E, parked: &Parked<E>, deadline: Instant) {
     }
 }
 
-async fn read_all<E: Env>(
-    node: &Node<E>,
-    wish: &Fetch,
-) -> Round<FileOf<E>> {
+async fn read_all<E: Env>(node: &Node<E>, wish: &Fetch) -> Round<FileOf<E>> {
     let mut round = Round { partitions: Vec::new(), bytes: 0, has_error: false };
     round.partitions.reserve(wish.partitions.len());
     for part in &wish.partitions {
@@ -117,7 +114,8 @@ fn park<E: Env>(
     let mut parked = Parked { signal: Signal::new(missing), entries: Vec::new() };
     parked.entries.reserve(wish.partitions.len());
     for (part, read) in wish.partitions.iter().zip(&round.partitions) {
-        let (Ok(data), Some(partition)) = (&read.outcome, node.partitions.find(&part.partition)) else {
+        let (Ok(data), Some(partition)) = (&read.outcome, node.partitions.find(&part.partition))
+        else {
             return Err(NotParked::Changed);
         };
         let seen: Offset = match wish.isolation {

@@ -38,8 +38,7 @@ impl<E: Env> Partitions<E> {
     /// Takes a topic's partitions out, in order.
     pub(crate) fn remove_topic(&self, topic: TopicId) -> Vec<(PartitionId, Arc<Partition<E>>)> {
         let mut by_id = self.by_id.lock();
-        let gone: Vec<PartitionId> =
-            by_id.keys().filter(|id| id.topic == topic).copied().collect();
+        let gone: Vec<PartitionId> = by_id.keys().filter(|id| id.topic == topic).copied().collect();
         gone.into_iter().filter_map(|id| by_id.remove(&id).map(|p| (id, p))).collect()
     }
 

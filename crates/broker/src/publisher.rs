@@ -37,7 +37,12 @@ impl<E: Env> Publisher<E> {
         Self { node, coordinators }
     }
 
-    async fn act(&self, image: &Image, next_index: u64, changes: Vec<Change>) -> Result<(), OpenError> {
+    async fn act(
+        &self,
+        image: &Image,
+        next_index: u64,
+        changes: Vec<Change>,
+    ) -> Result<(), OpenError> {
         let mut gone = Vec::new();
         let mut view = ClusterView::clone(&self.node.view());
         for change in changes {
@@ -76,8 +81,7 @@ impl<E: Env> Publisher<E> {
     async fn create(&self, topic: &Topic) -> Result<(), OpenError> {
         let config = topic_config(&self.node, topic);
         for (id, epoch) in self.led(topic) {
-            let log =
-                self.node.dir.create_log(id, REPLICA_GEN, log_config(&config)).await?;
+            let log = self.node.dir.create_log(id, REPLICA_GEN, log_config(&config)).await?;
             self.lead(topic, id, epoch, &config, log).await?;
         }
         Ok(())

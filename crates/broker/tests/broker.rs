@@ -6,5 +6,9 @@ mod fetch;
 mod lifecycle;
 #[path = "broker/produce.rs"]
 mod produce;
+#[path = "broker/shaky.rs"]
+mod shaky;
 #[path = "broker/world.rs"]
 mod world;
+#[path = "broker/writer.rs"]
+mod writer;

@@ -45,6 +45,37 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The group it is for; `None` if it concerns every group.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Join(join) => Some(&join.group),
+            Self::Sync(sync) => Some(&sync.who.group),
+            Self::Heartbeat(who) => Some(&who.group),
+            Self::Commit(commit) => Some(&commit.who.group),
+            Self::Leave { group, .. } | Self::Offsets { group, .. } | Self::Describe { group } => {
+                Some(group)
+            },
+            Self::List | Self::TopicDeleted { .. } => None,
+        }
+    }
+
+    /// The answer that refuses it as a whole.
+    pub fn refuse(&self, why: GroupError) -> Reply {
+        match self {
+            Self::Join(join) => Reply::Join(Err((why, join.member.clone()))),
+            Self::Sync(_) => Reply::Sync(Err(why)),
+            Self::Heartbeat(_) => Reply::Heartbeat(Err(why)),
+            Self::Leave { .. } => Reply::Leave(Err(why)),
+            Self::Commit(commit) => Reply::Commit(vec![Err(why); commit.offsets.len()]),
+            Self::Offsets { .. } => Reply::Offsets(Err(why)),
+            Self::List => Reply::List(Err(why)),
+            Self::Describe { .. } => Reply::Describe(Err(why)),
+            Self::TopicDeleted { .. } => Reply::TopicDeleted(Err(why)),
+        }
+    }
+}
+
 /// A member as it names itself in a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberOf {
@@ -107,6 +138,9 @@ pub struct Leaving {
     pub instance: Option<String>,
 }
 
+/// Who asked to leave, and whether it did.
+pub type Left = (Leaving, Result<(), GroupError>);
+
 /// OffsetCommit.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
@@ -146,17 +180,17 @@ pub enum Reply {
     /// To [`Command::Heartbeat`].
     Heartbeat(Result<(), GroupError>),
     /// To [`Command::Leave`]: for the whole, or for each member.
-    Leave(Result<Vec<(Leaving, Result<(), GroupError>)>, GroupError>),
+    Leave(Result<Vec<Left>, GroupError>),
     /// To [`Command::Commit`]: in the order of the request.
     Commit(Vec<Result<(), GroupError>>),
     /// To [`Command::Offsets`]. Absent offsets are `None`.
     Offsets(Result<Vec<FetchedOffset>, GroupError>),
     /// To [`Command::List`].
-    List(Vec<Listed>),
+    List(Result<Vec<Listed>, GroupError>),
     /// To [`Command::Describe`]; an unknown group is `Err(GroupNotFound)`.
     Describe(Result<Described, GroupError>),
     /// To [`Command::TopicDeleted`].
-    Done,
+    TopicDeleted(Result<(), GroupError>),
 }
 
 /// A member of a new generation.
@@ -319,6 +353,8 @@ pub enum GroupError {
     GroupMaxSizeReached,
     /// The text beside the offset is too long.
     OffsetMetadataTooLarge,
+    /// One commit is larger than the log takes.
+    InvalidCommitOffsetSize,
     /// No such group.
     GroupNotFound,
     /// The group's log is still being read.
@@ -329,4 +365,6 @@ pub enum GroupError {
     NotCoordinator,
     /// No such topic or partition (said by the front door, which knows them).
     UnknownTopicOrPartition,
+    /// What the group would have to remember is larger than the log takes.
+    UnknownServerError,
 }

@@ -227,9 +227,6 @@ impl Keys {
             idle_max: u64::try_from(idle).ok().map(Duration::from_millis),
             connections_max: self.size("max.connections").min(CONNECTIONS_MAX),
             connections_per_ip_max: self.size("max.connections.per.ip"),
-            fetch_bytes_max: self.size("fetch.max.bytes"),
-            auto_create_topics: broker.auto_create_topics,
-            delete_topics: broker.delete_topics,
             describe_partitions_max: self.size("max.request.partition.size.limit"),
             static_configs: self.static_configs(),
             ..ServerSettings::new(broker.node_id, advertised)

@@ -35,7 +35,7 @@ pub use error::{DirError, DirectoryFailed, OpenError, ReadError};
 pub use log::{
     Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, SegmentExtent, TimestampHit,
 };
-pub use marks::{MARKS, MUTANTS};
+pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS};
 pub use producers::{
     BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerState, ProducerStates, Verdict,
 };

@@ -1,44 +1,55 @@
 //! The rare branches of this crate, by name.
 
-/// Every mark that this crate can reach; a campaign in which one never fires is not thorough.
+/// Marks that crashes, lost power, failed syncs and ordinary work reach; a campaign in which one
+/// never fires is not thorough.
 pub const MARKS: &[&str] = &[
     "storage_append_waits_for_flush",
     "storage_damaged_tail_cut",
-    "storage_deletion_left_foreign_files",
     "storage_deletion_resumed",
     "storage_directory_failed",
-    "storage_directory_locked",
-    "storage_durable_bytes_damaged",
-    "storage_envelopes_missing",
-    "storage_envelopes_rewritten",
-    "storage_identity_damaged",
-    "storage_index_rebuilt",
-    "storage_index_rebuilt_on_read",
     "storage_log_opened_clean",
     "storage_log_recovered",
-    "storage_other_cluster",
-    "storage_other_node",
-    "storage_producers_behind_damage",
-    "storage_read_found_damage",
     "storage_read_out_of_range",
-    "storage_seal_damaged",
-    "storage_seal_withheld",
     "storage_sealed",
-    "storage_sealed_state_contradicted",
     "storage_segment_rolled",
-    "storage_segment_superseded",
     "storage_start_after_power_loss",
     "storage_start_after_process_crash",
     "storage_start_clean",
     "storage_start_slot_torn",
-    "storage_state_damaged",
     "storage_state_missing",
     "storage_sync_failed",
     "storage_tail_written_again",
     "storage_torn_tail_cut",
+];
+
+/// Marks that need rot, lost files, foreign files or an operator's mistake as well.
+pub const MARKS_DAMAGE: &[&str] = &[
+    "storage_deletion_left_foreign_files",
+    "storage_directory_locked",
+    "storage_durable_bytes_damaged",
+    "storage_envelopes_missing",
+    "storage_envelopes_rewritten",
+    "storage_envelopes_without_segment",
+    "storage_identity_damaged",
+    "storage_index_rebuilt",
+    "storage_index_rebuilt_on_read",
+    "storage_other_cluster",
+    "storage_other_node",
+    "storage_producers_behind_damage",
+    "storage_read_found_damage",
+    "storage_seal_damaged",
+    "storage_seal_withheld",
+    "storage_sealed_state_contradicted",
+    "storage_segment_superseded",
+    "storage_segments_gone",
+    "storage_state_damaged",
     "storage_unknown_entry",
     "storage_unknown_file",
 ];
 
 /// Planted bugs this crate knows.
 pub const MUTANTS: &[&str] = &["skip_dir_sync", "trust_page_cache"];
+
+/// Where the simulator may ask for small segments, tails, runs and an early flush.
+pub const BUGGIFY_SITES: &[&str] =
+    &["storage_segment_bytes", "storage_tiny_tail", "storage_short_run", "storage_flush_bound"];

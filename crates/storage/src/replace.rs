@@ -32,11 +32,7 @@ pub(crate) async fn replace<E: Env>(
     let file = disk.open(&tmp, Access::CreateOrWrite).await?;
     file.set_len(0).await?;
     file.append(0, IoBufs::from_iter([Bytes::from(bytes)])).await?;
-    if let Err(error) = file.sync_data().await
-        && !env.probe().mutant("trust_page_cache")
-    {
-        return Err(error);
-    }
+    file.sync_data().await?;
     disk.rename(&tmp, &folder.join(name)).await?;
     if env.probe().mutant("skip_dir_sync") {
         return Ok(());

@@ -23,6 +23,14 @@ pub enum DecodeError {
         /// Bytes there are.
         remaining: usize,
     },
+    /// Arrays that take far more memory than their bytes on the wire.
+    #[error("an array of {needed} bytes in memory, {allowed} left for this input")]
+    Memory {
+        /// Bytes the array would take.
+        needed: usize,
+        /// Bytes the arrays of this input may still take.
+        allowed: usize,
+    },
     /// Null where the version allows none.
     #[error("null in a field that cannot be null")]
     Null,

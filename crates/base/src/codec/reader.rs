@@ -1,7 +1,8 @@
 //! The total reader: whatever the bytes are, it answers with a value or a [`DecodeError`].
 //!
-//! Owns: a position in a borrowed buffer. Invariants: never reads beyond the buffer, never
-//! allocates more than a constant times the bytes it has seen. `flexible` chooses between
+//! Owns: a position in a borrowed buffer, and how much memory its arrays may still take.
+//! Invariants: never reads beyond the buffer; the arrays of one input take no more than
+//! [`ARRAY_BYTES_FREE`] plus [`ARRAY_BYTES_PER_BYTE`] times its length. `flexible` chooses between
 //! compact (varint, length + 1) and classic (fixed-width) length prefixes throughout.
 
 use bytes::Bytes;
@@ -9,8 +10,17 @@ use bytes::Bytes;
 use super::{DecodeError, Wire};
 use crate::Uuid;
 
-/// Elements for which an array reserves memory before it has read them.
-const RESERVED_ELEMENTS_MAX: usize = 1024;
+/// Memory that the arrays of any input may take, in bytes. An empty text is one byte on the wire
+/// and 24 in memory, so that the bytes that remain alone would allow a large frame 24 times its
+/// length.
+pub const ARRAY_BYTES_FREE: usize = 16 << 20;
+
+/// Memory that arrays may take in addition for each byte of input. Honest requests need 1 to 4.
+pub const ARRAY_BYTES_PER_BYTE: usize = 4;
+
+fn allowance(input: &[u8]) -> usize {
+    input.len().saturating_mul(ARRAY_BYTES_PER_BYTE).saturating_add(ARRAY_BYTES_FREE)
+}
 
 /// Reads wire values from a buffer, front to back.
 ///
@@ -20,17 +30,19 @@ const RESERVED_ELEMENTS_MAX: usize = 1024;
 pub struct Reader<'a> {
     rest: &'a [u8],
     whole: Option<&'a Bytes>,
+    /// Bytes of memory that arrays may still take.
+    allowed: usize,
 }
 
 impl<'a> From<&'a Bytes> for Reader<'a> {
     fn from(whole: &'a Bytes) -> Self {
-        Self { rest: whole, whole: Some(whole) }
+        Self { rest: whole, whole: Some(whole), allowed: allowance(whole) }
     }
 }
 
 impl<'a> From<&'a [u8]> for Reader<'a> {
     fn from(rest: &'a [u8]) -> Self {
-        Self { rest, whole: None }
+        Self { rest, whole: None, allowed: allowance(rest) }
     }
 }
 
@@ -290,7 +302,7 @@ impl<'a> Reader<'a> {
     /// Reads an array that may be null, each element with `read`.
     ///
     /// # Errors
-    /// [`DecodeError::Count`], and whatever `read` refuses.
+    /// [`DecodeError::Count`], [`DecodeError::Memory`], and whatever `read` refuses.
     pub fn nullable_array<T>(
         &mut self,
         flexible: bool,
@@ -300,7 +312,12 @@ impl<'a> Reader<'a> {
         let Some(count) = self.nullable_count(flexible, element_bytes_min)? else {
             return Ok(None);
         };
-        let mut elements = Vec::with_capacity(count.min(RESERVED_ELEMENTS_MAX));
+        let needed = count.saturating_mul(size_of::<T>());
+        self.allowed = self
+            .allowed
+            .checked_sub(needed)
+            .ok_or(DecodeError::Memory { needed, allowed: self.allowed })?;
+        let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
             elements.push(read(self)?);
         }
@@ -310,7 +327,8 @@ impl<'a> Reader<'a> {
     /// Reads an array, each element with `read`.
     ///
     /// # Errors
-    /// [`DecodeError::Null`], [`DecodeError::Count`], and whatever `read` refuses.
+    /// [`DecodeError::Null`], [`DecodeError::Count`], [`DecodeError::Memory`], and whatever `read`
+    /// refuses.
     pub fn array<T>(
         &mut self,
         flexible: bool,
@@ -363,8 +381,11 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             let tag = self.uvarint()?;
             let size = usize::try_from(self.uvarint()?).map_err(|_| DecodeError::Varint)?;
-            let mut value = Self { rest: self.take(size)?, whole: self.whole };
-            if known(tag, &mut value)? && !value.rest.is_empty() {
+            let mut value =
+                Self { rest: self.take(size)?, whole: self.whole, allowed: self.allowed };
+            let is_known = known(tag, &mut value)?;
+            self.allowed = value.allowed;
+            if is_known && !value.rest.is_empty() {
                 return Err(DecodeError::TagSize { tag, left: value.rest.len() });
             }
         }

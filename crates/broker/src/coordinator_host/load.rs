@@ -41,8 +41,12 @@ pub(crate) async fn replay<E: Env>(
     let upto = partition.high_watermark();
     let mut offset = partition.log().start();
     while offset < upto {
-        let wish =
-            FetchPartition { partition: id, offset, max_bytes: READ_BYTES, current_leader_epoch: None };
+        let wish = FetchPartition {
+            partition: id,
+            offset,
+            max_bytes: READ_BYTES,
+            current_leader_epoch: None,
+        };
         let limits = ReadLimits { bytes_max: READ_BYTES, first_whole: true };
         let data = partition.fetch(&wish, Isolation::ReadUncommitted, limits).await?;
         let before = offset;

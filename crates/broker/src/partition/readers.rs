@@ -106,7 +106,6 @@ impl Readers {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 

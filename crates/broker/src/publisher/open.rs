@@ -15,7 +15,9 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::api::ClusterView;
-use crate::publisher::{Publisher, REPLICA_GEN, log_config, show_brokers, show_topic, topic_config};
+use crate::publisher::{
+    Publisher, REPLICA_GEN, log_config, show_brokers, show_topic, topic_config,
+};
 
 /// Logs opened at a time.
 const OPENERS: usize = 8;

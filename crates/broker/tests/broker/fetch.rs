@@ -115,9 +115,11 @@ fn a_deleted_topic_ends_the_wait_of_its_readers() {
         let broker = world.start().await;
         let t = topic(&broker, "t", &[]).await;
         let waiting = broker.clone();
-        let parked = spawn(&world, async move {
-            waiting.fetch(Fetch { max_wait: LONG, ..fetch(t, 0) }).await
-        });
+        let parked =
+            spawn(
+                &world,
+                async move { waiting.fetch(Fetch { max_wait: LONG, ..fetch(t, 0) }).await },
+            );
 
         let deleted = broker.delete_topics(vec![broker::api::TopicRef::Id(t.topic)]).await;
 
@@ -152,10 +154,8 @@ fn every_question_about_offsets_has_its_answer() {
         assert_eq!(offset(OffsetSpec::Latest).await, Some(2));
         assert_eq!(offset(OffsetSpec::Earliest).await, Some(0));
         assert_eq!(offset(OffsetSpec::Tiered).await, None);
-        let newer = ListOffset {
-            current_leader_epoch: Some(LeaderEpoch(9)),
-            ..ask(OffsetSpec::Latest)
-        };
+        let newer =
+            ListOffset { current_leader_epoch: Some(LeaderEpoch(9)), ..ask(OffsetSpec::Latest) };
         assert_eq!(broker.list_offset(&newer).await, Err(ListOffsetError::UnknownEpoch));
         broker.stop().await;
     });

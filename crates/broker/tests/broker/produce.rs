@@ -4,7 +4,9 @@ use base::{Instant, Offset, Timestamp};
 use broker::api::{Acks, Isolation, ListOffset, OffsetSpec, Produce, ProduceError};
 use records::BatchError;
 
-use crate::world::{World, batch, fetch, join, numbered, produce, read, spawn, topic, values, wish};
+use crate::world::{
+    World, batch, fetch, join, numbered, produce, read, spawn, topic, values, wish,
+};
 
 #[test]
 fn what_was_produced_is_fetched_with_dense_offsets() {
@@ -98,9 +100,8 @@ fn what_may_not_enter_is_refused_and_nothing_is_written() {
         damaged[last] ^= 1;
         let gone = base::PartitionId { topic: base::TopicId::default(), ..t };
 
-        let refused = async |partition, bytes| {
-            produce(&broker, partition, bytes).await.expect_err("refused")
-        };
+        let refused =
+            async |partition, bytes| produce(&broker, partition, bytes).await.expect_err("refused");
 
         assert!(matches!(
             refused(t, damaged.into()).await,
@@ -142,7 +143,8 @@ fn log_append_time_stamps_the_batch_and_answers_it() {
         };
         let found = broker.list_offset(&question).await.expect("readable").expect("there");
         assert_eq!((found.offset, found.timestamp), (Offset(0), Some(stamped)));
-        let later = ListOffset { spec: OffsetSpec::AtOrAfter(Timestamp(stamped.0 + 1)), ..question };
+        let later =
+            ListOffset { spec: OffsetSpec::AtOrAfter(Timestamp(stamped.0 + 1)), ..question };
         assert_eq!(broker.list_offset(&later).await, Ok(None));
         broker.stop().await;
     });

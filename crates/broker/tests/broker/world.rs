@@ -17,7 +17,7 @@ use env_tokio::{Settings, TokioEnv};
 use records::{BatchBuilder, NewRecord, Producer};
 use tokio::runtime::{Builder, Runtime};
 
-pub type FileOf = <<TokioEnv as Env>::Disk as Disk>::File;
+pub type FileOf<E> = <<E as Env>::Disk as Disk>::File;
 
 /// A runtime and a directory that goes when it is dropped.
 pub struct World {
@@ -55,7 +55,11 @@ impl Drop for World {
     }
 }
 
-pub async fn topic(broker: &Broker<TokioEnv>, name: &str, configs: &[(&str, &str)]) -> PartitionId {
+pub async fn topic<E: Env>(
+    broker: &Broker<E>,
+    name: &str,
+    configs: &[(&str, &str)],
+) -> PartitionId {
     let configs = configs.iter();
     let wish = CreateTopic {
         name: name.to_owned(),
@@ -75,11 +79,8 @@ pub fn batch(values: &[&str]) -> Bytes {
 }
 
 pub fn numbered(id: i64, epoch: i16, sequence: i32, values: &[&str]) -> Bytes {
-    let producer = Producer {
-        id: ProducerId(id),
-        epoch: ProducerEpoch(epoch),
-        base_sequence: Some(sequence),
-    };
+    let producer =
+        Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch), base_sequence: Some(sequence) };
     build(BatchBuilder::new().producer(producer), values)
 }
 
@@ -95,8 +96,8 @@ pub fn wish(partition: PartitionId, batch: Bytes) -> Produce {
     Produce { partition, acks: Acks::All, deadline: Instant::NEVER, batch, internal_allowed: false }
 }
 
-pub async fn produce(
-    broker: &Broker<TokioEnv>,
+pub async fn produce<E: Env>(
+    broker: &Broker<E>,
     partition: PartitionId,
     batch: Bytes,
 ) -> Result<Produced, ProduceError> {
@@ -123,16 +124,16 @@ pub fn part(partition: PartitionId, offset: i64) -> FetchPartition {
 }
 
 /// The one partition that was asked for.
-pub async fn read(
-    broker: &Broker<TokioEnv>,
+pub async fn read<E: Env>(
+    broker: &Broker<E>,
     wish: Fetch,
-) -> Result<FetchedData<FileOf>, FetchError> {
+) -> Result<FetchedData<FileOf<E>>, FetchError> {
     broker.fetch(wish).await.remove(0).outcome
 }
 
 /// Every value from `offset` to the end, with its offset.
-pub async fn values(
-    broker: &Broker<TokioEnv>,
+pub async fn values<E: Env>(
+    broker: &Broker<E>,
     partition: PartitionId,
     mut offset: i64,
 ) -> Vec<(i64, String)> {
@@ -149,7 +150,7 @@ pub async fn values(
     }
 }
 
-pub async fn records_of(segments: Vec<Segment<FileOf>>) -> Vec<(i64, String)> {
+pub async fn records_of<F: File>(segments: Vec<Segment<F>>) -> Vec<(i64, String)> {
     let mut bytes = BytesMut::new();
     for segment in segments {
         match segment {

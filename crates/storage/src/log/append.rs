@@ -41,7 +41,9 @@ impl<E: Env> Log<E> {
         while !rest.is_empty() {
             let (count, must_flush) = {
                 let shared = self.inner.shared.lock();
-                (self.fitting(&shared, rest, wall), shared.dirty_bytes >= FLUSH_BYTES_HARD)
+                let hasty = self.env().probe().buggify("storage_flush_bound");
+                let dirty_max = if hasty { 1 } else { FLUSH_BYTES_HARD };
+                (self.fitting(&shared, rest, wall), shared.dirty_bytes >= dirty_max)
             };
             if must_flush {
                 self.env().probe().reached("storage_append_waits_for_flush");
@@ -57,6 +59,8 @@ impl<E: Env> Log<E> {
             rest = later;
         }
         invariant!(LOG_4, bufs.iter().all(Bytes::is_empty), "bytes without a batch header");
+        // A sync may have failed meanwhile: then nothing is acknowledged, this append neither.
+        self.inner.dir.check()?;
         guard.finish();
         Ok(Appended { end: self.end() })
     }
@@ -117,6 +121,9 @@ impl<E: Env> Log<E> {
             let was_clean = shared.dirty_since.is_none();
             for (header, pieces) in chunk.batches {
                 shared.take_batch(&header, pieces, wall, now);
+                if self.env().probe().buggify("storage_short_run") {
+                    shared.active_mut().run_open = false;
+                }
             }
             (was_clean, shared.dirty_bytes >= FLUSH_BYTES)
         };
@@ -240,8 +247,12 @@ impl<'a, E: Env> AppendGuard<'a, E> {
 
 impl<E: Env> Drop for AppendGuard<'_, E> {
     fn drop(&mut self) {
-        self.log.inner.shared.lock().appending = false;
-        if !self.finished && self.log.inner.dir.check().is_ok() {
+        let closed = {
+            let mut shared = self.log.inner.shared.lock();
+            shared.appending = false;
+            shared.closed
+        };
+        if !self.finished && !closed && self.log.inner.dir.check().is_ok() {
             let error = std::io::Error::other("an append was abandoned halfway");
             self.log.inner.dir.fail("append to", &self.log.inner.folder, &error);
         }

@@ -75,6 +75,7 @@ impl<E: Env> Log<E> {
             let new = runs.get(segment.enveloped..).unwrap_or_default().to_vec();
             (segment.file.clone(), segment.name, new, end, dirty, flushed)
         };
+        self.env().seam("storage_checkpoint").await;
         if let Some(file) = file.filter(|_| flushed < end) {
             self.sync(&file).await?;
             let mut shared = self.inner.shared.lock();

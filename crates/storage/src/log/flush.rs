@@ -24,6 +24,7 @@ impl<E: Env> Log<E> {
             let shared = self.inner.shared.lock();
             (shared.active().file.clone(), shared.end, shared.flushed_end)
         };
+        self.env().seam("storage_flush").await;
         if let Some(file) = file.filter(|_| flushed < end) {
             self.sync(&file).await?;
             let mut shared = self.inner.shared.lock();

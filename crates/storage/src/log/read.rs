@@ -92,6 +92,7 @@ impl<E: Env> Log<E> {
         want: &Want,
         plan: Plan<FileOf<E>>,
     ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
+        self.env().seam("storage_read").await;
         let upto = want.upto.min(self.end());
         let upto = self.inner.shared.lock().sound_upto(want.from, upto)?;
         let run_at = u64::from(plan.run.position);
@@ -123,7 +124,8 @@ impl<E: Env> Log<E> {
             if taken >= want.max_bytes || taken >= REGION_BYTES_MIN {
                 break;
             }
-            next = self.walked(walk.header().await, batch.header.next_offset())?;
+            // Damage behind a sound batch is reported when a read begins there.
+            next = self.walked(walk.header().await, batch.header.next_offset()).unwrap_or(None);
         }
         let len = usize::try_from(end - start).unwrap_or(usize::MAX);
         if len == 0 {
@@ -174,8 +176,16 @@ impl<E: Env> Log<E> {
         ReadError::Corrupt { at }
     }
 
-    /// Opens a closed segment and reads its index.
+    /// Opens a closed segment and reads its index. One that was removed meanwhile is no error: the
+    /// caller looks again and finds that the log starts later.
     pub(super) async fn load(&self, name: SegmentName) -> Result<(), ReadError> {
+        match self.try_load(name).await {
+            Err(_) if self.to_load(name).is_none() => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn try_load(&self, name: SegmentName) -> Result<(), ReadError> {
         let Some((base, bytes, file)) = self.to_load(name) else {
             return Ok(());
         };

@@ -48,8 +48,14 @@ impl<E: Env> Opening<E> {
         }
         let summary = summaries.iter().find(|summary| summary.name == *last);
         let epochs = state.as_ref().map(|state| state.epochs.clone()).unwrap_or_default();
-        let (segment, upkeep) = self.last_segment(*last, summary, &epochs, &mut faulty).await?;
+        let (segment, mut upkeep) = self.last_segment(*last, summary, &epochs, &mut faulty).await?;
+        let end = segment.end;
         segments.push(segment);
+        let durable = state.as_ref().map_or(end, |state| state.flushed_end);
+        if durable > end {
+            upkeep = self.bridge(&mut segments, durable).await?;
+            self.note_faulty(&mut faulty, end, durable);
+        }
 
         let first = names.first().map_or(Offset::ZERO, |name| name.base);
         let start = state.as_ref().map_or(first, |state| state.log_start);
@@ -84,6 +90,24 @@ impl<E: Env> Opening<E> {
         Ok(loaded)
     }
 
+    /// The newest segments are gone, and with them durable records. Their offsets are not used
+    /// again: the log goes on behind them.
+    async fn bridge(
+        &mut self,
+        segments: &mut Vec<SegmentState<FileOf<E>>>,
+        durable: Offset,
+    ) -> Result<Upkeep<FileOf<E>>, OpenError> {
+        self.probe().reached("storage_segments_gone");
+        if let Some(segment) = segments.last_mut() {
+            self.replace_envelopes(segment).await?;
+            segment.end = durable;
+        }
+        let next = self.fresh(durable).await?;
+        segments.extend(next.segments);
+        self.recovery.recovery_point = durable;
+        Ok(next.upkeep)
+    }
+
     fn note_faulty(&self, faulty: &mut Vec<FaultyRange>, from: Offset, to: Offset) {
         self.probe().reached("storage_durable_bytes_damaged");
         let range = FaultyRange { from, to };
@@ -109,7 +133,7 @@ impl<E: Env> Opening<E> {
             return Ok(SegmentState::unloaded(summary));
         }
         let envelopes = self.read_envelopes(name).await?;
-        let (mut segment, indexed) = from_envelopes(name, &file, &envelopes);
+        let (mut segment, indexed) = from_envelopes(name, &file, &envelopes, len);
         let reached = self.index(&mut segment, indexed, len).await?;
         if reached.position < len || reached.offset != next_base {
             self.note_faulty(faulty, reached.offset, next_base);
@@ -132,7 +156,7 @@ impl<E: Env> Opening<E> {
         let (file, len) = self.open_segment(name, Access::Write).await?;
         let envelopes = self.read_envelopes(name).await?;
         let durable = recovery_point(name, summary, &envelopes);
-        let (mut segment, indexed) = from_envelopes(name, &file, &envelopes);
+        let (mut segment, indexed) = from_envelopes(name, &file, &envelopes, len);
         let reached = self.index(&mut segment, indexed, len.min(durable.position)).await?;
         if reached.position < durable.position || reached.offset != durable.offset {
             self.note_faulty(faulty, reached.offset, durable.offset);
@@ -347,21 +371,24 @@ fn is_sound(body: &Bytes) -> bool {
     BatchView::parse(body).is_ok_and(|view| view.verify_stored().is_ok())
 }
 
-/// A segment as its envelopes describe it, and how far they reach.
+/// A segment as its envelopes describe the `len` bytes that are there, and how far they reach.
 fn from_envelopes<F: Clone>(
     name: SegmentName,
     file: &F,
     envelopes: &Envelopes,
+    len: u64,
 ) -> (SegmentState<F>, Place) {
     let mut segment = SegmentState::empty(name, file.clone());
-    let max = envelopes.runs.iter().map(|run| (run.max_timestamp, std::cmp::Reverse(run.base)));
+    let there = envelopes.runs.partition_point(|run| u64::from(run.end_position()) <= len);
+    let runs = &envelopes.runs[..there];
+    let max = runs.iter().map(|run| (run.max_timestamp, std::cmp::Reverse(run.base)));
     segment.max_timestamp = max.max().filter(|max| max.0.0 >= 0).map(|max| (max.0, max.1.0));
-    segment.first_timestamp = envelopes.runs.first().map(|run| run.max_timestamp);
-    if let Some(last) = envelopes.runs.last() {
+    segment.first_timestamp = runs.first().map(|run| run.max_timestamp);
+    if let Some(last) = runs.last() {
         segment.bytes = last.end_position();
         segment.end = last.end();
     }
-    segment.runs = Some(envelopes.runs.clone());
+    segment.runs = Some(runs.to_vec());
     let reached = Place { position: u64::from(segment.bytes), offset: segment.end };
     (segment, reached)
 }

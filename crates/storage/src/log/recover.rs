@@ -161,11 +161,12 @@ impl<E: Env> Opening<E> {
         let entries = self.dir.env.disk().list(&self.folder).await;
         let entries = entries.map_err(self.io("list", &self.folder))?;
         let mut names = Vec::new();
+        let mut envelopes = Vec::new();
         for entry in entries {
             let stem = entry.name.strip_suffix(TMP).unwrap_or(&entry.name);
             match SegmentName::parse(&entry.name) {
                 Some((name, false)) if entry.kind == EntryKind::File => names.push(name),
-                Some((_, true)) => {},
+                Some((name, true)) if entry.kind == EntryKind::File => envelopes.push(name),
                 _ if stem == STATE || SegmentName::parse(stem).is_some() => {},
                 _ => {
                     self.probe().reached("storage_unknown_file");
@@ -181,6 +182,10 @@ impl<E: Env> Opening<E> {
                 self.recovery.unknown.push(older.log());
             }
             newest.push(name);
+        }
+        for orphan in envelopes.into_iter().filter(|name| newest.binary_search(name).is_err()) {
+            self.probe().reached("storage_envelopes_without_segment");
+            self.recovery.unknown.push(orphan.env());
         }
         Ok(newest)
     }

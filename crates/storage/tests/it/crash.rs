@@ -23,7 +23,7 @@ struct Promised {
 /// Works until the disk fails.
 fn work(env: &MemEnv) -> Promised {
     let mut promised = Promised::default();
-    drop(try_work(env, &mut promised));
+    let _finished: Option<()> = try_work(env, &mut promised);
     promised
 }
 
@@ -146,7 +146,15 @@ fn a_crash_during_recovery_loses_nothing_flushed() {
             let promised = work(&env);
             let env = env.after_power_loss(at);
             env.set_faults(Faults { crash_at: Some(env.ops() + second), ..Faults::default() });
-            work(&env);
+            let opened = run(storage::LogDir::open(
+                &env,
+                &root(),
+                crate::support::expect(),
+                storage::DirOptions::default(),
+            ));
+            if let Ok((dir, _)) = opened {
+                drop(run(dir.open_log(partition(), GEN, small())));
+            }
 
             let env = env.after_power_loss(second);
             let Some((log, recovery)) = recover(&env) else {
@@ -279,7 +287,7 @@ fn rot_below_the_recovery_point_is_never_cut() {
     let env = MemEnv::new();
     let (_dir, log) = fresh(&env);
     let batches = append_some(&log, 6);
-    run(log.checkpoint()).unwrap();
+    run(log.begin_epoch(LeaderEpoch(1))).unwrap();
     let at = batches[0].bytes().len();
     env.rot(&log_file(&env), at + 16, 7);
     // Not even if the envelopes are gone too, so that the headers must be walked.
@@ -293,7 +301,7 @@ fn rot_below_the_recovery_point_is_never_cut() {
     assert_eq!(recovery.faulty, vec![FaultyRange { from: Offset(1), to: Offset(6) }]);
     let read = run(log.read(Offset(2), Offset(6), 100, true));
     assert!(matches!(read, Err(ReadError::Corrupt { at: Offset(2) })));
-    append_some(&log, 1);
+    append_some_epoch(&log, 1);
     assert_eq!(read_all(&log, Offset(6)).len(), 1);
     assert!(env.reached("storage_durable_bytes_damaged"));
 }
@@ -314,6 +322,38 @@ fn a_file_shorter_than_its_envelopes_is_damage() {
     assert_eq!(recovery.faulty, vec![FaultyRange { from: Offset(2), to: Offset(6) }]);
     append_some(&log, 1);
     assert_eq!(read_all(&log, Offset(6)).len(), 1);
+}
+
+#[test]
+fn a_segment_that_is_gone_is_damage_and_its_offsets_are_not_used_again() {
+    for gone in [0, 1, 2] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        let batches = append_some(&log, 60);
+        run(log.begin_epoch(LeaderEpoch(1))).unwrap();
+        let files = env.files(&root());
+        let logs: Vec<_> =
+            files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+        assert_eq!(logs.len(), 3);
+        env.delete(&logs[gone]);
+
+        for _ in 0..2 {
+            let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+
+            assert_eq!(log.end(), Offset(60), "{recovery:?}");
+            assert_eq!(recovery.faulty.len(), 1);
+            let FaultyRange { from, to } = recovery.faulty[0];
+            let lost = i64::try_from(batches.len()).unwrap() / 3;
+            assert!(to.0 - from.0 >= lost - 10);
+            for at in 0..60 {
+                let read = run(log.read(Offset(at), Offset(60), 100, true));
+                assert_eq!(read.is_err(), (from.0..to.0).contains(&at), "{at}");
+            }
+        }
+        let (log, _) = recover(&env.after_process_crash()).unwrap();
+        append_some_epoch(&log, 1);
+        assert_eq!(read_all(&log, Offset(60)).len(), 1);
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Storage against a disk in memory that can crash at any operation.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test helpers outside #[test]")]
+#![expect(clippy::unwrap_used, reason = "test helpers outside #[test]")]
 
 mod crash;
+mod interleaving;
 mod model;
 mod opening;
 mod reading;

@@ -32,6 +32,27 @@ fn a_clean_start_reads_no_segment_body() {
 }
 
 #[test]
+fn a_seal_that_the_files_contradict_is_not_believed() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 5);
+    run(dir.seal()).unwrap();
+    let files = env.files(log.folder());
+    let file = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
+    let mut longer = env.content(&file);
+    longer.extend_from_slice(&[0; 40]);
+    env.overwrite(&file, &longer);
+
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+
+    assert!(!recovery.clean);
+    assert_eq!((log.end(), recovery.cut.map(|cut| cut.torn)), (Offset(5), Some(true)));
+    assert!(env.reached("storage_sealed_state_contradicted"));
+}
+
+#[test]
 fn the_class_of_a_start_says_what_may_be_lost() {
     let env = MemEnv::new();
     assert_eq!(open_dir(&env).1.class, StartClass::Clean);

@@ -119,3 +119,46 @@ fn many_closed_segments_are_read_again_after_their_index_was_dropped() {
     let written: Vec<_> = batches.into_iter().map(records::BatchView::into_bytes).collect();
     assert_eq!(found, written);
 }
+
+#[test]
+fn damage_in_the_middle_hides_only_itself() {
+    let env = MemEnv::new().with_buggify("storage_tiny_tail");
+    let (_dir, log) = fresh(&env);
+    log.set_config(LogConfig::default());
+    let batches = append_some(&log, 10);
+    let files = env.files(log.folder());
+    let file = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
+    env.rot(&file, batches[0].bytes().len() * 3 + 16, 1);
+
+    let sound = run(log.read(Offset(0), Offset(10), 10_000, true)).unwrap();
+    assert_eq!(sound.bytes, batches[0].bytes().len() * 3);
+    let read = run(log.read(Offset(3), Offset(4), 10_000, true));
+    assert!(matches!(read, Err(ReadError::Corrupt { at: Offset(3) })));
+}
+
+#[test]
+fn the_high_watermark_is_remembered_but_never_beyond_the_end() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 5);
+    log.note_high_watermark(Offset(4));
+    run(dir.seal()).unwrap();
+
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    let (log, _) = run(dir.open_log(partition(), GEN, small())).unwrap();
+
+    assert_eq!(log.high_watermark_hint(), Offset(4));
+    log.note_high_watermark(Offset(99));
+    assert_eq!(log.high_watermark_hint(), Offset(5));
+}
+
+#[test]
+fn too_much_that_is_not_durable_makes_an_append_wait_for_a_flush() {
+    let env = MemEnv::new().with_buggify("storage_flush_bound").with_buggify("storage_short_run");
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 5);
+
+    assert_eq!(log.flushed_end(), Offset(4));
+    assert!(env.reached("storage_append_waits_for_flush"));
+}

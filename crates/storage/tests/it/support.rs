@@ -93,7 +93,8 @@ impl Probe for TestProbe {
     }
 
     fn reached(&self, mark: &'static str) {
-        assert!(storage::MARKS.contains(&mark), "{mark} is not in MARKS");
+        let known = storage::MARKS.contains(&mark) || storage::MARKS_DAMAGE.contains(&mark);
+        assert!(known, "{mark} is not listed");
         self.marks.0.lock().insert(mark);
     }
 
@@ -112,6 +113,8 @@ pub struct MemEnv {
     pools: Arc<Pools>,
     clock: Arc<AtomicU64>,
     random: Arc<AtomicU64>,
+    /// Whether operations sometimes have to be polled twice.
+    pub restless: bool,
 }
 
 impl MemEnv {
@@ -125,6 +128,7 @@ impl MemEnv {
             pools: Arc::default(),
             clock: Arc::new(AtomicU64::new(1)),
             random: Arc::new(AtomicU64::new(1)),
+            restless: false,
         }
     }
 
@@ -229,6 +233,15 @@ impl MemEnv {
         world.durable_names.remove(path);
     }
 
+    /// Half of the time lets other tasks in, if restless.
+    async fn pause(&self) {
+        let mut paused = !self.restless || self.random_u64().is_multiple_of(2);
+        std::future::poll_fn(|_| {
+            if std::mem::replace(&mut paused, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// Counts an operation of this incarnation; errors if it is dead.
     fn op(&self) -> io::Result<u64> {
         let mut world = self.world.lock();
@@ -303,6 +316,7 @@ pub struct MemDirLock;
 
 impl File for MemFile {
     async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
+        self.env.pause().await;
         let torn = self.env.op().is_err();
         let mut world = self.env.world.lock();
         if world.incarnation != self.env.incarnation {
@@ -323,6 +337,7 @@ impl File for MemFile {
     }
 
     async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
+        self.env.pause().await;
         self.env.op()?;
         let mut world = self.env.world.lock();
         if self.is_log {
@@ -335,6 +350,7 @@ impl File for MemFile {
     }
 
     async fn sync_data(&self) -> io::Result<()> {
+        self.env.pause().await;
         let op = self.env.op()?;
         let mut world = self.env.world.lock();
         world.syncs += 1;
@@ -373,6 +389,7 @@ impl Disk for MemEnv {
     type DirLock = MemDirLock;
 
     async fn open(&self, path: &Path, access: Access) -> io::Result<MemFile> {
+        self.pause().await;
         self.op()?;
         let mut world = self.world.lock();
         let exists = world.names.contains_key(path);
@@ -388,6 +405,7 @@ impl Disk for MemEnv {
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.pause().await;
         self.op()?;
         let mut world = self.world.lock();
         let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
@@ -430,6 +448,7 @@ impl Disk for MemEnv {
     }
 
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.pause().await;
         self.op()?;
         let mut world = self.world.lock();
         let in_dir = |path: &Path| path.parent() == Some(dir);
@@ -501,7 +520,9 @@ impl Env for MemEnv {
 
     async fn yield_now(&self) {}
 
-    async fn seam(&self, _site: &'static str) {}
+    async fn seam(&self, _site: &'static str) {
+        self.pause().await;
+    }
 
     fn random_u64(&self) -> u64 {
         Prng::new(self.random.fetch_add(1, Ordering::Relaxed)).next_u64()

@@ -20,11 +20,8 @@ fn plain(records: usize) -> BatchView {
 }
 
 fn numbered(epoch: i16, sequence: i32, records: usize) -> BatchView {
-    let producer = Producer {
-        id: ProducerId(7),
-        epoch: ProducerEpoch(epoch),
-        base_sequence: Some(sequence),
-    };
+    let producer =
+        Producer { id: ProducerId(7), epoch: ProducerEpoch(epoch), base_sequence: Some(sequence) };
     let mut builder = BatchBuilder::new().producer(producer);
     for _ in 0..records {
         builder.push(&NewRecord::default()).expect("small");

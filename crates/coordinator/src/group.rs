@@ -1,0 +1,269 @@
+//! One classic group: who is in it, and where its rebalance stands.
+//!
+//! Owns: members, pending members, generation, timers, parked requests. All of it is soft: what
+//! must survive is proposed as a record, and nobody is told of an assignment before its record is
+//! in the log. Driven by: `shard`. Source: Kafka's classic protocol (KIP-62, KIP-134, KIP-345,
+//! KIP-394).
+//!
+//! ```text
+//!            join              all joined, or time over        leader's sync in the log
+//!   Empty ----------> Preparing ------------------> Completing ------------------> Stable
+//!     ^                |  ^  ^                          |                             |
+//!     +--- nobody -----+  |  +--- join, leave, expiry --+                             |
+//!                         +------------------- join, leave, expiry -------------------+
+//! ```
+
+mod join;
+mod leave;
+mod member;
+mod rebalance;
+mod sync;
+mod timers;
+mod view;
+
+use std::collections::BTreeMap;
+
+use base::{Duration, Instant, Probe, Timestamp, Uuid};
+use bytes::Bytes;
+
+pub(crate) use self::join::Swap;
+use self::member::Member;
+use self::rebalance::InitialDelay;
+use crate::event::RequestId;
+use crate::io::Io;
+use crate::pipeline::{Then, TooLarge};
+use crate::record::{Record, StoredGroup, StoredMember};
+use crate::{GroupError, GroupState, Join, MemberOf};
+
+/// One classic group.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    name: String,
+    state: GroupState,
+    generation: i32,
+    protocol_type: String,
+    /// The chosen protocol of this generation; none without members.
+    protocol: Option<String>,
+    leader: Option<String>,
+    members: BTreeMap<String, Member>,
+    /// Member id by `group.instance.id`.
+    statics: BTreeMap<String, String>,
+    /// Ids handed out and not yet presented, and until when they hold.
+    pending: BTreeMap<String, Instant>,
+    /// The order of joining, so that the longest member leads.
+    joins: u64,
+
+    /// When the present rebalance began.
+    rebalance_began: Instant,
+    join_timer: Option<Instant>,
+    sync_timer: Option<Instant>,
+    reap_timer: Option<Instant>,
+    /// While a rebalance that began from `Empty` waits for more members.
+    initial: Option<InitialDelay>,
+    /// Whether the leader's assignment of this generation is on its way to the log.
+    assigning: bool,
+    /// Whether a static member's replacement within this generation is on its way to the log.
+    swapping: bool,
+    /// Joins that wait for that.
+    deferred: Vec<(RequestId, Box<Join>, Uuid)>,
+    /// Records of this group on their way to the log.
+    proposals: usize,
+    /// The deadline that the shard has noted for this group.
+    pub armed: Option<Instant>,
+}
+
+impl Group {
+    /// A group nobody has joined yet.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// A group as the log tells of it: stable if it has members, who all get a new session.
+    pub fn load<P: Probe>(
+        name: &str,
+        stored: &StoredGroup,
+        now: Instant,
+        kept: Duration,
+        probe: &P,
+    ) -> Self {
+        let mut group = Self {
+            generation: stored.generation,
+            protocol_type: stored.protocol_type.clone(),
+            ..Self::new(name)
+        };
+        for member in &stored.members {
+            group.joins = group.joins.saturating_add(1);
+            if let Some(instance) = &member.instance {
+                group.statics.insert(instance.clone(), member.member.clone());
+            }
+            let loaded = Member::load(member, stored.protocol.as_deref(), group.joins, now);
+            group.members.insert(member.member.clone(), loaded);
+        }
+        if group.members.is_empty() {
+            group.reap_timer = Some(now.after(kept));
+        } else {
+            probe.reached("group_loaded_stable");
+            group.state = GroupState::Stable;
+            group.protocol = stored.protocol.clone().or_else(|| Some(String::new()));
+            group.leader = stored.leader.clone().or_else(|| group.members.keys().next().cloned());
+        }
+        group
+    }
+
+    /// Whether nothing is known of it but its name and generation, and nothing is to come.
+    pub fn is_vacant(&self) -> bool {
+        self.state == GroupState::Empty
+            && self.members.is_empty()
+            && self.pending.is_empty()
+            && self.deferred.is_empty()
+            && self.proposals == 0
+    }
+
+    /// One of this group's records has an outcome.
+    pub fn proposal_settled(&mut self) {
+        self.proposals = self.proposals.saturating_sub(1);
+    }
+
+    /// Proposes that this group be forgotten.
+    pub fn forget<P: Probe>(&mut self, io: &mut Io<'_, P>) {
+        let then = Then::Forgotten { group: self.name.clone() };
+        if self.propose(io, None, then).is_ok() {
+            io.probe.reached("group_forgotten");
+        }
+    }
+
+    /// Heartbeat.
+    pub fn heartbeat<P: Probe>(
+        &mut self,
+        io: &mut Io<'_, P>,
+        who: &MemberOf,
+    ) -> Result<(), GroupError> {
+        self.check_member(&who.member, who.instance.as_deref())?;
+        self.check_generation(who.generation)?;
+        self.touch(io.now, &who.member);
+        match self.state {
+            GroupState::Stable | GroupState::CompletingRebalance => Ok(()),
+            GroupState::PreparingRebalance => Err(GroupError::RebalanceInProgress),
+            // No member is known there, so none came this far.
+            GroupState::Empty | GroupState::Dead => Err(GroupError::UnknownMemberId),
+        }
+    }
+
+    /// Whether `who` may commit offsets; a member that may has shown a sign of life.
+    pub fn admit_commit(&mut self, now: Instant, who: &MemberOf) -> Result<(), GroupError> {
+        let stand_alone = who.generation < 0;
+        if stand_alone && self.state == GroupState::Empty {
+            return Ok(());
+        }
+        if stand_alone && who.member.is_empty() && who.instance.is_none() {
+            return Err(GroupError::UnknownMemberId);
+        }
+        self.check_member(&who.member, who.instance.as_deref())?;
+        self.check_generation(who.generation)?;
+        if self.state == GroupState::CompletingRebalance {
+            return Err(GroupError::RebalanceInProgress);
+        }
+        self.touch(now, &who.member);
+        Ok(())
+    }
+
+    /// Whether `member` is one, and is the one that holds `instance` if it names one.
+    fn check_member(&self, member: &str, instance: Option<&str>) -> Result<(), GroupError> {
+        if let Some(instance) = instance {
+            let holder = self.statics.get(instance).ok_or(GroupError::UnknownMemberId)?;
+            if holder != member {
+                return Err(GroupError::FencedInstanceId);
+            }
+        }
+        if self.members.contains_key(member) { Ok(()) } else { Err(GroupError::UnknownMemberId) }
+    }
+
+    fn check_generation(&self, generation: i32) -> Result<(), GroupError> {
+        if generation == self.generation { Ok(()) } else { Err(GroupError::IllegalGeneration) }
+    }
+
+    /// `member` showed a sign of life.
+    fn touch(&mut self, now: Instant, member: &str) {
+        if let Some(member) = self.members.get_mut(member) {
+            member.touch(now);
+        }
+    }
+
+    /// Whether a newcomer with these protocols fits in: it has the group's type, and one protocol
+    /// that every member has.
+    fn supports(&self, protocol_type: &str, protocols: &[(String, Bytes)]) -> bool {
+        if self.state == GroupState::Empty {
+            return !protocol_type.is_empty() && !protocols.is_empty();
+        }
+        let fits = |name: &str| self.members.values().all(|member| member.metadata(name).is_some());
+        self.protocol_type == protocol_type && protocols.iter().any(|(name, _)| fits(name))
+    }
+
+    /// The protocol that all members have and most prefer, as if `instead` of one member's
+    /// protocols these were given. Of equally liked ones the first by name.
+    fn vote(&self, instead: Option<(&str, &[(String, Bytes)])>) -> Option<String> {
+        let ballots: Vec<&[(String, Bytes)]> = self
+            .members
+            .iter()
+            .map(|(id, member)| match instead {
+                Some((replaced, protocols)) if replaced == id => protocols,
+                _ => member.protocols.as_slice(),
+            })
+            .collect();
+        let everybody_has = |name: &str| {
+            ballots.iter().all(|ballot| ballot.iter().any(|(offered, _)| offered == name))
+        };
+        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+        for ballot in &ballots {
+            if let Some((name, _)) = ballot.iter().find(|(name, _)| everybody_has(name)) {
+                let count = votes.entry(name).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+        let most = votes.values().copied().max()?;
+        votes.into_iter().find(|(_, count)| *count == most).map(|(name, _)| name.to_owned())
+    }
+
+    fn is_leader(&self, member: &str) -> bool {
+        self.leader.as_deref() == Some(member)
+    }
+
+    /// How long a rebalance may take: as long as the slowest member was promised.
+    fn rebalance_timeout(&self) -> Duration {
+        self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
+    }
+
+    /// This generation as a record.
+    fn stored(&self, wall: Timestamp) -> StoredGroup {
+        let protocol = self.protocol.as_deref().unwrap_or_default();
+        let member = |(id, member): (&String, &Member)| StoredMember {
+            member: id.clone(),
+            instance: member.instance.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            rebalance_timeout: member.rebalance_timeout,
+            session_timeout: member.session_timeout,
+            metadata: member.metadata(protocol).unwrap_or_default(),
+            assignment: member.assignment.clone(),
+        };
+        StoredGroup {
+            protocol_type: self.protocol_type.clone(),
+            generation: self.generation,
+            protocol: self.protocol.clone(),
+            leader: self.leader.clone(),
+            at: (wall.0 >= 0).then_some(wall),
+            members: self.members.iter().map(member).collect(),
+        }
+    }
+
+    fn propose<P: Probe>(
+        &mut self,
+        io: &mut Io<'_, P>,
+        value: Option<StoredGroup>,
+        then: Then,
+    ) -> Result<(), TooLarge> {
+        io.pipeline.propose(vec![Record::Group { group: self.name.clone(), value }], then)?;
+        self.proposals = self.proposals.saturating_add(1);
+        Ok(())
+    }
+}

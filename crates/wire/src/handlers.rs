@@ -1,0 +1,91 @@
+//! One handler per API: Kafka's message in, a question to the broker, Kafka's message out.
+//!
+//! Owns: which APIs are served. Invariants: what is advertised is served in every version (but for
+//! Produce 0 to 2, which Kafka advertises for librdkafka's sake and refuses as well); a handler
+//! answers every element of its request and does work proportional to it; nothing that a handler
+//! leaves behind keeps a request's bytes alive.
+
+pub(crate) mod api_versions;
+mod configs;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
+mod fetch;
+mod find_coordinator;
+mod group_admin;
+mod init_producer_id;
+mod list_offsets;
+mod membership;
+mod metadata;
+mod offset_commit;
+mod offset_fetch;
+mod produce;
+mod reassignments;
+mod topics;
+
+use env::Env;
+use protocol::{ApiKey, DecodeError, Reader, Request};
+
+use crate::dispatch::{Context, Outcome};
+use crate::server::FileOf;
+
+/// The APIs of this version, by number.
+pub(crate) const SERVED: &[ApiKey] =
+    &[ApiKey::Produce, ApiKey::Fetch, ApiKey::Metadata, ApiKey::ApiVersions];
+
+/// The range in which `key` is advertised, if it is served.
+pub(crate) fn advertised(key: ApiKey) -> Option<(i16, i16)> {
+    if SERVED.contains(&key) { key.advertised() } else { None }
+}
+
+/// Whether a request is handled, rather than its connection closed.
+pub(crate) fn serves(key: ApiKey, version: i16) -> bool {
+    let advertised = advertised(key);
+    advertised.is_some_and(|(min, max)| min <= version && version <= max)
+        && key.has_version(version)
+}
+
+/// Handles a request that is [served](serves).
+///
+/// # Errors
+/// [`DecodeError`] if the body does not parse.
+pub(crate) async fn handle<E: Env>(
+    c: &Context<'_, E>,
+    reader: Reader<'_>,
+) -> Result<Outcome<FileOf<E>>, DecodeError> {
+    let outcome = match c.header.api_key {
+        ApiKey::Produce => produce::handle(c, body(c, reader)?).await,
+        ApiKey::Fetch => fetch::handle(c, body(c, reader)?).await,
+        ApiKey::ListOffsets => list_offsets::handle(c, body(c, reader)?).await,
+        ApiKey::Metadata => metadata::handle(c, body(c, reader)?).await,
+        ApiKey::OffsetCommit => offset_commit::handle(c, body(c, reader)?).await,
+        ApiKey::OffsetFetch => offset_fetch::handle(c, body(c, reader)?).await,
+        ApiKey::FindCoordinator => find_coordinator::handle(c, body(c, reader)?).await,
+        ApiKey::JoinGroup => membership::join(c, body(c, reader)?).await,
+        ApiKey::Heartbeat => membership::heartbeat(c, body(c, reader)?).await,
+        ApiKey::LeaveGroup => membership::leave(c, body(c, reader)?).await,
+        ApiKey::SyncGroup => membership::sync(c, body(c, reader)?).await,
+        ApiKey::DescribeGroups => group_admin::describe(c, body(c, reader)?).await,
+        ApiKey::ListGroups => group_admin::list(c, body(c, reader)?).await,
+        ApiKey::ApiVersions => api_versions::handle(c, &body(c, reader)?),
+        ApiKey::CreateTopics => create_topics::handle(c, body(c, reader)?).await,
+        ApiKey::DeleteTopics => delete_topics::handle(c, body(c, reader)?).await,
+        ApiKey::InitProducerId => init_producer_id::handle(c, body(c, reader)?).await,
+        ApiKey::DescribeConfigs => describe_configs::handle(c, body(c, reader)?),
+        ApiKey::ListPartitionReassignments => reassignments::handle(c, &body(c, reader)?),
+        ApiKey::DescribeCluster => describe_cluster::handle(c, &body(c, reader)?),
+        ApiKey::DescribeTopicPartitions => describe_topic_partitions::handle(c, body(c, reader)?),
+        _ => Outcome::Close,
+    };
+    Ok(outcome)
+}
+
+/// Reads a request's body. Bytes behind it are tolerated, as Kafka does.
+fn body<E: Env, R: Request>(
+    context: &Context<'_, E>,
+    mut reader: Reader<'_>,
+) -> Result<R, DecodeError> {
+    R::decode(&mut reader, context.version())
+}

@@ -1,0 +1,183 @@
+//! OffsetFetch, of one group and of several.
+//!
+//! Invariants: an offset that was never committed is −1 without an error, and so is one committed
+//! for an earlier topic of the same name; what concerns a whole group is answered at its level
+//! where the version has one. Source: KIP-88, KIP-447, KIP-709, KIP-848.
+
+use std::collections::BTreeMap;
+
+use base::{Probe, TopicId, Uuid};
+use broker::api::ClusterView;
+use broker::api::group::{Command, FetchedOffset, Reply};
+use env::Env;
+use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
+
+use crate::dispatch::{Context, Outcome};
+use crate::error_code::ErrorCode;
+use crate::server::FileOf;
+
+/// The first version that asks for several groups.
+const BATCHED_VERSION_MIN: i16 = 8;
+/// The first version that names topics by id.
+const TOPIC_ID_VERSION_MIN: i16 = 10;
+/// The first version with an error for the whole group.
+const GROUP_ERROR_VERSION_MIN: i16 = 2;
+
+pub(crate) async fn handle<E: Env>(
+    context: &Context<'_, E>,
+    request: OffsetFetchRequest,
+) -> Outcome<FileOf<E>> {
+    if context.version() >= BATCHED_VERSION_MIN {
+        let mut groups = Vec::with_capacity(request.groups.len());
+        for group in request.groups {
+            groups.push(of_group(context, group).await);
+        }
+        return context.reply(&OffsetFetchResponse { groups, ..OffsetFetchResponse::default() });
+    }
+    let topics = request.topics.map(|topics| {
+        let topics = topics.into_iter().map(|topic| OffsetFetchRequestTopics {
+            name: topic.name,
+            partition_indexes: topic.partition_indexes,
+            ..OffsetFetchRequestTopics::default()
+        });
+        topics.collect()
+    });
+    let has_group_error = context.version() >= GROUP_ERROR_VERSION_MIN;
+    let group = OffsetFetchRequestGroup {
+        group_id: request.group_id,
+        topics,
+        ..OffsetFetchRequestGroup::default()
+    };
+    let asked = if has_group_error { None } else { group.topics.clone() };
+    let mut answer = of_group(context, group).await;
+    if !has_group_error && answer.error_code != 0 {
+        answer.topics = everywhere(asked.unwrap_or_default(), answer.error_code);
+    }
+    let topics = answer.topics.into_iter().map(|topic| OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(plain).collect(),
+    });
+    context.reply(&OffsetFetchResponse {
+        topics: topics.collect(),
+        error_code: answer.error_code,
+        ..OffsetFetchResponse::default()
+    })
+}
+
+fn plain(part: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartition {
+    OffsetFetchResponsePartition {
+        partition_index: part.partition_index,
+        committed_offset: part.committed_offset,
+        committed_leader_epoch: part.committed_leader_epoch,
+        metadata: part.metadata,
+        error_code: part.error_code,
+    }
+}
+
+/// A group's error in every partition asked for.
+fn everywhere(topics: Vec<OffsetFetchRequestTopics>, error: i16) -> Vec<OffsetFetchResponseTopics> {
+    let topics = topics.into_iter().map(|topic| OffsetFetchResponseTopics {
+        name: topic.name,
+        topic_id: topic.topic_id,
+        partitions: topic.partition_indexes.into_iter().map(|index| absent(index, error)).collect(),
+    });
+    topics.collect()
+}
+
+fn absent(partition_index: i32, error_code: i16) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset: -1,
+        committed_leader_epoch: -1,
+        metadata: Some(String::new()),
+        error_code,
+    }
+}
+
+async fn of_group<E: Env>(
+    context: &Context<'_, E>,
+    asked: OffsetFetchRequestGroup,
+) -> OffsetFetchResponseGroup {
+    let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
+    let view = context.shared.broker.cluster();
+    let mut unknown = Vec::new();
+    let partitions = asked.topics.map(|topics| {
+        let mut partitions = Vec::new();
+        for topic in topics {
+            let name = if by_id { named(&view, topic.topic_id) } else { Some(topic.name.clone()) };
+            let Some(name) = name else {
+                context.probe().reached("offset_fetch_unknown_topic_id");
+                unknown.push(topic);
+                continue;
+            };
+            let indexes = topic.partition_indexes.into_iter();
+            partitions.extend(indexes.map(|index| (name.clone(), index)));
+        }
+        partitions
+    });
+    let command = Command::Offsets { group: asked.group_id.clone(), partitions };
+    let outcome = match context.shared.broker.group(command).await {
+        Reply::Offsets(outcome) => outcome.map_err(ErrorCode::from),
+        _ => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
+    };
+    let (error_code, topics) = match outcome {
+        Ok(found) => {
+            let mut topics = gathered(&view, found, by_id);
+            topics.extend(everywhere(unknown, ErrorCode::UNKNOWN_TOPIC_ID.0));
+            (ErrorCode::NONE, topics)
+        },
+        Err(error) => {
+            context.probe().reached("offset_fetch_refused");
+            (error, Vec::new())
+        },
+    };
+    OffsetFetchResponseGroup { group_id: asked.group_id, topics, error_code: error_code.0 }
+}
+
+fn named(view: &ClusterView, id: Uuid) -> Option<String> {
+    view.by_id.get(&TopicId(id)).map(|topic| topic.name.to_string())
+}
+
+/// Offsets by topic. Where topics go by id, those that are gone have no name to be asked by and
+/// are left out.
+fn gathered(
+    view: &ClusterView,
+    found: Vec<FetchedOffset>,
+    by_id: bool,
+) -> Vec<OffsetFetchResponseTopics> {
+    let mut topics: BTreeMap<String, Vec<OffsetFetchResponsePartitions>> = BTreeMap::new();
+    for one in found {
+        let now = view.topics.get(one.topic.as_str()).map(|topic| topic.id);
+        let answer = answer(&one, now);
+        topics.entry(one.topic).or_default().push(answer);
+    }
+    let topics = topics.into_iter().filter_map(|(name, partitions)| {
+        let topic_id = view.topics.get(name.as_str()).map(|topic| topic.id.0);
+        if by_id && topic_id.is_none() {
+            return None;
+        }
+        let topic_id = topic_id.unwrap_or_default();
+        Some(OffsetFetchResponseTopics { name, topic_id, partitions })
+    });
+    topics.collect()
+}
+
+fn answer(one: &FetchedOffset, now: Option<TopicId>) -> OffsetFetchResponsePartitions {
+    let Some(committed) = &one.committed else { return absent(one.partition, 0) };
+    let was = committed.topic_id;
+    if !was.0.is_zero() && now.is_some_and(|now| now != was) {
+        return absent(one.partition, 0);
+    }
+    OffsetFetchResponsePartitions {
+        partition_index: one.partition,
+        committed_offset: committed.offset.0,
+        committed_leader_epoch: committed.leader_epoch.map_or(-1, |epoch| epoch.0),
+        metadata: Some(committed.metadata.clone()),
+        error_code: ErrorCode::NONE.0,
+    }
+}
