@@ -59,10 +59,14 @@ pub fn load(arguments: &Serve) -> Result<Config, Failure> {
         given.remove("log.dirs");
         given.insert("log.dir".to_owned(), data.display().to_string());
     }
-    build(given)
+    from_keys(given)
 }
 
-fn build(given: BTreeMap<String, String>) -> Result<Config, Failure> {
+/// What these keys amount to.
+///
+/// # Errors
+/// [`Failure::Config`].
+pub fn from_keys(given: BTreeMap<String, String>) -> Result<Config, Failure> {
     let mut keys = Keys { given };
     if !keys.given.contains_key("node.id")
         && let Some(id) = keys.given.remove("broker.id")
@@ -242,7 +246,7 @@ mod tests {
     use super::*;
 
     fn check(pairs: &[(&str, &str)]) -> Result<Config, Failure> {
-        build(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+        from_keys(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
     }
 
     #[test]
