@@ -172,7 +172,6 @@ impl Keys {
     }
 
     fn broker(&self) -> Result<BrokerConfig, Failure> {
-        let minutes = |name| Duration::from_secs(60).saturating_mul(self.int(name).unwrap_or(0));
         let defaults = BrokerConfig::default();
         Ok(BrokerConfig {
             node_id: BrokerId(self.int("node.id")?),
@@ -194,8 +193,6 @@ impl Keys {
             group_session_timeout_max: self.millis("group.max.session.timeout.ms"),
             group_initial_rebalance_delay: self.millis("group.initial.rebalance.delay.ms"),
             group_size_max: self.size("group.max.size"),
-            offsets_retention: minutes("offsets.retention.minutes"),
-            offsets_retention_check_interval: self.millis("offsets.retention.check.interval.ms"),
             topic_defaults: defaults.topic_defaults.with(&self.topic_defaults()),
         })
     }
