@@ -219,10 +219,12 @@ impl<E: Env> Coordinators<E> {
         for mailbox in self.mailboxes() {
             let (answer, reply) = oneshot::channel();
             if mailbox.send(Mail { command: Command::List, answer }).await.is_err() {
-                continue;
+                return Reply::List(Err(GroupError::CoordinatorNotAvailable));
             }
-            if let Ok(Reply::List(Ok(listed))) = reply.await {
-                groups.extend(listed);
+            match reply.await {
+                Ok(Reply::List(Ok(listed))) => groups.extend(listed),
+                Ok(Reply::List(Err(error))) => return Reply::List(Err(error)),
+                Ok(_) | Err(_) => return Reply::List(Err(GroupError::CoordinatorNotAvailable)),
             }
         }
         groups.sort_unstable_by(|a, b| a.group.cmp(&b.group));

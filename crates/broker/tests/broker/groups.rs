@@ -63,7 +63,7 @@ fn committed_offsets_are_there_after_a_restart() {
 
         assert_eq!(committed(&broker, "g").await, [("t".to_owned(), Some(7))]);
         assert_eq!(committed(&broker, "h").await, [("t".to_owned(), Some(3))]);
-        let Reply::List(groups) = ask(&broker, Command::List).await else { panic!("a list") };
+        let Reply::List(Ok(groups)) = ask(&broker, Command::List).await else { panic!("a list") };
         let names: Vec<&str> = groups.iter().map(|listed| listed.group.as_str()).collect();
         assert_eq!(names, ["g", "h"]);
         broker.stop().await;
