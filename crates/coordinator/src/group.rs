@@ -58,6 +58,8 @@ pub(crate) struct Group {
     join_timer: Option<Instant>,
     sync_timer: Option<Instant>,
     reap_timer: Option<Instant>,
+    /// When to tell the log again that nobody is left.
+    retell_timer: Option<Instant>,
     /// While a rebalance that began from `Empty` waits for more members.
     initial: Option<InitialDelay>,
     /// Whether the leader's assignment of this generation is on its way to the log.

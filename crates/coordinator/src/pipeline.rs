@@ -37,7 +37,7 @@ pub(crate) enum Then {
     /// A static member's new process takes its place within this generation.
     Swap { group: String, swap: Swap },
     /// A group has no members any more; nobody waits.
-    Emptied { group: String },
+    Emptied { group: String, generation: i32 },
     /// A group is forgotten; nobody waits.
     Forgotten { group: String },
     /// Some offsets of a topic are gone, and these were the last if a request is named.

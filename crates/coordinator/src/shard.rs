@@ -290,7 +290,13 @@ impl<P: Probe> Shard<P> {
                     group.swap_settled(io, swap, result);
                 });
             },
-            Then::Emptied { group } | Then::Forgotten { group } => {
+            Then::Emptied { group, generation } => {
+                self.with_group(step, &group, |group, io| {
+                    group.proposal_settled();
+                    group.empty_settled(io, generation, result);
+                });
+            },
+            Then::Forgotten { group } => {
                 self.with_group(step, &group, |group, _| group.proposal_settled());
             },
         }

@@ -8,12 +8,14 @@ use base::{Duration, Probe};
 
 use super::Group;
 use super::member::Member;
+use crate::event::AppendError;
 use crate::io::Io;
 use crate::pipeline::Then;
 use crate::{GroupError, GroupState, Reply};
 
-/// The least time between two looks at a group none of whose static members joins again.
-const POSTPONE_MIN: Duration = Duration::from_secs(1);
+/// The least time between two looks at a group none of whose static members joins again, and
+/// between two attempts to tell the log that a group is empty.
+const AGAIN_AFTER_MIN: Duration = Duration::from_secs(1);
 
 /// How long an empty group still waits for more members.
 #[derive(Debug)]
@@ -44,6 +46,7 @@ impl Group {
         let was_empty = self.state == GroupState::Empty;
         self.sync_timer = None;
         self.reap_timer = None;
+        self.retell_timer = None;
         self.assigning = false;
         self.rebalance_began = io.now;
         self.state = GroupState::PreparingRebalance;
@@ -112,7 +115,7 @@ impl Group {
             self.begin_generation(io);
         } else {
             io.probe.reached("group_join_postponed");
-            self.join_timer = Some(io.now.after(self.rebalance_timeout().max(POSTPONE_MIN)));
+            self.join_timer = Some(io.now.after(self.rebalance_timeout().max(AGAIN_AFTER_MIN)));
         }
     }
 
@@ -149,8 +152,7 @@ impl Group {
         }
     }
 
-    /// The last member is gone. The log learns of it, but nobody waits: should the record be lost,
-    /// the members it still names are found silent after a reload.
+    /// The last member is gone.
     fn become_empty<P: Probe>(&mut self, io: &mut Io<'_, P>) {
         io.probe.reached("group_emptied");
         self.next_generation();
@@ -158,9 +160,30 @@ impl Group {
         self.leader = None;
         self.state = GroupState::Empty;
         self.reap_timer = Some(io.now.after(io.settings.empty_group_kept));
-        let then = Then::Emptied { group: self.name.clone() };
-        // Too large it cannot be: it names nobody.
-        let _fits = self.propose(io, Some(self.stored(io.wall)), then).is_ok();
+        self.tell_empty(io);
+    }
+
+    /// Tells the log that nobody is left. Nobody waits for that; should the record be lost, and
+    /// this broker too, the members that the log still names are found silent after a reload.
+    pub(super) fn tell_empty<P: Probe>(&mut self, io: &mut Io<'_, P>) {
+        let then = Then::Emptied { group: self.name.clone(), generation: self.generation };
+        // It names nobody; only a group's name can be too long, and then it never had members.
+        if self.propose(io, Some(self.stored(io.wall)), then).is_err() {
+            io.probe.reached("group_empty_untold");
+        }
+    }
+
+    /// The record of an empty group has an outcome.
+    pub fn empty_settled<P: Probe>(
+        &mut self,
+        io: &mut Io<'_, P>,
+        generation: i32,
+        result: Result<(), AppendError>,
+    ) {
+        let still = self.state == GroupState::Empty && self.generation == generation;
+        if result.is_err() && still {
+            self.retell_timer = Some(io.now.after(AGAIN_AFTER_MIN));
+        }
     }
 
     /// One more than before; after the largest number comes 1.

@@ -15,7 +15,7 @@ impl Group {
     pub fn deadline(&self) -> Option<Instant> {
         let sessions = self.members.values().filter_map(Member::expires);
         let pending = self.pending.values().copied();
-        let timers = [self.join_timer, self.sync_timer, self.reap_timer];
+        let timers = [self.join_timer, self.sync_timer, self.reap_timer, self.retell_timer];
         sessions.chain(pending).chain(timers.into_iter().flatten()).min()
     }
 
@@ -28,6 +28,10 @@ impl Group {
         }
         if take_due(&mut self.sync_timer, io.now) {
             self.sync_time_over(io);
+        }
+        if take_due(&mut self.retell_timer, io.now) {
+            io.probe.reached("group_emptied_told_again");
+            self.tell_empty(io);
         }
         let reap = take_due(&mut self.reap_timer, io.now);
         if reap {

@@ -11,6 +11,7 @@ use crate::world::{GROUP, World, commit, join, stand_alone};
 pub(crate) const ALL: &[fn() -> World] = &[
     first_generation,
     member_id_required,
+    group_name_too_long,
     pending_member_never_returns,
     member_joins_stable_group,
     member_falls_silent,
@@ -26,6 +27,7 @@ pub(crate) const ALL: &[fn() -> World] = &[
     static_member_restarts,
     static_members_restart_together,
     static_member_restarts_in_a_rebalance,
+    static_leader_does_not_join,
     static_members_are_all_away,
     commits_in_every_state,
     commits_that_cannot_be,
@@ -59,6 +61,21 @@ pub(crate) fn member_id_required() -> World {
     world.rejoin("a");
     world.pass(3000);
     world.sync("a", &[("a", "for a")]);
+    world
+}
+
+pub(crate) fn group_name_too_long() -> World {
+    let mut world = World::new();
+    let group = "g".repeat(40_000);
+    world.send("a joins", Command::Join(Join { group: group.clone(), ..join("a", "") }));
+    world.trace.clear();
+    world.pass(3000);
+    let who = MemberOf { group: group.clone(), ..world.who("a") };
+    let sync = Sync { who, ..Sync::default() };
+    world.send("a syncs", Command::Sync(sync));
+    let members = vec![Leaving { member: world.member("a"), instance: None }];
+    world.send("a leaves", Command::Leave { group, members });
+    world.send("list", Command::List);
     world
 }
 
@@ -304,6 +321,17 @@ pub(crate) fn static_member_restarts_in_a_rebalance() -> World {
     world
 }
 
+pub(crate) fn static_leader_does_not_join() -> World {
+    let mut world = stable_static();
+    world.join("c");
+    for _ in 0..7 {
+        world.pass(9000);
+        world.beat("a");
+        world.beat("b");
+    }
+    world
+}
+
 pub(crate) fn static_members_are_all_away() -> World {
     let mut world = World::new();
     let long = |client: &str, instance: &str| Join {
@@ -317,16 +345,19 @@ pub(crate) fn static_members_are_all_away() -> World {
     world.pass(6000);
     world.sync("b", &[]);
     world.sync("a", &[("a", "for one"), ("b", "for two")]);
-    world.join("c");
-    world.leave("c");
-    world.join("c");
-    let cs_member =
-        Leaving { member: "c-00000000-0000-0000-0000-000000000007".into(), instance: None };
-    world.send("c leaves", Command::Leave { group: GROUP.into(), members: vec![cs_member] });
     world.trace.clear();
+    world.join("c");
+    let member = "c-00000000-0000-0000-0000-000000000005".into();
+    let members = vec![Leaving { member, instance: None }];
+    world.send("c leaves", Command::Leave { group: GROUP.into(), members });
     world.pass(20_000);
     world.describe();
-    world.pass(300_000);
+    world.pass(200_000);
+    world.auto = false;
+    world.pass(80_000);
+    world.settle(Err(AppendError::NotAvailable));
+    world.pass(1000);
+    world.settle(Ok(()));
     world.describe();
     world
 }

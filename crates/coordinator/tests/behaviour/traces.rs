@@ -21,7 +21,9 @@ fn every_mark_is_reached_by_a_script() {
 
 #[test]
 fn members_that_come_within_the_delay_share_one_generation_and_own_after_the_log_has_it() {
-    check(scripts::first_generation, &expect![[r#"
+    check(
+        scripts::first_generation,
+        &expect![[r#"
         > a joins
         > 2000 ms pass
         > b joins
@@ -40,12 +42,15 @@ fn members_that_come_within_the_delay_share_one_generation_and_own_after_the_log
         describe: Stable "range" [a-01 b"topics" b"for a", b-02 b"topics" b"for b"]
         > list
         list: [g "consumer" Stable]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_first_join_is_sent_away_with_an_id_and_comes_back_with_it() {
-    check(scripts::member_id_required, &expect![[r#"
+    check(
+        scripts::member_id_required,
+        &expect![[r#"
         > a joins
         a joins: MemberIdRequired "a-01"
         > describe
@@ -56,12 +61,15 @@ fn a_first_join_is_sent_away_with_an_id_and_comes_back_with_it() {
         > a syncs
         append 0: g generation 1 [a-01 b"for a"]
         a syncs: owns b"for a"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_id_that_is_not_presented_again_leaves_no_group_behind() {
-    check(scripts::pending_member_never_returns, &expect![[r#"
+    check(
+        scripts::pending_member_never_returns,
+        &expect![[r#"
         > a joins
         a joins: MemberIdRequired "a-01"
         > 10000 ms pass
@@ -73,12 +81,15 @@ fn an_id_that_is_not_presented_again_leaves_no_group_behind() {
         a leaves: a-03 left
         > describe
         describe: GroupNotFound
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_newcomer_makes_everybody_join_again() {
-    check(scripts::member_joins_stable_group, &expect![[r#"
+    check(
+        scripts::member_joins_stable_group,
+        &expect![[r#"
         > b joins
         > a beats
         a beats: RebalanceInProgress
@@ -90,12 +101,15 @@ fn a_newcomer_makes_everybody_join_again() {
         append 1: g generation 2 [a-01 b"half", b-03 b"half"]
         a syncs: owns b"half"
         b syncs: owns b"half"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_silent_member_is_removed_and_the_others_join_again() {
-    check(scripts::member_falls_silent, &expect![[r#"
+    check(
+        scripts::member_falls_silent,
+        &expect![[r#"
         > 9000 ms pass
         > a beats
         a beats: ok
@@ -109,12 +123,15 @@ fn a_silent_member_is_removed_and_the_others_join_again() {
         > a syncs
         append 1: g generation 2 [a-01 b"all"]
         a syncs: owns b"all"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_rebalance_goes_on_without_those_who_do_not_join_in_time() {
-    check(scripts::slow_member_is_left_behind, &expect![[r#"
+    check(
+        scripts::slow_member_is_left_behind,
+        &expect![[r#"
         > c joins
         > 8000 ms pass
         > a beats
@@ -157,12 +174,15 @@ fn a_rebalance_goes_on_without_those_who_do_not_join_in_time() {
         c joins: generation 2 of range as c-05, b-02 leads []
         > a beats
         a beats: UnknownMemberId
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_member_that_never_asks_for_its_share_is_removed() {
-    check(scripts::leader_falls_silent_before_syncing, &expect![[r#"
+    check(
+        scripts::leader_falls_silent_before_syncing,
+        &expect![[r#"
         > a joins
         > b joins
         a joins: generation 2 of range as a-01, a-01 leads ["a-01", "b-02"]
@@ -190,12 +210,15 @@ fn a_member_that_never_asks_for_its_share_is_removed() {
         b syncs: RebalanceInProgress
         > a beats
         a beats: UnknownMemberId
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_assignment_the_log_did_not_take_is_nobodys() {
-    check(scripts::assignment_is_lost, &expect![[r#"
+    check(
+        scripts::assignment_is_lost,
+        &expect![[r#"
         > a joins
         > b joins
         a joins: generation 2 of range as a-01, a-01 leads ["a-01", "b-02"]
@@ -226,12 +249,15 @@ fn an_assignment_the_log_did_not_take_is_nobodys() {
         > append 3 failed: TooLarge
         a syncs: UnknownServerError
         b syncs: UnknownServerError
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_assignment_that_lands_in_a_later_rebalance_is_not_given_out() {
-    check(scripts::assignment_is_overtaken, &expect![[r#"
+    check(
+        scripts::assignment_is_overtaken,
+        &expect![[r#"
         > a joins
         a joins: generation 2 of range as a-01, a-01 leads ["a-01"]
         > a syncs
@@ -248,12 +274,15 @@ fn an_assignment_that_lands_in_a_later_rebalance_is_not_given_out() {
         a syncs: RebalanceInProgress
         > append 2 is in the log
         a syncs: owns b"new"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_group_without_members_keeps_offsets_and_is_forgotten_without_them() {
-    check(scripts::everybody_leaves, &expect![[r#"
+    check(
+        scripts::everybody_leaves,
+        &expect![[r#"
         > a leaves
         a leaves: a-01 left
         > b leaves
@@ -275,12 +304,15 @@ fn a_group_without_members_keeps_offsets_and_is_forgotten_without_them() {
         describe: GroupNotFound
         > b leaves
         b leaves: b-02 UnknownMemberId
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_leader_that_joins_again_makes_everybody_join_a_follower_does_not() {
-    check(scripts::leader_joins_again, &expect![[r#"
+    check(
+        scripts::leader_joins_again,
+        &expect![[r#"
         > b joins
         b joins: generation 1 of range as b-02, a-01 leads []
         > a joins
@@ -289,12 +321,15 @@ fn a_leader_that_joins_again_makes_everybody_join_a_follower_does_not() {
         > b joins
         a joins: generation 2 of range as a-01, a-01 leads ["a-01", "b-02"]
         b joins: generation 2 of range as b-02, a-01 leads []
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn who_asks_again_gets_the_answer_again() {
-    check(scripts::answers_were_lost, &expect![[r#"
+    check(
+        scripts::answers_were_lost,
+        &expect![[r#"
         > b syncs
         b syncs: owns b"for b"
         > a joins
@@ -308,12 +343,15 @@ fn who_asks_again_gets_the_answer_again() {
         b syncs: RebalanceInProgress
         > a joins
         b syncs: RebalanceInProgress
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn each_wrong_request_gets_its_own_error() {
-    check(scripts::joins_that_cannot_be, &expect![[r#"
+    check(
+        scripts::joins_that_cannot_be,
+        &expect![[r#"
         > no group
         no group: InvalidGroupId ""
         > short session
@@ -344,12 +382,15 @@ fn each_wrong_request_gets_its_own_error() {
         leave nowhere: InvalidGroupId
         > list
         list: [g "consumer" Stable]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn members_carry_on_in_their_generation_after_a_crash() {
-    check(scripts::crash_between_generations, &expect![[r#"
+    check(
+        scripts::crash_between_generations,
+        &expect![[r#"
         > a commits 7
         append 1: g t-0 at 7
         a commits 7: [Ok(())]
@@ -370,12 +411,15 @@ fn members_carry_on_in_their_generation_after_a_crash() {
         a beats: RebalanceInProgress
         > b beats
         b beats: UnknownMemberId
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_static_member_takes_its_place_again_without_a_rebalance() {
-    check(scripts::static_member_restarts, &expect![[r#"
+    check(
+        scripts::static_member_restarts,
+        &expect![[r#"
         > b joins
         append 1: g generation 1 [one-01 b"for one", two-05 b"for two"]
         > a beats
@@ -399,12 +443,15 @@ fn a_static_member_takes_its_place_again_without_a_rebalance() {
         a joins: generation 1 of range as one-0c, one-0b leads []
         > admin
         admin: two left,  UnknownMemberId
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn static_members_that_restart_together_take_turns() {
-    check(scripts::static_members_restart_together, &expect![[r#"
+    check(
+        scripts::static_members_restart_together,
+        &expect![[r#"
         > a joins
         append 1: g generation 1 [one-05 b"for one", two-02 b"for two"]
         > b joins
@@ -425,12 +472,15 @@ fn static_members_that_restart_together_take_turns() {
         c joins: generation 2 of range as c-0a, one-0b leads []
         a joins: generation 2 of range as one-0b, one-0b leads ["c-0a", "one-0b", "two-09"]
         b joins: generation 2 of range as two-09, one-0b leads []
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_static_member_that_restarts_in_a_rebalance_fences_its_older_self() {
-    check(scripts::static_member_restarts_in_a_rebalance, &expect![[r#"
+    check(
+        scripts::static_member_restarts_in_a_rebalance,
+        &expect![[r#"
         > c joins
         > b joins
         > b joins
@@ -442,25 +492,40 @@ fn a_static_member_that_restarts_in_a_rebalance_fences_its_older_self() {
         > c syncs
         > c' joins
         c syncs: RebalanceInProgress
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_group_whose_static_members_are_away_waits_for_their_sessions_to_end() {
-    check(scripts::static_members_are_all_away, &expect![[r#"
-        > 20000 ms pass
-        > describe
-        describe: PreparingRebalance "" [c-05 b"" b"", one-01 b"" b"", two-02 b"" b""]
-        > 300000 ms pass
-        c joins: generation 2 of range as c-05, c-05 leads ["c-05", "one-01", "two-02"]
-        > describe
-        describe: PreparingRebalance "" [one-01 b"" b"", two-02 b"" b""]
-    "#]]);
+    check(
+        scripts::static_members_are_all_away,
+        &expect![[r#"
+            > c joins
+            > c leaves
+            c joins: UnknownMemberId "c-05"
+            c leaves: c-05 left
+            > 20000 ms pass
+            > describe
+            describe: PreparingRebalance "" [one-01 b"" b"", two-02 b"" b""]
+            > 200000 ms pass
+            > 80000 ms pass
+            append 1: g generation 2 []
+            > append 1 failed: NotAvailable
+            > 1000 ms pass
+            append 2: g generation 2 []
+            > append 2 is in the log
+            > describe
+            describe: Empty "" []
+        "#]],
+    );
 }
 
 #[test]
 fn who_may_commit_depends_on_the_state_of_the_group() {
-    check(scripts::commits_in_every_state, &expect![[r#"
+    check(
+        scripts::commits_in_every_state,
+        &expect![[r#"
         > admin commits 1
         append 0: g t-0 at 1
         admin commits 1: [Ok(())]
@@ -494,12 +559,15 @@ fn who_may_commit_depends_on_the_state_of_the_group() {
         old commits 7: [Err(IllegalGeneration)]
         > fetch
         fetch: [t-0 Some((6, "note"))]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn each_wrong_commit_gets_its_own_error_and_nothing_committed_is_no_error() {
-    check(scripts::commits_that_cannot_be, &expect![[r#"
+    check(
+        scripts::commits_that_cannot_be,
+        &expect![[r#"
         > new client commits 1
         new client commits 1: [Err(GroupNotFound)]
         > old client
@@ -519,12 +587,15 @@ fn each_wrong_commit_gets_its_own_error_and_nothing_committed_is_no_error() {
         fetch of nothing: [t-0 None]
         > describe nothing
         describe nothing: GroupNotFound
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_commit_the_log_did_not_take_is_not_fetched() {
-    check(scripts::commit_is_lost, &expect![[r#"
+    check(
+        scripts::commit_is_lost,
+        &expect![[r#"
         > admin commits 1
         append 0: g t-0 at 1
         > admin commits 2
@@ -550,12 +621,15 @@ fn a_commit_the_log_did_not_take_is_not_fetched() {
         admin commits 5: [Err(InvalidCommitOffsetSize)]
         > fetch
         fetch: [t-0 Some((1, "note"))]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn offsets_of_a_deleted_topic_are_removed_even_those_on_their_way() {
-    check(scripts::topic_is_deleted, &expect![[r#"
+    check(
+        scripts::topic_is_deleted,
+        &expect![[r#"
         > admin commits 1
         append 0: g t-0 at 1
         admin commits 1: [Ok(())]
@@ -574,12 +648,15 @@ fn offsets_of_a_deleted_topic_are_removed_even_those_on_their_way() {
         list: []
         > topic goes
         topic goes: done
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_shard_that_loads_or_has_resigned_says_so() {
-    check(scripts::loading_and_resigned, &expect![[r#"
+    check(
+        scripts::loading_and_resigned,
+        &expect![[r#"
         > a beats
         a beats: ok
         > a syncs
@@ -596,12 +673,15 @@ fn a_shard_that_loads_or_has_resigned_says_so() {
         a commits 1: [Err(NotCoordinator)]
         > a beats
         a beats: NotCoordinator
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_is_too_large_or_too_many_is_refused() {
-    check(scripts::too_much, &expect![[r#"
+    check(
+        scripts::too_much,
+        &expect![[r#"
         > a joins
         > b joins
         > 6000 ms pass
@@ -632,5 +712,69 @@ fn what_is_too_large_or_too_many_is_refused() {
         many commits 4: [Err(CoordinatorNotAvailable)]
         > many commits 5
         many commits 5: [Err(CoordinatorNotAvailable)]
-    "#]]);
+    "#]],
+    );
+}
+
+#[test]
+fn a_group_whose_name_does_not_fit_a_record_never_becomes_stable() {
+    check(
+        scripts::group_name_too_long,
+        &expect![[r#"
+        > 3000 ms pass
+        a joins: generation 1 of range as a-01, a-01 leads ["a-01"]
+        > a syncs
+        a syncs: UnknownServerError
+        > a leaves
+        a leaves: a-01 left
+        > list
+        list: []
+    "#]],
+    );
+}
+
+#[test]
+fn a_static_leader_that_does_not_join_in_time_stays_a_member_and_leads_no_more() {
+    check(
+        scripts::static_leader_does_not_join,
+        &expect![[r#"
+        > c joins
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        > a beats
+        a beats: RebalanceInProgress
+        > b beats
+        b beats: RebalanceInProgress
+        > 9000 ms pass
+        c joins: generation 2 of range as c-05, c-05 leads ["c-05", "one-01", "two-02"]
+        > a beats
+        a beats: IllegalGeneration
+        > b beats
+        b beats: IllegalGeneration
+    "#]],
+    );
 }

@@ -160,13 +160,6 @@ impl World {
         self.replies.iter().rev().find(|(sent, _)| sent == label).map(|(_, reply)| reply)
     }
 
-    pub(crate) fn joined(&self, label: &str) -> Joined {
-        match self.reply(label) {
-            Some(Reply::Join(Ok(joined))) => joined.clone(),
-            other => panic!("{label} has not joined: {other:?}"),
-        }
-    }
-
     // --- requests, shortly ------------------------------------------------------------------
 
     /// A first join that needs no second.
