@@ -87,7 +87,7 @@ impl Output {
 /// The rows under their heads, aligned, two spaces apart, without spaces at the ends of lines.
 pub fn table_text(columns: &[Column], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(columns.iter().map(|column| match column {
         Column::Text(head) | Column::Number(head) => *head,
     }));
