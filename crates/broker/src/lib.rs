@@ -12,6 +12,7 @@ mod broker;
 mod config;
 mod coordinator_host;
 mod fetch;
+pub mod inspect;
 mod marks;
 mod metadata_host;
 mod metadata_log;

@@ -59,10 +59,14 @@ pub fn load(arguments: &Serve) -> Result<Config, Failure> {
         given.remove("log.dirs");
         given.insert("log.dir".to_owned(), data.display().to_string());
     }
-    build(given)
+    from_keys(given)
 }
 
-fn build(given: BTreeMap<String, String>) -> Result<Config, Failure> {
+/// What these keys amount to.
+///
+/// # Errors
+/// [`Failure::Config`].
+pub fn from_keys(given: BTreeMap<String, String>) -> Result<Config, Failure> {
     let mut keys = Keys { given };
     if !keys.given.contains_key("node.id")
         && let Some(id) = keys.given.remove("broker.id")
@@ -168,7 +172,6 @@ impl Keys {
     }
 
     fn broker(&self) -> Result<BrokerConfig, Failure> {
-        let minutes = |name| Duration::from_secs(60).saturating_mul(self.int(name).unwrap_or(0));
         let defaults = BrokerConfig::default();
         Ok(BrokerConfig {
             node_id: BrokerId(self.int("node.id")?),
@@ -190,7 +193,6 @@ impl Keys {
             group_session_timeout_max: self.millis("group.max.session.timeout.ms"),
             group_initial_rebalance_delay: self.millis("group.initial.rebalance.delay.ms"),
             group_size_max: self.size("group.max.size"),
-            offsets_retention: minutes("offsets.retention.minutes"),
             offsets_retention_check_interval: self.millis("offsets.retention.check.interval.ms"),
             topic_defaults: defaults.topic_defaults.with(&self.topic_defaults()),
         })
@@ -242,7 +244,7 @@ mod tests {
     use super::*;
 
     fn check(pairs: &[(&str, &str)]) -> Result<Config, Failure> {
-        build(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+        from_keys(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
     }
 
     #[test]

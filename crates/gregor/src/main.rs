@@ -1,10 +1,9 @@
 //! `gregor`: the broker daemon and its command-line tools, in one binary.
 //!
-//! Owns: the process. Reads the command line, starts the runtime, runs one command, turns its
-//! outcome into an exit code: 0 done, 1 failed, 2 wrong usage.
+//! Owns: the process. Reads the command line, runs one command, turns its outcome into an exit
+//! code: 0 done, 1 failed, 2 wrong usage.
 #![forbid(unsafe_code)]
 #![expect(
-    clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -12,14 +11,18 @@
 )]
 
 mod cli;
+mod commands;
 mod config;
 mod failure;
 mod listeners;
+mod output;
+mod remote;
 mod serve;
 
+use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 use failure::Failure;
@@ -28,6 +31,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        },
         Err(failure) => {
             eprintln!("error: {failure}");
             if let Some(hint) = failure.hint() {
@@ -41,5 +48,16 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Topic(arguments) => commands::topic::run(arguments.command),
+        Command::Produce(arguments) => commands::produce::run(&arguments),
+        Command::Consume(arguments) => commands::consume::run(&arguments),
+        Command::Group(arguments) => commands::group::run(arguments.command),
+        Command::Dump(arguments) => commands::dump::run(&arguments),
+        Command::Config(arguments) => commands::config::run(arguments.command),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gregor", &mut script);
+            io::Write::write_all(&mut io::stdout(), &script).map_err(Failure::Output)
+        },
     }
 }

@@ -90,8 +90,8 @@ impl Reader {
         if command.starts_with("gregor serve") {
             return self.start_broker(&command, &step.output);
         }
-        let program = command.split_whitespace().next().unwrap_or_default();
-        if FOREIGN.contains(&program) && !self.has(program) {
+        let mut words = command.split_whitespace();
+        if words.any(|word| FOREIGN.contains(&word) && !self.has(word)) {
             self.missing.push(command);
             return Ok(());
         }

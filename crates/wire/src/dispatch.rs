@@ -14,7 +14,7 @@ use protocol::{ApiKey, EncodeError, Message, Part, Reader, RequestHeader};
 use tracing::debug;
 
 use crate::handlers;
-use crate::server::{Advertised, FileOf, Shared};
+use crate::server::{FileOf, Shared};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -35,6 +35,14 @@ pub(crate) struct Reply<F> {
     pub(crate) externals: Vec<Vec<Segment<F>>>,
 }
 
+/// A broker as clients find it.
+pub(crate) struct Reachable<'v> {
+    pub(crate) id: BrokerId,
+    pub(crate) host: &'v str,
+    pub(crate) port: i32,
+    pub(crate) rack: Option<&'v str>,
+}
+
 /// One request on its way through a handler.
 pub(crate) struct Context<'a, E: Env> {
     pub(crate) shared: &'a Shared<E>,
@@ -53,14 +61,14 @@ impl<E: Env> Context<'_, E> {
         self.shared.env.probe()
     }
 
-    /// The brokers that are alive and that clients can reach: where, and in which rack.
+    /// The brokers that are alive and that clients can reach.
     pub(crate) fn reachable<'v>(
         &'v self,
         view: &'v ClusterView,
-    ) -> impl Iterator<Item = (BrokerId, &'v Advertised, Option<&'v str>)> {
+    ) -> impl Iterator<Item = Reachable<'v>> {
         view.brokers.iter().filter_map(|(id, broker)| {
-            let at = self.shared.settings.advertised.get(id)?;
-            Some((*id, at, broker.rack.as_deref()))
+            let (host, port) = self.shared.advertised(*id)?;
+            Some(Reachable { id: *id, host, port, rack: broker.rack.as_deref() })
         })
     }
 
@@ -109,6 +117,12 @@ pub(crate) fn finish<F>(
             Outcome::Close
         },
     }
+}
+
+/// Whether a request may wait for as long as its client likes.
+pub(crate) fn may_wait(request: &Bytes) -> bool {
+    let key = request.first_chunk().and_then(|key| ApiKey::from_i16(i16::from_be_bytes(*key)));
+    matches!(key, Some(ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup))
 }
 
 /// Handles one request frame (without its length).

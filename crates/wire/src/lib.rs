@@ -4,6 +4,7 @@
 //! the table of error numbers. Names no core: what a broker can be asked is `broker::api`.
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod dispatch;
 pub mod error_code;
 mod handlers;

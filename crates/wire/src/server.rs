@@ -12,10 +12,10 @@ mod settings;
 mod stop;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use base::Probe;
+use base::{BrokerId, Probe};
 use broker::Broker;
 use env::{Disk, Env, Lock, Net, Rank};
 
@@ -42,12 +42,27 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) stop: Stop,
     peers: Lock<Peers>,
     open: AtomicUsize,
+    /// The port bound first.
+    port: OnceLock<u16>,
+}
+
+impl<E: Env> Shared<E> {
+    /// Where clients find a broker, if they can.
+    pub(crate) fn advertised(&self, id: BrokerId) -> Option<(&str, i32)> {
+        let at = self.settings.advertised.get(&id)?;
+        let port = match (at.port, self.port.get()) {
+            (0, Some(bound)) => *bound,
+            (port, _) => port,
+        };
+        Some((&at.host, i32::from(port)))
+    }
 }
 
 impl<E: Env> Server<E> {
     /// A front door for `broker`; it serves nobody before [`Server::listen`].
     pub fn new(env: E, broker: Broker<E>, settings: ServerSettings) -> Self {
-        let budget = ByteBudget::new(settings.request_bytes_in_flight_max);
+        let budget =
+            ByteBudget::new(settings.request_bytes_in_flight_max, settings.request_bytes_max);
         Self {
             shared: Arc::new(Shared {
                 env,
@@ -57,6 +72,7 @@ impl<E: Env> Server<E> {
                 stop: Stop::default(),
                 peers: Lock::new(Rank(5), Peers::default()),
                 open: AtomicUsize::new(0),
+                port: OnceLock::new(),
             }),
         }
     }
@@ -68,6 +84,7 @@ impl<E: Env> Server<E> {
     pub async fn listen(&self, at: SocketAddr) -> std::io::Result<SocketAddr> {
         let listener = self.shared.env.net().listen(at).await?;
         let bound = env::Listener::local_addr(&listener)?;
+        self.shared.port.get_or_init(|| bound.port());
         let shared = Arc::clone(&self.shared);
         self.shared.env.spawn("listener", listener::accept_loop(shared, listener));
         Ok(bound)

@@ -187,7 +187,7 @@ impl Disk for SimDisk {
     async fn identity(&self, dir: &Path) -> io::Result<DirIdentity> {
         let found = self.on_path("identity", dir, None, |image| image.identity(dir)).await;
         let (device, inode, birth_ns) = found?;
-        Ok(DirIdentity { fs_kind: "sim".into(), device, inode, birth_ns })
+        Ok(DirIdentity { fs_kind: "ext4".into(), device, inode, birth_ns })
     }
 }
 

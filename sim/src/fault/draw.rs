@@ -76,16 +76,19 @@ fn draw_work(dice: &mut Dice) -> Work {
     let (idempotent, plain) = (dice.between(1, 3), dice.below(3));
     let producers = idempotent + plain;
     let owed = dice.between(220, 400);
+    let batch_max = *dice.pick(&[1, 2, 5, 20]);
+    // A batch has to fit into a segment: its header, and records with up to 200 bytes of padding.
+    let batch_bytes = 100 + batch_max * 260;
     Work {
         idempotent: usize::try_from(idempotent).unwrap_or(1),
         plain: usize::try_from(plain).unwrap_or(0),
         consumers: dice.index(4),
         partitions: u32::try_from(dice.between(1, 4)).unwrap_or(1),
         records: owed.div_ceil(producers),
-        batch_max: *dice.pick(&[1, 2, 5, 20]),
+        batch_max,
         think_max_ms: *dice.pick(&[0, 5, 50, 100]),
         side_topics: dice.below(4),
-        segment_bytes: *dice.pick(&[512, 2_048, 8_192, 1 << 20]),
+        segment_bytes: *dice.pick(&[batch_bytes, 3 * batch_bytes, 10 * batch_bytes, 1 << 20]),
     }
 }
 

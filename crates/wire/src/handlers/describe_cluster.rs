@@ -36,11 +36,11 @@ pub(crate) fn handle<E: Env>(
         });
     }
     let view = context.shared.broker.cluster();
-    let brokers = context.reachable(&view).map(|(id, at, rack)| DescribeClusterBroker {
-        broker_id: id.0,
-        host: at.host.clone(),
-        port: i32::from(at.port),
-        rack: rack.map(str::to_owned),
+    let brokers = context.reachable(&view).map(|at| DescribeClusterBroker {
+        broker_id: at.id.0,
+        host: at.host.to_owned(),
+        port: at.port,
+        rack: at.rack.map(str::to_owned),
         is_fenced: false,
     });
     let asked = request.include_cluster_authorized_operations;

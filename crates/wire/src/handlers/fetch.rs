@@ -72,13 +72,13 @@ pub(crate) async fn handle<E: Env>(
             partitions,
         });
     }
-    let endpoints = context.reachable(&view).filter(|(id, ..)| answer.leaders.contains(id));
+    let endpoints = context.reachable(&view).filter(|at| answer.leaders.contains(&at.id));
     response.node_endpoints = endpoints
-        .map(|(id, at, rack)| NodeEndpoint {
-            node_id: id.0,
-            host: at.host.clone(),
-            port: i32::from(at.port),
-            rack: rack.map(str::to_owned),
+        .map(|at| NodeEndpoint {
+            node_id: at.id.0,
+            host: at.host.to_owned(),
+            port: at.port,
+            rack: at.rack.map(str::to_owned),
         })
         .collect();
     context.reply_with(&response, answer.externals)

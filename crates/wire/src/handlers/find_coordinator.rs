@@ -65,16 +65,16 @@ async fn find<E: Env>(context: &Context<'_, E>, key_type: i8, key: String) -> Co
         return nobody(key, error, message);
     }
     let leader = shared.broker.find_coordinator(&key).await;
-    let at = leader.and_then(|leader| Some((leader, shared.settings.advertised.get(&leader)?)));
-    let Some((leader, at)) = at else {
+    let at = leader.and_then(|leader| Some((leader, shared.advertised(leader)?)));
+    let Some((leader, (host, port))) = at else {
         context.probe().reached("find_coordinator_not_available");
         return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE, NOT_AVAILABLE);
     };
     Coordinator {
         key,
         node_id: leader.0,
-        host: at.host.clone(),
-        port: i32::from(at.port),
+        host: host.to_owned(),
+        port,
         error_code: ErrorCode::NONE.0,
         error_message: None,
     }

@@ -97,11 +97,11 @@ fn wanted(version: i16, topics: Option<Vec<MetadataRequestTopic>>) -> Wanted {
 /// Brokers, cluster id and controller.
 fn cluster<E: Env>(context: &Context<'_, E>) -> MetadataResponse {
     let view = context.shared.broker.cluster();
-    let brokers = context.reachable(&view).map(|(id, at, rack)| MetadataResponseBroker {
-        node_id: id.0,
-        host: at.host.clone(),
-        port: i32::from(at.port),
-        rack: rack.map(str::to_owned),
+    let brokers = context.reachable(&view).map(|at| MetadataResponseBroker {
+        node_id: at.id.0,
+        host: at.host.to_owned(),
+        port: at.port,
+        rack: at.rack.map(str::to_owned),
     });
     MetadataResponse {
         brokers: brokers.collect(),

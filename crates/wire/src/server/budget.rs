@@ -1,14 +1,19 @@
 //! The budget of request bytes in memory (`queued.max.request.bytes`).
 //!
-//! Invariants: the bytes charged never exceed the limit by more than one connection's step; a
-//! charge is returned when it is dropped. Small requests draw on a half of their own, so that
-//! clients who announce huge requests and send them slowly cannot starve the others.
+//! Invariants: the bytes charged never exceed the limit; a charge is returned when it is dropped.
+//! Small requests draw on a share of their own, so that clients who send huge requests slowly
+//! cannot starve the others. Large requests are charged as they arrive; when several have filled
+//! their share and each waits for more, one at a time may finish in a lane of its own, so they
+//! cannot block each other for ever.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Requests up to this size draw on the small half.
+/// Requests up to this size draw on the share of small ones.
 pub(crate) const SMALL_BYTES: usize = 64 * 1024;
 /// One permit stands for this many bytes.
 const UNIT_BYTES: usize = 1024;
@@ -16,10 +21,17 @@ const UNIT_BYTES: usize = 1024;
 /// Bytes that may be in memory.
 #[derive(Debug)]
 pub(crate) struct ByteBudget {
-    small: Arc<Semaphore>,
-    large: Arc<Semaphore>,
-    small_units: u32,
-    large_units: u32,
+    small: Share,
+    large: Share,
+    /// One permit: whoever holds it may finish its request.
+    lane: Arc<Semaphore>,
+    lane_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Share {
+    free: Arc<Semaphore>,
+    units: u32,
 }
 
 /// Bytes charged; returned when dropped.
@@ -27,53 +39,169 @@ pub(crate) struct ByteBudget {
 pub(crate) struct Charge {
     permits: Option<OwnedSemaphorePermit>,
     units: u32,
+    /// Held by the request that may finish.
+    lane: Option<OwnedSemaphorePermit>,
 }
 
 fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
 }
 
+impl Share {
+    fn new(bytes: usize) -> Self {
+        let units = units(bytes.max(SMALL_BYTES));
+        Self { free: Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(1))), units }
+    }
+
+    fn used(&self) -> usize {
+        let units = usize::try_from(self.units).unwrap_or(0);
+        units.saturating_sub(self.free.available_permits()) * UNIT_BYTES
+    }
+}
+
 impl ByteBudget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        let half = units(bytes / 2).max(units(SMALL_BYTES));
-        let semaphore = |units| Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(1)));
+    /// `bytes` in all, of requests up to `request_bytes_max` each.
+    pub(crate) fn new(bytes: usize, request_bytes_max: usize) -> Self {
+        let lane_bytes = request_bytes_max.min(bytes / 2);
+        let share = (bytes - lane_bytes) / 2;
         Self {
-            small: semaphore(half),
-            large: semaphore(half),
-            small_units: half,
-            large_units: half,
+            small: Share::new(share),
+            large: Share::new(share),
+            lane: Arc::new(Semaphore::new(1)),
+            lane_bytes,
         }
     }
 
-    /// Raises `charge` to cover `bytes` of a request of `request` bytes, waiting for room. A
-    /// request larger than its whole half is served alone.
-    pub(crate) async fn charge(&self, charge: &mut Charge, bytes: usize, request: usize) {
-        let (semaphore, all) = if request <= SMALL_BYTES {
-            (&self.small, self.small_units)
-        } else {
-            (&self.large, self.large_units)
-        };
-        let wanted = units(bytes).min(all);
-        let more = wanted.saturating_sub(charge.units);
+    fn share(&self, request: usize) -> &Share {
+        if request <= SMALL_BYTES { &self.small } else { &self.large }
+    }
+
+    /// Units that are missing from `charge` to cover `bytes` of a request of `request` bytes.
+    fn missing(&self, charge: &Charge, bytes: usize, request: usize) -> u32 {
+        if charge.lane.is_some() {
+            return 0;
+        }
+        let wanted = units(bytes).min(self.share(request).units);
+        wanted.saturating_sub(charge.units)
+    }
+
+    /// Raises `charge` if there is room; false if not.
+    pub(crate) fn try_charge(&self, charge: &mut Charge, bytes: usize, request: usize) -> bool {
+        let more = self.missing(charge, bytes, request);
         if more == 0 {
+            return true;
+        }
+        match Arc::clone(&self.share(request).free).try_acquire_many_owned(more) {
+            Ok(permit) => {
+                charge.add(permit, more);
+                true
+            },
+            Err(_) => false,
+        }
+    }
+
+    /// Raises `charge` to cover `bytes` of a request of `request` bytes, waiting for room or for
+    /// the lane. A request larger than its whole share counts as that share. Cancel-safe.
+    pub(crate) async fn charge(&self, charge: &mut Charge, bytes: usize, request: usize) {
+        if self.try_charge(charge, bytes, request) {
             return;
         }
-        let Ok(permit) = Arc::clone(semaphore).acquire_many_owned(more).await else {
-            unreachable!("the semaphores are never closed");
-        };
-        charge.units = wanted;
-        match &mut charge.permits {
-            Some(held) => held.merge(permit),
-            none => *none = Some(permit),
+        let more = self.missing(charge, bytes, request);
+        let mut room = pin!(Arc::clone(&self.share(request).free).acquire_many_owned(more));
+        if request <= SMALL_BYTES {
+            let Ok(permit) = room.await else { unreachable!("the semaphores are never closed") };
+            charge.add(permit, more);
+            return;
         }
+        let mut lane = pin!(Arc::clone(&self.lane).acquire_owned());
+        poll_fn(|cx| {
+            if let Poll::Ready(permit) = room.as_mut().poll(cx) {
+                let Ok(permit) = permit else { unreachable!("the semaphores are never closed") };
+                charge.add(permit, more);
+                return Poll::Ready(());
+            }
+            lane.as_mut().poll(cx).map(|permit| charge.lane = permit.ok())
+        })
+        .await;
     }
 
     /// Bytes charged now.
     pub(crate) fn used(&self) -> usize {
-        let used = |semaphore: &Semaphore, all: u32| {
-            usize::try_from(all).unwrap_or(0).saturating_sub(semaphore.available_permits())
-        };
-        let all = used(&self.small, self.small_units) + used(&self.large, self.large_units);
-        all * UNIT_BYTES
+        let lane = if self.lane.available_permits() == 0 { self.lane_bytes } else { 0 };
+        self.small.used() + self.large.used() + lane
+    }
+}
+
+impl Charge {
+    fn add(&mut self, permit: OwnedSemaphorePermit, units: u32) {
+        self.units += units;
+        match &mut self.permits {
+            Some(held) => held.merge(permit),
+            none => *none = Some(permit),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    fn ready<F: Future>(future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let waker = std::task::Waker::noop();
+        match future.as_mut().poll(&mut std::task::Context::from_waker(waker)) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_charge_is_returned_when_it_is_dropped() {
+        let budget = ByteBudget::new(8 * MIB, MIB);
+        let mut charge = Charge::default();
+
+        assert!(ready(budget.charge(&mut charge, 2 * UNIT_BYTES, 2 * UNIT_BYTES)).is_some());
+
+        assert_eq!(budget.used(), 2 * UNIT_BYTES);
+        drop(charge);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn large_requests_cannot_starve_small_ones() {
+        let budget = ByteBudget::new(8 * MIB, MIB);
+        let mut held = Vec::new();
+        while held.len() < 1000 {
+            let mut charge = Charge::default();
+            if ready(budget.charge(&mut charge, MIB, MIB)).is_none() {
+                break;
+            }
+            held.push(charge);
+        }
+        let mut small = Charge::default();
+
+        let served = ready(budget.charge(&mut small, 1000, 1000));
+
+        assert!(held.len() < 1000);
+        assert!(served.is_some());
+        assert!(budget.used() <= 8 * MIB);
+    }
+
+    #[test]
+    fn large_requests_that_wait_for_each_other_finish_one_after_the_other() {
+        let budget = ByteBudget::new(8 * MIB, 4 * MIB);
+        let (mut first, mut second) = (Charge::default(), Charge::default());
+        let begun = ready(budget.charge(&mut first, MIB, 4 * MIB));
+        let both = ready(budget.charge(&mut second, MIB, 4 * MIB));
+        assert!(begun.is_some() && both.is_some(), "the share is 2 MiB");
+
+        let first_ends = ready(budget.charge(&mut first, 4 * MIB, 4 * MIB)).is_some();
+        let second_waits = ready(budget.charge(&mut second, 4 * MIB, 4 * MIB)).is_none();
+        drop(first);
+        let second_ends = ready(budget.charge(&mut second, 4 * MIB, 4 * MIB)).is_some();
+
+        assert!(first_ends && second_waits && second_ends);
     }
 }

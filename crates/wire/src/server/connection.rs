@@ -4,9 +4,11 @@
 //! ready never wait behind a request that is not; a request that cannot be answered ends the
 //! connection and no other. One request at a time, as Kafka does it, so effects are in order.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use base::Probe;
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
@@ -52,21 +54,23 @@ struct Out<F> {
 impl<E: Env> Connection<E> {
     async fn serve(&mut self) -> Result<(), FrameEnd> {
         loop {
-            while let Some(frame) = self.frames.next(&self.shared).await? {
+            while let Some(length) = self.frames.whole(&self.shared)? {
+                if !self.frames.try_charge(&self.shared, length) {
+                    // What is answered gives its bytes back before more are waited for.
+                    self.shared.env.probe().reached("request_budget_exhausted");
+                    self.write().await?;
+                    self.frames.charge(&self.shared, length).await;
+                }
+                let frame = self.frames.take(length);
                 let outcome = self.handle(&frame.bytes).await?;
                 self.out.charges.push(frame.charge);
                 match outcome {
                     Outcome::Reply(reply) => push(&mut self.out.queue, reply),
                     Outcome::Silent => {},
-                    Outcome::Close => {
-                        self.shared.env.probe().reached("connection_closed_by_refusal");
-                        self.write().await?;
-                        return Ok(());
-                    },
+                    Outcome::Close => return self.write().await,
                 }
                 if self.shared.stop.is_stopping() {
-                    self.write().await?;
-                    return Ok(());
+                    return self.write().await;
                 }
             }
             self.write().await?;
@@ -76,18 +80,31 @@ impl<E: Env> Connection<E> {
         }
     }
 
-    /// Handles one request; while it is not ready, what is ready leaves.
+    /// Handles one request. While it is not ready, what is ready leaves. Where the client decides
+    /// how long that takes, its end is noticed; anything else is done even if the client is gone,
+    /// as it was asked for.
     async fn handle(&mut self, request: &bytes::Bytes) -> Result<Outcome<FileOf<E>>, FrameEnd> {
-        let mut handling = pin!(dispatch::handle(&self.shared, self.peer, request));
-        let first = std::future::poll_fn(|cx| std::task::Poll::Ready(handling.as_mut().poll(cx)));
-        if let std::task::Poll::Ready(outcome) = first.await {
+        let shared = Arc::clone(&self.shared);
+        let mut handling = pin!(dispatch::handle(&shared, self.peer, request));
+        let first = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx)));
+        if let Poll::Ready(outcome) = first.await {
             return Ok(outcome);
         }
-        if !self.out.queue.is_empty() {
-            self.stream.write_segments(&mut self.out.queue).await?;
-            self.out.charges.clear();
+        self.write().await?;
+        if !dispatch::may_wait(request) {
+            return Ok(handling.await);
         }
-        Ok(handling.await)
+        let mut gone = pin!(self.frames.gone(&mut self.stream));
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = handling.as_mut().poll(cx) {
+                return Poll::Ready(Ok(outcome));
+            }
+            gone.as_mut().poll(cx).map(|end| {
+                shared.env.probe().reached("client_gone_while_waiting");
+                Err(end)
+            })
+        })
+        .await
     }
 
     async fn write(&mut self) -> Result<(), FrameEnd> {

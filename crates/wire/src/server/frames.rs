@@ -2,7 +2,7 @@
 //!
 //! Owns: one connection's read buffer. Invariants: a length is judged before anything is allocated
 //! for it; bytes are charged to the budget before room is made for them, as they arrive, so that
-//! an announced but unsent request costs nothing; an idle connection holds no buffer.
+//! an announced but unsent request costs no more than what was sent of it; an idle connection holds no buffer.
 
 use base::Probe;
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,8 +13,8 @@ use thiserror::Error;
 use super::Shared;
 use super::budget::Charge;
 
-/// A large request's buffer grows in steps of at most this many bytes beyond what arrived.
-const STEP_BYTES: usize = 1024 * 1024;
+/// Bytes taken in while a request is waited for, so that a client's end is noticed.
+const WATCH_BYTES: usize = 512;
 
 /// Why no further request comes.
 #[derive(Debug, Error)]
@@ -46,27 +46,30 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Whether part of a request is here.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+    /// Whether a whole request is in the buffer, and how long it is.
+    pub(crate) fn whole<E: Env>(&self, shared: &Shared<E>) -> Result<Option<usize>, FrameEnd> {
+        let length = self.announced(shared)?;
+        Ok(length.filter(|length| self.buffer.len() >= LENGTH_BYTES + length))
     }
 
-    /// The next whole request in the buffer, if there is one.
-    pub(crate) async fn next<E: Env>(
-        &mut self,
-        shared: &Shared<E>,
-    ) -> Result<Option<Frame>, FrameEnd> {
-        let Some(length) = self.announced(shared)? else { return Ok(None) };
-        let Some(rest) = self.buffer.len().checked_sub(LENGTH_BYTES + length) else {
-            return Ok(None);
-        };
+    /// Charges the request of `length` bytes at the buffer's front; false if there is no room.
+    pub(crate) fn try_charge<E: Env>(&mut self, shared: &Shared<E>, length: usize) -> bool {
+        shared.budget.try_charge(&mut self.charge, length, length)
+    }
+
+    /// Charges the request of `length` bytes at the buffer's front, waiting for room.
+    pub(crate) async fn charge<E: Env>(&mut self, shared: &Shared<E>, length: usize) {
         shared.budget.charge(&mut self.charge, length, length).await;
+    }
+
+    /// Takes the request of `length` bytes, which is whole and charged, from the buffer.
+    pub(crate) fn take(&mut self, length: usize) -> Frame {
         self.buffer.advance(LENGTH_BYTES);
         let bytes = self.buffer.split_to(length).freeze();
-        if rest == 0 {
+        if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
-        Ok(Some(Frame { bytes, charge: std::mem::take(&mut self.charge) }))
+        Frame { bytes, charge: std::mem::take(&mut self.charge) }
     }
 
     /// Reads more bytes from the socket. Cancel-safe.
@@ -80,6 +83,22 @@ impl Frames {
             0 => Err(FrameEnd::Closed),
             _ => Ok(()),
         }
+    }
+
+    /// Completes when the client is gone; until then takes in what fits a small buffer, no more.
+    /// Cancel-safe.
+    pub(crate) async fn gone(&mut self, stream: &mut impl Stream) -> FrameEnd {
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve(WATCH_BYTES);
+        }
+        while self.buffer.len() < self.buffer.capacity() {
+            match stream.read_into(&mut self.buffer).await {
+                Ok(0) => return FrameEnd::Closed,
+                Ok(_) => {},
+                Err(error) => return error.into(),
+            }
+        }
+        std::future::pending().await
     }
 
     fn announced<E: Env>(&self, shared: &Shared<E>) -> Result<Option<usize>, FrameEnd> {
@@ -107,7 +126,7 @@ impl Frames {
         if have < self.buffer.capacity() && self.buffer.capacity() >= Pools::READ_BYTES {
             return Ok(());
         }
-        let room = whole.min(have.saturating_mul(2).clamp(Pools::READ_BYTES, have + STEP_BYTES));
+        let room = whole.min(have.saturating_mul(2).max(Pools::READ_BYTES));
         shared.budget.charge(&mut self.charge, room, length).await;
         self.buffer.reserve(room - have);
         Ok(())

@@ -9,7 +9,7 @@ use base::{BrokerId, Duration};
 pub struct Advertised {
     /// Name or address; an IPv4 literal is understood by every client.
     pub host: String,
-    /// Port.
+    /// Port; 0 is the port that this process bound first.
     pub port: u16,
 }
 

@@ -1,0 +1,54 @@
+//! Arguments of `gregor produce`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{Connect, Format};
+
+/// Arguments of `gregor produce`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  echo hello | gregor produce greetings
+  gregor produce greetings lines.txt
+  printf 'ann:1\\nbob:2\\n' | gregor produce scores --key-separator :
+  gregor produce greetings                 (type lines, end with Ctrl-D)
+
+Every line becomes one record. Records with a key go to the partition that Kafka's own clients
+choose for that key; others take turns over the partitions, batch by batch. With acks=all the
+producer is idempotent: a batch is sent again until its outcome is known, and never stored twice.
+The command fails (exit code 1) if any record was not acknowledged.")]
+pub struct Produce {
+    /// The topic; it must exist
+    pub topic: String,
+    /// A file of lines; '-' or nothing is standard input
+    pub file: Option<PathBuf>,
+    /// What stands between a line's key and its value; lines without it have no key
+    #[arg(short, long, value_name = "TEXT")]
+    pub key_separator: Option<String>,
+    /// The partition for every record
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: Option<i32>,
+    /// Who must have a record before it counts as acknowledged
+    #[arg(long, value_enum, default_value = "all")]
+    pub acks: Acks,
+    /// Where.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// How.
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// Who must have a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Acks {
+    /// Every replica in sync
+    All,
+    /// The leader
+    #[value(name = "1")]
+    Leader,
+    /// Nobody: records are sent and nothing is known of them
+    #[value(name = "0")]
+    Nobody,
+}

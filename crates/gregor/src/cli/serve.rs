@@ -1,0 +1,31 @@
+//! Arguments of `gregor serve`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Arguments of `gregor serve`.
+#[derive(Args, Debug, Default)]
+#[command(after_help = "Examples:
+  gregor serve
+  gregor serve --config server.properties
+  gregor serve --data /var/lib/gregor --override num.partitions=4
+  gregor serve --override listeners=PLAINTEXT://127.0.0.1:0     (any free port; the log says which)
+
+Keys and defaults are Kafka's (`gregor config list`); a key that is unknown or without effect is
+named once in a warning. A replication factor larger than the number of live brokers becomes that
+number. GREGOR_LOG sets what is logged (error, warn, info, debug, or module=level).")]
+pub struct Serve {
+    /// A properties file in Kafka's notation (server.properties works as it is)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where data lives; wins over log.dirs and log.dir
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// One key, winning over the file; may be repeated
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Log as JSON, one object per line
+    #[arg(long)]
+    pub log_json: bool,
+}

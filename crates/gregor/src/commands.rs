@@ -1,0 +1,8 @@
+//! The commands, one file each.
+
+pub mod config;
+pub mod consume;
+pub mod dump;
+pub mod group;
+pub mod produce;
+pub mod topic;

@@ -1,0 +1,196 @@
+//! `gregor config`: the table of keys, and a check of a file against it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use base::config::{BROKER_KEYS, Bound, Key, Kind, TOPIC_KEYS, broker_key, parse_properties};
+use serde::Serialize;
+
+use crate::cli::ConfigCommand;
+use crate::failure::Failure;
+use crate::output::{Column, Output};
+
+/// Runs `gregor config`.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(command: ConfigCommand) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::List { topic, markdown, format } => {
+            let mut out = Output::new(format.json);
+            if markdown {
+                out.bytes(markdown_tables().as_bytes())?;
+            } else {
+                list(&mut out, if topic { TOPIC_KEYS } else { BROKER_KEYS })?;
+            }
+            out.flush()
+        },
+        ConfigCommand::Check { file, format } => {
+            let shown = file.display().to_string();
+            let bytes = std::fs::read(&file);
+            let bytes = bytes.map_err(|source| Failure::Read { path: shown.clone(), source })?;
+            let given = parse_properties(&bytes)
+                .map_err(|error| Failure::Config(format!("{shown}: {error}")))?;
+            check(&mut Output::new(format.json), &shown, given)
+        },
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    key: &'static str,
+    kind: &'static str,
+    default: Option<&'static str>,
+    values: String,
+    has_effect: bool,
+    doc: &'static str,
+}
+
+fn list(out: &mut Output, keys: &'static [Key]) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for key in keys {
+        if out.is_json() {
+            out.object(&Listed {
+                key: key.name,
+                kind: kind(key.kind),
+                default: key.default,
+                values: values(key.bound),
+                has_effect: !key.inert,
+                doc: key.doc,
+            })?;
+            continue;
+        }
+        rows.push(vec![
+            key.name.to_owned(),
+            kind(key.kind).to_owned(),
+            key.default.unwrap_or("-").to_owned(),
+            if key.inert { "no effect" } else { "" }.to_owned(),
+            key.doc.to_owned(),
+        ]);
+    }
+    let columns = ["KEY", "TYPE", "DEFAULT", "", "MEANING"].map(Column::Text);
+    out.table(&columns, rows)
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Boolean => "boolean",
+        Kind::String => "string",
+        Kind::Int => "int",
+        Kind::Short => "short",
+        Kind::Long => "long",
+        Kind::Double => "double",
+        Kind::List => "list",
+    }
+}
+
+fn values(bound: Bound) -> String {
+    match bound {
+        Bound::Any => String::new(),
+        Bound::AtLeast(low) => format!("at least {low}"),
+        Bound::Between(low, high) => format!("{low} to {high}"),
+        Bound::Fraction(low, high) => format!("{low} to {high}"),
+        Bound::OneOf(allowed) => allowed.join(", "),
+    }
+}
+
+/// Both tables as `docs/operations.md` has them.
+fn markdown_tables() -> String {
+    let mut text = String::new();
+    for (title, keys) in [("Keys of a broker", BROKER_KEYS), ("Settings of a topic", TOPIC_KEYS)] {
+        let head = "| Key | Type | Default | Values | Meaning |\n|---|---|---|---|---|";
+        put(&mut text, format_args!("### {title}\n\n{head}\n"));
+        for key in keys {
+            let default = match key.default {
+                Some("") => "empty".to_owned(),
+                Some(default) => format!("`{default}`"),
+                None => "not set".to_owned(),
+            };
+            let effect = if key.inert { "*No effect.* " } else { "" };
+            put(
+                &mut text,
+                format_args!(
+                    "| `{}` | {} | {default} | {} | {effect}{} |\n",
+                    key.name,
+                    kind(key.kind),
+                    values(key.bound),
+                    key.doc.replace('|', "\\|"),
+                ),
+            );
+        }
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    drop(text.write_fmt(what));
+}
+
+#[derive(Serialize)]
+struct Checked<'a> {
+    file: &'a str,
+    valid: bool,
+    unknown: Vec<String>,
+    wrong: Vec<String>,
+    without_effect: Vec<String>,
+}
+
+fn check(
+    out: &mut Output,
+    file: &str,
+    given: BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    let (mut unknown, mut wrong, mut without_effect) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, value) in &given {
+        match broker_key(name) {
+            None => unknown.push(name.clone()),
+            Some(key) => match key.check(value) {
+                Err(error) => wrong.push(error.to_string()),
+                Ok(()) if key.inert => without_effect.push(name.clone()),
+                Ok(()) => {},
+            },
+        }
+    }
+    if unknown.is_empty()
+        && wrong.is_empty()
+        && let Err(failure) = crate::config::from_keys(given)
+    {
+        wrong.push(failure.to_string());
+    }
+    let mut problems: Vec<String> =
+        unknown.iter().map(|name| format!("unknown key {name}{}", like(name))).collect();
+    problems.extend(wrong.iter().cloned());
+    if out.is_json() {
+        let valid = problems.is_empty();
+        out.object(&Checked { file, valid, unknown, wrong, without_effect })?;
+    } else {
+        for name in &without_effect {
+            out.line(&format!("{file}: {name} has no effect in this version"))?;
+        }
+        for problem in &problems {
+            out.line(&format!("{file}: {problem}"))?;
+        }
+        if problems.is_empty() {
+            out.line(&format!("{file}: fine"))?;
+        }
+    }
+    out.flush()?;
+    match problems.len() {
+        0 => Ok(()),
+        1 => Err(Failure::Config(format!("{file} has 1 problem"))),
+        count => Err(Failure::Config(format!("{file} has {count} problems"))),
+    }
+}
+
+/// A key that was perhaps meant: one with the same letters and digits.
+fn like(name: &str) -> String {
+    let bare = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let found = BROKER_KEYS.iter().find(|key| bare(key.name) == bare(name));
+    found.map(|key| format!("; {} is one", key.name)).unwrap_or_default()
+}

@@ -1,0 +1,125 @@
+//! `gregor consume`: records out, alone or as a member of a group.
+//!
+//! Invariants: each partition's records are printed in order and once per run; in a group an offset
+//! is committed only after what lies below it was handed to the system; without `--follow` the
+//! command ends at the ends that were there when it started.
+
+mod assign;
+mod member;
+mod print;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+
+use base::Duration;
+use wire::client::WhichOffset;
+
+use crate::cli::{self, Consume};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::remote::{self, Remote, TopicOf};
+pub use print::{OPEN_BYTES_MAX, RecordLine};
+use print::Printer;
+use reader::Reader;
+
+/// How long a broker may wait for records with `--follow`.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// Runs `gregor consume`.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(arguments: &Consume) -> Result<(), Failure> {
+    remote::run(&arguments.connect, |remote| consume(remote, arguments))
+}
+
+async fn consume(remote: Remote, arguments: &Consume) -> Result<(), Failure> {
+    let stop = pin!(interrupted());
+    let out = Output::new(arguments.output.json);
+    let printer = Printer::new(out, arguments.format.as_deref(), arguments.max);
+    match &arguments.group {
+        Some(group) => member::consume(remote, arguments, group, printer, stop).await,
+        None => alone(remote, arguments, printer, stop).await,
+    }
+}
+
+/// Completes at Ctrl-C or SIGTERM; never if neither can be waited for.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {},
+        _ = interrupt.recv() => {},
+    }
+}
+
+async fn alone(
+    mut remote: Remote,
+    arguments: &Consume,
+    mut printer: Printer,
+    mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), Failure> {
+    let topic = remote.topic(&arguments.topic).await?;
+    let all = topic.partitions.iter().map(|partition| partition.index);
+    let wanted: Vec<i32> = match arguments.partition {
+        Some(partition) => {
+            topic.leader(&arguments.topic, partition)?;
+            vec![partition]
+        },
+        None => all.collect(),
+    };
+    let from = starts(&mut remote, &arguments.topic, &topic, &wanted, arguments.from).await?;
+    let mut reader = Reader::new(&arguments.topic, topic, from);
+    if !arguments.follow {
+        reader.end_at_the_ends(&mut remote).await?;
+    }
+    while !reader.is_done() && !printer.is_done() {
+        let round = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            round = reader.round(&mut remote, WAIT) => round?,
+        };
+        for batch in round {
+            printer.print(&mut reader, &batch)?;
+        }
+        printer.flush()?;
+    }
+    printer.flush()
+}
+
+/// Where to start in each partition, within what there is.
+async fn starts(
+    remote: &mut Remote,
+    name: &str,
+    topic: &TopicOf,
+    partitions: &[i32],
+    from: cli::From,
+) -> Result<BTreeMap<i32, i64>, Failure> {
+    let first = remote.offsets(name, topic, partitions, WhichOffset::Earliest).await?;
+    let first = |index: &i32| first.get(index).copied().flatten().unwrap_or(0);
+    if from == cli::From::Beginning {
+        return Ok(partitions.iter().map(|index| (*index, first(index))).collect());
+    }
+    let ends = remote.offsets(name, topic, partitions, WhichOffset::Latest).await?;
+    let end = |index: &i32| ends.get(index).copied().flatten().unwrap_or(0);
+    let found = match from {
+        cli::From::Time(time) => {
+            remote.offsets(name, topic, partitions, WhichOffset::AtOrAfter(time)).await?
+        },
+        cli::From::Beginning | cli::From::End | cli::From::Offset(_) => BTreeMap::new(),
+    };
+    let start = |index: &i32| match from {
+        cli::From::Beginning => first(index),
+        cli::From::End => end(index),
+        cli::From::Offset(offset) => offset.clamp(first(index), end(index).max(first(index))),
+        cli::From::Time(_) => found.get(index).copied().flatten().unwrap_or_else(|| end(index)),
+    };
+    Ok(partitions.iter().map(|index| (*index, start(index))).collect())
+}

@@ -1,0 +1,320 @@
+//! `gregor produce`: lines in, acknowledged offsets out.
+//!
+//! Invariants: one batch is under way at a time, so each partition holds the records in the order
+//! of the input; with `acks=all` a batch whose outcome is unknown is sent again unchanged, with the
+//! producer's id and sequence, until its outcome is known or the time is up; nothing counts as
+//! acknowledged that no broker acknowledged.
+
+mod lines;
+mod partitioner;
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Read};
+
+use base::{ProducerEpoch, ProducerId};
+use broker::api;
+use bytes::Bytes;
+use env::Env;
+use records::{BatchBuilder, NewRecord, Producer};
+use serde::Serialize;
+
+use crate::cli::{Acks, Produce};
+use crate::failure::Failure;
+use crate::output::{Column, Output, or_dash};
+use crate::remote::{self, Broker, Remote, To, TopicOf};
+use lines::Lines;
+use partitioner::Partitioner;
+
+/// A batch is sent once it holds this many bytes; Kafka's default limit is a little over a
+/// mebibyte, and one record may still be larger.
+const BATCH_BYTES: usize = 512 * 1024;
+
+/// Runs `gregor produce`.
+///
+/// # Errors
+/// [`Failure`], also if anything was not acknowledged.
+pub fn run(arguments: &Produce) -> Result<(), Failure> {
+    remote::run(&arguments.connect, |remote| produce(remote, arguments))
+}
+
+async fn produce(mut remote: Remote, arguments: &Produce) -> Result<(), Failure> {
+    let topic = remote.topic(&arguments.topic).await?;
+    if let Some(partition) = arguments.partition {
+        topic.leader(&arguments.topic, partition)?;
+    }
+    let mut lines = Lines::new(open(arguments)?);
+    let partitions = topic.partitions.iter().map(|partition| partition.index).collect();
+    let partitioner = Partitioner::new(partitions, arguments.partition);
+    let mut sender = Sender::new(remote, topic, arguments).await?;
+    let mut chooser = partitioner;
+    while let Some(chunk) = lines.next_chunk().map_err(|source| unreadable(arguments, source))? {
+        for line in &chunk {
+            let (key, value) = split(line, arguments.key_separator.as_deref());
+            sender.push(chooser.choose(key), key, value).await;
+        }
+        // What was typed so far leaves at once.
+        sender.flush().await;
+        chooser.next_turn();
+        if sender.gave_up() {
+            break;
+        }
+    }
+    report(sender, Output::new(arguments.format.json), arguments)
+}
+
+fn open(arguments: &Produce) -> Result<Box<dyn Read>, Failure> {
+    match &arguments.file {
+        Some(path) if path.as_os_str() != "-" => {
+            let file = std::fs::File::open(path);
+            Ok(Box::new(file.map_err(|source| unreadable(arguments, source))?))
+        },
+        _ => {
+            if io::stdin().is_terminal() {
+                eprintln!("one record per line; Ctrl-D ends");
+            }
+            Ok(Box::new(io::stdin()))
+        },
+    }
+}
+
+fn unreadable(arguments: &Produce, source: io::Error) -> Failure {
+    let path = arguments.file.as_ref().map(|path| path.display().to_string());
+    Failure::Read { path: path.unwrap_or_else(|| "standard input".to_owned()), source }
+}
+
+fn split<'a>(line: &'a [u8], separator: Option<&str>) -> (Option<&'a [u8]>, &'a [u8]) {
+    let separator = separator.map(str::as_bytes).filter(|text| !text.is_empty());
+    let found = separator.and_then(|text| {
+        let at = line.windows(text.len()).position(|window| window == text)?;
+        Some((line.get(..at)?, line.get(at + text.len()..)?))
+    });
+    found.map_or((None, line), |(key, value)| (Some(key), value))
+}
+
+/// What became of one partition's records.
+#[derive(Debug, Default, Serialize)]
+struct Outcome {
+    partition: i32,
+    sent: u64,
+    acknowledged: u64,
+    first_offset: Option<i64>,
+    last_offset: Option<i64>,
+}
+
+struct Pending {
+    builder: BatchBuilder,
+    records: u64,
+}
+
+struct Sender {
+    remote: Remote,
+    topic: TopicOf,
+    name: String,
+    acks: api::Acks,
+    /// Of an idempotent producer.
+    identity: Option<(ProducerId, ProducerEpoch)>,
+    sequences: BTreeMap<i32, i32>,
+    pending: BTreeMap<i32, Pending>,
+    outcomes: BTreeMap<i32, Outcome>,
+    first_failure: Option<Failure>,
+}
+
+impl Sender {
+    async fn new(
+        mut remote: Remote,
+        topic: TopicOf,
+        arguments: &Produce,
+    ) -> Result<Self, Failure> {
+        let acks = match arguments.acks {
+            Acks::All => api::Acks::All,
+            Acks::Leader => api::Acks::Leader,
+            Acks::Nobody => api::Acks::None,
+        };
+        let identity = match acks {
+            api::Acks::All => Some(producer_id(&mut remote).await?),
+            api::Acks::Leader | api::Acks::None => None,
+        };
+        Ok(Self {
+            remote,
+            topic,
+            name: arguments.topic.clone(),
+            acks,
+            identity,
+            sequences: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            first_failure: None,
+        })
+    }
+
+    /// Whether going on makes no sense: something was lost.
+    fn gave_up(&self) -> bool {
+        self.first_failure.is_some()
+    }
+
+    async fn push(&mut self, partition: i32, key: Option<&[u8]>, value: &[u8]) {
+        if self.gave_up() {
+            self.outcome(partition).sent += 1;
+            return;
+        }
+        let timestamp = self.remote.env().wall();
+        let fresh = || Pending { builder: BatchBuilder::new(), records: 0 };
+        let pending = self.pending.entry(partition).or_insert_with(fresh);
+        let record = NewRecord { timestamp, key, value: Some(value), headers: &[] };
+        let pushed = pending.builder.push(&record);
+        let full = pending.builder.len_bytes() >= BATCH_BYTES;
+        if pushed.is_ok() {
+            pending.records += 1;
+        }
+        self.outcome(partition).sent += 1;
+        if let Err(error) = pushed {
+            self.first_failure = Some(Failure::Other(error.to_string()));
+        } else if full {
+            self.flush().await;
+        }
+    }
+
+    fn outcome(&mut self, partition: i32) -> &mut Outcome {
+        let fresh = || Outcome { partition, ..Outcome::default() };
+        self.outcomes.entry(partition).or_insert_with(fresh)
+    }
+
+    /// Sends what was collected.
+    async fn flush(&mut self) {
+        for (partition, pending) in std::mem::take(&mut self.pending) {
+            let records = pending.records;
+            match self.send(partition, pending).await {
+                Ok(Some(base)) => {
+                    let outcome = self.outcome(partition);
+                    outcome.acknowledged += records;
+                    outcome.first_offset = outcome.first_offset.or(Some(base));
+                    let last = i64::try_from(records).unwrap_or(i64::MAX).saturating_sub(1);
+                    outcome.last_offset = Some(base.saturating_add(last));
+                },
+                Ok(None) => {},
+                Err(failure) => self.first_failure = self.first_failure.take().or(Some(failure)),
+            }
+        }
+    }
+
+    /// Sends one batch until its outcome is known; the offset of its first record.
+    async fn send(&mut self, partition: i32, pending: Pending) -> Result<Option<i64>, Failure> {
+        let records = i32::try_from(pending.records).unwrap_or(i32::MAX);
+        let sequence = self.sequences.get(&partition).copied().unwrap_or(0);
+        let builder = match self.identity {
+            Some((id, epoch)) => {
+                pending.builder.producer(Producer { id, epoch, base_sequence: Some(sequence) })
+            },
+            None => pending.builder,
+        };
+        let batch = builder.finish_bytes().map_err(|error| Failure::Other(error.to_string()))?;
+        let until = self.remote.deadline();
+        loop {
+            match self.send_once(partition, batch.clone()).await {
+                Ok(offset) => {
+                    let next = records::header::sequence_after(sequence, records);
+                    self.sequences.insert(partition, next);
+                    return Ok(offset);
+                },
+                // Without an id, sending again could store it twice.
+                Err(failure)
+                    if failure.is_passing()
+                        && self.remote.is_before(until)
+                        && (self.identity.is_some() || failure.is_refused_for_now()) =>
+                {
+                    self.remote.pause().await;
+                    // Leaders may have moved; if this fails, the next attempt says why.
+                    if let Ok(topic) = self.remote.topic(&self.name).await {
+                        self.topic = topic;
+                    }
+                },
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    async fn send_once(&mut self, partition: i32, batch: Bytes) -> Result<Option<i64>, Failure> {
+        let leader: To = self.topic.leader(&self.name, partition)?;
+        let what = format!("producing to {}-{partition}", self.name);
+        let to = (self.name.as_str(), partition);
+        let acks = self.acks;
+        let question = async |broker: &mut Broker, at| broker.produce(to, acks, batch, at).await;
+        let appended = self.remote.ask(leader, &what, question).await?;
+        Ok(appended.map(|appended| appended.base_offset))
+    }
+}
+
+async fn producer_id(remote: &mut Remote) -> Result<(ProducerId, ProducerEpoch), Failure> {
+    let until = remote.deadline();
+    loop {
+        let question = async |broker: &mut Broker, at| broker.init_producer_id(at).await;
+        match remote.ask(To::Any, "a producer id", question).await {
+            Err(failure) if failure.is_refused_for_now() && remote.is_before(until) => {
+                remote.pause().await;
+            },
+            answer => return answer,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    topic: &'a str,
+    sent: u64,
+    acknowledged: u64,
+    partitions: Vec<&'a Outcome>,
+}
+
+fn report(sender: Sender, mut out: Output, arguments: &Produce) -> Result<(), Failure> {
+    let sent = sender.outcomes.values().map(|outcome| outcome.sent).sum();
+    let acknowledged = sender.outcomes.values().map(|outcome| outcome.acknowledged).sum();
+    if out.is_json() {
+        let partitions = sender.outcomes.values().collect();
+        out.object(&Report { topic: &arguments.topic, sent, acknowledged, partitions })?;
+    } else if arguments.acks == Acks::Nobody {
+        out.line(&format!("sent {sent} records to {}; none is acknowledged", arguments.topic))?;
+    } else {
+        let noun = if acknowledged == 1 { "record" } else { "records" };
+        out.line(&format!("acknowledged {acknowledged} of {sent} {noun} in {}", arguments.topic))?;
+        let columns = [
+            Column::Number("PARTITION"),
+            Column::Number("RECORDS"),
+            Column::Number("FIRST OFFSET"),
+            Column::Number("LAST OFFSET"),
+        ];
+        let row = |outcome: &Outcome| {
+            vec![
+                outcome.partition.to_string(),
+                outcome.acknowledged.to_string(),
+                or_dash(outcome.first_offset),
+                or_dash(outcome.last_offset),
+            ]
+        };
+        out.table(&columns, sender.outcomes.values().map(row).collect())?;
+    }
+    out.flush()?;
+    let missing = if arguments.acks == Acks::Nobody { 0 } else { sent - acknowledged };
+    match sender.first_failure {
+        Some(failure) if missing == sent => Err(failure),
+        Some(failure) => Err(Failure::Unacknowledged { missing, sent, why: failure.to_string() }),
+        None if missing > 0 => {
+            Err(Failure::Unacknowledged { missing, sent, why: "unknown".to_owned() })
+        },
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_split_at_the_first_separator_and_has_no_key_without_one() {
+        let parts = |line: &'static str, separator| split(line.as_bytes(), separator);
+        assert_eq!(parts("a:b:c", Some(":")), (Some(&b"a"[..]), &b"b:c"[..]));
+        assert_eq!(parts("a => b", Some(" => ")), (Some(&b"a"[..]), &b"b"[..]));
+        assert_eq!(parts(":b", Some(":")), (Some(&b""[..]), &b"b"[..]));
+        assert_eq!(parts("plain", Some(":")), (None, &b"plain"[..]));
+        assert_eq!(parts("a:b", None), (None, &b"a:b"[..]));
+    }
+}

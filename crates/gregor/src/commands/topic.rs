@@ -1,0 +1,248 @@
+//! `gregor topic`.
+
+use std::collections::BTreeMap;
+
+use protocol::messages::describe_configs_request::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
+use serde::Serialize;
+use wire::client::TopicWish;
+
+use crate::cli::{CreateTopic, TopicCommand};
+use crate::failure::Failure;
+use crate::output::{Column, Output, joined, or_dash};
+use crate::remote::{self, PartitionOf, Remote, To, TopicOf, accepted};
+
+/// Kafka's number for the resource type "topic", and for the source "the topic's own setting".
+const TOPIC_RESOURCE: i8 = 2;
+const OWN_SETTING: i8 = 1;
+
+/// Runs `gregor topic`.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(command: TopicCommand) -> Result<(), Failure> {
+    match command {
+        TopicCommand::Create(arguments) => {
+            remote::run(&arguments.connect.clone(), |remote| create(remote, arguments))
+        },
+        TopicCommand::List { internal, connect, format } => remote::run(&connect, |remote| {
+            list(remote, internal, Output::new(format.json))
+        }),
+        TopicCommand::Describe { names, connect, format } => remote::run(&connect, |remote| {
+            describe(remote, names, Output::new(format.json))
+        }),
+        TopicCommand::Delete { names, connect, format } => remote::run(&connect, |remote| {
+            delete(remote, names, Output::new(format.json))
+        }),
+    }
+}
+
+#[derive(Serialize)]
+struct Done<'a> {
+    topic: &'a str,
+    done: &'static str,
+}
+
+async fn create(mut remote: Remote, arguments: CreateTopic) -> Result<(), Failure> {
+    let mut out = Output::new(arguments.format.json);
+    let name = arguments.name;
+    let wish = TopicWish {
+        name: name.clone(),
+        partitions: arguments.partitions,
+        replication_factor: arguments.replication_factor,
+        configs: arguments.configs,
+    };
+    let what = format!("creating topic '{name}'");
+    let question = async |broker: &mut remote::Broker, at| broker.create_topic(wish, at).await;
+    remote.ask(To::Any, &what, question).await?;
+    say(&mut out, &name, "created")
+}
+
+fn say(out: &mut Output, topic: &str, done: &'static str) -> Result<(), Failure> {
+    if out.is_json() {
+        out.object(&Done { topic, done })?;
+    } else {
+        out.line(&format!("{done} topic {topic}"))?;
+    }
+    out.flush()
+}
+
+async fn delete(mut remote: Remote, names: Vec<String>, mut out: Output) -> Result<(), Failure> {
+    // All of them, then the first failure, so that one wrong name does not hide the others' fate.
+    let mut first = None;
+    for name in names {
+        let what = format!("deleting topic '{name}'");
+        let question =
+            async |broker: &mut remote::Broker, at| broker.delete_topic(&name, at).await;
+        match remote.ask(To::Any, &what, question).await {
+            Ok(()) => say(&mut out, &name, "deleted")?,
+            Err(failure) => first = first.or(Some(unknown_topic(failure, &name))),
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// "Unknown topic or partition" said better.
+fn unknown_topic(failure: Failure, name: &str) -> Failure {
+    match failure {
+        Failure::Refused { code, .. }
+            if code == wire::error_code::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION =>
+        {
+            Failure::UnknownTopic(name.to_owned())
+        },
+        failure => failure,
+    }
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    topic: &'a str,
+    topic_id: String,
+    partitions: usize,
+    replication_factor: usize,
+    internal: bool,
+}
+
+fn replication_factor(topic: &TopicOf) -> usize {
+    topic.partitions.first().map_or(0, |partition| partition.replicas.len())
+}
+
+async fn list(mut remote: Remote, internal: bool, mut out: Output) -> Result<(), Failure> {
+    let cluster = remote.cluster(None).await?;
+    let mut rows = Vec::new();
+    for (name, topic) in cluster.topics.iter().filter(|(_, topic)| internal || !topic.internal) {
+        if out.is_json() {
+            out.object(&Listed {
+                topic: name,
+                topic_id: topic.id.to_string(),
+                partitions: topic.partitions.len(),
+                replication_factor: replication_factor(topic),
+                internal: topic.internal,
+            })?;
+        }
+        let counts = [topic.partitions.len(), replication_factor(topic)];
+        rows.push(vec![name.clone(), counts[0].to_string(), counts[1].to_string()]);
+    }
+    if !out.is_json() {
+        let columns =
+            [Column::Text("TOPIC"), Column::Number("PARTITIONS"), Column::Number("REPLICAS")];
+        out.table(&columns, rows)?;
+    }
+    out.flush()
+}
+
+#[derive(Serialize)]
+struct Described<'a> {
+    topic: &'a str,
+    topic_id: String,
+    internal: bool,
+    configs: BTreeMap<String, Option<String>>,
+    partitions: Vec<DescribedPartition<'a>>,
+}
+
+#[derive(Serialize)]
+struct DescribedPartition<'a> {
+    partition: i32,
+    leader: Option<i32>,
+    leader_epoch: i32,
+    replicas: &'a [i32],
+    isr: &'a [i32],
+}
+
+async fn describe(
+    mut remote: Remote,
+    names: Vec<String>,
+    mut out: Output,
+) -> Result<(), Failure> {
+    let asked = (!names.is_empty()).then_some(names.as_slice());
+    let cluster = remote.cluster(asked).await?;
+    let mut first = true;
+    for (name, topic) in &cluster.topics {
+        if asked.is_none() && topic.internal {
+            continue;
+        }
+        let configs = own_settings(&mut remote, name).await?;
+        if out.is_json() {
+            out.object(&Described {
+                topic: name,
+                topic_id: topic.id.to_string(),
+                internal: topic.internal,
+                configs,
+                partitions: topic.partitions.iter().map(described).collect(),
+            })?;
+            continue;
+        }
+        if !first {
+            out.line("")?;
+        }
+        first = false;
+        print_topic(&mut out, name, topic, &configs)?;
+    }
+    out.flush()
+}
+
+fn described(partition: &PartitionOf) -> DescribedPartition<'_> {
+    DescribedPartition {
+        partition: partition.index,
+        leader: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        replicas: &partition.replicas,
+        isr: &partition.isr,
+    }
+}
+
+fn print_topic(
+    out: &mut Output,
+    name: &str,
+    topic: &TopicOf,
+    configs: &BTreeMap<String, Option<String>>,
+) -> Result<(), Failure> {
+    out.line(&format!("topic {name}, id {}", topic.id))?;
+    for (key, value) in configs {
+        out.line(&format!("  {key}={}", value.as_deref().unwrap_or("")))?;
+    }
+    let columns = [
+        Column::Number("PARTITION"),
+        Column::Number("LEADER"),
+        Column::Number("EPOCH"),
+        Column::Text("REPLICAS"),
+        Column::Text("IN SYNC"),
+    ];
+    let row = |partition: &PartitionOf| {
+        vec![
+            partition.index.to_string(),
+            or_dash(partition.leader),
+            partition.leader_epoch.to_string(),
+            joined(&partition.replicas),
+            joined(&partition.isr),
+        ]
+    };
+    out.table(&columns, topic.partitions.iter().map(row).collect())
+}
+
+/// What was set for this topic alone.
+async fn own_settings(
+    remote: &mut Remote,
+    name: &str,
+) -> Result<BTreeMap<String, Option<String>>, Failure> {
+    let body = DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: TOPIC_RESOURCE,
+            resource_name: name.to_owned(),
+            configuration_keys: None,
+        }],
+        ..DescribeConfigsRequest::default()
+    };
+    let what = format!("settings of topic '{name}'");
+    let question = async |broker: &mut remote::Broker, at| broker.call(4, &body, at).await;
+    let answer = remote.ask(To::Any, &what, question).await?;
+    let mut own = BTreeMap::new();
+    for result in answer.results {
+        accepted(result.error_code, result.error_message.as_deref(), || what.clone())?;
+        for config in result.configs.into_iter().filter(|c| c.config_source == OWN_SETTING) {
+            own.insert(config.name, config.value);
+        }
+    }
+    Ok(own)
+}

@@ -1,0 +1,198 @@
+//! A cluster as a client sees it: connections to its brokers, its metadata, and answers that are
+//! checked.
+//!
+//! Invariants: a connection on which anything went wrong is made anew when it is next needed;
+//! nothing waits longer than `--timeout`; no topic is created by asking for it.
+
+mod cluster;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::ToSocketAddrs;
+
+use base::{Duration, Instant};
+use env::Env;
+use env_tokio::{Settings, TokioEnv};
+use wire::client::{Client, ClientError};
+use wire::error_code::ErrorCode;
+
+use crate::cli::Connect;
+use crate::failure::Failure;
+
+pub use cluster::{Cluster, PartitionOf, TopicOf};
+
+/// The client id that brokers see.
+const CLIENT_ID: &str = "gregor-cli";
+
+/// A connection.
+pub type Broker = Client<TokioEnv>;
+
+/// Which broker is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum To {
+    /// The one named on the command line.
+    Any,
+    /// A broker by its id, as the metadata told.
+    Node(i32),
+}
+
+/// A cluster.
+pub struct Remote {
+    env: TokioEnv,
+    timeout: Duration,
+    addresses: BTreeMap<To, String>,
+    clients: BTreeMap<To, Broker>,
+}
+
+/// Runs a command's future on a small runtime, with the cluster of `connect`.
+///
+/// # Errors
+/// Those of `command`, and what the system refuses.
+pub fn run<F: Future<Output = Result<(), Failure>>>(
+    connect: &Connect,
+    command: impl FnOnce(Remote) -> F,
+) -> Result<(), Failure> {
+    in_runtime(|env| {
+        command(Remote {
+            env,
+            timeout: connect.timeout,
+            addresses: BTreeMap::from([(To::Any, connect.bootstrap_server.clone())]),
+            clients: BTreeMap::new(),
+        })
+    })
+}
+
+/// Runs a future on a small runtime.
+///
+/// # Errors
+/// Those of `command`, and what the system refuses.
+pub fn in_runtime<F: Future<Output = Result<(), Failure>>>(
+    command: impl FnOnce(TokioEnv) -> F,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { what: "starting the runtime".to_owned(), source })?;
+    let env = TokioEnv::new(runtime.handle().clone(), Settings::default())
+        .map_err(|source| Failure::System { what: "asking the system".to_owned(), source })?;
+    runtime.block_on(command(env))
+}
+
+impl Remote {
+    /// The world this runs in.
+    pub fn env(&self) -> &TokioEnv {
+        &self.env
+    }
+
+    /// `--timeout`.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// When an answer asked for now is late.
+    pub fn deadline(&self) -> Instant {
+        self.env.now().after(self.timeout)
+    }
+
+    /// Whether `at` is still to come.
+    pub fn is_before(&self, at: Instant) -> bool {
+        self.env.now() < at
+    }
+
+    /// The brokers that the metadata named.
+    pub fn brokers(&self) -> Vec<To> {
+        self.addresses.keys().copied().filter(|to| *to != To::Any).collect()
+    }
+
+    /// Asks a broker one thing; `what` says what, for the message of a failure.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn ask<T>(
+        &mut self,
+        to: To,
+        what: &str,
+        question: impl AsyncFnOnce(&mut Broker, Instant) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let deadline = self.deadline();
+        let timeout = self.timeout;
+        let at = self.address(to)?;
+        let client = self.client(to, &at, deadline).await?;
+        question(client, deadline).await.map_err(|error| failure(&at, what, timeout, error))
+    }
+
+    fn address(&self, to: To) -> Result<String, Failure> {
+        let found = self.addresses.get(&to).cloned();
+        found.ok_or_else(|| Failure::Other(format!("the cluster has no broker {to:?}")))
+    }
+
+    async fn client(&mut self, to: To, at: &str, deadline: Instant) -> Result<&mut Broker, Failure> {
+        if !self.clients.get(&to).is_some_and(Broker::is_usable) {
+            let fresh = connect(&self.env, at, deadline).await?;
+            self.clients.insert(to, fresh);
+        }
+        let client = self.clients.get_mut(&to);
+        client.ok_or_else(|| Failure::Other("the connection is gone".to_owned()))
+    }
+
+    /// Notes where a broker is.
+    pub fn note_address(&mut self, to: To, host: &str, port: i32) {
+        let bracketed = host.contains(':') && !host.starts_with('[');
+        let at = if bracketed { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        if self.addresses.get(&to) != Some(&at) {
+            self.clients.remove(&to);
+            self.addresses.insert(to, at);
+        }
+    }
+
+    /// Waits a little before something is tried again.
+    pub async fn pause(&self) {
+        self.env.sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn connect(env: &TokioEnv, at: &str, deadline: Instant) -> Result<Broker, Failure> {
+    let failed = |source| Failure::Connect { at: at.to_owned(), source };
+    let addresses = at.to_socket_addrs().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => {
+            failed(io::Error::new(io::ErrorKind::InvalidInput, "write the address as host:port"))
+        },
+        _ => failed(error),
+    })?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match Client::connect(env, address, CLIENT_ID, deadline).await {
+            Ok(client) => return Ok(client),
+            Err(ClientError::Io(error)) => last = error,
+            Err(error) => last = io::Error::other(error.to_string()),
+        }
+    }
+    Err(failed(last))
+}
+
+fn failure(at: &str, what: &str, timeout: Duration, error: ClientError) -> Failure {
+    let at = at.to_owned();
+    match error {
+        ClientError::Refused { code, message } => {
+            Failure::Refused { what: what.to_owned(), code, told: message }
+        },
+        ClientError::TimedOut => {
+            Failure::TimedOut { at, what: what.to_owned(), seconds: timeout.as_secs_f64() }
+        },
+        error => Failure::Broken { at, why: error.to_string() },
+    }
+}
+
+/// An answer's error code as a failure.
+///
+/// # Errors
+/// [`Failure::Refused`] for every code but "none".
+pub fn accepted(code: i16, told: Option<&str>, what: impl FnOnce() -> String) -> Result<(), Failure> {
+    let code = ErrorCode(code);
+    if code.is_none() {
+        return Ok(());
+    }
+    let told = told.filter(|text| !text.is_empty()).map(str::to_owned);
+    Err(Failure::Refused { what: what(), code, told })
+}

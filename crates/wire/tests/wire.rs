@@ -1,0 +1,13 @@
+//! The front door on the real world: one broker, loopback, and the client of this crate.
+#![expect(clippy::disallowed_methods, reason = "tests make and remove their own directories")]
+
+#[path = "wire/connections.rs"]
+mod connections;
+#[path = "wire/data.rs"]
+mod data;
+#[path = "wire/groups.rs"]
+mod groups;
+#[path = "wire/versions.rs"]
+mod versions;
+#[path = "wire/world.rs"]
+mod world;

@@ -1,0 +1,296 @@
+//! Connections: order, bounds, refusals, and bad input.
+
+use base::{Duration, Prng};
+use bytes::{BufMut, Bytes, BytesMut};
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, ProduceRequest,
+};
+use protocol::{Reader, Wire};
+
+use crate::world::{Served, World, framed};
+
+fn correlation(frame: &Bytes) -> i32 {
+    i32::from_be_bytes(*frame.first_chunk().expect("a header"))
+}
+
+fn metadata() -> MetadataRequest {
+    MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() }
+}
+
+fn long_poll() -> FetchRequest {
+    FetchRequest {
+        max_wait_ms: i32::MAX,
+        min_bytes: 1,
+        topics: vec![FetchTopic {
+            topic: "t".to_owned(),
+            partitions: vec![FetchPartition {
+                partition_max_bytes: 1000,
+                ..FetchPartition::default()
+            }],
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    }
+}
+
+async fn still_serves(served: &Served) {
+    served.client().await.metadata(None, served.soon()).await.expect("served");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    World::new("pipelined").serve(
+        |_, _| {},
+        |served| async move {
+            let mut raw = served.raw().await;
+            let mut sent = BytesMut::new();
+            for number in 0..500 {
+                sent.extend_from_slice(&framed(12, number, &metadata()));
+            }
+
+            raw.send(sent.freeze()).await;
+
+            for number in 0..500 {
+                assert_eq!(correlation(&raw.frame().await.expect("answered")), number);
+            }
+        },
+    );
+}
+
+#[test]
+fn an_answer_that_is_ready_does_not_wait_behind_a_long_poll() {
+    World::new("ready-first").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let mut raw = served.raw().await;
+            let both = [framed(12, 1, &metadata()), framed(12, 2, &long_poll())].concat();
+
+            raw.send(both).await;
+
+            assert_eq!(correlation(&raw.frame().await.expect("answered")), 1);
+        },
+    );
+}
+
+#[test]
+fn a_client_that_is_gone_ends_its_long_poll() {
+    World::new("gone").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let mut raw = served.raw().await;
+            raw.send([framed(12, 1, &metadata()), framed(12, 2, &long_poll())].concat()).await;
+            raw.frame().await.expect("answered");
+            let (before, at) = (served.server.connections(), served.soon());
+
+            drop(raw);
+
+            assert!(before > 0);
+            while served.server.connections() >= before {
+                assert!(env::Env::now(&served.env) < at, "the connection ends");
+                env::Env::yield_now(&served.env).await;
+            }
+        },
+    );
+}
+
+#[test]
+fn what_is_not_served_closes_the_connection() {
+    World::new("not-served").serve(
+        |_, _| {},
+        |served| async move {
+            let header = |key: i16, version: i16| {
+                let mut frame = BytesMut::new();
+                frame.put_i32(10);
+                frame.put_i16(key);
+                frame.put_i16(version);
+                frame.put_i32(7);
+                frame.put_i16(-1);
+                frame.freeze()
+            };
+            let mut count = BytesMut::new();
+            count.put_i32(14);
+            count.extend_from_slice(&header(3, 1)[4..]);
+            count.put_i32(i32::MAX);
+            let cases = [
+                ("an unknown key", header(999, 0)),
+                ("a removed key", header(4, 0)),
+                ("a key of brokers", header(69, 0)),
+                ("Fetch 3", header(1, 3)),
+                ("Produce 2", header(0, 2)),
+                ("a negative version", header(3, -1)),
+                ("a heartbeat that does not parse", header(12, 0)),
+                ("an array of 2^31 - 1", count.freeze()),
+                ("a length of -1", Bytes::from_static(&[255; 4])),
+                ("a length of 2^31 - 1", Bytes::from_static(&[127, 255, 255, 255])),
+                ("an empty frame", Bytes::from_static(&[0; 4])),
+            ];
+            for (what, frame) in cases {
+                let mut raw = served.raw().await;
+
+                raw.send(frame).await;
+
+                assert_eq!(raw.frame().await, None, "{what}");
+            }
+            still_serves(&served).await;
+        },
+    );
+}
+
+#[test]
+fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
+    World::new("api-versions-99").serve(
+        |_, _| {},
+        |served| async move {
+            let mut raw = served.raw().await;
+            let mut frame = BytesMut::new();
+            frame.put_i32(14);
+            frame.put_slice(&[0, 18, 0, 99]);
+            frame.put_i32(7);
+            frame.put_i16(-1);
+            frame.put_slice(&[1, 2, 3, 4]);
+
+            raw.send(frame.freeze()).await;
+            raw.send(framed(3, 8, &software("ok"))).await;
+            raw.send(framed(3, 9, &software("not ok"))).await;
+
+            let answer = raw.frame().await.expect("answered");
+            let expected = [0, 0, 0, 7, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 5];
+            assert_eq!(answer, expected.as_slice());
+            let good = raw.frame().await.expect("answered");
+            assert_eq!(good.last_chunk(), Some(&[0, 0, 0, 0, 0]), "throttle 0 and no tag");
+            let bad = raw.frame().await.expect("answered").slice(4..);
+            let bad = ApiVersionsResponse::decode(&mut Reader::from(&bad), 3).expect("decodes");
+            assert_eq!((bad.error_code, bad.api_keys.len()), (42, 0));
+        },
+    );
+}
+
+fn software(name: &str) -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: name.to_owned(),
+        client_software_version: "1".to_owned(),
+        ..ApiVersionsRequest::default()
+    }
+}
+
+#[test]
+fn garbage_never_harms_other_connections() {
+    World::new("garbage").serve(
+        |_, settings| settings.request_bytes_max = 100_000,
+        |served| async move {
+            let mut random = Prng::new(7);
+            for round in 0..300_u32 {
+                let mut raw = served.raw().await;
+                let mut bytes = BytesMut::new();
+                for _ in 0..random.next_u64() % 60 + 8 {
+                    bytes.put_u8(random.next_u64().to_be_bytes()[0]);
+                }
+                if round % 2 == 0 {
+                    // A frame with a plausible header and a random body.
+                    let length = u32::try_from(bytes.len() - 4).unwrap();
+                    bytes[..4].copy_from_slice(&length.to_be_bytes());
+                    bytes[4] = 0;
+                    bytes[5] %= 80;
+                    bytes[6] = 0;
+                    bytes[7] %= 20;
+                }
+
+                raw.send(bytes.freeze()).await;
+            }
+            still_serves(&served).await;
+        },
+    );
+}
+
+#[test]
+fn request_bytes_in_flight_stay_within_their_budget() {
+    const BUDGET: usize = 4 * 1024 * 1024;
+    World::new("budget").serve(
+        |_, settings| {
+            settings.request_bytes_max = 1024 * 1024;
+            settings.request_bytes_in_flight_max = BUDGET;
+        },
+        |served| async move {
+            let mut held = Vec::new();
+            for _ in 0..20 {
+                let mut raw = served.raw().await;
+                let mut begun = BytesMut::new();
+                begun.put_i32(1_000_000);
+                begun.put_bytes(0, 100_000);
+                raw.send(begun.freeze()).await;
+                held.push(raw);
+                let used = served.server.request_bytes_in_flight();
+                assert!(used <= BUDGET, "{used}");
+            }
+            still_serves(&served).await;
+            assert!(served.server.request_bytes_in_flight() <= BUDGET);
+        },
+    );
+}
+
+#[test]
+fn connections_beyond_the_limit_are_closed() {
+    World::new("limit").serve(
+        |_, settings| settings.connections_max = 2,
+        |served| async move {
+            let (first, second) = (served.client().await, served.client().await);
+            let at = served.soon();
+            while served.server.connections() < 2 {
+                assert!(env::Env::now(&served.env) < at, "both are accepted");
+                env::Env::yield_now(&served.env).await;
+            }
+
+            let mut third = served.raw().await;
+
+            assert_eq!(third.frame().await, None);
+            drop((first, second));
+        },
+    );
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    World::new("idle").serve(
+        |_, settings| settings.idle_max = Some(Duration::from_millis(50)),
+        |served| async move {
+            let mut raw = served.raw().await;
+
+            assert_eq!(raw.frame().await, None);
+        },
+    );
+}
+
+#[test]
+fn a_stop_ends_long_polls() {
+    World::new("stop").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let mut raw = served.raw().await;
+            raw.send([framed(12, 1, &metadata()), framed(12, 2, &long_poll())].concat()).await;
+            raw.frame().await.expect("answered");
+
+            assert!(served.server.stop(served.soon()).await);
+
+            assert_eq!(raw.frame().await, None);
+        },
+    );
+}
+
+#[test]
+fn a_produce_without_topics_is_answered_empty() {
+    World::new("empty-produce").serve(
+        |_, _| {},
+        |served| async move {
+            let mut client = served.client().await;
+            let request = ProduceRequest { acks: 1, ..ProduceRequest::default() };
+
+            let response = client.call(3, &request, served.soon()).await.expect("answered");
+
+            assert!(response.responses.is_empty());
+        },
+    );
+}
