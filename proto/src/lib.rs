@@ -1,18 +1,22 @@
-//! The generator of the Kafka codec.
+//! The generator of the Kafka codec and of our own records.
 //!
 //! Owns: the notation of `proto/kafka/*.txt` and the code made from it, committed below
 //! `crates/protocol/src/generated` and `crates/coordinator/src/generated`. Nothing of the product
-//! depends on this crate; tests use [`schema`] as a second reading of the notation.
+//! depends on this crate; tests use [`schema`] and [`sample`] as a second reading of the notation.
 #![forbid(unsafe_code)]
 
+mod corpus;
 mod emit;
+mod gregor;
 mod output;
+pub mod sample;
 pub mod schema;
 
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+pub use corpus::write_corpus;
 pub use output::{generate, read_schemas, write};
 use schema::{Schema, SchemaError, Subject};
 
@@ -31,6 +35,9 @@ pub enum Error {
     /// A text file that makes no sense.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// A `.proto` file that makes no sense.
+    #[error("{0}")]
+    Protobuf(String),
     /// Generated text that rustfmt refuses; its first line.
     #[error("rustfmt refuses the file that starts with {0:?}")]
     Format(String),

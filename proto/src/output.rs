@@ -64,11 +64,10 @@ pub fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>, Error> {
     files.insert(protocol.join("api_key.rs"), emit::api_key::file(&schemas));
     files.insert(
         coordinator.with_extension("rs"),
-        modules(
-            "Every record of the coordinators' topics, one module for key and value each.",
-            &records,
-        ),
+        modules("The records of the coordinators' topics: keys and values.", &records)
+            + &emit::for_each_record(&schemas),
     );
+    files.extend(crate::gregor::generate(root)?);
     for content in files.values_mut() {
         *content = format(root, content)?;
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::OpKind;
 use crate::world::Knobs;
 
+pub use draw::BROKER;
 pub use inject::{heal, inject_all};
 
 /// Everything that decides a run, but for the code.
@@ -55,8 +56,6 @@ pub struct Work {
     pub side_topics: u64,
     /// Segment size of the broker, bytes.
     pub segment_bytes: u64,
-    /// Whether every produce is flushed before it is acknowledged (`flush.messages=1`).
-    pub flush_each: bool,
 }
 
 /// A fault and when it begins.

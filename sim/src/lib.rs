@@ -5,6 +5,7 @@
 //! shipped code; nothing here is linked into the product.
 //! Invariant: same seed and same binary, same trace hash.
 #![forbid(unsafe_code)]
+#![expect(clippy::disallowed_macros, reason = "a panic's place is kept per thread, no state")]
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -12,7 +13,23 @@ compile_error!(
      an environment RUSTFLAGS replaces it: unset RUSTFLAGS, or add `--cfg madsim` to it"
 );
 
+pub mod campaign;
+pub mod check;
+pub mod cli;
+pub mod client;
+pub mod determinism;
 pub mod disk;
 pub mod fault;
 pub mod net;
+pub mod scenario;
+pub mod system;
 pub mod world;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_simulator_is_built_with_its_cfg() {
+        let is_set = cfg!(madsim);
+        assert!(is_set, "an environment RUSTFLAGS hides .cargo/config.toml");
+    }
+}

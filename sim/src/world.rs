@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use env::{Lock, Rank};
+use env::{Guard, Lock, Rank};
 use tokio::sync::Notify;
 
 use crate::disk::Image;
@@ -29,7 +29,7 @@ pub use door::{SimEnv, SimProbe};
 pub use knobs::Knobs;
 pub use ledger::{Failure, FailureKind, Ledger};
 pub use node::{Crash, Process, Program, program};
-pub use schedule::{DILATION, MS, Timer, US};
+pub use schedule::{DILATION, MS, Timer, US, pass};
 pub use trace::{Note, Trace, seconds};
 pub use universe::{Outcome, install_panic_hook, run};
 
@@ -53,6 +53,9 @@ pub struct Settings {
     pub notes_max: u64,
 }
 
+/// Called right before a machine loses power, with its node.
+type PowerLossHook = Arc<dyn Fn(&World, usize) + Send + Sync>;
+
 /// One simulated universe. See the module head.
 pub struct World {
     settings: Settings,
@@ -64,6 +67,7 @@ pub struct World {
     trace: Lock<Trace>,
     poke: Notify,
     pub(crate) failed: Notify,
+    on_power_loss: Lock<Option<PowerLossHook>>,
     last_now: AtomicU64,
     closing: AtomicBool,
     calm: AtomicBool,
@@ -88,11 +92,17 @@ impl World {
             trace: Lock::new(Rank(255), Trace::new(settings.keep_text)),
             poke: Notify::new(),
             failed: Notify::new(),
+            on_power_loss: Lock::new(Rank(254), None),
             last_now: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             calm: AtomicBool::new(false),
             settings,
         })
+    }
+
+    /// Calls `hook` right before a machine loses power: the last look at what is durable.
+    pub fn on_power_loss(&self, hook: impl Fn(&Self, usize) + Send + Sync + 'static) {
+        *self.on_power_loss.lock() = Some(Arc::new(hook));
     }
 
     /// The seed.
@@ -113,6 +123,16 @@ impl World {
     /// Whether the planted bug `id` is switched on.
     pub fn mutant(&self, id: &str) -> bool {
         self.settings.mutants.contains(id)
+    }
+
+    /// The disk of `node`.
+    pub fn disk(&self, node: usize) -> Guard<'_, Image> {
+        self.disks[node].lock()
+    }
+
+    /// Cuts or mends one direction between two nodes.
+    pub fn cut(&self, from: usize, to: usize, cut: bool) {
+        self.net.lock().set_cut(from, to, cut);
     }
 
     /// Adds to the trace; `text` is asked only when text is kept.

@@ -1,4 +1,5 @@
 //! The contract suite of `env` against the simulated machine, quiet and noisy, on several seeds.
+#![expect(clippy::panic, reason = "how a test fails")]
 
 use std::path::{Path, PathBuf};
 

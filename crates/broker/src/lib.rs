@@ -6,5 +6,23 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod background;
+mod broker;
+mod config;
+mod coordinator_host;
+mod fetch;
+mod marks;
 mod metadata_host;
 mod metadata_log;
+mod node;
+mod partition;
+mod partitions;
+mod publisher;
+
+pub use broker::{Broker, ProducerIdError, StartError};
+pub use config::{BrokerConfig, TopicConfig};
+pub use marks::{MARKS, MUTANTS};
+pub use metadata_host::MetadataFailed;
+pub use metadata_log::MetadataLogError;
+pub use partition::Submitted;
+pub use publisher::OpenAllError;

@@ -25,10 +25,6 @@ const REWRITE_BYTES: u64 = 4 * 1024 * 1024;
 /// Largest file that is read at start; far beyond what `REWRITE_BYTES` lets grow.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-/// Rare branches a campaign must reach.
-pub const MARKS: &[&str] =
-    &["metadata_torn_entry_cut", "metadata_snapshot_written", "metadata_write_failed"];
-
 /// Why the metadata log cannot be used.
 #[derive(Debug, Error)]
 pub enum MetadataLogError {

@@ -45,6 +45,38 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The group it is for; `None` if it concerns every group.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Join(join) => Some(&join.group),
+            Self::Sync(sync) => Some(&sync.who.group),
+            Self::Heartbeat(who) => Some(&who.group),
+            Self::Commit(commit) => Some(&commit.who.group),
+            Self::Leave { group, .. } | Self::Offsets { group, .. } | Self::Describe { group } => {
+                Some(group)
+            },
+            Self::List | Self::TopicDeleted { .. } => None,
+        }
+    }
+
+    /// The answer that refuses it as a whole. A list has no room for an error of its own and is
+    /// answered empty.
+    pub fn refuse(&self, why: GroupError) -> Reply {
+        match self {
+            Self::Join(join) => Reply::Join(Err((why, join.member.clone()))),
+            Self::Sync(_) => Reply::Sync(Err(why)),
+            Self::Heartbeat(_) => Reply::Heartbeat(Err(why)),
+            Self::Leave { .. } => Reply::Leave(Err(why)),
+            Self::Commit(commit) => Reply::Commit(vec![Err(why); commit.offsets.len()]),
+            Self::Offsets { .. } => Reply::Offsets(Err(why)),
+            Self::List => Reply::List(Vec::new()),
+            Self::Describe { .. } => Reply::Describe(Err(why)),
+            Self::TopicDeleted { .. } => Reply::TopicDeleted(Err(why)),
+        }
+    }
+}
+
 /// A member as it names itself in a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberOf {
@@ -156,7 +188,7 @@ pub enum Reply {
     /// To [`Command::Describe`]; an unknown group is `Err(GroupNotFound)`.
     Describe(Result<Described, GroupError>),
     /// To [`Command::TopicDeleted`].
-    Done,
+    TopicDeleted(Result<(), GroupError>),
 }
 
 /// A member of a new generation.
@@ -319,6 +351,8 @@ pub enum GroupError {
     GroupMaxSizeReached,
     /// The text beside the offset is too long.
     OffsetMetadataTooLarge,
+    /// One commit is larger than the log takes.
+    InvalidCommitOffsetSize,
     /// No such group.
     GroupNotFound,
     /// The group's log is still being read.
@@ -329,4 +363,6 @@ pub enum GroupError {
     NotCoordinator,
     /// No such topic or partition (said by the front door, which knows them).
     UnknownTopicOrPartition,
+    /// What the group would have to remember is larger than the log takes.
+    UnknownServerError,
 }

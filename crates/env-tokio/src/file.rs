@@ -153,7 +153,16 @@ fn file_len(fd: &OwnedFd) -> io::Result<u64> {
 }
 
 /// Writes every byte of `bufs` at `at`, however many calls that takes.
-fn write_all(fd: &OwnedFd, mut at: u64, mut bufs: IoBufs) -> io::Result<()> {
+fn write_all(fd: &OwnedFd, at: u64, bufs: IoBufs) -> io::Result<()> {
+    write_all_by(at, bufs, |slices, at| pwritev(fd, slices, at))
+}
+
+/// As [`write_all`], by any call that writes a part and says how much.
+fn write_all_by(
+    mut at: u64,
+    mut bufs: IoBufs,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> rustix::io::Result<usize>,
+) -> io::Result<()> {
     let mut first = 0;
     while let Some(rest) = bufs.get_mut(first..).filter(|rest| !rest.is_empty()) {
         let mut slices = [IoSlice::new(&[]); IOVECS_MAX];
@@ -164,7 +173,7 @@ fn write_all(fd: &OwnedFd, mut at: u64, mut bufs: IoBufs) -> io::Result<()> {
         let written = if rest.iter().take(count).all(Bytes::is_empty) {
             0
         } else {
-            match retried(|| pwritev(fd, &slices[..count], at))? {
+            match retried(|| write(&slices[..count], at))? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => written,
             }
@@ -244,6 +253,37 @@ mod tests {
         assert_eq!(advance(&mut bufs, 3), 2);
         assert_eq!(bufs[2], Bytes::from_static(b"def"));
         assert_eq!(advance(&mut bufs[2..], 3), 1);
+    }
+
+    #[test]
+    fn an_append_goes_on_after_partial_writes_and_signals() {
+        let all: Vec<u8> = (0..=250).cycle().take(1000).collect();
+        let bufs = all.chunks(7).map(Bytes::copy_from_slice).collect();
+        let mut file = Vec::new();
+        let mut calls = 0;
+        let write = |slices: &[IoSlice<'_>], at| {
+            calls += 1;
+            assert_eq!(at, 50 + widen(file.len()));
+            if calls % 3 == 0 {
+                return Err(Errno::INTR);
+            }
+            let part: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let written = part.len().min(1 + calls % 30);
+            file.extend_from_slice(&part[..written]);
+            Ok(written)
+        };
+        write_all_by(50, bufs, write).unwrap();
+        assert_eq!(file, all);
+    }
+
+    #[test]
+    fn an_append_that_makes_no_progress_fails() {
+        let bufs = IoBufs::from_iter([Bytes::from_static(b"x")]);
+        let stuck = write_all_by(0, bufs, |_, _| Ok(0)).unwrap_err();
+        assert_eq!(stuck.kind(), io::ErrorKind::WriteZero);
+        let full = IoBufs::from_iter([Bytes::from_static(b"x")]);
+        let full = write_all_by(0, full, |_, _| Err(Errno::NOSPC)).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub mod tasks;
 /// Calls the macro `$call` with every contract, as `name: path,` pairs.
 ///
 /// A test crate turns them into one test each:
-/// ```ignore
+/// ```text
 /// macro_rules! tests {
 ///     ($($name:ident: $contract:path,)*) => {
 ///         $(#[test] fn $name() { run(|env, dir| async move { $contract(&env, &dir).await }) })*

@@ -22,5 +22,5 @@ pub use command::{
 };
 pub use decide::{MARKS, decide};
 pub use image::{Broker, Change, Image, Partition, Topic};
-pub use names::{INTERNAL_TOPICS, OFFSETS_TOPIC, is_internal};
+pub use names::{INTERNAL_TOPICS, OFFSETS_TOPIC, is_internal, is_legal_name};
 pub use record::{Record, RecordError};

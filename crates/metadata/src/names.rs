@@ -10,6 +10,11 @@ pub fn is_internal(name: &str) -> bool {
     INTERNAL_TOPICS.contains(&name)
 }
 
+/// Whether `name` may be a topic's.
+pub fn is_legal_name(name: &str) -> bool {
+    check(name).is_ok()
+}
+
 /// Kafka's rule: 1 to 249 characters of `[a-zA-Z0-9._-]`, not `.` or `..`.
 ///
 /// # Errors

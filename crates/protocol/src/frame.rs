@@ -85,3 +85,96 @@ pub fn read_response<R: Request>(
     reader.finish()?;
     Ok((header.correlation_id, body))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+    use crate::messages::{ApiVersionsResponse, FetchResponse, MetadataRequest};
+    use crate::{Records, header::RequestStart};
+
+    fn joined(parts: &[Part]) -> Bytes {
+        let mut out = Vec::new();
+        for part in parts {
+            let Part::Bytes(bytes) = part else { panic!("all in memory") };
+            out.extend_from_slice(bytes);
+        }
+        out.into()
+    }
+
+    #[test]
+    fn a_length_is_refused_before_anything_is_allocated_for_it() {
+        assert_eq!(length([0, 0, 0, 100], 100), Ok(100));
+        assert_eq!(
+            length([0, 0, 0, 101], 100),
+            Err(FrameLengthError { length: 101, bytes_max: 100 })
+        );
+        assert_eq!(length([0xff; 4], 100), Err(FrameLengthError { length: -1, bytes_max: 100 }));
+    }
+
+    #[test]
+    fn records_that_lie_elsewhere_become_a_part_with_the_length_counted_in() {
+        let body = FetchResponse {
+            responses: vec![FetchableTopicResponse {
+                topic: "test".into(),
+                partitions: vec![PartitionData {
+                    records: Records::External { token: 3, length: 1 << 20 },
+                    ..PartitionData::default()
+                }],
+                ..FetchableTopicResponse::default()
+            }],
+            ..FetchResponse::default()
+        };
+
+        let parts = response(ApiKey::Fetch, 12, 77, &body).expect("all in version 12");
+
+        let [Part::Bytes(head), Part::External { token: 3, length: 1_048_576 }, Part::Bytes(tail)] =
+            parts.as_slice()
+        else {
+            panic!("three parts: {parts:?}")
+        };
+        let total = i32::from_be_bytes(*head.first_chunk().expect("a length"));
+        let counted = head.len() - LENGTH_BYTES + (1 << 20) + tail.len();
+        assert_eq!(usize::try_from(total), Ok(counted));
+        // Three empty tag sections: of the partition, the topic and the response.
+        assert_eq!(tail.as_ref(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn an_api_versions_answer_has_no_tags_in_its_header_in_any_version() {
+        let parts = response(ApiKey::ApiVersions, 3, 1, &ApiVersionsResponse::default());
+
+        let bytes = joined(&parts.expect("all in version 3"));
+        // Length, correlation id, error code, no keys, throttle time, no tags.
+        assert_eq!(bytes.as_ref(), [0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_request_reads_back_header_and_body() {
+        let body = MetadataRequest { topics: None, ..MetadataRequest::default() };
+
+        let frame = joined(&request(12, 9, Some("me"), &body).expect("all in version 12"));
+
+        let frame = frame.slice(LENGTH_BYTES..);
+        let mut reader = Reader::from(&frame);
+        assert_eq!(RequestStart::peek(&reader), Ok(RequestStart { api_key: 3, api_version: 12 }));
+        let header = RequestHeader::decode(&mut reader);
+        let expected = RequestHeader {
+            api_key: ApiKey::Metadata,
+            api_version: 12,
+            correlation_id: 9,
+            client_id: Some("me".into()),
+        };
+        assert_eq!(header, Ok(Some(expected)));
+        assert_eq!(MetadataRequest::decode(&mut reader, 12), Ok(body));
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_no_header_and_leaves_the_reader_where_it_was() {
+        let mut reader = Reader::from(&[0, 4, 0, 0, 0, 0, 0, 1, 0xff, 0xff][..]);
+
+        assert_eq!(RequestHeader::decode(&mut reader), Ok(None));
+        assert_eq!(reader.remaining(), 10);
+    }
+}

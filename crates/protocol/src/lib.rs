@@ -13,6 +13,7 @@ pub mod frame;
 mod generated;
 pub mod header;
 pub mod records;
+pub mod views;
 
 pub use base::codec::{DecodeError, EncodeError, Message, Part, Reader, Wire, Writer};
 

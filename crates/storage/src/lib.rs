@@ -32,7 +32,9 @@ pub use dir::{
 pub use envelope::{Envelopes, Owner, Run, SLOT, decode_file, decode_slot, encode_slot};
 pub use epochs::{EpochHistory, EpochStart};
 pub use error::{DirError, DirectoryFailed, OpenError, ReadError};
-pub use log::{Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, TimestampHit};
+pub use log::{
+    Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, SegmentExtent, TimestampHit,
+};
 pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS};
 pub use producers::{
     BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerState, ProducerStates, Verdict,

@@ -11,6 +11,7 @@ mod flush;
 mod read;
 mod rebuild;
 mod recover;
+mod segments;
 mod time;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use crate::producers::ProducerStates;
 use crate::tail::Tail;
 
 pub use recover::{Cut, FaultyRange, Recovery};
+pub use segments::SegmentExtent;
 pub use time::TimestampHit;
 
 /// Taken inside a partition's lock, before the directory's.

@@ -6,16 +6,15 @@
 
 use std::net::IpAddr;
 
-use base::Probe;
+use base::{BrokerId, Probe};
+use broker::api::ClusterView;
 use bytes::Bytes;
-use env::{Env, FileRegion};
-use protocol::{
-    ApiKey, DecodeError, EncodeError, Message, Part, Reader, Request, RequestHeader, Wire,
-};
+use env::{Env, Segment};
+use protocol::{ApiKey, EncodeError, Message, Part, Reader, RequestHeader};
 use tracing::debug;
 
 use crate::handlers;
-use crate::server::{FileOf, Shared};
+use crate::server::{Advertised, FileOf, Shared};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -28,11 +27,12 @@ pub(crate) enum Outcome<F> {
     Close,
 }
 
-/// A whole response frame; external parts name `regions` by index.
+/// A whole response frame; the token of an external part is an index into
+/// `externals`.
 #[derive(Debug)]
 pub(crate) struct Reply<F> {
     pub(crate) parts: Vec<Part>,
-    pub(crate) regions: Vec<FileRegion<F>>,
+    pub(crate) externals: Vec<Vec<Segment<F>>>,
 }
 
 /// One request on its way through a handler.
@@ -48,6 +48,31 @@ impl<E: Env> Context<'_, E> {
         self.header.api_version
     }
 
+    /// The world's probe.
+    pub(crate) fn probe(&self) -> &E::Probe {
+        self.shared.env.probe()
+    }
+
+    /// The brokers that are alive and that clients can reach: where, and in which rack.
+    pub(crate) fn reachable<'v>(
+        &'v self,
+        view: &'v ClusterView,
+    ) -> impl Iterator<Item = (BrokerId, &'v Advertised, Option<&'v str>)> {
+        view.brokers.iter().filter_map(|(id, broker)| {
+            let at = self.shared.settings.advertised.get(id)?;
+            Some((*id, at, broker.rack.as_deref()))
+        })
+    }
+
+    /// Waits for what may take as long as a client likes, but not beyond the server's stop.
+    pub(crate) async fn unless_stopped<F: Future>(&self, wait: F) -> Option<F::Output> {
+        let ready = self.shared.stop.unless(wait).await;
+        if ready.is_none() {
+            self.probe().reached("wait_ended_by_stop");
+        }
+        ready
+    }
+
     /// What the client calls itself; empty if it does not say.
     pub(crate) fn client_id(&self) -> &str {
         self.header.client_id.as_deref().unwrap_or("")
@@ -58,29 +83,29 @@ impl<E: Env> Context<'_, E> {
         self.reply_with(body, Vec::new())
     }
 
-    /// A response whose external parts name `regions`.
+    /// A response whose external parts name `externals` by index.
     pub(crate) fn reply_with(
         &self,
         body: &impl Message,
-        regions: Vec<FileRegion<FileOf<E>>>,
+        externals: Vec<Vec<Segment<FileOf<E>>>>,
     ) -> Outcome<FileOf<E>> {
         let header = &self.header;
         let version = header.api_version;
         finish(
             protocol::frame::response(header.api_key, version, header.correlation_id, body),
-            regions,
+            externals,
         )
     }
 }
 
 pub(crate) fn finish<F>(
     frame: Result<Vec<Part>, EncodeError>,
-    regions: Vec<FileRegion<F>>,
+    externals: Vec<Vec<Segment<F>>>,
 ) -> Outcome<F> {
     match frame {
-        Ok(parts) => Outcome::Reply(Reply { parts, regions }),
+        Ok(parts) => Outcome::Reply(Reply { parts, externals }),
         Err(error) => {
-            tracing::error!(%error, "a response cannot be encoded; closing the connection");
+            debug!(%error, "a response cannot be encoded; closing the connection");
             Outcome::Close
         },
     }
@@ -111,14 +136,6 @@ pub(crate) async fn handle<E: Env>(
         Ok(outcome) => outcome,
         Err(error) => refuse(shared, peer, &error.to_string()),
     }
-}
-
-/// Reads a request's body. Bytes behind it are tolerated, as Kafka does.
-pub(crate) fn body<R: Request + Wire>(
-    reader: &mut Reader<'_>,
-    version: i16,
-) -> Result<R, DecodeError> {
-    R::decode(reader, version)
 }
 
 fn refuse<E: Env>(shared: &Shared<E>, peer: IpAddr, why: &str) -> Outcome<FileOf<E>> {

@@ -5,5 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod dispatch;
+pub mod error_code;
 mod handlers;
+mod marks;
 pub mod server;
+
+pub use error_code::ErrorCode;
+pub use marks::MARKS;

@@ -39,7 +39,7 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) broker: Broker<E>,
     pub(crate) settings: ServerSettings,
     budget: ByteBudget,
-    stop: Stop,
+    pub(crate) stop: Stop,
     peers: Lock<Peers>,
     open: AtomicUsize,
 }

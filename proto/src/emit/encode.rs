@@ -12,7 +12,7 @@ pub(super) fn function(out: &mut String, message: &Message, s: &Struct, is_root:
     for field in s.fields.iter().filter(|f| f.tag.is_none()) {
         let write = write(s, field);
         match condition(field.versions, s.versions) {
-            None => out.push_str(&write),
+            None => out.push_str(write.trim_end()),
             Some(condition) => {
                 let _infallible = write!(out, "if {condition} {{\n{write}}}");
                 if !field.ignorable {

@@ -96,6 +96,11 @@ impl Image {
         drawn * self.armed.slow.max(1)
     }
 
+    /// Whether it is slow or full right now.
+    pub(crate) fn is_hurting(&self) -> bool {
+        self.armed.full || self.armed.slow > 1
+    }
+
     /// Switches every armed fault off.
     pub(crate) fn heal(&mut self) {
         self.armed = Armed::default();

@@ -77,7 +77,7 @@ impl FileNode {
             self.touch(old, len);
         } else {
             self.dirty.retain(|sector, _| sector * SECTOR < len);
-            if len % SECTOR != 0 {
+            if !len.is_multiple_of(SECTOR) {
                 self.touch(len - 1, len);
             }
         }

@@ -86,7 +86,6 @@ fn draw_work(dice: &mut Dice) -> Work {
         think_max_ms: *dice.pick(&[0, 5, 50, 100]),
         side_topics: dice.below(4),
         segment_bytes: *dice.pick(&[512, 2_048, 8_192, 1 << 20]),
-        flush_each: dice.chance(350),
     }
 }
 

@@ -20,6 +20,7 @@ pub fn inject_all(world: &Arc<World>, plan: &Plan) {
 /// Ends every fault: noise off, everybody awake and running.
 pub fn heal(world: &Arc<World>) {
     world.calm_down();
+    (0..world.node_count()).for_each(|node| world.disturb(node));
     for node in 0..world.node_count() {
         world.set_paused(node, false);
         world.boot(node);
@@ -44,12 +45,18 @@ fn inject(world: &Arc<World>, fault: &Fault) {
         Fault::ShortWrite { node } => world.disks[node].lock().armed.short_writes = 1,
         Fault::DiskFull { node, ms } => {
             world.disks[node].lock().armed.full = true;
-            later(world, ms, move |world| world.disks[node].lock().armed.full = false);
+            later(world, ms, move |world| {
+                world.disks[node].lock().armed.full = false;
+                world.disturb(node);
+            });
         },
         Fault::SlowDisk { node, factor, ms } => {
             world.fired(fault.class());
             world.disks[node].lock().armed.slow = factor;
-            later(world, ms, move |world| world.disks[node].lock().armed.slow = 1);
+            later(world, ms, move |world| {
+                world.disks[node].lock().armed.slow = 1;
+                world.disturb(node);
+            });
         },
         Fault::Reset { a, b } => {
             if world.reset_between(a, b) > 0 {

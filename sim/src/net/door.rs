@@ -230,7 +230,7 @@ impl SimStream {
             let sent = self.send_some(&bytes).await?;
             bytes = bytes.slice(sent..);
             if !bytes.is_empty() {
-                madsim::task::yield_now().await;
+                crate::world::pass().await;
             }
         }
         Ok(())
@@ -254,7 +254,7 @@ impl SimStream {
             at += len;
             left -= bytes.len();
             self.send_all(bytes).await?;
-            madsim::task::yield_now().await;
+            crate::world::pass().await;
         }
         Ok(())
     }

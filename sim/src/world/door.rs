@@ -99,7 +99,7 @@ impl Env for SimEnv {
 
     async fn yield_now(&self) {
         self.0.process.note(Note { kind: "yield", ..Note::default() }, String::new);
-        madsim::task::yield_now().await;
+        super::pass().await;
     }
 
     async fn seam(&self, site: &'static str) {
@@ -114,7 +114,7 @@ impl Env for SimEnv {
         for _ in 0..yields {
             let target = digest(site.as_bytes());
             process.note(Note { kind: "seam", target, ..Note::default() }, || site.to_owned());
-            madsim::task::yield_now().await;
+            super::pass().await;
         }
     }
 

@@ -40,7 +40,10 @@ pub struct Ledger {
     /// Dirty sectors that power losses dropped or tore.
     pub sectors_lost: u64,
     /// Acknowledged client records.
+    /// Acknowledged client records.
     pub acked: u64,
+    /// Requests of clients that were answered without an error.
+    pub requests: u64,
     /// The first failure.
     pub failure: Option<Failure>,
 }

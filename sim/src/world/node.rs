@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use env::{Lock, Rank};
 use madsim::runtime::{Handle, NodeHandle};
@@ -44,6 +44,8 @@ struct Cell {
     incarnation: AtomicU32,
     /// Boots of the machine (not of the process).
     machine: AtomicU32,
+    /// When something last kept it from working as it should, nanoseconds.
+    disturbed: AtomicU64,
     state: Lock<State>,
 }
 
@@ -63,6 +65,7 @@ impl Nodes {
             paused: AtomicBool::new(false),
             incarnation: AtomicU32::new(0),
             machine: AtomicU32::new(1),
+            disturbed: AtomicU64::new(0),
             state: Lock::new(Rank(253), State::default()),
         };
         let dice = (0..count).map(|node| Dice::new(seed, &format!("node {node}"))).collect();
@@ -148,6 +151,21 @@ impl World {
         self.nodes.cells[node].machine.load(Relaxed)
     }
 
+    /// Notes that `node` was kept from working as it should.
+    pub(crate) fn disturb(&self, node: usize) {
+        self.nodes.cells[node].disturbed.store(self.now(), Relaxed);
+    }
+
+    /// When `node` was last kept from working as it should, nanoseconds: booted, paused, or hit by
+    /// its disk.
+    pub fn disturbed_at(&self, node: usize) -> u64 {
+        if self.disks[node].lock().is_hurting() {
+            self.now()
+        } else {
+            self.nodes.cells[node].disturbed.load(Relaxed)
+        }
+    }
+
     pub(crate) fn node_dice<T>(&self, node: usize, draw: impl FnOnce(&mut Dice) -> T) -> T {
         draw(&mut self.nodes.dice.lock()[node])
     }
@@ -173,6 +191,7 @@ impl World {
         }
         let incarnation = cell.incarnation.fetch_add(1, Relaxed) + 1;
         self.net.lock().set_dark(node, false);
+        self.disturb(node);
         let handle = Handle::current();
         let main = handle.create_node().name(format!("n{node}")).build();
         let dedicated = handle.create_node().name(format!("n{node}-dedicated")).build();
@@ -209,6 +228,10 @@ impl World {
             [state.main.take(), state.dedicated.take()]
         };
         self.net_crash(node, how);
+        let hook = self.on_power_loss.lock().clone();
+        if let Some(hook) = hook.filter(|_| how == Crash::Power) {
+            hook(self, node);
+        }
         let mut lost = 0;
         {
             let mut disk = self.disks[node].lock();
@@ -255,6 +278,7 @@ impl World {
 
     /// Counts a fault that `node` was hit by; it may excuse a later halt.
     pub fn fired_on(&self, node: usize, class: &'static str) {
+        self.disturb(node);
         self.nodes.cells[node].state.lock().faults.push(class);
         self.fired(class);
     }
@@ -276,6 +300,7 @@ impl World {
                 Handle::current().resume(home.id());
             }
         }
+        self.disturb(node);
         let kind = if paused { "pause" } else { "resume" };
         self.note(Note { node: Some(node), kind, ..Note::default() }, String::new);
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -50,17 +51,12 @@ impl Wire for ConsumerGroupCurrentMemberAssignmentValue {
         }
         let flex = true;
         w.i32(self.member_epoch);
-
         w.i32(self.previous_member_epoch);
-
         w.i8(self.state);
-
         w.nullable_array(Some(&self.assigned_partitions), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.partitions_pending_revocation), flex, |w, e| {
             e.encode(w, version)
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -96,12 +92,10 @@ impl Wire for TopicPartitions {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         let tag0 = self.assignment_epochs.is_some();
         w.uvarint(u32::from(tag0));
         if tag0 {

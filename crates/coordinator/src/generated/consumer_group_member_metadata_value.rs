@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -82,21 +83,13 @@ impl Wire for ConsumerGroupMemberMetadataValue {
         }
         let flex = true;
         w.nullable_string(self.instance_id.as_deref(), flex)?;
-
         w.nullable_string(self.rack_id.as_deref(), flex)?;
-
         w.string(&self.client_id, flex)?;
-
         w.string(&self.client_host, flex)?;
-
         w.nullable_array(Some(&self.subscribed_topic_names), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_string(self.subscribed_topic_regex.as_deref(), flex)?;
-
         w.i32(self.rebalance_timeout_ms);
-
         w.nullable_string(self.server_assignor.as_deref(), flex)?;
-
         let tag0 = self.classic_member_metadata.is_some();
         w.uvarint(u32::from(tag0));
         if tag0 {
@@ -131,9 +124,7 @@ impl Wire for ClassicMemberMetadata {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.session_timeout_ms);
-
         w.nullable_array(Some(&self.supported_protocols), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -161,9 +152,7 @@ impl Wire for ClassicProtocol {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.nullable_bytes(Some(&self.metadata), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -36,7 +37,6 @@ impl Wire for ConsumerGroupMetadataKey {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         Ok(())
     }
 }

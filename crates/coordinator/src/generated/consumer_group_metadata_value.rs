@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -45,7 +46,6 @@ impl Wire for ConsumerGroupMetadataValue {
         }
         let flex = true;
         w.i32(self.epoch);
-
         let tag0 = self.metadata_hash != 0;
         w.uvarint(u32::from(tag0));
         if tag0 {

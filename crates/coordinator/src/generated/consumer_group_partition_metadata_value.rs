@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -37,7 +38,6 @@ impl Wire for ConsumerGroupPartitionMetadataValue {
         }
         let flex = true;
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -71,13 +71,9 @@ impl Wire for TopicMetadata {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.string(&self.topic_name, flex)?;
-
         w.i32(self.num_partitions);
-
         w.nullable_array(Some(&self.partition_metadata), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -105,9 +101,7 @@ impl Wire for PartitionMetadata {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition);
-
         w.nullable_array(Some(&self.racks), flex, |w, e| w.string(e, flex))?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -39,9 +40,7 @@ impl Wire for ConsumerGroupRegularExpressionKey {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         w.string(&self.regular_expression, flex)?;
-
         Ok(())
     }
 }

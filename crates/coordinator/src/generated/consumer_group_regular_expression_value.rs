@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -43,11 +44,8 @@ impl Wire for ConsumerGroupRegularExpressionValue {
         }
         let flex = true;
         w.nullable_array(Some(&self.topics), flex, |w, e| w.string(e, flex))?;
-
         w.i64(self.version);
-
         w.i64(self.timestamp);
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -69,18 +70,13 @@ impl Wire for GroupMetadataValue {
         }
         let flex = version >= 4;
         w.string(&self.protocol_type, flex)?;
-
         w.i32(self.generation);
-
         w.nullable_string(self.protocol.as_deref(), flex)?;
-
         w.nullable_string(self.leader.as_deref(), flex)?;
-
         if version >= 2 {
             w.i64(self.current_state_timestamp);
         }
         w.nullable_array(Some(&self.members), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -149,23 +145,17 @@ impl Wire for MemberMetadata {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.string(&self.member_id, flex)?;
-
         if version >= 3 {
             w.nullable_string(self.group_instance_id.as_deref(), flex)?;
         }
         w.string(&self.client_id, flex)?;
-
         w.string(&self.client_host, flex)?;
-
         if version >= 1 {
             w.i32(self.rebalance_timeout);
         }
         w.i32(self.session_timeout);
-
         w.nullable_bytes(Some(&self.subscription), flex)?;
-
         w.nullable_bytes(Some(&self.assignment), flex)?;
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,11 +43,8 @@ impl Wire for LegacyOffsetCommitValue {
         }
         let flex = false;
         w.i64(self.offset);
-
         w.string(&self.metadata, flex)?;
-
         w.i64(self.commit_timestamp);
-
         Ok(())
     }
 }

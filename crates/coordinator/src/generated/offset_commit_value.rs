@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -76,14 +77,11 @@ impl Wire for OffsetCommitValue {
         }
         let flex = version >= 4;
         w.i64(self.offset);
-
         if version >= 3 {
             w.i32(self.leader_epoch);
         }
         w.string(&self.metadata, flex)?;
-
         w.i64(self.commit_timestamp);
-
         if version == 1 {
             w.i64(self.expire_timestamp);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -46,13 +47,9 @@ impl Wire for ShareGroupCurrentMemberAssignmentValue {
         }
         let flex = true;
         w.i32(self.member_epoch);
-
         w.i32(self.previous_member_epoch);
-
         w.i8(self.state);
-
         w.nullable_array(Some(&self.assigned_partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -80,12 +77,10 @@ impl Wire for TopicPartitions {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -57,13 +58,9 @@ impl Wire for ShareGroupMemberMetadataValue {
         }
         let flex = true;
         w.nullable_string(self.rack_id.as_deref(), flex)?;
-
         w.string(&self.client_id, flex)?;
-
         w.string(&self.client_host, flex)?;
-
         w.nullable_array(Some(&self.subscribed_topic_names), flex, |w, e| w.string(e, flex))?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for ShareGroupMetadataValue {
         }
         let flex = true;
         w.i32(self.epoch);
-
         w.i64(self.metadata_hash);
-
         w.uvarint(0);
         Ok(())
     }

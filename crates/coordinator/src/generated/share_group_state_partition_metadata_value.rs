@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -43,11 +44,8 @@ impl Wire for ShareGroupStatePartitionMetadataValue {
         }
         let flex = true;
         w.nullable_array(Some(&self.initializing_topics), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.initialized_topics), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.deleting_topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -78,14 +76,11 @@ impl Wire for TopicPartitionsInfo {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.string(&self.topic_name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -113,9 +108,7 @@ impl Wire for TopicInfo {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.string(&self.topic_name, flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,11 +43,8 @@ impl Wire for ShareSnapshotKey {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         w.uuid(self.topic_id);
-
         w.i32(self.partition);
-
         Ok(())
     }
 }

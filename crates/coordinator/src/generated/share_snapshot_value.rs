@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -78,19 +79,12 @@ impl Wire for ShareSnapshotValue {
         }
         let flex = true;
         w.i32(self.snapshot_epoch);
-
         w.i32(self.state_epoch);
-
         w.i32(self.leader_epoch);
-
         w.i64(self.start_offset);
-
         w.i64(self.create_timestamp);
-
         w.i64(self.write_timestamp);
-
         w.nullable_array(Some(&self.state_batches), flex, |w, e| e.encode(w, version))?;
-
         let tag0 = self.delivery_complete_count != -1;
         w.uvarint(u32::from(tag0));
         if tag0 {
@@ -131,13 +125,9 @@ impl Wire for StateBatch {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i64(self.first_offset);
-
         w.i64(self.last_offset);
-
         w.i8(self.delivery_state);
-
         w.i16(self.delivery_count);
-
         w.uvarint(0);
         Ok(())
     }

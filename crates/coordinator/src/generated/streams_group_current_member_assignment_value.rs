@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -61,29 +62,20 @@ impl Wire for StreamsGroupCurrentMemberAssignmentValue {
         }
         let flex = true;
         w.i32(self.member_epoch);
-
         w.i32(self.previous_member_epoch);
-
         w.i8(self.state);
-
         w.nullable_array(Some(&self.active_tasks), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.standby_tasks), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.warmup_tasks), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.active_tasks_pending_revocation), flex, |w, e| {
             e.encode(w, version)
         })?;
-
         w.nullable_array(Some(&self.standby_tasks_pending_revocation), flex, |w, e| {
             e.encode(w, version)
         })?;
-
         w.nullable_array(Some(&self.warmup_tasks_pending_revocation), flex, |w, e| {
             e.encode(w, version)
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -119,12 +111,10 @@ impl Wire for TaskIds {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         let tag0 = self.assignment_epochs.is_some();
         w.uvarint(u32::from(tag0));
         if tag0 {

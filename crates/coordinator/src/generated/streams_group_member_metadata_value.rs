@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -77,23 +78,14 @@ impl Wire for StreamsGroupMemberMetadataValue {
         }
         let flex = true;
         w.nullable_string(self.instance_id.as_deref(), flex)?;
-
         w.nullable_string(self.rack_id.as_deref(), flex)?;
-
         w.string(&self.client_id, flex)?;
-
         w.string(&self.client_host, flex)?;
-
         w.i32(self.rebalance_timeout_ms);
-
         w.i32(self.topology_epoch);
-
         w.string(&self.process_id, flex)?;
-
         w.nullable_struct(self.user_endpoint.as_ref(), version)?;
-
         w.nullable_array(Some(&self.client_tags), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -121,9 +113,7 @@ impl Wire for Endpoint {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.host, flex)?;
-
         w.u16(self.port);
-
         w.uvarint(0);
         Ok(())
     }
@@ -151,9 +141,7 @@ impl Wire for KeyValue {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.key, flex)?;
-
         w.string(&self.value, flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -73,9 +74,7 @@ impl Wire for StreamsGroupMetadataValue {
         }
         let flex = true;
         w.i32(self.epoch);
-
         w.i64(self.metadata_hash);
-
         let tag0 = self.validated_topology_epoch != -1;
         let tag1 = self.last_assignment_configs.is_some();
         let tag2 = self.stored_description_topology_epoch != -1;
@@ -133,9 +132,7 @@ impl Wire for LastAssignmentConfig {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.key, flex)?;
-
         w.string(&self.value, flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -43,11 +44,8 @@ impl Wire for StreamsGroupTargetAssignmentMemberValue {
         }
         let flex = true;
         w.nullable_array(Some(&self.active_tasks), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.standby_tasks), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.warmup_tasks), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -75,12 +73,10 @@ impl Wire for TaskIds {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

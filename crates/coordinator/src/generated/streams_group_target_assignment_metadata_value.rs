@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -45,7 +46,6 @@ impl Wire for StreamsGroupTargetAssignmentMetadataValue {
         }
         let flex = true;
         w.i32(self.assignment_epoch);
-
         let tag0 = self.assignment_timestamp != 0;
         w.uvarint(u32::from(tag0));
         if tag0 {

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for StreamsGroupTopologyValue {
         }
         let flex = true;
         w.i32(self.epoch);
-
         w.nullable_array(Some(&self.subtopologies), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -85,19 +84,12 @@ impl Wire for Subtopology {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.source_topics), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.source_topic_regex), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.state_changelog_topics), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.repartition_sink_topics), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.repartition_source_topics), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.copartition_groups), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -131,17 +123,14 @@ impl Wire for CopartitionGroup {
             w.i16(*e);
             Ok(())
         })?;
-
         w.nullable_array(Some(&self.source_topic_regex), flex, |w, e| {
             w.i16(*e);
             Ok(())
         })?;
-
         w.nullable_array(Some(&self.repartition_source_topics), flex, |w, e| {
             w.i16(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -169,9 +158,7 @@ impl Wire for TopicConfig {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.key, flex)?;
-
         w.string(&self.value, flex)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -205,13 +192,9 @@ impl Wire for TopicInfo {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i32(self.partitions);
-
         w.i16(self.replication_factor);
-
         w.nullable_array(Some(&self.topic_configs), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -93,21 +94,14 @@ impl Wire for TransactionLogValue {
         }
         let flex = version >= 1;
         w.i64(self.producer_id);
-
         w.i16(self.producer_epoch);
-
         w.i32(self.transaction_timeout_ms);
-
         w.i8(self.transaction_status);
-
         w.nullable_array(self.transaction_partitions.as_deref(), flex, |w, e| {
             e.encode(w, version)
         })?;
-
         w.i64(self.transaction_last_update_timestamp_ms);
-
         w.i64(self.transaction_start_timestamp_ms);
-
         if flex {
             let tag0 = self.previous_producer_id != -1;
             let tag1 = self.next_producer_id != -1;
@@ -191,12 +185,10 @@ impl Wire for PartitionsSchema {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.string(&self.topic, flex)?;
-
         w.nullable_array(Some(&self.partition_ids), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         if flex {
             w.uvarint(0);
         }

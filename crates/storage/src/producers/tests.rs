@@ -1,3 +1,5 @@
+//! Properties and stories of the producer table.
+
 use proptest::prelude::*;
 use records::Attributes;
 

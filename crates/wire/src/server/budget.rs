@@ -37,7 +37,12 @@ impl ByteBudget {
     pub(crate) fn new(bytes: usize) -> Self {
         let half = units(bytes / 2).max(units(SMALL_BYTES));
         let semaphore = |units| Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(1)));
-        Self { small: semaphore(half), large: semaphore(half), small_units: half, large_units: half }
+        Self {
+            small: semaphore(half),
+            large: semaphore(half),
+            small_units: half,
+            large_units: half,
+        }
     }
 
     /// Raises `charge` to cover `bytes` of a request of `request` bytes, waiting for room. A

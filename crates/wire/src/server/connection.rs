@@ -113,11 +113,7 @@ impl<E: Env> Connection<E> {
         let idle = shared.settings.idle_max;
         let at = idle.map_or(base::Instant::NEVER, |idle| shared.env.now().after(idle));
         let read = timeout_at(&shared.env, at, self.frames.read(&shared, &mut self.stream));
-        let read = tokio::select! {
-            biased;
-            () = shared.stop.stopped() => return Ok(false),
-            read = read => read,
-        };
+        let Some(read) = shared.stop.unless(read).await else { return Ok(false) };
         match read {
             Ok(read) => read.map(|()| true),
             Err(env::Elapsed) => {
@@ -128,20 +124,17 @@ impl<E: Env> Connection<E> {
     }
 }
 
-/// Queues a reply, with its file regions in their places.
-fn push<F>(queue: &mut SegmentQueue<F>, reply: Reply<F>) {
-    let mut regions: Vec<Option<env::FileRegion<F>>> =
-        reply.regions.into_iter().map(Some).collect();
+/// Queues a reply, with its segments in their places.
+fn push<F>(queue: &mut SegmentQueue<F>, mut reply: Reply<F>) {
     for part in reply.parts {
         match part {
             protocol::Part::Bytes(bytes) => queue.push_back(Segment::Bytes(bytes)),
             protocol::Part::External { token, .. } => {
                 let at = usize::try_from(token).unwrap_or(usize::MAX);
-                let region = regions.get_mut(at).and_then(Option::take);
-                let Some(region) = region else {
-                    unreachable!("each external part names one region of its own reply");
+                let Some(segments) = reply.externals.get_mut(at) else {
+                    unreachable!("each external part names segments of its own reply");
                 };
-                queue.push_back(Segment::Region(region));
+                queue.extend(segments.drain(..));
             },
         }
     }

@@ -66,11 +66,7 @@ pub(crate) async fn accept_loop<E: Env>(
     mut listener: <E::Net as Net>::Listener,
 ) {
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shared.stop.stopped() => return,
-            accepted = listener.accept() => accepted,
-        };
+        let Some(accepted) = shared.stop.unless(listener.accept()).await else { return };
         match accepted {
             Ok((stream, peer)) => match Place::take(&shared, peer.ip()) {
                 Some(place) => {

@@ -31,12 +31,6 @@ pub struct ServerSettings {
     pub connections_max: usize,
     /// `max.connections.per.ip`.
     pub connections_per_ip_max: usize,
-    /// `fetch.max.bytes`: most bytes one fetch is answered with.
-    pub fetch_bytes_max: usize,
-    /// `auto.create.topics.enable`.
-    pub auto_create_topics: bool,
-    /// `delete.topic.enable`.
-    pub delete_topics: bool,
     /// `max.request.partition.size.limit`.
     pub describe_partitions_max: usize,
     /// Values of broker keys as given in the configuration file, for DescribeConfigs.
@@ -54,9 +48,6 @@ impl ServerSettings {
             idle_max: Some(Duration::from_millis(600_000)),
             connections_max: 100_000,
             connections_per_ip_max: usize::MAX,
-            fetch_bytes_max: 57_671_680,
-            auto_create_topics: true,
-            delete_topics: true,
             describe_partitions_max: 2_000,
             static_configs: BTreeMap::new(),
         }

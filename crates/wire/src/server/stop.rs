@@ -1,6 +1,9 @@
 //! Telling every connection that the server stops, in a fixed order.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use tokio::sync::Notify;
 
@@ -33,10 +36,25 @@ impl Stop {
         self.changed.notified().await;
     }
 
+    /// Runs `future` until it is ready or the flag is raised; then it is dropped.
+    pub(crate) async fn unless<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut stopped = pin!(self.stopped());
+        let mut future = pin!(future);
+        poll_fn(move |cx| {
+            if stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            future.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
     /// Completes once the flag is raised.
     pub(crate) async fn stopped(&self) {
         loop {
-            let changed = self.changed.notified();
+            // Registered before the look, so that a stop in between is not missed.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
             if self.is_stopping() {
                 return;
             }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -48,13 +49,9 @@ impl Wire for AddOffsetsToTxnRequest {
         }
         let flex = version >= 3;
         w.string(&self.transactional_id, flex)?;
-
         w.i64(self.producer_id);
-
         w.i16(self.producer_epoch);
-
         w.string(&self.group_id, flex)?;
-
         if flex {
             w.uvarint(0);
         }

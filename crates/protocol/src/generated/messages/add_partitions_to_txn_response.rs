@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -56,7 +57,6 @@ impl Wire for AddPartitionsToTxnResponse {
         }
         let flex = version >= 3;
         w.i32(self.throttle_time_ms);
-
         if version >= 4 {
             w.i16(self.error_code);
         }
@@ -110,9 +110,7 @@ impl Wire for AddPartitionsToTxnResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.transactional_id, flex)?;
-
         w.nullable_array(Some(&self.topic_results), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -143,9 +141,7 @@ impl Wire for AddPartitionsToTxnTopicResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 3;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.results_by_partition), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -177,9 +173,7 @@ impl Wire for AddPartitionsToTxnPartitionResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 3;
         w.i32(self.partition_index);
-
         w.i16(self.partition_error_code);
-
         if flex {
             w.uvarint(0);
         }

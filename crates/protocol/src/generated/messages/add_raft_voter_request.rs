@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -67,15 +68,10 @@ impl Wire for AddRaftVoterRequest {
         }
         let flex = true;
         w.nullable_string(self.cluster_id.as_deref(), flex)?;
-
         w.i32(self.timeout_ms);
-
         w.i32(self.voter_id);
-
         w.uuid(self.voter_directory_id);
-
         w.nullable_array(Some(&self.listeners), flex, |w, e| e.encode(w, version))?;
-
         if version >= 1 {
             w.bool(self.ack_when_committed);
         } else if !self.ack_when_committed {
@@ -114,11 +110,8 @@ impl Wire for Listener {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.string(&self.host, flex)?;
-
         w.u16(self.port);
-
         w.uvarint(0);
         Ok(())
     }

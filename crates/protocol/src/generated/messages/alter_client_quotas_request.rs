@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for AlterClientQuotasRequest {
         }
         let flex = version >= 1;
         w.nullable_array(Some(&self.entries), flex, |w, e| e.encode(w, version))?;
-
         w.bool(self.validate_only);
-
         if flex {
             w.uvarint(0);
         }
@@ -76,9 +75,7 @@ impl Wire for EntryData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.nullable_array(Some(&self.entity), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.ops), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -116,9 +113,7 @@ impl Wire for EntityData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.string(&self.entity_type, flex)?;
-
         w.nullable_string(self.entity_name.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }
@@ -153,11 +148,8 @@ impl Wire for OpData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.string(&self.key, flex)?;
-
         w.f64(self.value);
-
         w.bool(self.remove);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for AlterClientQuotasResponse {
         }
         let flex = version >= 1;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.entries), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -89,11 +88,8 @@ impl Wire for EntryData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_array(Some(&self.entity), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -131,9 +127,7 @@ impl Wire for EntityData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.string(&self.entity_type, flex)?;
-
         w.nullable_string(self.entity_name.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -55,7 +56,6 @@ impl Wire for AlterPartitionReassignmentsRequest {
         }
         let flex = true;
         w.i32(self.timeout_ms);
-
         if version >= 1 {
             w.bool(self.allow_replication_factor_change);
         } else if !self.allow_replication_factor_change {
@@ -65,7 +65,6 @@ impl Wire for AlterPartitionReassignmentsRequest {
             });
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -93,9 +92,7 @@ impl Wire for ReassignableTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -123,12 +120,10 @@ impl Wire for ReassignablePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.nullable_array(self.replicas.as_deref(), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -39,7 +40,6 @@ impl Wire for AlterReplicaLogDirsRequest {
         }
         let flex = version >= 2;
         w.nullable_array(Some(&self.dirs), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -71,9 +71,7 @@ impl Wire for AlterReplicaLogDir {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.path, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -105,12 +103,10 @@ impl Wire for AlterReplicaLogDirTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for AlterReplicaLogDirsResponse {
         }
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.results), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -77,9 +76,7 @@ impl Wire for AlterReplicaLogDirTopicResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.topic_name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -111,9 +108,7 @@ impl Wire for AlterReplicaLogDirPartitionResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }

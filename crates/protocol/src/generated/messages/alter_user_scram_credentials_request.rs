@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for AlterUserScramCredentialsRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.deletions), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.upsertions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -70,9 +69,7 @@ impl Wire for ScramCredentialDeletion {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i8(self.mechanism);
-
         w.uvarint(0);
         Ok(())
     }
@@ -109,15 +106,10 @@ impl Wire for ScramCredentialUpsertion {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i8(self.mechanism);
-
         w.i32(self.iterations);
-
         w.nullable_bytes(Some(&self.salt), flex)?;
-
         w.nullable_bytes(Some(&self.salted_password), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

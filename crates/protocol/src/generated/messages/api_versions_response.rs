@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -84,9 +85,7 @@ impl Wire for ApiVersionsResponse {
         }
         let flex = version >= 3;
         w.i16(self.error_code);
-
         w.nullable_array(Some(&self.api_keys), flex, |w, e| e.encode(w, version))?;
-
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
@@ -156,11 +155,8 @@ impl Wire for ApiVersion {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 3;
         w.i16(self.api_key);
-
         w.i16(self.min_version);
-
         w.i16(self.max_version);
-
         if flex {
             w.uvarint(0);
         }
@@ -193,11 +189,8 @@ impl Wire for SupportedFeatureKey {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i16(self.min_version);
-
         w.i16(self.max_version);
-
         w.uvarint(0);
         Ok(())
     }
@@ -228,11 +221,8 @@ impl Wire for FinalizedFeatureKey {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i16(self.max_version_level);
-
         w.i16(self.min_version_level);
-
         w.uvarint(0);
         Ok(())
     }

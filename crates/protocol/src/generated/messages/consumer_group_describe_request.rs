@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for ConsumerGroupDescribeRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.group_ids), flex, |w, e| w.string(e, flex))?;
-
         w.bool(self.include_authorized_operations);
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -83,19 +84,12 @@ impl Wire for ConsumerGroupHeartbeatRequest {
         }
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.string(&self.member_id, flex)?;
-
         w.i32(self.member_epoch);
-
         w.nullable_string(self.instance_id.as_deref(), flex)?;
-
         w.nullable_string(self.rack_id.as_deref(), flex)?;
-
         w.i32(self.rebalance_timeout_ms);
-
         w.nullable_array(self.subscribed_topic_names.as_deref(), flex, |w, e| w.string(e, flex))?;
-
         if version >= 1 {
             w.nullable_string(self.subscribed_topic_regex.as_deref(), flex)?;
         } else if self.subscribed_topic_regex.is_some() {
@@ -105,9 +99,7 @@ impl Wire for ConsumerGroupHeartbeatRequest {
             });
         }
         w.nullable_string(self.server_assignor.as_deref(), flex)?;
-
         w.nullable_array(self.topic_partitions.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -135,12 +127,10 @@ impl Wire for TopicPartitions {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -39,9 +40,7 @@ impl Wire for ConsumerProtocolAssignment {
         }
         let flex = false;
         w.nullable_array(Some(&self.assigned_partitions), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_bytes(self.user_data.as_ref(), flex)?;
-
         Ok(())
     }
 }
@@ -67,12 +66,10 @@ impl Wire for TopicPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = false;
         w.string(&self.topic, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         Ok(())
     }
 }

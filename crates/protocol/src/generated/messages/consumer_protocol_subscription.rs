@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -66,9 +67,7 @@ impl Wire for ConsumerProtocolSubscription {
         }
         let flex = false;
         w.nullable_array(Some(&self.topics), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_bytes(self.user_data.as_ref(), flex)?;
-
         if version >= 1 {
             w.nullable_array(Some(&self.owned_partitions), flex, |w, e| e.encode(w, version))?;
         }
@@ -103,12 +102,10 @@ impl Wire for TopicPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = false;
         w.string(&self.topic, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         Ok(())
     }
 }

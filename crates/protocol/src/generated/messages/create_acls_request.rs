@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -39,7 +40,6 @@ impl Wire for CreateAclsRequest {
         }
         let flex = version >= 2;
         w.nullable_array(Some(&self.creations), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -100,19 +100,12 @@ impl Wire for AclCreation {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i8(self.resource_type);
-
         w.string(&self.resource_name, flex)?;
-
         w.i8(self.resource_pattern_type);
-
         w.string(&self.principal, flex)?;
-
         w.string(&self.host, flex)?;
-
         w.i8(self.operation);
-
         w.i8(self.permission_type);
-
         if flex {
             w.uvarint(0);
         }

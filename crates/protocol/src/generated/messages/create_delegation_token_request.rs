@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -79,9 +80,7 @@ impl Wire for CreateDelegationTokenRequest {
             });
         }
         w.nullable_array(Some(&self.renewers), flex, |w, e| e.encode(w, version))?;
-
         w.i64(self.max_lifetime_ms);
-
         if flex {
             w.uvarint(0);
         }
@@ -113,9 +112,7 @@ impl Wire for CreatableRenewers {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.principal_type, flex)?;
-
         w.string(&self.principal_name, flex)?;
-
         if flex {
             w.uvarint(0);
         }

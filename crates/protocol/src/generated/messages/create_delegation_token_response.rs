@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -73,11 +74,8 @@ impl Wire for CreateDelegationTokenResponse {
         }
         let flex = version >= 2;
         w.i16(self.error_code);
-
         w.string(&self.principal_type, flex)?;
-
         w.string(&self.principal_name, flex)?;
-
         if version >= 3 {
             w.string(&self.token_requester_principal_type, flex)?;
         } else if !self.token_requester_principal_type.is_empty() {
@@ -95,17 +93,11 @@ impl Wire for CreateDelegationTokenResponse {
             });
         }
         w.i64(self.issue_timestamp_ms);
-
         w.i64(self.expiry_timestamp_ms);
-
         w.i64(self.max_timestamp_ms);
-
         w.string(&self.token_id, flex)?;
-
         w.nullable_bytes(Some(&self.hmac), flex)?;
-
         w.i32(self.throttle_time_ms);
-
         if flex {
             w.uvarint(0);
         }

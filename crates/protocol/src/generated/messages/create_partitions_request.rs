@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -45,11 +46,8 @@ impl Wire for CreatePartitionsRequest {
         }
         let flex = version >= 2;
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.timeout_ms);
-
         w.bool(self.validate_only);
-
         if flex {
             w.uvarint(0);
         }
@@ -95,11 +93,8 @@ impl Wire for CreatePartitionsTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.name, flex)?;
-
         w.i32(self.count);
-
         w.nullable_array(self.assignments.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -131,7 +126,6 @@ impl Wire for CreatePartitionsAssignment {
             w.i32(*e);
             Ok(())
         })?;
-
         if flex {
             w.uvarint(0);
         }

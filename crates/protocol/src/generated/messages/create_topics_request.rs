@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -51,11 +52,8 @@ impl Wire for CreateTopicsRequest {
         }
         let flex = version >= 5;
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.timeout_ms);
-
         w.bool(self.validate_only);
-
         if flex {
             w.uvarint(0);
         }
@@ -96,15 +94,10 @@ impl Wire for CreatableTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 5;
         w.string(&self.name, flex)?;
-
         w.i32(self.num_partitions);
-
         w.i16(self.replication_factor);
-
         w.nullable_array(Some(&self.assignments), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.configs), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -136,12 +129,10 @@ impl Wire for CreatableReplicaAssignment {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 5;
         w.i32(self.partition_index);
-
         w.nullable_array(Some(&self.broker_ids), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         if flex {
             w.uvarint(0);
         }
@@ -179,9 +170,7 @@ impl Wire for CreatableTopicConfig {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 5;
         w.string(&self.name, flex)?;
-
         w.nullable_string(self.value.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }

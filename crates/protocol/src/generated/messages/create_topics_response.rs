@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for CreateTopicsResponse {
         }
         let flex = version >= 5;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -122,14 +121,11 @@ impl Wire for CreatableTopicResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 5;
         w.string(&self.name, flex)?;
-
         if version >= 7 {
             w.uuid(self.topic_id);
         }
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         if version >= 5 {
             w.i32(self.num_partitions);
         }
@@ -196,15 +192,10 @@ impl Wire for CreatableTopicConfigs {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.nullable_string(self.value.as_deref(), flex)?;
-
         w.bool(self.read_only);
-
         w.i8(self.config_source);
-
         w.bool(self.is_sensitive);
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -39,7 +40,6 @@ impl Wire for DeleteAclsRequest {
         }
         let flex = version >= 2;
         w.nullable_array(Some(&self.filters), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -100,19 +100,12 @@ impl Wire for DeleteAclsFilter {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i8(self.resource_type_filter);
-
         w.nullable_string(self.resource_name_filter.as_deref(), flex)?;
-
         w.i8(self.pattern_type_filter);
-
         w.nullable_string(self.principal_filter.as_deref(), flex)?;
-
         w.nullable_string(self.host_filter.as_deref(), flex)?;
-
         w.i8(self.operation);
-
         w.i8(self.permission_type);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for DeleteAclsResponse {
         }
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.filter_results), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -89,11 +88,8 @@ impl Wire for DeleteAclsFilterResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_array(Some(&self.matching_acls), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -162,23 +158,14 @@ impl Wire for DeleteAclsMatchingAcl {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.i8(self.resource_type);
-
         w.string(&self.resource_name, flex)?;
-
         w.i8(self.pattern_type);
-
         w.string(&self.principal, flex)?;
-
         w.string(&self.host, flex)?;
-
         w.i8(self.operation);
-
         w.i8(self.permission_type);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -39,7 +40,6 @@ impl Wire for DeleteGroupsRequest {
         }
         let flex = version >= 2;
         w.nullable_array(Some(&self.groups_names), flex, |w, e| w.string(e, flex))?;
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for DeleteRecordsResponse {
         }
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -76,9 +75,7 @@ impl Wire for DeleteRecordsTopicResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -113,11 +110,8 @@ impl Wire for DeleteRecordsPartitionResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i32(self.partition_index);
-
         w.i64(self.low_watermark);
-
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for DeleteShareGroupOffsetsRequest {
         }
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -67,7 +66,6 @@ impl Wire for DeleteShareGroupOffsetsRequestTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic_name, flex)?;
-
         w.uvarint(0);
         Ok(())
     }

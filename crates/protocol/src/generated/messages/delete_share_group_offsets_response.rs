@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -47,13 +48,9 @@ impl Wire for DeleteShareGroupOffsetsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -87,13 +84,9 @@ impl Wire for DeleteShareGroupOffsetsResponseTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic_name, flex)?;
-
         w.uuid(self.topic_id);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

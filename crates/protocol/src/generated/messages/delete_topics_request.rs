@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -57,7 +58,6 @@ impl Wire for DeleteTopicsRequest {
             w.nullable_array(Some(&self.topic_names), flex, |w, e| w.string(e, flex))?;
         }
         w.i32(self.timeout_ms);
-
         if flex {
             w.uvarint(0);
         }
@@ -87,9 +87,7 @@ impl Wire for DeleteTopicState {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.nullable_string(self.name.as_deref(), flex)?;
-
         w.uuid(self.topic_id);
-
         w.uvarint(0);
         Ok(())
     }

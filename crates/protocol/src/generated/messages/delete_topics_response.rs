@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for DeleteTopicsResponse {
         }
         let flex = version >= 4;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -104,12 +103,10 @@ impl Wire for DeletableTopicResult {
             };
             w.string(value, flex)?;
         }
-
         if version >= 6 {
             w.uuid(self.topic_id);
         }
         w.i16(self.error_code);
-
         if version >= 5 {
             w.nullable_string(self.error_message.as_deref(), flex)?;
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -71,19 +72,12 @@ impl Wire for DescribeAclsRequest {
         }
         let flex = version >= 2;
         w.i8(self.resource_type_filter);
-
         w.nullable_string(self.resource_name_filter.as_deref(), flex)?;
-
         w.i8(self.pattern_type_filter);
-
         w.nullable_string(self.principal_filter.as_deref(), flex)?;
-
         w.nullable_string(self.host_filter.as_deref(), flex)?;
-
         w.i8(self.operation);
-
         w.i8(self.permission_type);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -59,13 +60,9 @@ impl Wire for DescribeAclsResponse {
         }
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_array(Some(&self.resources), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -114,13 +111,9 @@ impl Wire for DescribeAclsResource {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i8(self.resource_type);
-
         w.string(&self.resource_name, flex)?;
-
         w.i8(self.pattern_type);
-
         w.nullable_array(Some(&self.acls), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -158,13 +151,9 @@ impl Wire for AclDescription {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.principal, flex)?;
-
         w.string(&self.host, flex)?;
-
         w.i8(self.operation);
-
         w.i8(self.permission_type);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for DescribeClientQuotasRequest {
         }
         let flex = version >= 1;
         w.nullable_array(Some(&self.components), flex, |w, e| e.encode(w, version))?;
-
         w.bool(self.strict);
-
         if flex {
             w.uvarint(0);
         }
@@ -89,11 +88,8 @@ impl Wire for ComponentData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.string(&self.entity_type, flex)?;
-
         w.i8(self.match_type);
-
         w.nullable_string(self.match_.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }

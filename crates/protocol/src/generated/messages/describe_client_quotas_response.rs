@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -59,13 +60,9 @@ impl Wire for DescribeClientQuotasResponse {
         }
         let flex = version >= 1;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_array(self.entries.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -97,9 +94,7 @@ impl Wire for EntryData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.nullable_array(Some(&self.entity), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.values), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -137,9 +132,7 @@ impl Wire for EntityData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.string(&self.entity_type, flex)?;
-
         w.nullable_string(self.entity_name.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }
@@ -171,9 +164,7 @@ impl Wire for ValueData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.string(&self.key, flex)?;
-
         w.f64(self.value);
-
         if flex {
             w.uvarint(0);
         }

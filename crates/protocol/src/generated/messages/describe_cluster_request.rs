@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -57,7 +58,6 @@ impl Wire for DescribeClusterRequest {
         }
         let flex = true;
         w.bool(self.include_cluster_authorized_operations);
-
         if version >= 1 {
             w.i8(self.endpoint_type);
         } else if self.endpoint_type != 1 {

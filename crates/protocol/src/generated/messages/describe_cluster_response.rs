@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -75,11 +76,8 @@ impl Wire for DescribeClusterResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         if version >= 1 {
             w.i8(self.endpoint_type);
         } else if self.endpoint_type != 1 {
@@ -89,13 +87,9 @@ impl Wire for DescribeClusterResponse {
             });
         }
         w.string(&self.cluster_id, flex)?;
-
         w.i32(self.controller_id);
-
         w.nullable_array(Some(&self.brokers), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.cluster_authorized_operations);
-
         w.uvarint(0);
         Ok(())
     }
@@ -134,13 +128,9 @@ impl Wire for DescribeClusterBroker {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.broker_id);
-
         w.string(&self.host, flex)?;
-
         w.i32(self.port);
-
         w.nullable_string(self.rack.as_deref(), flex)?;
-
         if version >= 2 {
             w.bool(self.is_fenced);
         } else if self.is_fenced {

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -47,9 +48,7 @@ impl Wire for DescribeConfigsRequest {
         }
         let flex = version >= 4;
         w.nullable_array(Some(&self.resources), flex, |w, e| e.encode(w, version))?;
-
         w.bool(self.include_synonyms);
-
         if version >= 3 {
             w.bool(self.include_documentation);
         } else if self.include_documentation {
@@ -102,11 +101,8 @@ impl Wire for DescribeConfigsResource {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.i8(self.resource_type);
-
         w.string(&self.resource_name, flex)?;
-
         w.nullable_array(self.configuration_keys.as_deref(), flex, |w, e| w.string(e, flex))?;
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for DescribeConfigsResponse {
         }
         let flex = version >= 4;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.results), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -97,15 +96,10 @@ impl Wire for DescribeConfigsResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.i8(self.resource_type);
-
         w.string(&self.resource_name, flex)?;
-
         w.nullable_array(Some(&self.configs), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -174,17 +168,11 @@ impl Wire for DescribeConfigsResourceResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.string(&self.name, flex)?;
-
         w.nullable_string(self.value.as_deref(), flex)?;
-
         w.bool(self.read_only);
-
         w.i8(self.config_source);
-
         w.bool(self.is_sensitive);
-
         w.nullable_array(Some(&self.synonyms), flex, |w, e| e.encode(w, version))?;
-
         if version >= 3 {
             w.i8(self.config_type);
         }
@@ -235,11 +223,8 @@ impl Wire for DescribeConfigsSynonym {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.string(&self.name, flex)?;
-
         w.nullable_string(self.value.as_deref(), flex)?;
-
         w.i8(self.source);
-
         if flex {
             w.uvarint(0);
         }

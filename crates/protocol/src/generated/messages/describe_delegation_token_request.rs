@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -46,7 +47,6 @@ impl Wire for DescribeDelegationTokenRequest {
         }
         let flex = version >= 2;
         w.nullable_array(self.owners.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -78,9 +78,7 @@ impl Wire for DescribeDelegationTokenOwner {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.principal_type, flex)?;
-
         w.string(&self.principal_name, flex)?;
-
         if flex {
             w.uvarint(0);
         }

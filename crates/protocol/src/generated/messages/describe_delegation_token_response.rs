@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -45,11 +46,8 @@ impl Wire for DescribeDelegationTokenResponse {
         }
         let flex = version >= 2;
         w.i16(self.error_code);
-
         w.nullable_array(Some(&self.tokens), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.throttle_time_ms);
-
         if flex {
             w.uvarint(0);
         }
@@ -109,9 +107,7 @@ impl Wire for DescribedDelegationToken {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.principal_type, flex)?;
-
         w.string(&self.principal_name, flex)?;
-
         if version >= 3 {
             w.string(&self.token_requester_principal_type, flex)?;
         } else if !self.token_requester_principal_type.is_empty() {
@@ -129,17 +125,11 @@ impl Wire for DescribedDelegationToken {
             });
         }
         w.i64(self.issue_timestamp);
-
         w.i64(self.expiry_timestamp);
-
         w.i64(self.max_timestamp);
-
         w.string(&self.token_id, flex)?;
-
         w.nullable_bytes(Some(&self.hmac), flex)?;
-
         w.nullable_array(Some(&self.renewers), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -171,9 +161,7 @@ impl Wire for DescribedDelegationTokenRenewer {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.principal_type, flex)?;
-
         w.string(&self.principal_name, flex)?;
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -44,7 +45,6 @@ impl Wire for DescribeGroupsRequest {
         }
         let flex = version >= 5;
         w.nullable_array(Some(&self.groups), flex, |w, e| w.string(e, flex))?;
-
         if version >= 3 {
             w.bool(self.include_authorized_operations);
         } else if self.include_authorized_operations {

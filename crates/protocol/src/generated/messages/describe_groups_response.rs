@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -47,7 +48,6 @@ impl Wire for DescribeGroupsResponse {
             w.i32(self.throttle_time_ms);
         }
         w.nullable_array(Some(&self.groups), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -116,7 +116,6 @@ impl Wire for DescribedGroup {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 5;
         w.i16(self.error_code);
-
         if version >= 6 {
             w.nullable_string(self.error_message.as_deref(), flex)?;
         } else if self.error_message.is_some() {
@@ -126,15 +125,10 @@ impl Wire for DescribedGroup {
             });
         }
         w.string(&self.group_id, flex)?;
-
         w.string(&self.group_state, flex)?;
-
         w.string(&self.protocol_type, flex)?;
-
         w.string(&self.protocol_data, flex)?;
-
         w.nullable_array(Some(&self.members), flex, |w, e| e.encode(w, version))?;
-
         if version >= 3 {
             w.i32(self.authorized_operations);
         } else if self.authorized_operations != -2147483648 {
@@ -188,18 +182,13 @@ impl Wire for DescribedGroupMember {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 5;
         w.string(&self.member_id, flex)?;
-
         if version >= 4 {
             w.nullable_string(self.group_instance_id.as_deref(), flex)?;
         }
         w.string(&self.client_id, flex)?;
-
         w.string(&self.client_host, flex)?;
-
         w.nullable_bytes(Some(&self.member_metadata), flex)?;
-
         w.nullable_bytes(Some(&self.member_assignment), flex)?;
-
         if flex {
             w.uvarint(0);
         }

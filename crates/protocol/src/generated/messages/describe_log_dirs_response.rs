@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -47,12 +48,10 @@ impl Wire for DescribeLogDirsResponse {
         }
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
-
         if version >= 3 {
             w.i16(self.error_code);
         }
         w.nullable_array(Some(&self.results), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -115,11 +114,8 @@ impl Wire for DescribeLogDirsResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i16(self.error_code);
-
         w.string(&self.log_dir, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if version >= 4 {
             w.i64(self.total_bytes);
         }
@@ -160,9 +156,7 @@ impl Wire for DescribeLogDirsTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -200,13 +194,9 @@ impl Wire for DescribeLogDirsPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i32(self.partition_index);
-
         w.i64(self.partition_size);
-
         w.i64(self.offset_lag);
-
         w.bool(self.is_future_key);
-
         if flex {
             w.uvarint(0);
         }

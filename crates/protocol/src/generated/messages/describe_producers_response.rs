@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for DescribeProducersResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -70,9 +69,7 @@ impl Wire for TopicResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -106,13 +103,9 @@ impl Wire for PartitionResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_array(Some(&self.active_producers), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -165,17 +158,11 @@ impl Wire for ProducerState {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i64(self.producer_id);
-
         w.i32(self.producer_epoch);
-
         w.i32(self.last_sequence);
-
         w.i64(self.last_timestamp);
-
         w.i32(self.coordinator_epoch);
-
         w.i64(self.current_txn_start_offset);
-
         w.uvarint(0);
         Ok(())
     }

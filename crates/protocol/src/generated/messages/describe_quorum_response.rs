@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -61,12 +62,10 @@ impl Wire for DescribeQuorumResponse {
         }
         let flex = true;
         w.i16(self.error_code);
-
         if version >= 2 {
             w.nullable_string(self.error_message.as_deref(), flex)?;
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if version >= 2 {
             w.nullable_array(Some(&self.nodes), flex, |w, e| e.encode(w, version))?;
         } else if !self.nodes.is_empty() {
@@ -102,9 +101,7 @@ impl Wire for TopicData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic_name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -167,22 +164,15 @@ impl Wire for PartitionData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         if version >= 2 {
             w.nullable_string(self.error_message.as_deref(), flex)?;
         }
         w.i32(self.leader_id);
-
         w.i32(self.leader_epoch);
-
         w.i64(self.high_watermark);
-
         w.nullable_array(Some(&self.current_voters), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.observers), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -210,9 +200,7 @@ impl Wire for Node {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.node_id);
-
         w.nullable_array(Some(&self.listeners), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -243,11 +231,8 @@ impl Wire for Listener {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.string(&self.host, flex)?;
-
         w.u16(self.port);
-
         w.uvarint(0);
         Ok(())
     }
@@ -302,7 +287,6 @@ impl Wire for ReplicaState {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.replica_id);
-
         if version >= 2 {
             w.uuid(self.replica_directory_id);
         } else if !self.replica_directory_id.is_zero() {
@@ -312,7 +296,6 @@ impl Wire for ReplicaState {
             });
         }
         w.i64(self.log_end_offset);
-
         if version >= 1 {
             w.i64(self.last_fetch_timestamp);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -38,7 +39,6 @@ impl Wire for DescribeShareGroupOffsetsRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.groups), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -74,9 +74,7 @@ impl Wire for DescribeShareGroupOffsetsRequestGroup {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.nullable_array(self.topics.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -104,12 +102,10 @@ impl Wire for DescribeShareGroupOffsetsRequestTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic_name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

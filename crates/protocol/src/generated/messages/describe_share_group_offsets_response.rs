@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -41,9 +42,7 @@ impl Wire for DescribeShareGroupOffsetsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.groups), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -78,13 +77,9 @@ impl Wire for DescribeShareGroupOffsetsResponseGroup {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -116,11 +111,8 @@ impl Wire for DescribeShareGroupOffsetsResponseTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic_name, flex)?;
-
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -175,18 +167,13 @@ impl Wire for DescribeShareGroupOffsetsResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.i64(self.start_offset);
-
         w.i32(self.leader_epoch);
-
         if version >= 1 {
             w.i64(self.lag);
         }
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -49,11 +50,8 @@ impl Wire for DescribeTopicPartitionsRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.response_partition_limit);
-
         w.nullable_struct(self.cursor.as_ref(), version)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -78,7 +76,6 @@ impl Wire for TopicRequest {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -106,9 +103,7 @@ impl Wire for Cursor {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic_name, flex)?;
-
         w.i32(self.partition_index);
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -44,11 +45,8 @@ impl Wire for DescribeTopicPartitionsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_struct(self.next_cursor.as_ref(), version)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -102,17 +100,11 @@ impl Wire for DescribeTopicPartitionsResponseTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i16(self.error_code);
-
         w.nullable_string(self.name.as_deref(), flex)?;
-
         w.uuid(self.topic_id);
-
         w.bool(self.is_internal);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.topic_authorized_operations);
-
         w.uvarint(0);
         Ok(())
     }
@@ -177,38 +169,29 @@ impl Wire for DescribeTopicPartitionsResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i16(self.error_code);
-
         w.i32(self.partition_index);
-
         w.i32(self.leader_id);
-
         w.i32(self.leader_epoch);
-
         w.nullable_array(Some(&self.replica_nodes), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.nullable_array(Some(&self.isr_nodes), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.nullable_array(self.eligible_leader_replicas.as_deref(), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.nullable_array(self.last_known_elr.as_deref(), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.nullable_array(Some(&self.offline_replicas), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -236,9 +219,7 @@ impl Wire for Cursor {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic_name, flex)?;
-
         w.i32(self.partition_index);
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -37,7 +38,6 @@ impl Wire for DescribeTransactionsRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.transactional_ids), flex, |w, e| w.string(e, flex))?;
-
         w.uvarint(0);
         Ok(())
     }

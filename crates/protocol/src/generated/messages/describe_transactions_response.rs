@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for DescribeTransactionsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.transaction_states), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -88,21 +87,13 @@ impl Wire for TransactionState {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i16(self.error_code);
-
         w.string(&self.transactional_id, flex)?;
-
         w.string(&self.transaction_state, flex)?;
-
         w.i32(self.transaction_timeout_ms);
-
         w.i64(self.transaction_start_time_ms);
-
         w.i64(self.producer_id);
-
         w.i16(self.producer_epoch);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -130,12 +121,10 @@ impl Wire for TopicData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -43,7 +44,6 @@ impl Wire for DescribeUserScramCredentialsRequest {
         }
         let flex = true;
         w.nullable_array(self.users.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -68,7 +68,6 @@ impl Wire for UserName {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.uvarint(0);
         Ok(())
     }

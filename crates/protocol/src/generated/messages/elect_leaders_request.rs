@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -65,9 +66,7 @@ impl Wire for ElectLeadersRequest {
             });
         }
         w.nullable_array(self.topic_partitions.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.timeout_ms);
-
         if flex {
             w.uvarint(0);
         }
@@ -99,12 +98,10 @@ impl Wire for TopicPartitions {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.topic, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         if flex {
             w.uvarint(0);
         }

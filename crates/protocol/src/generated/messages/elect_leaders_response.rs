@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -48,7 +49,6 @@ impl Wire for ElectLeadersResponse {
         }
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
-
         if version >= 1 {
             w.i16(self.error_code);
         } else if self.error_code != 0 {
@@ -58,7 +58,6 @@ impl Wire for ElectLeadersResponse {
             });
         }
         w.nullable_array(Some(&self.replica_election_results), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -90,9 +89,7 @@ impl Wire for ReplicaElectionResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.topic, flex)?;
-
         w.nullable_array(Some(&self.partition_result), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -137,11 +134,8 @@ impl Wire for PartitionResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i32(self.partition_id);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -63,9 +64,7 @@ impl Wire for EndTxnResponse {
         }
         let flex = version >= 3;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         if version >= 5 {
             w.i64(self.producer_id);
         }

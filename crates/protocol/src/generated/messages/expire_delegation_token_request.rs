@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for ExpireDelegationTokenRequest {
         }
         let flex = version >= 2;
         w.nullable_bytes(Some(&self.hmac), flex)?;
-
         w.i64(self.expiry_time_period_ms);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -111,13 +112,9 @@ impl Wire for FetchRequest {
             return Err(EncodeError::NotInVersion { field: "FetchRequest.replica_id", version });
         }
         w.i32(self.max_wait_ms);
-
         w.i32(self.min_bytes);
-
         w.i32(self.max_bytes);
-
         w.i8(self.isolation_level);
-
         if version >= 7 {
             w.i32(self.session_id);
         }
@@ -125,7 +122,6 @@ impl Wire for FetchRequest {
             w.i32(self.session_epoch);
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if version >= 7 {
             w.nullable_array(Some(&self.forgotten_topics_data), flex, |w, e| e.encode(w, version))?;
         } else if !self.forgotten_topics_data.is_empty() {
@@ -189,9 +185,7 @@ impl Wire for ReplicaState {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.replica_id);
-
         w.i64(self.replica_epoch);
-
         w.uvarint(0);
         Ok(())
     }
@@ -234,7 +228,6 @@ impl Wire for FetchTopic {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -310,12 +303,10 @@ impl Wire for FetchPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 12;
         w.i32(self.partition);
-
         if version >= 9 {
             w.i32(self.current_leader_epoch);
         }
         w.i64(self.fetch_offset);
-
         if version >= 12 {
             w.i32(self.last_fetched_epoch);
         } else if self.last_fetched_epoch != -1 {
@@ -328,7 +319,6 @@ impl Wire for FetchPartition {
             w.i64(self.log_start_offset);
         }
         w.i32(self.partition_max_bytes);
-
         if flex {
             let tag0 = version >= 17 && !self.replica_directory_id.is_zero();
             let tag1 = version >= 18 && self.high_watermark != 9223372036854775807;
@@ -390,7 +380,6 @@ impl Wire for ForgottenTopic {
             w.i32(*e);
             Ok(())
         })?;
-
         if flex {
             w.uvarint(0);
         }

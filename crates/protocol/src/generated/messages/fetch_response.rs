@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -65,7 +66,6 @@ impl Wire for FetchResponse {
         }
         let flex = version >= 12;
         w.i32(self.throttle_time_ms);
-
         if version >= 7 {
             w.i16(self.error_code);
         }
@@ -75,7 +75,6 @@ impl Wire for FetchResponse {
             return Err(EncodeError::NotInVersion { field: "FetchResponse.session_id", version });
         }
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             let tag0 = version >= 16 && !self.node_endpoints.is_empty();
             w.uvarint(u32::from(tag0));
@@ -135,7 +134,6 @@ impl Wire for FetchableTopicResponse {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -222,18 +220,13 @@ impl Wire for PartitionData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 12;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         w.i64(self.high_watermark);
-
         w.i64(self.last_stable_offset);
-
         if version >= 5 {
             w.i64(self.log_start_offset);
         }
         w.nullable_array(self.aborted_transactions.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         if version >= 11 {
             w.i32(self.preferred_read_replica);
         } else if self.preferred_read_replica != -1 {
@@ -243,7 +236,6 @@ impl Wire for PartitionData {
             });
         }
         self.records.encode(w, flex)?;
-
         if flex {
             let tag0 = self.diverging_epoch != EpochEndOffset::default();
             let tag1 = self.current_leader != LeaderIdAndEpoch::default();
@@ -315,9 +307,7 @@ impl Wire for EpochEndOffset {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.epoch);
-
         w.i64(self.end_offset);
-
         w.uvarint(0);
         Ok(())
     }
@@ -351,9 +341,7 @@ impl Wire for LeaderIdAndEpoch {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.leader_id);
-
         w.i32(self.leader_epoch);
-
         w.uvarint(0);
         Ok(())
     }
@@ -387,9 +375,7 @@ impl Wire for SnapshotId {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i64(self.end_offset);
-
         w.i32(self.epoch);
-
         w.uvarint(0);
         Ok(())
     }
@@ -419,9 +405,7 @@ impl Wire for AbortedTransaction {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 12;
         w.i64(self.producer_id);
-
         w.i64(self.first_offset);
-
         if flex {
             w.uvarint(0);
         }
@@ -457,13 +441,9 @@ impl Wire for NodeEndpoint {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.node_id);
-
         w.string(&self.host, flex)?;
-
         w.i32(self.port);
-
         w.nullable_string(self.rack.as_deref(), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -184,17 +185,11 @@ impl Wire for Coordinator {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.key, flex)?;
-
         w.i32(self.node_id);
-
         w.string(&self.host, flex)?;
-
         w.i32(self.port);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -37,7 +38,6 @@ impl Wire for GetTelemetrySubscriptionsRequest {
         }
         let flex = true;
         w.uuid(self.client_instance_id);
-
         w.uvarint(0);
         Ok(())
     }

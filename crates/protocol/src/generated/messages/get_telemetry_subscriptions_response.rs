@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -61,26 +62,17 @@ impl Wire for GetTelemetrySubscriptionsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.uuid(self.client_instance_id);
-
         w.i32(self.subscription_id);
-
         w.nullable_array(Some(&self.accepted_compression_types), flex, |w, e| {
             w.i8(*e);
             Ok(())
         })?;
-
         w.i32(self.push_interval_ms);
-
         w.i32(self.telemetry_max_bytes);
-
         w.bool(self.delta_temporality);
-
         w.nullable_array(Some(&self.requested_metrics), flex, |w, e| w.string(e, flex))?;
-
         w.uvarint(0);
         Ok(())
     }

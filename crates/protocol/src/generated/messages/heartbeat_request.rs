@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -50,11 +51,8 @@ impl Wire for HeartbeatRequest {
         }
         let flex = version >= 4;
         w.string(&self.group_id, flex)?;
-
         w.i32(self.generation_id);
-
         w.string(&self.member_id, flex)?;
-
         if version >= 3 {
             w.nullable_string(self.group_instance_id.as_deref(), flex)?;
         } else if self.group_instance_id.is_some() {

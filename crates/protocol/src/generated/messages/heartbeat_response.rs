@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -47,7 +48,6 @@ impl Wire for HeartbeatResponse {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }

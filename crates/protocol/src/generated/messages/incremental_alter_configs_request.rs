@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for IncrementalAlterConfigsRequest {
         }
         let flex = version >= 1;
         w.nullable_array(Some(&self.resources), flex, |w, e| e.encode(w, version))?;
-
         w.bool(self.validate_only);
-
         if flex {
             w.uvarint(0);
         }
@@ -79,11 +78,8 @@ impl Wire for AlterConfigsResource {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.i8(self.resource_type);
-
         w.string(&self.resource_name, flex)?;
-
         w.nullable_array(Some(&self.configs), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -128,11 +124,8 @@ impl Wire for AlterableConfig {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.string(&self.name, flex)?;
-
         w.i8(self.config_operation);
-
         w.nullable_string(self.value.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }

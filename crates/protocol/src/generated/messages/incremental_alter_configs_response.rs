@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for IncrementalAlterConfigsResponse {
         }
         let flex = version >= 1;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -93,13 +92,9 @@ impl Wire for AlterConfigsResourceResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.i8(self.resource_type);
-
         w.string(&self.resource_name, flex)?;
-
         if flex {
             w.uvarint(0);
         }

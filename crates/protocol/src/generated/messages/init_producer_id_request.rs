@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -75,9 +76,7 @@ impl Wire for InitProducerIdRequest {
         }
         let flex = version >= 2;
         w.nullable_string(self.transactional_id.as_deref(), flex)?;
-
         w.i32(self.transaction_timeout_ms);
-
         if version >= 3 {
             w.i64(self.producer_id);
         } else if self.producer_id != -1 {

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -71,13 +72,9 @@ impl Wire for InitProducerIdResponse {
         }
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.i64(self.producer_id);
-
         w.i16(self.producer_epoch);
-
         if version >= 6 {
             w.i64(self.ongoing_txn_producer_id);
         } else if self.ongoing_txn_producer_id != -1 {

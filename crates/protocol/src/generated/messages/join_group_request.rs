@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -81,14 +82,11 @@ impl Wire for JoinGroupRequest {
         }
         let flex = version >= 6;
         w.string(&self.group_id, flex)?;
-
         w.i32(self.session_timeout_ms);
-
         if version >= 1 {
             w.i32(self.rebalance_timeout_ms);
         }
         w.string(&self.member_id, flex)?;
-
         if version >= 5 {
             w.nullable_string(self.group_instance_id.as_deref(), flex)?;
         } else if self.group_instance_id.is_some() {
@@ -98,9 +96,7 @@ impl Wire for JoinGroupRequest {
             });
         }
         w.string(&self.protocol_type, flex)?;
-
         w.nullable_array(Some(&self.protocols), flex, |w, e| e.encode(w, version))?;
-
         if version >= 8 {
             w.nullable_string(self.reason.as_deref(), flex)?;
         }
@@ -135,9 +131,7 @@ impl Wire for JoinGroupRequestProtocol {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 6;
         w.string(&self.name, flex)?;
-
         w.nullable_bytes(Some(&self.metadata), flex)?;
-
         if flex {
             w.uvarint(0);
         }

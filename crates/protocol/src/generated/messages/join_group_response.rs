@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -89,9 +90,7 @@ impl Wire for JoinGroupResponse {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
-
         w.i32(self.generation_id);
-
         if version >= 7 {
             w.nullable_string(self.protocol_type.as_deref(), flex)?;
         }
@@ -106,9 +105,7 @@ impl Wire for JoinGroupResponse {
             };
             w.string(value, flex)?;
         }
-
         w.string(&self.leader, flex)?;
-
         if version >= 9 {
             w.bool(self.skip_assignment);
         } else if self.skip_assignment {
@@ -118,9 +115,7 @@ impl Wire for JoinGroupResponse {
             });
         }
         w.string(&self.member_id, flex)?;
-
         w.nullable_array(Some(&self.members), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -157,12 +152,10 @@ impl Wire for JoinGroupResponseMember {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 6;
         w.string(&self.member_id, flex)?;
-
         if version >= 5 {
             w.nullable_string(self.group_instance_id.as_deref(), flex)?;
         }
         w.nullable_bytes(Some(&self.metadata), flex)?;
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -49,7 +50,6 @@ impl Wire for LeaveGroupRequest {
         }
         let flex = version >= 4;
         w.string(&self.group_id, flex)?;
-
         if version <= 2 {
             w.string(&self.member_id, flex)?;
         } else if !self.member_id.is_empty() {
@@ -99,9 +99,7 @@ impl Wire for MemberIdentity {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.string(&self.member_id, flex)?;
-
         w.nullable_string(self.group_instance_id.as_deref(), flex)?;
-
         if version >= 5 {
             w.nullable_string(self.reason.as_deref(), flex)?;
         }

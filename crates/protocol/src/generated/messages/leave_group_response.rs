@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -52,7 +53,6 @@ impl Wire for LeaveGroupResponse {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
-
         if version >= 3 {
             w.nullable_array(Some(&self.members), flex, |w, e| e.encode(w, version))?;
         } else if !self.members.is_empty() {
@@ -102,11 +102,8 @@ impl Wire for MemberResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.string(&self.member_id, flex)?;
-
         w.nullable_string(self.group_instance_id.as_deref(), flex)?;
-
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }

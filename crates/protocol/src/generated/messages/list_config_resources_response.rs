@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -43,11 +44,8 @@ impl Wire for ListConfigResourcesResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_array(Some(&self.config_resources), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -83,7 +81,6 @@ impl Wire for ConfigResource {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.resource_name, flex)?;
-
         if version >= 1 {
             w.i8(self.resource_type);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -50,9 +51,7 @@ impl Wire for ListGroupsResponse {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
-
         w.nullable_array(Some(&self.groups), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -94,9 +93,7 @@ impl Wire for ListedGroup {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 3;
         w.string(&self.group_id, flex)?;
-
         w.string(&self.protocol_type, flex)?;
-
         if version >= 4 {
             w.string(&self.group_state, flex)?;
         }

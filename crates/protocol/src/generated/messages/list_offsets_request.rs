@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -52,7 +53,6 @@ impl Wire for ListOffsetsRequest {
         }
         let flex = version >= 6;
         w.i32(self.replica_id);
-
         if version >= 2 {
             w.i8(self.isolation_level);
         } else if self.isolation_level != 0 {
@@ -62,7 +62,6 @@ impl Wire for ListOffsetsRequest {
             });
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if version >= 10 {
             w.i32(self.timeout_ms);
         }
@@ -97,9 +96,7 @@ impl Wire for ListOffsetsTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 6;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -146,12 +143,10 @@ impl Wire for ListOffsetsPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 6;
         w.i32(self.partition_index);
-
         if version >= 4 {
             w.i32(self.current_leader_epoch);
         }
         w.i64(self.timestamp);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -47,7 +48,6 @@ impl Wire for ListOffsetsResponse {
             w.i32(self.throttle_time_ms);
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -79,9 +79,7 @@ impl Wire for ListOffsetsTopicResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 6;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -136,13 +134,9 @@ impl Wire for ListOffsetsPartitionResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 6;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         w.i64(self.timestamp);
-
         w.i64(self.offset);
-
         if version >= 4 {
             w.i32(self.leader_epoch);
         } else if self.leader_epoch != -1 {

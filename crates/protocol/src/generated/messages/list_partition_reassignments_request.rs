@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -47,9 +48,7 @@ impl Wire for ListPartitionReassignmentsRequest {
         }
         let flex = true;
         w.i32(self.timeout_ms);
-
         w.nullable_array(self.topics.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -77,12 +76,10 @@ impl Wire for ListPartitionReassignmentsTopics {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partition_indexes), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

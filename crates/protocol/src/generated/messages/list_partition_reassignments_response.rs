@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -57,13 +58,9 @@ impl Wire for ListPartitionReassignmentsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -91,9 +88,7 @@ impl Wire for OngoingTopicReassignment {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -127,22 +122,18 @@ impl Wire for OngoingPartitionReassignment {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.nullable_array(Some(&self.replicas), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.nullable_array(Some(&self.adding_replicas), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.nullable_array(Some(&self.removing_replicas), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -61,12 +62,10 @@ impl Wire for ListTransactionsRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.state_filters), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.producer_id_filters), flex, |w, e| {
             w.i64(*e);
             Ok(())
         })?;
-
         if version >= 1 {
             w.i64(self.duration_filter);
         } else if self.duration_filter != -1 {

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -46,13 +47,9 @@ impl Wire for ListTransactionsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_array(Some(&self.unknown_state_filters), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.transaction_states), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -83,11 +80,8 @@ impl Wire for TransactionState {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.transactional_id, flex)?;
-
         w.i64(self.producer_id);
-
         w.string(&self.transaction_state, flex)?;
-
         w.uvarint(0);
         Ok(())
     }

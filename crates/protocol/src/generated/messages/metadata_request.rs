@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -76,7 +77,6 @@ impl Wire for MetadataRequest {
             };
             w.nullable_array(Some(value), flex, |w, e| e.encode(w, version))?;
         }
-
         if version >= 4 {
             w.bool(self.allow_auto_topic_creation);
         } else if !self.allow_auto_topic_creation {
@@ -150,7 +150,6 @@ impl Wire for MetadataRequestTopic {
             };
             w.string(value, flex)?;
         }
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -84,7 +85,6 @@ impl Wire for MetadataResponse {
             w.i32(self.throttle_time_ms);
         }
         w.nullable_array(Some(&self.brokers), flex, |w, e| e.encode(w, version))?;
-
         if version >= 2 {
             w.nullable_string(self.cluster_id.as_deref(), flex)?;
         }
@@ -92,7 +92,6 @@ impl Wire for MetadataResponse {
             w.i32(self.controller_id);
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if (8..=10).contains(&version) {
             w.i32(self.cluster_authorized_operations);
         } else if self.cluster_authorized_operations != -2147483648 {
@@ -143,11 +142,8 @@ impl Wire for MetadataResponseBroker {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 9;
         w.i32(self.node_id);
-
         w.string(&self.host, flex)?;
-
         w.i32(self.port);
-
         if version >= 1 {
             w.nullable_string(self.rack.as_deref(), flex)?;
         }
@@ -213,7 +209,6 @@ impl Wire for MetadataResponseTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 9;
         w.i16(self.error_code);
-
         if version >= 12 {
             w.nullable_string(self.name.as_deref(), flex)?;
         } else {
@@ -222,7 +217,6 @@ impl Wire for MetadataResponseTopic {
             };
             w.string(value, flex)?;
         }
-
         if version >= 10 {
             w.uuid(self.topic_id);
         }
@@ -230,7 +224,6 @@ impl Wire for MetadataResponseTopic {
             w.bool(self.is_internal);
         }
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if version >= 8 {
             w.i32(self.topic_authorized_operations);
         } else if self.topic_authorized_operations != -2147483648 {
@@ -303,11 +296,8 @@ impl Wire for MetadataResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 9;
         w.i16(self.error_code);
-
         w.i32(self.partition_index);
-
         w.i32(self.leader_id);
-
         if version >= 7 {
             w.i32(self.leader_epoch);
         }
@@ -315,12 +305,10 @@ impl Wire for MetadataResponsePartition {
             w.i32(*e);
             Ok(())
         })?;
-
         w.nullable_array(Some(&self.isr_nodes), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         if version >= 5 {
             w.nullable_array(Some(&self.offline_replicas), flex, |w, e| {
                 w.i32(*e);

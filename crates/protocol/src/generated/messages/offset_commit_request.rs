@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -71,11 +72,8 @@ impl Wire for OffsetCommitRequest {
         }
         let flex = version >= 8;
         w.string(&self.group_id, flex)?;
-
         w.i32(self.generation_id_or_member_epoch);
-
         w.string(&self.member_id, flex)?;
-
         if version >= 7 {
             w.nullable_string(self.group_instance_id.as_deref(), flex)?;
         } else if self.group_instance_id.is_some() {
@@ -88,7 +86,6 @@ impl Wire for OffsetCommitRequest {
             w.i64(self.retention_time_ms);
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -133,7 +130,6 @@ impl Wire for OffsetCommitRequestTopic {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -184,14 +180,11 @@ impl Wire for OffsetCommitRequestPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 8;
         w.i32(self.partition_index);
-
         w.i64(self.committed_offset);
-
         if version >= 6 {
             w.i32(self.committed_leader_epoch);
         }
         w.nullable_string(self.committed_metadata.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }

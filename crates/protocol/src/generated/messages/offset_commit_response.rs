@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -47,7 +48,6 @@ impl Wire for OffsetCommitResponse {
             w.i32(self.throttle_time_ms);
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -92,7 +92,6 @@ impl Wire for OffsetCommitResponseTopic {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -124,9 +123,7 @@ impl Wire for OffsetCommitResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 8;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -39,9 +40,7 @@ impl Wire for OffsetDeleteRequest {
         }
         let flex = false;
         w.string(&self.group_id, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         Ok(())
     }
 }
@@ -67,9 +66,7 @@ impl Wire for OffsetDeleteRequestTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = false;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         Ok(())
     }
 }
@@ -92,7 +89,6 @@ impl Wire for OffsetDeleteRequestPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = false;
         w.i32(self.partition_index);
-
         Ok(())
     }
 }

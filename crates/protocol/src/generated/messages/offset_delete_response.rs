@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,11 +43,8 @@ impl Wire for OffsetDeleteResponse {
         }
         let flex = false;
         w.i16(self.error_code);
-
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         Ok(())
     }
 }
@@ -72,9 +70,7 @@ impl Wire for OffsetDeleteResponseTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = false;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         Ok(())
     }
 }
@@ -100,9 +96,7 @@ impl Wire for OffsetDeleteResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = false;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -134,12 +135,10 @@ impl Wire for OffsetFetchRequestTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 6;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partition_indexes), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         if flex {
             w.uvarint(0);
         }
@@ -190,7 +189,6 @@ impl Wire for OffsetFetchRequestGroup {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         if version >= 9 {
             w.nullable_string(self.member_id.as_deref(), flex)?;
         }
@@ -198,7 +196,6 @@ impl Wire for OffsetFetchRequestGroup {
             w.i32(self.member_epoch);
         }
         w.nullable_array(self.topics.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -242,7 +239,6 @@ impl Wire for OffsetFetchRequestTopics {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

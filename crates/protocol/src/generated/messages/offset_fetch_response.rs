@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -102,9 +103,7 @@ impl Wire for OffsetFetchResponseTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 6;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -159,16 +158,12 @@ impl Wire for OffsetFetchResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 6;
         w.i32(self.partition_index);
-
         w.i64(self.committed_offset);
-
         if version >= 5 {
             w.i32(self.committed_leader_epoch);
         }
         w.nullable_string(self.metadata.as_deref(), flex)?;
-
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }
@@ -201,11 +196,8 @@ impl Wire for OffsetFetchResponseGroup {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.i16(self.error_code);
-
         w.uvarint(0);
         Ok(())
     }
@@ -246,7 +238,6 @@ impl Wire for OffsetFetchResponseTopics {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -295,15 +286,10 @@ impl Wire for OffsetFetchResponsePartitions {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.i64(self.committed_offset);
-
         w.i32(self.committed_leader_epoch);
-
         w.nullable_string(self.metadata.as_deref(), flex)?;
-
         w.i16(self.error_code);
-
         w.uvarint(0);
         Ok(())
     }

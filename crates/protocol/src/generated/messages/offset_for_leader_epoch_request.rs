@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -53,7 +54,6 @@ impl Wire for OffsetForLeaderEpochRequest {
             w.i32(self.replica_id);
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -85,9 +85,7 @@ impl Wire for OffsetForLeaderTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.string(&self.topic, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -132,11 +130,8 @@ impl Wire for OffsetForLeaderPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.i32(self.partition);
-
         w.i32(self.current_leader_epoch);
-
         w.i32(self.leader_epoch);
-
         if flex {
             w.uvarint(0);
         }

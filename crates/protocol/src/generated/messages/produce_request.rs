@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -50,13 +51,9 @@ impl Wire for ProduceRequest {
         }
         let flex = version >= 9;
         w.nullable_string(self.transactional_id.as_deref(), flex)?;
-
         w.i16(self.acks);
-
         w.i32(self.timeout_ms);
-
         w.nullable_array(Some(&self.topic_data), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -101,7 +98,6 @@ impl Wire for TopicProduceData {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partition_data), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -133,9 +129,7 @@ impl Wire for PartitionProduceData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 9;
         w.i32(self.index);
-
         self.records.encode(w, flex)?;
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -53,9 +54,7 @@ impl Wire for ProduceResponse {
         }
         let flex = version >= 9;
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.throttle_time_ms);
-
         if flex {
             let tag0 = version >= 10 && !self.node_endpoints.is_empty();
             w.uvarint(u32::from(tag0));
@@ -116,7 +115,6 @@ impl Wire for TopicProduceResponse {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partition_responses), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -193,13 +191,9 @@ impl Wire for PartitionProduceResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 9;
         w.i32(self.index);
-
         w.i16(self.error_code);
-
         w.i64(self.base_offset);
-
         w.i64(self.log_append_time_ms);
-
         if version >= 5 {
             w.i64(self.log_start_offset);
         }
@@ -253,9 +247,7 @@ impl Wire for BatchIndexAndErrorMessage {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 9;
         w.i32(self.batch_index);
-
         w.nullable_string(self.batch_index_error_message.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }
@@ -291,9 +283,7 @@ impl Wire for LeaderIdAndEpoch {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.leader_id);
-
         w.i32(self.leader_epoch);
-
         w.uvarint(0);
         Ok(())
     }
@@ -327,13 +317,9 @@ impl Wire for NodeEndpoint {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.node_id);
-
         w.string(&self.host, flex)?;
-
         w.i32(self.port);
-
         w.nullable_string(self.rack.as_deref(), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -49,15 +50,10 @@ impl Wire for PushTelemetryRequest {
         }
         let flex = true;
         w.uuid(self.client_instance_id);
-
         w.i32(self.subscription_id);
-
         w.bool(self.terminating);
-
         w.i8(self.compression_type);
-
         w.nullable_bytes(Some(&self.metrics), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

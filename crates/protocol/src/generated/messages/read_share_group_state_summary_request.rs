@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for ReadShareGroupStateSummaryRequest {
         }
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -70,9 +69,7 @@ impl Wire for ReadStateSummaryData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -100,9 +97,7 @@ impl Wire for PartitionData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition);
-
         w.i32(self.leader_epoch);
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -53,11 +54,8 @@ impl Wire for RemoveRaftVoterRequest {
         }
         let flex = true;
         w.nullable_string(self.cluster_id.as_deref(), flex)?;
-
         w.i32(self.voter_id);
-
         w.uuid(self.voter_directory_id);
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -45,11 +46,8 @@ impl Wire for RenewDelegationTokenResponse {
         }
         let flex = version >= 2;
         w.i16(self.error_code);
-
         w.i64(self.expiry_timestamp_ms);
-
         w.i32(self.throttle_time_ms);
-
         if flex {
             w.uvarint(0);
         }

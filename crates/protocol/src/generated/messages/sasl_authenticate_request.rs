@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -39,7 +40,6 @@ impl Wire for SaslAuthenticateRequest {
         }
         let flex = version >= 2;
         w.nullable_bytes(Some(&self.auth_bytes), flex)?;
-
         if flex {
             w.uvarint(0);
         }

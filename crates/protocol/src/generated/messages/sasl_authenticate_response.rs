@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -61,11 +62,8 @@ impl Wire for SaslAuthenticateResponse {
         }
         let flex = version >= 2;
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_bytes(Some(&self.auth_bytes), flex)?;
-
         if version >= 1 {
             w.i64(self.session_lifetime_ms);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -39,9 +40,7 @@ impl Wire for SaslHandshakeResponse {
         }
         let flex = false;
         w.i16(self.error_code);
-
         w.nullable_array(Some(&self.mechanisms), flex, |w, e| w.string(e, flex))?;
-
         Ok(())
     }
 }

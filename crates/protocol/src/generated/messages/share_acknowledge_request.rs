@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -63,11 +64,8 @@ impl Wire for ShareAcknowledgeRequest {
         }
         let flex = true;
         w.nullable_string(self.group_id.as_deref(), flex)?;
-
         w.nullable_string(self.member_id.as_deref(), flex)?;
-
         w.i32(self.share_session_epoch);
-
         if version >= 2 {
             w.bool(self.is_renew_ack);
         } else if self.is_renew_ack {
@@ -77,7 +75,6 @@ impl Wire for ShareAcknowledgeRequest {
             });
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -105,9 +102,7 @@ impl Wire for AcknowledgeTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -136,9 +131,7 @@ impl Wire for AcknowledgePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.nullable_array(Some(&self.acknowledgement_batches), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -169,14 +162,11 @@ impl Wire for AcknowledgementBatch {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i64(self.first_offset);
-
         w.i64(self.last_offset);
-
         w.nullable_array(Some(&self.acknowledge_types), flex, |w, e| {
             w.i8(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -54,18 +55,13 @@ impl Wire for ShareAcknowledgeResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         if version >= 2 {
             w.i32(self.acquisition_lock_timeout_ms);
         }
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.node_endpoints), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -93,9 +89,7 @@ impl Wire for ShareAcknowledgeTopicResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -129,13 +123,9 @@ impl Wire for PartitionData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         self.current_leader.encode(w, version)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -163,9 +153,7 @@ impl Wire for LeaderIdAndEpoch {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.leader_id);
-
         w.i32(self.leader_epoch);
-
         w.uvarint(0);
         Ok(())
     }
@@ -199,13 +187,9 @@ impl Wire for NodeEndpoint {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.node_id);
-
         w.string(&self.host, flex)?;
-
         w.i32(self.port);
-
         w.nullable_string(self.rack.as_deref(), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -93,21 +94,13 @@ impl Wire for ShareFetchRequest {
         }
         let flex = true;
         w.nullable_string(self.group_id.as_deref(), flex)?;
-
         w.nullable_string(self.member_id.as_deref(), flex)?;
-
         w.i32(self.share_session_epoch);
-
         w.i32(self.max_wait_ms);
-
         w.i32(self.min_bytes);
-
         w.i32(self.max_bytes);
-
         w.i32(self.max_records);
-
         w.i32(self.batch_size);
-
         if version >= 2 {
             w.i8(self.share_acquire_mode);
         }
@@ -120,9 +113,7 @@ impl Wire for ShareFetchRequest {
             });
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.forgotten_topics_data), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -150,9 +141,7 @@ impl Wire for FetchTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -181,9 +170,7 @@ impl Wire for FetchPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.nullable_array(Some(&self.acknowledgement_batches), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -214,14 +201,11 @@ impl Wire for AcknowledgementBatch {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i64(self.first_offset);
-
         w.i64(self.last_offset);
-
         w.nullable_array(Some(&self.acknowledge_types), flex, |w, e| {
             w.i8(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -249,12 +233,10 @@ impl Wire for ForgottenTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -54,17 +55,11 @@ impl Wire for ShareFetchResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.i32(self.acquisition_lock_timeout_ms);
-
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.node_endpoints), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -92,9 +87,7 @@ impl Wire for ShareFetchableTopicResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -140,24 +133,16 @@ impl Wire for PartitionData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.i16(self.acknowledge_error_code);
-
         w.nullable_string(self.acknowledge_error_message.as_deref(), flex)?;
-
         self.current_leader.encode(w, version)?;
-
         if self.records.is_null() && !(false) {
             return Err(EncodeError::Null { field: "PartitionData.records", version });
         }
         self.records.encode(w, flex)?;
-
         w.nullable_array(Some(&self.acquired_records), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -185,9 +170,7 @@ impl Wire for LeaderIdAndEpoch {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.leader_id);
-
         w.i32(self.leader_epoch);
-
         w.uvarint(0);
         Ok(())
     }
@@ -218,11 +201,8 @@ impl Wire for AcquiredRecords {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i64(self.first_offset);
-
         w.i64(self.last_offset);
-
         w.i16(self.delivery_count);
-
         w.uvarint(0);
         Ok(())
     }
@@ -256,13 +236,9 @@ impl Wire for NodeEndpoint {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.node_id);
-
         w.string(&self.host, flex)?;
-
         w.i32(self.port);
-
         w.nullable_string(self.rack.as_deref(), flex)?;
-
         w.uvarint(0);
         Ok(())
     }

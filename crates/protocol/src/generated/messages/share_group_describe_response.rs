@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for ShareGroupDescribeResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.groups), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -107,23 +106,14 @@ impl Wire for DescribedGroup {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.string(&self.group_id, flex)?;
-
         w.string(&self.group_state, flex)?;
-
         w.i32(self.group_epoch);
-
         w.i32(self.assignment_epoch);
-
         w.string(&self.assignor_name, flex)?;
-
         w.nullable_array(Some(&self.members), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.authorized_operations);
-
         w.uvarint(0);
         Ok(())
     }
@@ -166,19 +156,12 @@ impl Wire for Member {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.member_id, flex)?;
-
         w.nullable_string(self.rack_id.as_deref(), flex)?;
-
         w.i32(self.member_epoch);
-
         w.string(&self.client_id, flex)?;
-
         w.string(&self.client_host, flex)?;
-
         w.nullable_array(Some(&self.subscribed_topic_names), flex, |w, e| w.string(e, flex))?;
-
         self.assignment.encode(w, version)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -209,14 +192,11 @@ impl Wire for TopicPartitions {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.string(&self.topic_name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -241,7 +221,6 @@ impl Wire for Assignment {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.nullable_array(Some(&self.topic_partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }

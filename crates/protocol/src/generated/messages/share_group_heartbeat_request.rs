@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -49,15 +50,10 @@ impl Wire for ShareGroupHeartbeatRequest {
         }
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.string(&self.member_id, flex)?;
-
         w.i32(self.member_epoch);
-
         w.nullable_string(self.rack_id.as_deref(), flex)?;
-
         w.nullable_array(self.subscribed_topic_names.as_deref(), flex, |w, e| w.string(e, flex))?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -55,19 +56,12 @@ impl Wire for ShareGroupHeartbeatResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.nullable_string(self.member_id.as_deref(), flex)?;
-
         w.i32(self.member_epoch);
-
         w.i32(self.heartbeat_interval_ms);
-
         w.nullable_struct(self.assignment.as_ref(), version)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -92,7 +86,6 @@ impl Wire for Assignment {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.nullable_array(Some(&self.topic_partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -120,12 +113,10 @@ impl Wire for TopicPartitions {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

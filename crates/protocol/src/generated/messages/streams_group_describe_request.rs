@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -45,9 +46,7 @@ impl Wire for StreamsGroupDescribeRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.group_ids), flex, |w, e| w.string(e, flex))?;
-
         w.bool(self.include_authorized_operations);
-
         if version >= 1 {
             w.bool(self.include_topology_description);
         } else if self.include_topology_description {

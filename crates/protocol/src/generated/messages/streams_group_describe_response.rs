@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for StreamsGroupDescribeResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.groups), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -125,23 +124,14 @@ impl Wire for DescribedGroup {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.string(&self.group_id, flex)?;
-
         w.string(&self.group_state, flex)?;
-
         w.i32(self.group_epoch);
-
         w.i32(self.assignment_epoch);
-
         w.nullable_struct(self.topology.as_ref(), version)?;
-
         w.nullable_array(Some(&self.members), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.authorized_operations);
-
         if version >= 1 {
             w.nullable_struct(self.topology_description.as_ref(), version)?;
         } else if self.topology_description.is_some() {
@@ -188,9 +178,7 @@ impl Wire for Topology {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.epoch);
-
         w.nullable_array(self.subtopologies.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -227,15 +215,10 @@ impl Wire for Subtopology {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.source_topics), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.repartition_sink_topics), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.state_changelog_topics), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.repartition_source_topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -302,35 +285,20 @@ impl Wire for Member {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.member_id, flex)?;
-
         w.i32(self.member_epoch);
-
         w.nullable_string(self.instance_id.as_deref(), flex)?;
-
         w.nullable_string(self.rack_id.as_deref(), flex)?;
-
         w.string(&self.client_id, flex)?;
-
         w.string(&self.client_host, flex)?;
-
         w.i32(self.topology_epoch);
-
         w.string(&self.process_id, flex)?;
-
         w.nullable_struct(self.user_endpoint.as_ref(), version)?;
-
         w.nullable_array(Some(&self.client_tags), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.task_offsets), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.task_end_offsets), flex, |w, e| e.encode(w, version))?;
-
         self.assignment.encode(w, version)?;
-
         self.target_assignment.encode(w, version)?;
-
         w.bool(self.is_classic);
-
         w.uvarint(0);
         Ok(())
     }
@@ -358,9 +326,7 @@ impl Wire for Endpoint {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.host, flex)?;
-
         w.u16(self.port);
-
         w.uvarint(0);
         Ok(())
     }
@@ -391,11 +357,8 @@ impl Wire for TaskOffset {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.i32(self.partition);
-
         w.i64(self.offset);
-
         w.uvarint(0);
         Ok(())
     }
@@ -426,11 +389,8 @@ impl Wire for Assignment {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.nullable_array(Some(&self.active_tasks), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.standby_tasks), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.warmup_tasks), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -458,12 +418,10 @@ impl Wire for TaskIds {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -491,9 +449,7 @@ impl Wire for KeyValue {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.key, flex)?;
-
         w.string(&self.value, flex)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -527,13 +483,9 @@ impl Wire for TopicInfo {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i32(self.partitions);
-
         w.i16(self.replication_factor);
-
         w.nullable_array(Some(&self.topic_configs), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -563,9 +515,7 @@ impl Wire for TopologyDescription {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.nullable_array(Some(&self.subtopologies), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.global_stores), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -593,9 +543,7 @@ impl Wire for TopologyDescriptionSubtopology {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.nodes), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -635,17 +583,11 @@ impl Wire for TopologyDescriptionNode {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i8(self.node_type);
-
         w.nullable_array(Some(&self.source_topics), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_string(self.sink_topic.as_deref(), flex)?;
-
         w.nullable_array(Some(&self.stores), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.successors), flex, |w, e| w.string(e, flex))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -673,9 +615,7 @@ impl Wire for TopologyDescriptionGlobalStore {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         self.source.encode(w, version)?;
-
         self.processor.encode(w, version)?;
-
         w.uvarint(0);
         Ok(())
     }

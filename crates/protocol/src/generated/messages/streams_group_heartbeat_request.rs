@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -109,39 +110,22 @@ impl Wire for StreamsGroupHeartbeatRequest {
         }
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.string(&self.member_id, flex)?;
-
         w.i32(self.member_epoch);
-
         w.i32(self.endpoint_information_epoch);
-
         w.nullable_string(self.instance_id.as_deref(), flex)?;
-
         w.nullable_string(self.rack_id.as_deref(), flex)?;
-
         w.i32(self.rebalance_timeout_ms);
-
         w.nullable_struct(self.topology.as_ref(), version)?;
-
         w.nullable_array(self.active_tasks.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(self.standby_tasks.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(self.warmup_tasks.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_string(self.process_id.as_deref(), flex)?;
-
         w.nullable_struct(self.user_endpoint.as_ref(), version)?;
-
         w.nullable_array(self.client_tags.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(self.task_offsets.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(self.task_end_offsets.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.bool(self.shutdown_application);
-
         w.uvarint(0);
         Ok(())
     }
@@ -169,9 +153,7 @@ impl Wire for Topology {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.epoch);
-
         w.nullable_array(Some(&self.subtopologies), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -214,19 +196,12 @@ impl Wire for Subtopology {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.source_topics), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.source_topic_regex), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.state_changelog_topics), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.repartition_sink_topics), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.repartition_source_topics), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.copartition_groups), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -260,17 +235,14 @@ impl Wire for CopartitionGroup {
             w.i16(*e);
             Ok(())
         })?;
-
         w.nullable_array(Some(&self.source_topic_regex), flex, |w, e| {
             w.i16(*e);
             Ok(())
         })?;
-
         w.nullable_array(Some(&self.repartition_source_topics), flex, |w, e| {
             w.i16(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -298,9 +270,7 @@ impl Wire for KeyValue {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.key, flex)?;
-
         w.string(&self.value, flex)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -334,13 +304,9 @@ impl Wire for TopicInfo {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i32(self.partitions);
-
         w.i16(self.replication_factor);
-
         w.nullable_array(Some(&self.topic_configs), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -368,9 +334,7 @@ impl Wire for Endpoint {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.host, flex)?;
-
         w.u16(self.port);
-
         w.uvarint(0);
         Ok(())
     }
@@ -401,11 +365,8 @@ impl Wire for TaskOffset {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.i32(self.partition);
-
         w.i64(self.offset);
-
         w.uvarint(0);
         Ok(())
     }
@@ -433,12 +394,10 @@ impl Wire for TaskIds {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

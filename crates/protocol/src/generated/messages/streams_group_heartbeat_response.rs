@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -112,17 +113,11 @@ impl Wire for StreamsGroupHeartbeatResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-
         w.i16(self.error_code);
-
         w.nullable_string(self.error_message.as_deref(), flex)?;
-
         w.string(&self.member_id, flex)?;
-
         w.i32(self.member_epoch);
-
         w.i32(self.heartbeat_interval_ms);
-
         if version <= 0 {
             w.i32(self.acceptable_recovery_lag_legacy);
         } else if self.acceptable_recovery_lag_legacy != 0 {
@@ -132,18 +127,13 @@ impl Wire for StreamsGroupHeartbeatResponse {
             });
         }
         w.i32(self.task_offset_interval_ms);
-
         if version >= 1 {
             w.i64(self.acceptable_recovery_lag);
         }
         w.nullable_array(self.status.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(self.active_tasks.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(self.standby_tasks.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(self.warmup_tasks.as_deref(), flex, |w, e| e.encode(w, version))?;
-
         if version >= 1 {
             w.bool(self.topology_description_required);
         } else if self.topology_description_required {
@@ -153,11 +143,9 @@ impl Wire for StreamsGroupHeartbeatResponse {
             });
         }
         w.i32(self.endpoint_information_epoch);
-
         w.nullable_array(self.partitions_by_user_endpoint.as_deref(), flex, |w, e| {
             e.encode(w, version)
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -188,11 +176,8 @@ impl Wire for EndpointToPartitions {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         self.user_endpoint.encode(w, version)?;
-
         w.nullable_array(Some(&self.active_partitions), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.standby_partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -220,9 +205,7 @@ impl Wire for Status {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i8(self.status_code);
-
         w.string(&self.status_detail, flex)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -250,12 +233,10 @@ impl Wire for TopicPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.topic, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -283,12 +264,10 @@ impl Wire for TaskIds {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -316,9 +295,7 @@ impl Wire for Endpoint {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.host, flex)?;
-
         w.u16(self.port);
-
         w.uvarint(0);
         Ok(())
     }

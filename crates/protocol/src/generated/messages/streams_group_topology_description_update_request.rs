@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -46,13 +47,9 @@ impl Wire for StreamsGroupTopologyDescriptionUpdateRequest {
         }
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.string(&self.member_id, flex)?;
-
         w.i32(self.topology_epoch);
-
         self.topology_description.encode(w, version)?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -82,9 +79,7 @@ impl Wire for TopologyDescription {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.nullable_array(Some(&self.subtopologies), flex, |w, e| e.encode(w, version))?;
-
         w.nullable_array(Some(&self.global_stores), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -112,9 +107,7 @@ impl Wire for TopologyDescriptionSubtopology {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.subtopology_id, flex)?;
-
         w.nullable_array(Some(&self.nodes), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -154,17 +147,11 @@ impl Wire for TopologyDescriptionNode {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.i8(self.node_type);
-
         w.nullable_array(Some(&self.source_topics), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_string(self.sink_topic.as_deref(), flex)?;
-
         w.nullable_array(Some(&self.stores), flex, |w, e| w.string(e, flex))?;
-
         w.nullable_array(Some(&self.successors), flex, |w, e| w.string(e, flex))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -192,9 +179,7 @@ impl Wire for TopologyDescriptionGlobalStore {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         self.source.encode(w, version)?;
-
         self.processor.encode(w, version)?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -63,11 +64,8 @@ impl Wire for SyncGroupRequest {
         }
         let flex = version >= 4;
         w.string(&self.group_id, flex)?;
-
         w.i32(self.generation_id);
-
         w.string(&self.member_id, flex)?;
-
         if version >= 3 {
             w.nullable_string(self.group_instance_id.as_deref(), flex)?;
         } else if self.group_instance_id.is_some() {
@@ -83,7 +81,6 @@ impl Wire for SyncGroupRequest {
             w.nullable_string(self.protocol_name.as_deref(), flex)?;
         }
         w.nullable_array(Some(&self.assignments), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -115,9 +112,7 @@ impl Wire for SyncGroupRequestAssignment {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 4;
         w.string(&self.member_id, flex)?;
-
         w.nullable_bytes(Some(&self.assignment), flex)?;
-
         if flex {
             w.uvarint(0);
         }

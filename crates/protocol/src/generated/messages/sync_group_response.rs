@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -60,7 +61,6 @@ impl Wire for SyncGroupResponse {
             w.i32(self.throttle_time_ms);
         }
         w.i16(self.error_code);
-
         if version >= 5 {
             w.nullable_string(self.protocol_type.as_deref(), flex)?;
         }
@@ -68,7 +68,6 @@ impl Wire for SyncGroupResponse {
             w.nullable_string(self.protocol_name.as_deref(), flex)?;
         }
         w.nullable_bytes(Some(&self.assignment), flex)?;
-
         if flex {
             w.uvarint(0);
         }

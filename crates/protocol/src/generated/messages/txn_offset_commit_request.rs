@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -81,13 +82,9 @@ impl Wire for TxnOffsetCommitRequest {
         }
         let flex = version >= 3;
         w.string(&self.transactional_id, flex)?;
-
         w.string(&self.group_id, flex)?;
-
         w.i64(self.producer_id);
-
         w.i16(self.producer_epoch);
-
         if version >= 3 {
             w.i32(self.generation_id_or_member_epoch);
         } else if self.generation_id_or_member_epoch != -1 {
@@ -113,7 +110,6 @@ impl Wire for TxnOffsetCommitRequest {
             });
         }
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -159,7 +155,6 @@ impl Wire for TxnOffsetCommitRequestTopic {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -210,14 +205,11 @@ impl Wire for TxnOffsetCommitRequestPartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 3;
         w.i32(self.partition_index);
-
         w.i64(self.committed_offset);
-
         if version >= 2 {
             w.i32(self.committed_leader_epoch);
         }
         w.nullable_string(self.committed_metadata.as_deref(), flex)?;
-
         if flex {
             w.uvarint(0);
         }

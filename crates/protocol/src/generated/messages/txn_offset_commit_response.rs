@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -42,9 +43,7 @@ impl Wire for TxnOffsetCommitResponse {
         }
         let flex = version >= 3;
         w.i32(self.throttle_time_ms);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -90,7 +89,6 @@ impl Wire for TxnOffsetCommitResponseTopic {
             w.uuid(self.topic_id);
         }
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         if flex {
             w.uvarint(0);
         }
@@ -122,9 +120,7 @@ impl Wire for TxnOffsetCommitResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 3;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         if flex {
             w.uvarint(0);
         }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -55,9 +56,7 @@ impl Wire for UpdateFeaturesRequest {
         }
         let flex = true;
         w.i32(self.timeout_ms);
-
         w.nullable_array(Some(&self.feature_updates), flex, |w, e| e.encode(w, version))?;
-
         if version >= 1 {
             w.bool(self.validate_only);
         } else if self.validate_only {
@@ -114,9 +113,7 @@ impl Wire for FeatureUpdateKey {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.feature, flex)?;
-
         w.i16(self.max_version_level);
-
         if version <= 0 {
             w.bool(self.allow_downgrade);
         } else if self.allow_downgrade {

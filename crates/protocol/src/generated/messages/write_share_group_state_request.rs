@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -40,9 +41,7 @@ impl Wire for WriteShareGroupStateRequest {
         }
         let flex = true;
         w.string(&self.group_id, flex)?;
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -70,9 +69,7 @@ impl Wire for WriteStateData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.uuid(self.topic_id);
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -127,18 +124,13 @@ impl Wire for PartitionData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition);
-
         w.i32(self.state_epoch);
-
         w.i32(self.leader_epoch);
-
         w.i64(self.start_offset);
-
         if version >= 1 {
             w.i32(self.delivery_complete_count);
         }
         w.nullable_array(Some(&self.state_batches), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -172,13 +164,9 @@ impl Wire for StateBatch {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i64(self.first_offset);
-
         w.i64(self.last_offset);
-
         w.i8(self.delivery_state);
-
         w.i16(self.delivery_count);
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -37,7 +38,6 @@ impl Wire for WriteTxnMarkersRequest {
         }
         let flex = true;
         w.nullable_array(Some(&self.markers), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -79,15 +79,10 @@ impl Wire for WritableTxnMarker {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i64(self.producer_id);
-
         w.i16(self.producer_epoch);
-
         w.bool(self.transaction_result);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.i32(self.coordinator_epoch);
-
         if version >= 2 {
             w.i8(self.transaction_version);
         }
@@ -118,12 +113,10 @@ impl Wire for WritableTxnMarkerTopic {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partition_indexes), flex, |w, e| {
             w.i32(*e);
             Ok(())
         })?;
-
         w.uvarint(0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     unused_imports,
     unused_variables,
@@ -37,7 +38,6 @@ impl Wire for WriteTxnMarkersResponse {
         }
         let flex = true;
         w.nullable_array(Some(&self.markers), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -65,9 +65,7 @@ impl Wire for WritableTxnMarkerResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i64(self.producer_id);
-
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -96,9 +94,7 @@ impl Wire for WritableTxnMarkerTopicResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.name, flex)?;
-
         w.nullable_array(Some(&self.partitions), flex, |w, e| e.encode(w, version))?;
-
         w.uvarint(0);
         Ok(())
     }
@@ -126,9 +122,7 @@ impl Wire for WritableTxnMarkerPartitionResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-
         w.i16(self.error_code);
-
         w.uvarint(0);
         Ok(())
     }

@@ -89,9 +89,7 @@ final class Broker implements AutoCloseable {
         process = Proc.start(dir, "broker", command);
         Proc started = process;
         Wait.until("the broker answers on port " + port, Duration.ofSeconds(60), () -> {
-            if (!started.alive()) {
-                throw new IOException("the broker has ended; see " + dir);
-            }
+            Wait.that(started.alive(), "the broker has ended; see " + dir);
             return admin.describeCluster().nodes().get(5, TimeUnit.SECONDS).size() == 1;
         });
     }

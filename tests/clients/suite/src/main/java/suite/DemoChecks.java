@@ -17,7 +17,7 @@ import java.util.concurrent.TimeUnit;
  * libraries.
  *
  * <p>They name localhost:9092, so a broker is put there. Where another program has that port, the
- * copy that is compiled names a free one instead, and the line of the check says so.
+ * copy that is compiled names a free one instead.
  */
 final class DemoChecks {
     private static final int DEMO_PORT = 9092;
@@ -33,11 +33,10 @@ final class DemoChecks {
         this.classpath = classpath;
     }
 
-    static Void run(Suite suite) {
+    static void run(Suite suite) {
         Setup setup = suite.setup();
         new DemoChecks(suite, "kafka-clients-3.9", setup.oldClasspath()).checks();
         new DemoChecks(suite, "kafka-clients-4.4", setup.newClasspath()).checks();
-        return null;
     }
 
     private void checks() {

@@ -1,11 +1,7 @@
 package suite;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.Callable;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 
 /** Runs three lanes of checks side by side, each with brokers of its own. */
@@ -18,29 +14,27 @@ public final class Main {
         Setup setup = Setup.parse(args);
         Suite suite = new Suite(setup);
         startWatchdog();
-        List<Callable<Void>> lanes = new ArrayList<>();
-        lanes.add(() -> mainLane(suite));
-        lanes.add(() -> DemoChecks.run(suite));
-        lanes.add(() -> crashLane(suite));
-        ExecutorService threads = Executors.newFixedThreadPool(lanes.size());
-        for (var lane : threads.invokeAll(lanes)) {
-            lane.get();
+        List<Thread> lanes = List.of(
+            new Thread(() -> suite.lane("main", at -> mainLane(suite))),
+            new Thread(() -> suite.lane("demos", at -> DemoChecks.run(suite))),
+            new Thread(() -> suite.lane("crash", at -> crashLane(suite))));
+        lanes.forEach(Thread::start);
+        for (Thread lane : lanes) {
+            lane.join();
         }
-        threads.shutdown();
         int exit = suite.close();
         System.out.flush();
         System.exit(exit);
     }
 
     /** The checks that make trouble, each for brokers of its own. */
-    private static Void crashLane(Suite suite) throws Exception {
+    private static void crashLane(Suite suite) throws Exception {
         CrashChecks.run(suite);
         CutChecks.run(suite);
-        return null;
     }
 
     /** The checks that share one broker; each uses topics and groups of its own. */
-    private static Void mainLane(Suite suite) throws Exception {
+    private static void mainLane(Suite suite) throws Exception {
         Setup setup = suite.setup();
         try (Broker broker =
                 new Broker(setup, setup.work().resolve("broker"), Broker.freePort(), Map.of())) {
@@ -55,8 +49,8 @@ public final class Main {
             new CodecChecks(suite, broker).run();
             new GroupChecks(suite, broker).run();
             new AdminChecks(suite, broker).run();
+            new LogChecks(suite, broker).run();
         }
-        return null;
     }
 
     /** Ends a run that hangs, with a failure, children included (see {@link Proc}). */

@@ -43,6 +43,18 @@ final class Suite {
         report(name, evidence, (System.nanoTime() - start) / 1e9, failure);
     }
 
+    /** Runs a lane; what it throws outside of a check is a failure with the lane's name. */
+    void lane(String name, Body body) {
+        Path evidence = setup.work().resolve("lane-" + name);
+        long start = System.nanoTime();
+        try {
+            Files.createDirectories(evidence);
+            body.run(evidence);
+        } catch (Throwable thrown) {
+            report("lane " + name, evidence, (System.nanoTime() - start) / 1e9, thrown);
+        }
+    }
+
     private synchronized void report(String name, Path evidence, double seconds, Throwable why) {
         String took = String.format(Locale.ROOT, "(%.1f s)", seconds);
         if (why == null) {

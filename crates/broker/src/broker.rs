@@ -1,0 +1,277 @@
+//! One broker, from start to stop: what the front door, the command line and the simulator use.
+//!
+//! Owns: the order of start (directory, metadata, logs, coordinators, background work) and of stop
+//! (refuse, coordinators, drain writers, seal). Invariants: after `stop` began nothing new is
+//! accepted; the directory is sealed only if every writer has finished; every request has an end.
+
+mod start;
+
+use std::sync::Arc;
+
+use base::{BrokerId, Probe, ProducerEpoch, ProducerId, TopicId};
+use env::{Disk, Env};
+use metadata::{Command, OFFSETS_TOPIC, Reply};
+use thiserror::Error;
+
+use crate::api::{
+    ClusterView, CreateTopic, CreatedTopic, Fetch, FetchedPartition, FoundOffset, ListOffset,
+    ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef, group,
+};
+use crate::coordinator_host::Coordinators;
+use crate::metadata_host::{MetadataFailed, MetadataHost};
+use crate::node::Node;
+use crate::partition::Submitted;
+use crate::partition::ledger::Fate;
+
+pub use start::StartError;
+
+/// Producer ids reserved at a time.
+const PRODUCER_ID_BLOCK: u16 = 1000;
+
+/// A running broker. Clones share it.
+pub struct Broker<E: Env> {
+    inner: Arc<Inner<E>>,
+}
+
+impl<E: Env> Clone for Broker<E> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<E: Env> std::fmt::Debug for Broker<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Broker({})", self.inner.node.config.node_id)
+    }
+}
+
+struct Inner<E: Env> {
+    node: Arc<Node<E>>,
+    coordinators: Arc<Coordinators<E>>,
+    /// Read by whoever proposes, for as long as it waits; written by the stop, which so waits for
+    /// every proposal to end and lets no further one begin.
+    metadata: tokio::sync::RwLock<Option<MetadataHost>>,
+    /// Producer ids reserved and not handed out yet.
+    producer_ids: tokio::sync::Mutex<std::ops::Range<i64>>,
+}
+
+/// Why no producer id was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProducerIdError {
+    /// All 2^63 are used up.
+    #[error("no producer ids are left")]
+    Exhausted,
+    /// The metadata log failed, or the broker is stopping.
+    #[error("the metadata log failed or the broker is stopping")]
+    Unavailable,
+}
+
+type FileOf<E> = <<E as Env>::Disk as Disk>::File;
+
+impl<E: Env> Broker<E> {
+    /// The metadata as clients may see it: one immutable snapshot.
+    pub fn cluster(&self) -> Arc<ClusterView> {
+        self.inner.node.view()
+    }
+
+    /// What the broker was told.
+    pub fn config(&self) -> &crate::BrokerConfig {
+        &self.inner.node.config
+    }
+
+    /// Appends one batch: [`Broker::submit`], then waits for what was promised.
+    ///
+    /// # Errors
+    /// [`ProduceError`] says whether the batch may still be in the log.
+    pub async fn produce(&self, wish: Produce) -> Result<Produced, ProduceError> {
+        self.submit(wish).await?.proven(&self.inner.node.env).await
+    }
+
+    /// Gives one batch its place. Batches submitted one after the other are in the log in that
+    /// order; several [`Submitted::proven`] may then be awaited together.
+    ///
+    /// # Errors
+    /// [`ProduceError`]: the batch is not and will not be in the log.
+    pub async fn submit(&self, wish: Produce) -> Result<Submitted, ProduceError> {
+        let node = &self.inner.node;
+        if node.is_stopping() {
+            node.env.probe().reached("produce_while_stopping");
+            return Err(ProduceError::Stopping);
+        }
+        let partition = node.find(&wish.partition).inspect_err(|_| {
+            node.env.probe().reached("produce_unknown_partition");
+        })?;
+        if partition.is_internal() && !wish.internal_allowed {
+            node.env.probe().reached("produce_internal_topic");
+            return Err(ProduceError::InternalTopic);
+        }
+        partition.submit(&wish.batch, wish.acks, wish.deadline).await
+    }
+
+    /// Waits for the proof of a submitted batch.
+    ///
+    /// # Errors
+    /// Those of [`Submitted::proven`].
+    pub async fn proven(&self, submitted: Submitted) -> Result<Produced, ProduceError> {
+        submitted.proven(&self.inner.node.env).await
+    }
+
+    /// Reads partitions, waiting as long as the request says. Dropping the future ends the wait.
+    pub async fn fetch(&self, wish: Fetch) -> Vec<FetchedPartition<FileOf<E>>> {
+        crate::fetch::fetch(&self.inner.node, wish).await
+    }
+
+    /// Answers a question about offsets; `None` is "no such record".
+    ///
+    /// # Errors
+    /// [`ListOffsetError`].
+    pub async fn list_offset(
+        &self,
+        wish: &ListOffset,
+    ) -> Result<Option<FoundOffset>, ListOffsetError> {
+        let partition = self.inner.node.find(&wish.partition).inspect_err(|_| {
+            self.inner.node.env.probe().reached("list_offsets_unknown_partition");
+        })?;
+        partition.list_offset(wish).await
+    }
+
+    /// Creates topics, each succeeding or failing alone; answers in the order of the request, once
+    /// the topics can be used.
+    pub async fn create_topics(
+        &self,
+        topics: Vec<CreateTopic>,
+        validate_only: bool,
+    ) -> Vec<Result<CreatedTopic, TopicError>> {
+        let asked = topics.len();
+        let node = &self.inner.node;
+        let fresh = |topic| (topic, TopicId(node.env.random_uuid()));
+        let command = Command::CreateTopics {
+            topics: topics.into_iter().map(fresh).collect(),
+            defaults: node.config.metadata_defaults(),
+            validate_only,
+        };
+        match self.inner.propose(command).await {
+            Ok(Reply::Created(outcomes)) => outcomes,
+            Ok(Reply::Done | Reply::Deleted(_) | Reply::ProducerIds(_)) | Err(MetadataFailed) => {
+                vec![Err(TopicError::StorageFailed); asked]
+            },
+        }
+    }
+
+    /// Creates a topic that a client named, with the broker's defaults; one that exists is fine.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the name is bad or the metadata log failed.
+    pub async fn auto_create(&self, name: &str) -> Result<(), TopicError> {
+        let config = &self.inner.node.config;
+        let mut wish = CreateTopic { name: name.to_owned(), ..CreateTopic::default() };
+        if name == OFFSETS_TOPIC {
+            wish = crate::coordinator_host::offsets_topic(config, self.cluster().brokers.len());
+        }
+        match self.create_topics(vec![wish], false).await.pop() {
+            Some(Ok(_) | Err(TopicError::Exists(_))) => Ok(()),
+            Some(Err(error)) => Err(error),
+            None => Err(TopicError::StorageFailed),
+        }
+    }
+
+    /// Deletes topics, each succeeding or failing alone; answers in the order of the request.
+    pub async fn delete_topics(
+        &self,
+        topics: Vec<TopicRef>,
+    ) -> Vec<Result<(String, TopicId), TopicError>> {
+        let asked = topics.len();
+        if !self.inner.node.config.delete_topics {
+            self.inner.node.env.probe().reached("topic_deletion_disabled");
+            return vec![Err(TopicError::DeletionDisabled); asked];
+        }
+        match self.inner.propose(Command::DeleteTopics { topics }).await {
+            Ok(Reply::Deleted(outcomes)) => outcomes,
+            Ok(Reply::Done | Reply::Created(_) | Reply::ProducerIds(_)) | Err(MetadataFailed) => {
+                vec![Err(TopicError::StorageFailed); asked]
+            },
+        }
+    }
+
+    /// A producer id that nobody ever had, with its first epoch.
+    ///
+    /// # Errors
+    /// [`ProducerIdError`].
+    pub async fn init_producer_id(&self) -> Result<(ProducerId, ProducerEpoch), ProducerIdError> {
+        let mut ids = self.inner.producer_ids.lock().await;
+        if ids.is_empty() {
+            let broker = self.inner.node.config.node_id;
+            let command = Command::ReserveProducerIds { broker, count: PRODUCER_ID_BLOCK };
+            match self.inner.propose(command).await {
+                Ok(Reply::ProducerIds(Some(block))) => {
+                    let first = block.first.0;
+                    *ids = first..first.saturating_add(i64::from(block.count));
+                },
+                Ok(Reply::ProducerIds(None)) => return Err(ProducerIdError::Exhausted),
+                Ok(Reply::Done | Reply::Created(_) | Reply::Deleted(_)) | Err(MetadataFailed) => {
+                    return Err(ProducerIdError::Unavailable);
+                },
+            }
+        }
+        let id = ids.next().ok_or(ProducerIdError::Exhausted)?;
+        Ok((ProducerId(id), ProducerEpoch(0)))
+    }
+
+    /// Who coordinates `group`; creates the coordinators' topic if this is the first to ask.
+    /// `None`: nobody can now, ask again.
+    pub async fn find_coordinator(&self, group: &str) -> Option<BrokerId> {
+        let node = &self.inner.node;
+        if node.view().topics.get(OFFSETS_TOPIC).is_none() {
+            node.env.probe().reached("group_topic_created");
+            if let Err(error) = self.auto_create(OFFSETS_TOPIC).await {
+                tracing::warn!(%error, "the coordinators' topic cannot be created");
+            }
+        }
+        self.inner.coordinators.hosts(group).then_some(node.config.node_id)
+    }
+
+    /// Asks a group's coordinator; [`group::Command::List`] asks all of them. Every command is answered:
+    /// joins and syncs when the group is complete or its time limits have passed, commits within
+    /// `offsets.commit.timeout.ms`, the rest at once.
+    pub async fn group(&self, command: group::Command) -> group::Reply {
+        self.inner.coordinators.ask(command).await
+    }
+
+    /// Stops: refuses what is new, lets coordinators and writers finish, makes everything durable
+    /// and seals the directory, so that the next start reads no log. A second call does nothing.
+    pub async fn stop(&self) {
+        let node = &self.inner.node;
+        // Proposals under way end, and no further one begins.
+        drop(self.inner.metadata.write().await.take());
+        if node.is_stopping() {
+            return;
+        }
+        node.begin_stop();
+        self.inner.coordinators.stop().await;
+        let partitions = node.partitions.all();
+        for partition in &partitions {
+            partition.close(Fate::Stopping);
+        }
+        for partition in &partitions {
+            partition.drained().await;
+        }
+        match node.dir.seal().await {
+            Ok(outcome) => tracing::info!(?outcome, "stopped"),
+            Err(error) => {
+                node.env.probe().reached("stop_without_seal");
+                tracing::error!(%error, "stopped without a seal: the next start will recover");
+            },
+        }
+    }
+}
+
+impl<E: Env> Inner<E> {
+    async fn propose(&self, command: Command) -> Result<Reply, MetadataFailed> {
+        let host = self.metadata.read().await;
+        let Some(host) = host.as_ref() else {
+            self.node.env.probe().reached("metadata_while_stopping");
+            return Err(MetadataFailed);
+        };
+        host.propose(command).await
+    }
+}

@@ -1,0 +1,114 @@
+//! Starting a broker.
+//!
+//! Order: the directory (identity, lock, start class), the metadata log, this start's own records,
+//! every log, the coordinators, the background work. Nothing is served before all of it is there.
+
+use std::sync::Arc;
+
+use base::Uuid;
+use env::Env;
+use metadata::{Command, Image, decide};
+use storage::{DirError, DirOptions, Expect, LogDir, StartClass};
+use thiserror::Error;
+
+use crate::BrokerConfig;
+use crate::broker::{Broker, Inner};
+use crate::coordinator_host::Coordinators;
+use crate::metadata_host::MetadataHost;
+use crate::metadata_log::{MetadataLog, MetadataLogError};
+use crate::node::Node;
+use crate::publisher::{OpenAllError, Publisher};
+
+/// Why a broker cannot start. Each says what the operator can do.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The log directory.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    /// The metadata log cannot be read.
+    #[error(transparent)]
+    Metadata(#[from] MetadataLogError),
+    /// The metadata log cannot be written.
+    #[error("the metadata log cannot be written: {0}")]
+    MetadataWrite(std::io::Error),
+    /// The directory and the metadata in it are of different clusters.
+    #[error(
+        "the log directory belongs to cluster {dir}, the metadata log in it to cluster {metadata}: one of the two was copied from elsewhere"
+    )]
+    OtherCluster {
+        /// What the directory says.
+        dir: String,
+        /// What the metadata says.
+        metadata: Uuid,
+    },
+    /// The logs do not fit the metadata.
+    #[error(transparent)]
+    Logs(#[from] OpenAllError),
+}
+
+impl<E: Env> Broker<E> {
+    /// Starts a broker on its log directory, creating it on the first start.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub async fn start(env: E, config: BrokerConfig) -> Result<Self, StartError> {
+        let expect = Expect { cluster_id: None, node_id: config.node_id };
+        let options =
+            DirOptions { producer_expiration: config.producer_expiration, ..DirOptions::default() };
+        let (dir, start) = LogDir::open(&env, &config.log_dir, expect, options).await?;
+        tracing::info!(class = ?start.class, ordinal = start.ordinal, cluster = start.cluster_id, "log directory opened");
+        let (mut log, mut image) = MetadataLog::open(env.clone(), &config.log_dir).await?;
+        let fresh = image.cluster_id.is_zero();
+        let cluster_id = Uuid::parse(&start.cluster_id).unwrap_or_else(|_| env.random_uuid());
+        let register = Command::RegisterBroker {
+            id: config.node_id,
+            rack: config.rack.clone(),
+            unclean: start.class != StartClass::Clean,
+        };
+        let mut commands = vec![register];
+        if fresh {
+            commands.insert(0, Command::CreateCluster { cluster_id });
+        }
+        for command in commands {
+            take(&env, &mut log, &mut image, command).await?;
+        }
+        if Uuid::parse(&start.cluster_id) != Ok(image.cluster_id) {
+            return Err(StartError::OtherCluster {
+                dir: start.cluster_id,
+                metadata: image.cluster_id,
+            });
+        }
+        let node = Node::new(env.clone(), config, dir);
+        let coordinators = Coordinators::start(Arc::clone(&node));
+        let publisher = Publisher::new(Arc::clone(&node), Arc::clone(&coordinators));
+        publisher.open_all(&image, log.next_index(), fresh).await?;
+        crate::background::start(&node);
+        let metadata = MetadataHost::start(env, log, image, publisher);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                node,
+                coordinators,
+                metadata: tokio::sync::RwLock::new(Some(metadata)),
+                producer_ids: tokio::sync::Mutex::new(0..0),
+            }),
+        })
+    }
+}
+
+/// Decides and applies one command before anybody else can.
+async fn take<E: Env>(
+    env: &E,
+    log: &mut MetadataLog<E>,
+    image: &mut Image,
+    command: Command,
+) -> Result<(), StartError> {
+    let decision = decide(image, command, env.probe());
+    if decision.records.is_empty() {
+        return Ok(());
+    }
+    log.append(&decision.records).await.map_err(StartError::MetadataWrite)?;
+    for record in &decision.records {
+        drop(image.apply(record));
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! What a broker may be told, with Kafka's names and defaults.
+//!
+//! Owns: [`BrokerConfig`] and the way a topic's overrides are laid over the broker's defaults
+//! ([`TopicConfig`]). Invariants: a value that does not parse leaves the default in place (the
+//! metadata core refuses such values before they get here); durations are never negative.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base::{BrokerId, Duration};
+use metadata::Defaults;
+use records::TimestampType;
+
+/// Everything one broker is told at its start. Each field names its Kafka property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerConfig {
+    /// `node.id`.
+    pub node_id: BrokerId,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// `log.dirs` (or `log.dir`): where data lives. One directory in this version.
+    pub log_dir: PathBuf,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`; more than the live brokers becomes their number.
+    pub default_replication_factor: i16,
+    /// `fetch.max.bytes`: most bytes one fetch is answered with.
+    pub fetch_bytes_max: usize,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
+    /// `producer.id.expiration.ms`.
+    pub producer_expiration: Duration,
+    /// `offsets.topic.num.partitions`, fixed when the topic is created.
+    pub offsets_partitions: i32,
+    /// `offsets.topic.replication.factor`; more than the live brokers becomes their number.
+    pub offsets_replication_factor: i16,
+    /// `offsets.topic.segment.bytes`.
+    pub offsets_segment_bytes: u64,
+    /// `offsets.commit.timeout.ms`: how long a coordinator waits for its append.
+    pub offsets_commit_timeout: Duration,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_bytes_max: usize,
+    /// `group.min.session.timeout.ms`.
+    pub group_session_timeout_min: Duration,
+    /// `group.max.session.timeout.ms`.
+    pub group_session_timeout_max: Duration,
+    /// `group.initial.rebalance.delay.ms`.
+    pub group_initial_rebalance_delay: Duration,
+    /// `group.max.size`.
+    pub group_size_max: usize,
+    /// `offsets.retention.minutes`.
+    pub offsets_retention: Duration,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_interval: Duration,
+    /// Defaults of the topic keys (`log.*`, `message.max.bytes`).
+    pub topic_defaults: TopicConfig,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            node_id: BrokerId(1),
+            rack: None,
+            log_dir: PathBuf::from("./data"),
+            auto_create_topics: true,
+            delete_topics: true,
+            num_partitions: 1,
+            default_replication_factor: 1,
+            fetch_bytes_max: 57_671_680,
+            retention_check_interval: Duration::from_secs(300),
+            producer_expiration: Duration::from_secs(86_400),
+            offsets_partitions: 50,
+            offsets_replication_factor: 3,
+            offsets_segment_bytes: 104_857_600,
+            offsets_commit_timeout: Duration::from_secs(5),
+            offset_metadata_bytes_max: 4096,
+            group_session_timeout_min: Duration::from_secs(6),
+            group_session_timeout_max: Duration::from_secs(1800),
+            group_initial_rebalance_delay: Duration::from_secs(3),
+            group_size_max: usize::try_from(i32::MAX).unwrap_or(usize::MAX),
+            offsets_retention: Duration::from_secs(10_080 * 60),
+            offsets_retention_check_interval: Duration::from_secs(600),
+            topic_defaults: TopicConfig::default(),
+        }
+    }
+}
+
+impl BrokerConfig {
+    /// What the metadata core takes where a topic does not say.
+    pub fn metadata_defaults(&self) -> Defaults {
+        Defaults {
+            partitions: self.num_partitions,
+            replication_factor: self.default_replication_factor,
+        }
+    }
+}
+
+/// The rules of one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// `max.message.bytes`: largest batch, header included.
+    pub batch_bytes_max: usize,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`.
+    pub timestamp_before_max: Duration,
+    /// `message.timestamp.after.max.ms`.
+    pub timestamp_after_max: Duration,
+    /// `segment.bytes`.
+    pub segment_bytes: u64,
+    /// `segment.ms`.
+    pub segment_age: Duration,
+    /// `retention.ms`; `None` is no limit.
+    pub retention_age: Option<Duration>,
+    /// `retention.bytes`; `None` is no limit.
+    pub retention_bytes: Option<u64>,
+    /// `cleanup.policy` contains `compact`: every record needs a key.
+    pub compact: bool,
+    /// `cleanup.policy` contains `delete`.
+    pub delete: bool,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            batch_bytes_max: 1_048_588,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max: Duration::from_millis(u64::MAX),
+            timestamp_after_max: Duration::from_secs(3600),
+            segment_bytes: 1024 * 1024 * 1024,
+            segment_age: Duration::from_secs(7 * 86_400),
+            retention_age: Some(Duration::from_secs(7 * 86_400)),
+            retention_bytes: None,
+            compact: false,
+            delete: true,
+        }
+    }
+}
+
+impl TopicConfig {
+    /// These rules with a topic's own on top.
+    #[must_use]
+    pub fn with(&self, overrides: &BTreeMap<Arc<str>, Arc<str>>) -> Self {
+        let mut config = self.clone();
+        for (key, value) in overrides {
+            config.set(key, value);
+        }
+        config
+    }
+
+    /// Takes one override; a key or value that means nothing here changes nothing.
+    fn set(&mut self, key: &str, value: &str) {
+        let number = value.parse::<i64>().ok();
+        let natural = number.and_then(|n| u64::try_from(n).ok());
+        let millis = natural.map(Duration::from_millis);
+        match key {
+            "max.message.bytes" => {
+                let bytes = natural.and_then(|n| usize::try_from(n).ok());
+                self.batch_bytes_max = bytes.unwrap_or(self.batch_bytes_max);
+            },
+            "message.timestamp.type" => {
+                self.timestamp_type = match value {
+                    "LogAppendTime" => TimestampType::LogAppendTime,
+                    _ => TimestampType::CreateTime,
+                };
+            },
+            "message.timestamp.before.max.ms" => {
+                self.timestamp_before_max = millis.unwrap_or(self.timestamp_before_max);
+            },
+            "message.timestamp.after.max.ms" => {
+                self.timestamp_after_max = millis.unwrap_or(self.timestamp_after_max);
+            },
+            "segment.bytes" => self.segment_bytes = natural.unwrap_or(self.segment_bytes),
+            "segment.ms" => self.segment_age = millis.unwrap_or(self.segment_age),
+            "retention.ms" => {
+                self.retention_age = if number == Some(-1) { None } else { millis };
+            },
+            "retention.bytes" => {
+                self.retention_bytes = if number == Some(-1) { None } else { natural };
+            },
+            "cleanup.policy" => {
+                let mut policies = value.split(',').map(str::trim);
+                self.compact = policies.clone().any(|policy| policy == "compact");
+                self.delete = policies.any(|policy| policy == "delete");
+            },
+            _ => {},
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::config::{broker_key, topic_key};
+
+    use super::*;
+
+    #[test]
+    fn overrides_lie_on_top_of_the_defaults() {
+        let overrides = [
+            ("max.message.bytes", "100"),
+            ("retention.ms", "-1"),
+            ("retention.bytes", "7"),
+            ("cleanup.policy", "compact, delete"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("compression.type", "gzip"),
+        ];
+        let overrides = overrides.iter().map(|(k, v)| (Arc::from(*k), Arc::from(*v))).collect();
+
+        let config = TopicConfig::default().with(&overrides);
+
+        assert_eq!(config.batch_bytes_max, 100);
+        assert_eq!((config.retention_age, config.retention_bytes), (None, Some(7)));
+        assert!(config.compact && config.delete);
+        assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
+        assert_eq!(config.segment_bytes, TopicConfig::default().segment_bytes);
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        let of_table = |name: &str| topic_key(name).and_then(|key| key.default).map(Arc::from);
+        let keys = [
+            "max.message.bytes",
+            "message.timestamp.type",
+            "message.timestamp.after.max.ms",
+            "segment.bytes",
+            "segment.ms",
+            "retention.ms",
+            "retention.bytes",
+            "cleanup.policy",
+        ];
+        let overrides: BTreeMap<Arc<str>, Arc<str>> =
+            keys.iter().map(|k| (Arc::from(*k), of_table(k).expect("has a default"))).collect();
+        assert_eq!(TopicConfig::default().with(&overrides), TopicConfig::default());
+
+        let broker = BrokerConfig::default();
+        let default = |name: &str| broker_key(name).and_then(|key| key.default);
+        assert_eq!(default("num.partitions"), Some(broker.num_partitions.to_string().as_str()));
+        assert_eq!(
+            default("offsets.topic.num.partitions"),
+            Some(broker.offsets_partitions.to_string().as_str())
+        );
+        assert_eq!(default("fetch.max.bytes"), Some(broker.fetch_bytes_max.to_string().as_str()));
+    }
+}

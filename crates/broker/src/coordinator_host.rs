@@ -1,0 +1,271 @@
+//! The coordinator shards of this broker: one ordered task per partition of `__consumer_offsets`.
+//!
+//! Owns: which shard hosts a group, and the mailboxes. Invariants: a shard answers only after it
+//! has replayed its whole partition; every request is answered, at the latest when its shard ends;
+//! mailboxes are bounded, a request that finds one full is told to come again.
+
+mod load;
+// mod shard;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use base::{Instant, PartitionId, PartitionIndex, Probe};
+use coordinator::{Command, GroupError, Listed, Reply, partition_for};
+use env::{Env, Lock, Rank};
+use metadata::{CreateTopic, OFFSETS_TOPIC, Topic};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::BrokerConfig;
+use crate::node::Node;
+
+/// Requests waiting for one shard; further ones are refused.
+const MAILBOX: usize = 1024;
+/// Taken alone.
+const SHARDS_RANK: Rank = Rank(40);
+
+/// A request and where its answer goes.
+pub(crate) struct Mail {
+    command: Command,
+    answer: oneshot::Sender<Reply>,
+}
+
+/// How far a shard is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Loading,
+    Serving,
+    /// Its partition cannot be read.
+    Broken,
+}
+
+/// A [`Phase`] that the shard's task moves on and everybody reads.
+#[derive(Debug)]
+pub(crate) struct PhaseCell(AtomicU8);
+
+impl PhaseCell {
+    fn get(&self) -> Phase {
+        match self.0.load(Ordering::Acquire) {
+            0 => Phase::Loading,
+            1 => Phase::Serving,
+            _ => Phase::Broken,
+        }
+    }
+
+    fn set(&self, phase: Phase) {
+        let raw = match phase {
+            Phase::Loading => 0,
+            Phase::Serving => 1,
+            Phase::Broken => 2,
+        };
+        self.0.store(raw, Ordering::Release);
+    }
+}
+
+struct Handle {
+    mailbox: mpsc::Sender<Mail>,
+    phase: Arc<PhaseCell>,
+}
+
+#[derive(Default)]
+struct Shards {
+    by_index: BTreeMap<PartitionIndex, Handle>,
+    /// Partitions of the topic, 0 while there is none.
+    count: i32,
+}
+
+/// The shards that this broker hosts.
+pub(crate) struct Coordinators<E: Env> {
+    node: Arc<Node<E>>,
+    shards: Lock<Shards>,
+    /// Held by every shard's task; gone when all have ended.
+    alive: Lock<Option<mpsc::Sender<()>>>,
+    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl<E: Env> Coordinators<E> {
+    pub(crate) fn start(node: Arc<Node<E>>) -> Arc<Self> {
+        let (alive, ended) = mpsc::channel(1);
+        Arc::new(Self {
+            node,
+            shards: Lock::new(SHARDS_RANK, Shards::default()),
+            alive: Lock::new(SHARDS_RANK, Some(alive)),
+            ended: tokio::sync::Mutex::new(ended),
+        })
+    }
+
+    /// Loads the shards of the partitions led here, if `topic` is the coordinators'.
+    pub(crate) fn topic_created(&self, topic: &Topic) {
+        if &*topic.name != OFFSETS_TOPIC {
+            return;
+        }
+        let mut shards = Shards {
+            by_index: BTreeMap::new(),
+            count: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+        };
+        let Some(alive) = self.alive.lock().clone() else {
+            return;
+        };
+        for index in (0..shards.count).map(PartitionIndex) {
+            let id = PartitionId { topic: topic.id, index };
+            let Some(partition) = self.node.partitions.find(&id) else {
+                continue;
+            };
+            let (mailbox, mail) = mpsc::channel(MAILBOX);
+            let phase = Arc::new(PhaseCell(AtomicU8::new(0)));
+            drop((mail, alive.clone(), partition));
+            shards.by_index.insert(index, Handle { mailbox, phase });
+        }
+        *self.shards.lock() = shards;
+    }
+
+    /// Ends the shards, if `topic` is the coordinators'; else lets them forget what was committed
+    /// for it.
+    pub(crate) async fn topic_deleted(&self, topic: &Topic) {
+        if &*topic.name == OFFSETS_TOPIC {
+            *self.shards.lock() = Shards::default();
+            return;
+        }
+        for mailbox in self.mailboxes() {
+            let (answer, _) = oneshot::channel();
+            let command = Command::TopicDeleted { topic: topic.name.to_string() };
+            // A shard that has ended has nothing to forget.
+            drop(mailbox.send(Mail { command, answer }).await);
+        }
+    }
+
+    fn mailboxes(&self) -> Vec<mpsc::Sender<Mail>> {
+        self.shards.lock().by_index.values().map(|handle| handle.mailbox.clone()).collect()
+    }
+
+    /// Ends every shard: appends under way finish, requests under way are sent elsewhere.
+    pub(crate) async fn stop(&self) {
+        drop(self.alive.lock().take());
+        *self.shards.lock() = Shards::default();
+        let mut ended = self.ended.lock().await;
+        while ended.recv().await.is_some() {}
+    }
+
+    /// Whether `group` is coordinated here.
+    pub(crate) fn hosts(&self, group: &str) -> bool {
+        self.handle(group).is_some()
+    }
+
+    fn handle(&self, group: &str) -> Option<(mpsc::Sender<Mail>, Phase)> {
+        let shards = self.shards.lock();
+        let handle = shards.by_index.get(&partition_for(group, shards.count))?;
+        Some((handle.mailbox.clone(), handle.phase.get()))
+    }
+
+    /// Asks a group's coordinator. Joins and syncs are answered when the group is complete.
+    pub(crate) async fn ask(&self, command: Command) -> Reply {
+        let Some(group) = command.group() else {
+            return match command {
+                Command::List => self.list().await,
+                _ => command.refuse(GroupError::NotCoordinator),
+            };
+        };
+        let probe = self.node.env.probe();
+        let Some((mailbox, phase)) = self.handle(group) else {
+            probe.reached("group_not_coordinator");
+            return refuse(&command, GroupError::NotCoordinator);
+        };
+        match phase {
+            Phase::Serving => self.ask_shard(&mailbox, command).await,
+            Phase::Loading => {
+                probe.reached("group_load_in_progress");
+                refuse(&command, GroupError::CoordinatorLoadInProgress)
+            },
+            Phase::Broken => {
+                probe.reached("group_coordinator_broken");
+                refuse(&command, GroupError::CoordinatorNotAvailable)
+            },
+        }
+    }
+
+    async fn ask_shard(&self, mailbox: &mpsc::Sender<Mail>, command: Command) -> Reply {
+        let (env, probe) = (&self.node.env, self.node.env.probe());
+        let Ok(slot) = mailbox.try_reserve() else {
+            probe.reached("group_mailbox_full");
+            return refuse(&command, GroupError::CoordinatorNotAvailable);
+        };
+        // Only a commit has a time limit of its own; the shard bounds how long others wait.
+        let until = match &command {
+            Command::Commit(_) => env.now().after(self.node.config.offsets_commit_timeout),
+            _ => Instant::NEVER,
+        };
+        let (late, ended) = (
+            command.refuse(GroupError::CoordinatorNotAvailable),
+            command.refuse(GroupError::NotCoordinator),
+        );
+        let (answer, reply) = oneshot::channel();
+        slot.send(Mail { command, answer });
+        match env::timeout_at(env, until, reply).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) => {
+                probe.reached("group_shard_ended");
+                ended
+            },
+            Err(env::Elapsed) => {
+                probe.reached("group_commit_timed_out");
+                late
+            },
+        }
+    }
+
+    /// The groups of every shard, in order. Waits for shards that still load.
+    async fn list(&self) -> Reply {
+        let mut groups: Vec<Listed> = Vec::new();
+        for mailbox in self.mailboxes() {
+            let (answer, reply) = oneshot::channel();
+            if mailbox.send(Mail { command: Command::List, answer }).await.is_err() {
+                continue;
+            }
+            if let Ok(Reply::List(listed)) = reply.await {
+                groups.extend(listed);
+            }
+        }
+        groups.sort_unstable_by(|a, b| a.group.cmp(&b.group));
+        Reply::List(groups)
+    }
+}
+
+/// The answer of a command that no shard takes.
+fn refuse(command: &Command, why: GroupError) -> Reply {
+    match command {
+        // A member must not be told to rejoin because its coordinator has just restarted.
+        Command::Heartbeat(_) if why == GroupError::CoordinatorLoadInProgress => {
+            Reply::Heartbeat(Ok(()))
+        },
+        _ => command.refuse(why),
+    }
+}
+
+/// How `__consumer_offsets` is created.
+pub(crate) fn offsets_topic(config: &BrokerConfig, brokers: usize) -> CreateTopic {
+    let brokers = i16::try_from(brokers).unwrap_or(i16::MAX).max(1);
+    CreateTopic {
+        name: OFFSETS_TOPIC.to_owned(),
+        partitions: Some(config.offsets_partitions),
+        replication_factor: Some(config.offsets_replication_factor.min(brokers)),
+        assignment: None,
+        configs: vec![
+            ("cleanup.policy".to_owned(), Some("compact".to_owned())),
+            ("compression.type".to_owned(), Some("producer".to_owned())),
+            ("segment.bytes".to_owned(), Some(config.offsets_segment_bytes.to_string())),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_while_loading_keeps_the_member_calm() {
+        let heartbeat = Command::Heartbeat(coordinator::MemberOf::default());
+        let reply = refuse(&heartbeat, GroupError::CoordinatorLoadInProgress);
+        assert_eq!(reply, Reply::Heartbeat(Ok(())));
+    }
+}

@@ -1,0 +1,85 @@
+//! Replaying a partition of the coordinators' topic.
+//!
+//! Invariant: all of it or an error: a shard that has forgotten a part would lose offsets.
+
+use base::{Offset, PartitionId};
+use bytes::{Bytes, BytesMut};
+use env::{Env, File, Segment};
+use thiserror::Error;
+
+use crate::api::{FetchError, FetchPartition, Isolation};
+use crate::partition::{Partition, ReadLimits};
+
+/// Bytes read at a time; a larger batch is still read whole.
+const READ_BYTES: usize = 1024 * 1024;
+/// Bytes a compressed batch of ours may hold.
+const OPEN_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Why a shard cannot be loaded.
+#[derive(Debug, Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("cannot read: {0}")]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Frame(#[from] records::FrameError),
+    #[error(transparent)]
+    Codec(#[from] records::CodecError),
+    #[error(transparent)]
+    Record(#[from] records::RecordError),
+    #[error("the log ends at {0} before its high watermark")]
+    Short(Offset),
+}
+
+/// Calls `each` with key and value of every record, in order.
+pub(crate) async fn replay<E: Env>(
+    partition: &Partition<E>,
+    id: PartitionId,
+    mut each: impl FnMut(Offset, &[u8], Option<&[u8]>),
+) -> Result<(), LoadError> {
+    let upto = partition.high_watermark();
+    let mut offset = partition.log().start();
+    while offset < upto {
+        let wish = FetchPartition {
+            partition: id,
+            offset,
+            max_bytes: READ_BYTES,
+            current_leader_epoch: None,
+        };
+        let limits = ReadLimits { bytes_max: READ_BYTES, first_whole: true };
+        let data = partition.fetch(&wish, Isolation::ReadUncommitted, limits).await?;
+        let before = offset;
+        for batch in records::batches(gather(data.segments).await?) {
+            let batch = batch?;
+            offset = batch.header().next_offset();
+            if batch.header().attributes.is_control() {
+                continue;
+            }
+            for record in &batch.open(OPEN_BYTES_MAX)? {
+                let record = record?;
+                if let Some(key) = record.key {
+                    each(record.offset, key, record.value);
+                }
+            }
+        }
+        if offset <= before {
+            return Err(LoadError::Short(before));
+        }
+    }
+    Ok(())
+}
+
+async fn gather<F: File>(segments: Vec<Segment<F>>) -> std::io::Result<Bytes> {
+    let mut all = BytesMut::new();
+    for segment in segments {
+        match segment {
+            Segment::Bytes(bytes) => all.extend_from_slice(&bytes),
+            Segment::Region(region) => {
+                let len = usize::try_from(region.len).unwrap_or(usize::MAX);
+                all.extend_from_slice(&region.file.read_at(region.at, len).await?);
+            },
+        }
+    }
+    Ok(all.freeze())
+}

@@ -1,0 +1,257 @@
+//! One shard's task: requests, proofs and deadlines in, appends and answers out.
+//!
+//! Owns: the pure shard, the append under way, and where answers go. Invariants: the shard is
+//! stepped with one event at a time, its actions carried out in order; an append is reported as
+//! failed only if none of it is in the log, else the shard resigns; the task ends when its mailbox
+//! is closed and no append is under way, or when it resigns.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use base::{Duration, Instant, Probe, Timestamp};
+use bytes::Bytes;
+use coordinator::{Action, AppendError, AppendId, Event, Reply, RequestId, Settings, Shard};
+use env::Env;
+use records::{BatchBuilder, BatchError, NewRecord};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Mail, Phase, PhaseCell, load};
+use crate::api::{Acks, ProduceError, Produced};
+use crate::config::BrokerConfig;
+use crate::node::Node;
+use crate::partition::Partition;
+
+type Proof = Pin<Box<dyn Future<Output = Result<Produced, ProduceError>> + Send>>;
+type Rows = Vec<(Bytes, Option<Bytes>)>;
+
+/// Loads the shard, then serves it. `alive` tells the host that the task exists.
+pub(crate) async fn run<E: Env>(
+    node: Arc<Node<E>>,
+    partition: Arc<Partition<E>>,
+    phase: Arc<PhaseCell>,
+    mail: mpsc::Receiver<Mail>,
+    alive: mpsc::Sender<()>,
+) {
+    let id = partition.id();
+    match load(&node, &partition).await {
+        Ok(shard) => {
+            phase.set(Phase::Serving);
+            Driver::new(node, partition, shard, mail).serve().await;
+        },
+        Err(error) => {
+            node.env.probe().reached("group_load_failed");
+            tracing::error!(partition = %id, %error, "a coordinator shard cannot be loaded");
+        },
+    }
+    phase.set(Phase::Broken);
+    drop(alive);
+}
+
+async fn load<E: Env>(
+    node: &Arc<Node<E>>,
+    partition: &Partition<E>,
+) -> Result<Shard<E::Probe>, load::LoadError> {
+    let mut shard = Shard::new(settings(&node.config), node.env.probe().clone());
+    load::replay(partition, |offset, key, value| {
+        if let Err(error) = shard.replay(key, value) {
+            node.env.probe().reached("group_record_skipped");
+            tracing::warn!(partition = %partition.id(), %offset, %error, "skipped a coordinator record");
+        }
+    })
+    .await?;
+    shard.loaded(node.env.now(), node.env.wall());
+    Ok(shard)
+}
+
+struct Driver<E: Env> {
+    node: Arc<Node<E>>,
+    partition: Arc<Partition<E>>,
+    shard: Shard<E::Probe>,
+    mail: mpsc::Receiver<Mail>,
+    /// Whether more mail may come.
+    open: bool,
+    /// The append under way.
+    proof: Option<(AppendId, Proof)>,
+    answers: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    next_request: u64,
+    out: Vec<Action>,
+}
+
+enum Wake {
+    Deadline,
+    Proof(AppendId, Result<Produced, ProduceError>),
+    Mail(Mail),
+    Closed,
+}
+
+impl<E: Env> Driver<E> {
+    fn new(
+        node: Arc<Node<E>>,
+        partition: Arc<Partition<E>>,
+        shard: Shard<E::Probe>,
+        mail: mpsc::Receiver<Mail>,
+    ) -> Self {
+        Self {
+            node,
+            partition,
+            shard,
+            mail,
+            open: true,
+            proof: None,
+            answers: BTreeMap::new(),
+            next_request: 0,
+            out: Vec::new(),
+        }
+    }
+
+    async fn serve(mut self) {
+        while self.open || self.proof.is_some() {
+            match self.next().await {
+                Wake::Deadline => self.step(Event::Tick).await,
+                Wake::Proof(id, Ok(_)) => self.step(Event::Appended { id, result: Ok(()) }).await,
+                Wake::Proof(_, Err(error)) => {
+                    self.node.env.probe().reached("group_append_unknown");
+                    tracing::warn!(partition = %self.partition.id(), %error, "a coordinator shard resigns");
+                    break;
+                },
+                Wake::Mail(mail) => self.request(mail).await,
+                Wake::Closed => self.open = false,
+            }
+        }
+        self.mail.close();
+        self.step(Event::Resigned).await;
+    }
+
+    /// What happens next. The deadline is looked at first, so that a flood cannot starve it.
+    async fn next(&mut self) -> Wake {
+        let deadline = if self.open { self.shard.deadline() } else { Instant::NEVER };
+        let env = self.node.env.clone();
+        let mut timer = pin!(env.sleep_until(deadline));
+        poll_fn(|cx| {
+            if deadline != Instant::NEVER && timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::Deadline);
+            }
+            if let Some((id, proof)) = self.proof.as_mut()
+                && let Poll::Ready(outcome) = proof.as_mut().poll(cx)
+            {
+                let id = *id;
+                self.proof = None;
+                return Poll::Ready(Wake::Proof(id, outcome));
+            }
+            if self.open
+                && let Poll::Ready(mail) = self.mail.poll_recv(cx)
+            {
+                return Poll::Ready(mail.map_or(Wake::Closed, Wake::Mail));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn request(&mut self, mail: Mail) {
+        let id = RequestId(self.next_request);
+        self.next_request = self.next_request.wrapping_add(1);
+        self.answers.insert(id, mail.answer);
+        let fresh = self.node.env.random_uuid();
+        self.step(Event::Request { id, command: mail.command, fresh }).await;
+    }
+
+    /// Steps the shard and carries out what it wants; a refused append is the next event.
+    async fn step(&mut self, event: Event) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let (now, wall) = (self.node.env.now(), self.node.env.wall());
+            let mut out = std::mem::take(&mut self.out);
+            self.shard.step(now, wall, event, &mut out);
+            for action in out.drain(..) {
+                match action {
+                    Action::Append { id, records } => {
+                        if let Err(error) = self.append(id, records, wall).await {
+                            self.node.env.probe().reached("group_append_refused");
+                            next = Some(Event::Appended { id, result: Err(error) });
+                        }
+                    },
+                    Action::Reply { id, reply } => {
+                        if let Some(answer) = self.answers.remove(&id) {
+                            // A client that has gone away does not mind.
+                            drop(answer.send(reply));
+                        }
+                    },
+                }
+            }
+            self.out = out;
+        }
+    }
+
+    /// Gives the records their place in the log; the proof comes as an event.
+    ///
+    /// # Errors
+    /// Nothing is in the log, and nothing will be.
+    async fn append(
+        &mut self,
+        id: AppendId,
+        rows: Rows,
+        wall: Timestamp,
+    ) -> Result<(), AppendError> {
+        let batch = batch_of(&rows, wall).ok_or(AppendError::TooLarge)?;
+        // However long it takes: the shard must not believe that a batch is not in the log.
+        let submitted = self.partition.submit(&batch, Acks::All, Instant::NEVER).await;
+        let submitted = submitted.map_err(refused)?;
+        let env = self.node.env.clone();
+        self.proof = Some((id, Box::pin(async move { submitted.proven(&env).await })));
+        Ok(())
+    }
+}
+
+fn batch_of(rows: &Rows, wall: Timestamp) -> Option<Bytes> {
+    let mut builder = BatchBuilder::new();
+    for (key, value) in rows {
+        let record = NewRecord {
+            timestamp: wall,
+            key: Some(key),
+            value: value.as_deref(),
+            headers: &[],
+        };
+        builder.push(&record).ok()?;
+    }
+    builder.finish_bytes().ok()
+}
+
+fn refused(error: ProduceError) -> AppendError {
+    match error {
+        ProduceError::Batch(BatchError::TooLarge { .. })
+        | ProduceError::LargerThanSegment { .. } => AppendError::TooLarge,
+        ProduceError::Overloaded | ProduceError::NotEnoughReplicas | ProduceError::TimedOut => {
+            AppendError::NotAvailable
+        },
+        ProduceError::UnknownPartition
+        | ProduceError::NotLeader { .. }
+        | ProduceError::InternalTopic
+        | ProduceError::Batch(_)
+        | ProduceError::OutOfOrderSequence
+        | ProduceError::ProducerFenced
+        | ProduceError::Transactional
+        | ProduceError::StorageFailed
+        | ProduceError::Stopping => AppendError::NotCoordinator,
+    }
+}
+
+fn settings(config: &BrokerConfig) -> Settings {
+    /// Room for the batch's own bytes.
+    const FRAMING: usize = 64 * 1024;
+    let defaults = Settings::default();
+    let batch_bytes_max = config.topic_defaults.batch_bytes_max;
+    Settings {
+        session_timeout_min: config.group_session_timeout_min,
+        session_timeout_max: config.group_session_timeout_max,
+        initial_rebalance_delay: config.group_initial_rebalance_delay,
+        group_size_max: config.group_size_max,
+        offset_metadata_max_bytes: config.offset_metadata_bytes_max,
+        empty_group_kept: config.offsets_retention_check_interval.max(Duration::from_secs(1)),
+        append_bytes_max: batch_bytes_max.saturating_sub(FRAMING).min(defaults.append_bytes_max),
+        ..defaults
+    }
+}

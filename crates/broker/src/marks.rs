@@ -1,0 +1,99 @@
+//! Names that a simulation campaign asks for: rare branches it must reach, bugs it can plant.
+
+/// Every mark of this crate, sorted; a campaign in which one never fires is not thorough.
+pub const MARKS: &[&str] = &[
+    "epoch_fenced",
+    "epoch_unknown",
+    "fetch_changed_before_parking",
+    "fetch_corrupt",
+    "fetch_io_error",
+    "fetch_lost_a_race_with_retention",
+    "fetch_out_of_range",
+    "fetch_readers_full",
+    "fetch_unknown_partition",
+    "fetch_waited_in_vain",
+    "fetch_woken",
+    "flusher_failed",
+    "group_append_refused",
+    "group_append_unknown",
+    "group_commit_timed_out",
+    "group_coordinator_broken",
+    "group_load_failed",
+    "group_load_in_progress",
+    "group_mailbox_full",
+    "group_not_coordinator",
+    "group_record_skipped",
+    "group_shard_ended",
+    "group_topic_created",
+    "list_offsets_unknown_partition",
+    "list_offsets_unreadable",
+    "metadata_snapshot_written",
+    "metadata_torn_entry_cut",
+    "metadata_while_stopping",
+    "metadata_write_failed",
+    "open_creates_missing_log",
+    "open_cut_a_log",
+    "open_deletes_stray_log",
+    "open_found_damage",
+    "partition_append_failed",
+    "partition_writer_spawned",
+    "produce_batch_refused",
+    "produce_duplicate",
+    "produce_duplicate_of_pending",
+    "produce_fenced",
+    "produce_internal_topic",
+    "produce_larger_than_segment",
+    "produce_out_of_order",
+    "produce_overloaded",
+    "produce_timed_out",
+    "produce_transactional",
+    "produce_unknown_partition",
+    "produce_while_stopping",
+    "publisher_failed",
+    "retention_deleted",
+    "stop_without_seal",
+    "topic_deletion_disabled",
+    "topic_logs_deleted",
+];
+
+/// Planted bugs this crate knows.
+pub const MUTANTS: &[&str] = &["ack_before_write", "duplicate_is_error", "skip_dir_sync"];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The literals given to `call` anywhere in the sources below `dir`.
+    #[expect(clippy::disallowed_methods, reason = "reads its own sources")]
+    fn named(dir: &Path, call: &str, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(dir).expect("the sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                named(&path, call, found);
+            } else if !path.ends_with("marks.rs") {
+                let text = std::fs::read_to_string(&path).expect("text");
+                for piece in text.split(call).skip(1) {
+                    let literal =
+                        piece.trim_start().strip_prefix('"').and_then(|p| p.split('"').next());
+                    found.extend(literal.map(ToOwned::to_owned));
+                }
+            }
+        }
+    }
+
+    fn check(call: &str, listed: &[&str]) {
+        let mut found = BTreeSet::new();
+        named(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), call, &mut found);
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        assert_eq!(found, listed, "{call}");
+    }
+
+    #[test]
+    fn every_mark_and_mutant_in_the_sources_is_listed_and_no_other() {
+        check(".reached(", MARKS);
+        check(".mutant(", MUTANTS);
+    }
+}

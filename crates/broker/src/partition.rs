@@ -1,0 +1,296 @@
+//! One partition that this broker leads: a lock around its ledger and a combining writer.
+//!
+//! Owns: the ledger (behind the lock) and the log. Invariants: the lock is held for nanoseconds
+//! and never across an await; at most one writer is at work; the writer never lives in a future
+//! that a client's connection can drop; a batch is checked before the lock is taken and copied at
+//! most once. Driven by: the front door (appends, reads) and the coordinator host. Performance
+//! design C3, items 1 and 2.
+
+pub(crate) mod ledger;
+mod read;
+pub(crate) mod readers;
+mod retention;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use base::{Duration, Instant, LeaderEpoch, Offset, PartitionId, Probe, Timestamp};
+use bytes::{Bytes, BytesMut};
+use env::{Env, IoBufs, Lock, Rank};
+use records::{BatchView, Depth, Patch, Policy, Stamp, TimestampType, validate};
+use storage::{Append, DirectoryFailed, Log};
+use tokio::sync::{Notify, oneshot};
+
+use crate::api::{Acks, ProduceError, Produced};
+use crate::config::TopicConfig;
+use crate::partition::ledger::{Fate, Ledger, Run, Written};
+
+pub(crate) use read::{Park, ReadLimits};
+
+/// Taken before the log's and the directory's locks; at most one partition at a time.
+const PARTITION_RANK: Rank = Rank(100);
+/// Bytes a compressed batch may hold when it must be opened to be checked.
+const OPEN_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// What a partition is told at its birth.
+#[derive(Clone, Debug)]
+pub(crate) struct PartitionInit {
+    pub(crate) id: PartitionId,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) config: Arc<TopicConfig>,
+    /// Only the broker itself writes to it.
+    pub(crate) internal: bool,
+}
+
+/// One partition.
+pub(crate) struct Partition<E: Env> {
+    env: E,
+    id: PartitionId,
+    config: Arc<TopicConfig>,
+    internal: bool,
+    log: Log<E>,
+    ledger: Lock<Ledger>,
+    /// Told when a writer has nothing more to do.
+    idle: Notify,
+}
+
+impl<E: Env> std::fmt::Debug for Partition<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Partition({})", self.id)
+    }
+}
+
+/// A batch that has its place and waits for its proof. Dropping it does not take the batch back.
+#[derive(Debug)]
+pub struct Submitted {
+    outcome: Produced,
+    done: Option<oneshot::Receiver<Written>>,
+    deadline: Instant,
+}
+
+impl Submitted {
+    /// Completes when what was promised is proven, or with why it will not be.
+    ///
+    /// # Errors
+    /// [`ProduceError::TimedOut`] at the deadline, [`ProduceError::StorageFailed`] if the write
+    /// failed: then it is not known whether the batch is in the log.
+    pub async fn proven<E: Env>(self, env: &E) -> Result<Produced, ProduceError> {
+        let Some(mut done) = self.done else {
+            return Ok(self.outcome);
+        };
+        let written = match done.try_recv() {
+            Ok(written) => Ok(written),
+            Err(oneshot::error::TryRecvError::Closed) => Ok(Err(ProduceError::StorageFailed)),
+            Err(oneshot::error::TryRecvError::Empty) => {
+                let waited = env::timeout_at(env, self.deadline, done).await;
+                waited.map(|told| told.unwrap_or(Err(ProduceError::StorageFailed)))
+            },
+        };
+        match written {
+            Ok(Ok(())) => Ok(self.outcome),
+            Ok(Err(error)) => Err(error),
+            Err(env::Elapsed) => {
+                env.probe().reached("produce_timed_out");
+                Err(ProduceError::TimedOut)
+            },
+        }
+    }
+}
+
+impl<E: Env> Partition<E> {
+    pub(crate) fn new(env: E, init: PartitionInit, log: Log<E>) -> Arc<Self> {
+        let ledger = Ledger::new(init.epoch, log.start(), log.end(), log.producers());
+        Arc::new(Self {
+            env,
+            id: init.id,
+            config: init.config,
+            internal: init.internal,
+            log,
+            ledger: Lock::new(PARTITION_RANK, ledger),
+            idle: Notify::new(),
+        })
+    }
+
+    pub(crate) fn is_internal(&self) -> bool {
+        self.internal
+    }
+
+    pub(crate) fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    pub(crate) fn log(&self) -> &Log<E> {
+        &self.log
+    }
+
+    /// One past the last record a consumer may see.
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.ledger.lock().high_watermark
+    }
+
+    /// Checks a batch, gives it its place and sees to it that it is written. When this returns the
+    /// batch's order among all batches is fixed; [`Submitted::proven`] waits for the write.
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        bytes: &Bytes,
+        acks: Acks,
+        deadline: Instant,
+    ) -> Result<Submitted, ProduceError> {
+        let now = self.env.wall();
+        let batch = self.check(bytes, now)?;
+        self.env.seam("partition_enqueue").await;
+        let enqueued = self.ledger.lock().enqueue(&batch, now, self.env.probe())?;
+        if enqueued.writer {
+            self.write_pending();
+        }
+        let log_append_time = match self.config.timestamp_type {
+            TimestampType::LogAppendTime => Some(enqueued.timestamp),
+            TimestampType::CreateTime => None,
+        };
+        let outcome = Produced {
+            base_offset: enqueued.base_offset,
+            log_append_time,
+            log_start: enqueued.log_start,
+        };
+        // Whoever does not wait for all replicas waits for this one, however long the disk takes.
+        let deadline = match acks {
+            Acks::All => deadline,
+            Acks::None | Acks::Leader => Instant::NEVER,
+        };
+        Ok(Submitted { outcome, done: enqueued.done, deadline })
+    }
+
+    /// Everything that can be refused by looking at the batch alone. No lock is held.
+    fn check(&self, bytes: &Bytes, now: Timestamp) -> Result<BatchView, ProduceError> {
+        let policy = Policy {
+            batch_bytes_max: self.config.batch_bytes_max,
+            depth: Depth::Walk,
+            open_bytes_max: OPEN_BYTES_MAX,
+            key_required: self.config.compact,
+            timestamp_type: self.config.timestamp_type,
+            now,
+            before_max: self.config.timestamp_before_max,
+            after_max: self.config.timestamp_after_max,
+        };
+        let validated = validate(bytes, &policy).inspect_err(|_| {
+            self.env.probe().reached("produce_batch_refused");
+        })?;
+        if validated.batch.header().attributes.is_transactional() {
+            self.env.probe().reached("produce_transactional");
+            return Err(ProduceError::Transactional);
+        }
+        let bytes = u64::try_from(validated.batch.bytes().len()).unwrap_or(u64::MAX);
+        if bytes > self.config.segment_bytes {
+            self.env.probe().reached("produce_larger_than_segment");
+            return Err(ProduceError::LargerThanSegment {
+                bytes: validated.batch.bytes().len(),
+                limit: usize::try_from(self.config.segment_bytes).unwrap_or(usize::MAX),
+            });
+        }
+        // A new timestamp changes the CRC, so it is stamped here and not under the lock; the only
+        // batches that are copied whole.
+        match validated.stamp {
+            Stamp::Keep => Ok(validated.batch),
+            stamp @ (Stamp::Max(_) | Stamp::LogAppend(_)) => {
+                let (base_offset, leader_epoch) = (Offset::ZERO, LeaderEpoch::default());
+                let patch = Patch { base_offset, leader_epoch, stamp };
+                Ok(validated.batch.patched(&patch).to_view())
+            },
+        }
+    }
+
+    /// Runs the writer as long as the disk answers at once, and leaves the rest to a task of its
+    /// own: the caller may be dropped at any await, the writer may not.
+    fn write_pending(self: &Arc<Self>) {
+        let mut writer: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(Arc::clone(self).write_loop());
+        if writer.as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Pending {
+            self.env.probe().reached("partition_writer_spawned");
+            self.env.spawn("partition_writer", writer);
+        }
+    }
+
+    async fn write_loop(self: Arc<Self>) {
+        loop {
+            let run = self.ledger.lock().take_run();
+            let Some(run) = run else {
+                break;
+            };
+            self.write_run(run).await;
+            self.env.seam("partition_published").await;
+        }
+        self.idle.notify_waiters();
+    }
+
+    async fn write_run(&self, run: Run) {
+        let (end, bytes) = (run.end, run.bytes);
+        if self.env.probe().mutant("ack_before_write") {
+            let promised = self.ledger.lock().promise_unwritten(end);
+            promised.tell();
+        }
+        let completed = match self.log.append(to_append(run)).await {
+            Ok(_) => {
+                let completed = self.ledger.lock().written(end, bytes);
+                self.log.note_high_watermark(end);
+                completed
+            },
+            Err(failed) => {
+                self.env.probe().reached("partition_append_failed");
+                let completed = self.ledger.lock().close(Fate::Failed);
+                self.env.halt(failed.to_string());
+                completed
+            },
+        };
+        completed.tell();
+    }
+
+    /// From now on batches are written in `epoch`, and the log knows where it began.
+    ///
+    /// # Errors
+    /// The directory failed.
+    pub(crate) async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), DirectoryFailed> {
+        self.log.begin_epoch(epoch).await?;
+        let mut ledger = self.ledger.lock();
+        ledger.epoch = ledger.epoch.max(epoch);
+        ledger.readers.wake_all();
+        Ok(())
+    }
+
+    /// Nothing more is accepted; who waits for a write that will not be made is told.
+    pub(crate) fn close(&self, fate: Fate) {
+        let completed = self.ledger.lock().close(fate);
+        completed.tell();
+    }
+
+    /// Completes when no writer is at work. Call after [`Partition::close`].
+    pub(crate) async fn drained(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            if !self.ledger.lock().is_busy() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Forgets idle producers.
+    pub(crate) fn expire_producers(&self, now: Timestamp, after: Duration) {
+        self.ledger.lock().expire_producers(now, after);
+    }
+}
+
+/// The run as the log takes it: heads in one new buffer, the rest shared with what was received.
+fn to_append(run: Run) -> Append {
+    let mut append = Append { bufs: IoBufs::new(), batches: smallvec::SmallVec::new() };
+    let heads = run.batches.iter().map(|batch| batch.head().len()).sum();
+    let mut head = BytesMut::with_capacity(heads);
+    for batch in &run.batches {
+        head.extend_from_slice(batch.head());
+        append.bufs.push(head.split().freeze());
+        append.bufs.push(batch.tail().clone());
+        append.batches.push(*batch.header());
+    }
+    append
+}

@@ -1,0 +1,284 @@
+//! What a partition's lock guards: offsets, producers, and who waits for what.
+//!
+//! Owns: the next offset to assign, batches not yet handed to the log, appenders and readers that
+//! wait. Invariants: `high_watermark <= end <= next`; an offset is assigned once; whoever set
+//! `writing` takes runs until none is left; a waiter is completed with success only by a run that
+//! the log has written ([`Ledger::written`]); after a failure nothing is accepted or acknowledged.
+//! Pure: the caller hands in time and carries out what is returned after the lock is released.
+
+use std::collections::VecDeque;
+
+use base::{LeaderEpoch, Offset, Probe, Timestamp};
+use records::{BatchView, Patch, Patched, Stamp};
+use storage::{ProducerBatch, ProducerStates, Verdict};
+use tokio::sync::oneshot;
+
+use crate::api::ProduceError;
+use crate::partition::readers::Readers;
+
+/// Batches of one partition that wait for its writer; more are refused.
+pub(crate) const PENDING_BATCHES_MAX: usize = 16 * 1024;
+/// Bytes of one partition that wait for its writer; more are refused.
+pub(crate) const PENDING_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Batches written by one append.
+const RUN_BATCHES_MAX: usize = 64;
+/// Bytes written by one append, unless one batch is larger.
+const RUN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Whether the partition takes batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It does.
+    Open,
+    /// The broker stops: what is pending is still written.
+    Stopping,
+    /// The topic was deleted.
+    Deleted,
+    /// A write failed: the log's end is unknown.
+    Failed,
+}
+
+/// The answer to an append, once it is written.
+pub(crate) type Written = Result<(), ProduceError>;
+
+struct Appender {
+    /// Written as soon as the log ends here or later.
+    end: Offset,
+    done: oneshot::Sender<Written>,
+}
+
+/// What the lock guards.
+pub(crate) struct Ledger {
+    pub(crate) fate: Fate,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) log_start: Offset,
+    /// One past the last offset assigned.
+    next: Offset,
+    /// One past the last record written.
+    pub(crate) end: Offset,
+    pub(crate) high_watermark: Offset,
+    /// Producers as they are once everything pending is written.
+    producers: ProducerStates,
+    pending: VecDeque<Patched>,
+    pending_bytes: usize,
+    writing: bool,
+    /// By `end`, smallest first.
+    appenders: VecDeque<Appender>,
+    pub(crate) readers: Readers,
+}
+
+/// Batches for one append.
+pub(crate) struct Run {
+    pub(crate) batches: Vec<Patched>,
+    pub(crate) bytes: usize,
+    /// One past its last record.
+    pub(crate) end: Offset,
+}
+
+/// A batch that has its offset.
+#[derive(Debug)]
+pub(crate) struct Enqueued {
+    pub(crate) base_offset: Offset,
+    /// Largest timestamp as stored (the append time, where the topic has one).
+    pub(crate) timestamp: Timestamp,
+    pub(crate) log_start: Offset,
+    /// Completed when the batch is written; `None` if it is already.
+    pub(crate) done: Option<oneshot::Receiver<Written>>,
+    /// The caller must write.
+    pub(crate) writer: bool,
+}
+
+/// Appenders to be told after the lock is released.
+pub(crate) struct Completed {
+    appenders: Vec<oneshot::Sender<Written>>,
+    outcome: Written,
+}
+
+impl Completed {
+    /// Tells them. One that has stopped waiting is passed over.
+    pub(crate) fn tell(self) {
+        for done in self.appenders {
+            drop(done.send(self.outcome.clone()));
+        }
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(
+        epoch: LeaderEpoch,
+        start: Offset,
+        end: Offset,
+        producers: ProducerStates,
+    ) -> Self {
+        Self {
+            fate: Fate::Open,
+            epoch,
+            log_start: start,
+            next: end,
+            end,
+            high_watermark: end,
+            producers,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            writing: false,
+            appenders: VecDeque::new(),
+            readers: Readers::default(),
+        }
+    }
+
+    /// Gives a checked batch its offset, or finds the one it has.
+    pub(crate) fn enqueue<P: Probe>(
+        &mut self,
+        batch: &BatchView,
+        now: Timestamp,
+        probe: &P,
+    ) -> Result<Enqueued, ProduceError> {
+        self.check_fate()?;
+        let numbered = ProducerBatch::of(batch.header());
+        match numbered.map(|numbered| self.producers.check(&numbered)) {
+            None | Some(Verdict::Append) => {},
+            Some(Verdict::Duplicate(kept)) => {
+                probe.reached("produce_duplicate");
+                if probe.mutant("duplicate_is_error") {
+                    return Err(ProduceError::OutOfOrderSequence);
+                }
+                let done = self.wait_for(Offset(kept.last_offset.0.saturating_add(1)));
+                if done.is_some() {
+                    probe.reached("produce_duplicate_of_pending");
+                }
+                let (base_offset, timestamp) = (kept.base_offset, kept.timestamp);
+                let log_start = self.log_start;
+                return Ok(Enqueued { base_offset, timestamp, log_start, done, writer: false });
+            },
+            Some(Verdict::OutOfOrder { .. }) => {
+                probe.reached("produce_out_of_order");
+                return Err(ProduceError::OutOfOrderSequence);
+            },
+            Some(Verdict::Fenced { .. }) => {
+                probe.reached("produce_fenced");
+                return Err(ProduceError::ProducerFenced);
+            },
+        }
+        let bytes = self.pending_bytes.saturating_add(batch.bytes().len());
+        let full = self.pending.len() >= PENDING_BATCHES_MAX || bytes > PENDING_BYTES_MAX;
+        if full || (!self.pending.is_empty() && probe.buggify("produce_pending_full")) {
+            probe.reached("produce_overloaded");
+            return Err(ProduceError::Overloaded);
+        }
+        Ok(self.assign(batch, now, bytes))
+    }
+
+    fn assign(&mut self, batch: &BatchView, now: Timestamp, bytes: usize) -> Enqueued {
+        let base_offset = self.next;
+        let patch = Patch { base_offset, leader_epoch: self.epoch, stamp: Stamp::Keep };
+        let patched = batch.patched(&patch);
+        self.next = patched.header().next_offset();
+        self.producers.apply(patched.header(), now);
+        let timestamp = patched.header().max_timestamp;
+        self.pending.push_back(patched);
+        self.pending_bytes = bytes;
+        let done = self.wait_for(self.next);
+        let writer = !std::mem::replace(&mut self.writing, true);
+        Enqueued { base_offset, timestamp, log_start: self.log_start, done, writer }
+    }
+
+    fn check_fate(&self) -> Result<(), ProduceError> {
+        match self.fate {
+            Fate::Open => Ok(()),
+            Fate::Stopping => Err(ProduceError::Stopping),
+            Fate::Deleted => Err(ProduceError::UnknownPartition),
+            Fate::Failed => Err(ProduceError::StorageFailed),
+        }
+    }
+
+    /// Completed when the log ends at `end` or later; `None` if it does.
+    fn wait_for(&mut self, end: Offset) -> Option<oneshot::Receiver<Written>> {
+        if end <= self.end {
+            return None;
+        }
+        let (done, waits) = oneshot::channel();
+        let at = self.appenders.partition_point(|appender| appender.end <= end);
+        self.appenders.insert(at, Appender { end, done });
+        Some(waits)
+    }
+
+    /// What the writer writes next; `None` ends its work.
+    pub(crate) fn take_run(&mut self) -> Option<Run> {
+        let mut run = Run { batches: Vec::new(), bytes: 0, end: self.end };
+        while let Some(next) = self.pending.front() {
+            let bytes = run.bytes.saturating_add(next.len_bytes());
+            let full = run.batches.len() >= RUN_BATCHES_MAX || bytes > RUN_BYTES_MAX;
+            if full && !run.batches.is_empty() {
+                break;
+            }
+            run.bytes = bytes;
+            run.end = next.header().next_offset();
+            run.batches.extend(self.pending.pop_front());
+        }
+        self.pending_bytes = self.pending_bytes.saturating_sub(run.bytes);
+        if run.batches.is_empty() {
+            self.writing = false;
+            return None;
+        }
+        Some(run)
+    }
+
+    /// The log has written a run that ends at `end`.
+    pub(crate) fn written(&mut self, end: Offset, bytes: usize) -> Completed {
+        base::invariant!(LOG_1, end >= self.end && end <= self.next, "{end} after {}", self.end);
+        self.end = end;
+        // One replica: written by all in-sync replicas is written by this one.
+        self.high_watermark = end;
+        self.readers.appended(bytes);
+        let done = self.appenders.partition_point(|appender| appender.end <= end);
+        Completed {
+            appenders: self.appenders.drain(..done).map(|appender| appender.done).collect(),
+            outcome: Ok(()),
+        }
+    }
+
+    /// For the mutant `ack_before_write` only: promises what is not written yet.
+    pub(crate) fn promise_unwritten(&mut self, end: Offset) -> Completed {
+        let done = self.appenders.partition_point(|appender| appender.end <= end);
+        Completed {
+            appenders: self.appenders.drain(..done).map(|appender| appender.done).collect(),
+            outcome: Ok(()),
+        }
+    }
+
+    /// Ends the partition: nothing more is accepted, everybody who waits is told. A stop lets the
+    /// writer finish; a deletion or failure drops what is pending.
+    pub(crate) fn close(&mut self, fate: Fate) -> Completed {
+        let outcome = match fate {
+            Fate::Open | Fate::Stopping => None,
+            Fate::Deleted => Some(ProduceError::UnknownPartition),
+            Fate::Failed => Some(ProduceError::StorageFailed),
+        };
+        if self.fate != Fate::Failed {
+            self.fate = fate;
+        }
+        self.readers.wake_all();
+        let Some(error) = outcome else {
+            return Completed { appenders: Vec::new(), outcome: Ok(()) };
+        };
+        self.pending.clear();
+        self.pending_bytes = 0;
+        Completed {
+            appenders: self.appenders.drain(..).map(|appender| appender.done).collect(),
+            outcome: Err(error),
+        }
+    }
+
+    /// Whether a writer is at work or work waits for one.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.writing || !self.pending.is_empty()
+    }
+
+    /// Forgets producers that have not written for `after`.
+    pub(crate) fn expire_producers(&mut self, now: Timestamp, after: base::Duration) {
+        self.producers.expire(now, after);
+    }
+}
+
+#[cfg(test)]
+mod tests;

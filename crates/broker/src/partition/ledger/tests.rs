@@ -1,0 +1,156 @@
+//! The ledger as a value: no log, no disk, no task.
+
+use base::{ProducerEpoch, ProducerId};
+use records::{BatchBuilder, NewRecord, Producer};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1);
+
+fn ledger() -> Ledger {
+    Ledger::new(LeaderEpoch(3), Offset(0), Offset(10), ProducerStates::default())
+}
+
+fn plain(records: usize) -> BatchView {
+    let mut builder = BatchBuilder::new();
+    for _ in 0..records {
+        builder.push(&NewRecord { value: Some(b"v"), ..NewRecord::default() }).expect("small");
+    }
+    builder.finish().expect("not empty")
+}
+
+fn numbered(epoch: i16, sequence: i32, records: usize) -> BatchView {
+    let producer =
+        Producer { id: ProducerId(7), epoch: ProducerEpoch(epoch), base_sequence: Some(sequence) };
+    let mut builder = BatchBuilder::new().producer(producer);
+    for _ in 0..records {
+        builder.push(&NewRecord::default()).expect("small");
+    }
+    builder.finish().expect("not empty")
+}
+
+fn told(enqueued: &mut Enqueued) -> Option<Written> {
+    match enqueued.done.as_mut() {
+        None => Some(Ok(())),
+        Some(done) => done.try_recv().ok(),
+    }
+}
+
+#[test]
+fn offsets_are_dense_and_only_the_first_caller_writes() {
+    let mut ledger = ledger();
+
+    let mut first = ledger.enqueue(&plain(3), NOW, &()).expect("open");
+    let mut second = ledger.enqueue(&plain(2), NOW, &()).expect("open");
+
+    assert_eq!((first.base_offset, second.base_offset), (Offset(10), Offset(13)));
+    assert!(first.writer && !second.writer);
+    let run = ledger.take_run().expect("two batches");
+    assert_eq!((run.batches.len(), run.end), (2, Offset(15)));
+    assert_eq!(run.batches[1].header().base_offset, Offset(13));
+    assert_eq!(run.batches[1].header().leader_epoch(), Some(LeaderEpoch(3)));
+    assert!(told(&mut first).is_none() && ledger.high_watermark == Offset(10));
+    ledger.written(run.end, run.bytes).tell();
+    assert_eq!(told(&mut first), Some(Ok(())));
+    assert_eq!(told(&mut second), Some(Ok(())));
+    assert!(ledger.take_run().is_none() && !ledger.is_busy());
+    assert!(ledger.enqueue(&plain(1), NOW, &()).expect("open").writer);
+}
+
+#[test]
+fn a_duplicate_of_a_written_batch_answers_the_first_offset_at_once() {
+    let mut ledger = ledger();
+    ledger.enqueue(&numbered(0, 0, 2), NOW, &()).expect("open");
+    let run = ledger.take_run().expect("one batch");
+    ledger.written(run.end, run.bytes).tell();
+
+    let again = ledger.enqueue(&numbered(0, 0, 2), NOW, &()).expect("a duplicate is no error");
+
+    assert_eq!(again.base_offset, Offset(10));
+    assert!(again.done.is_none() && !again.writer);
+    assert_eq!(ledger.enqueue(&plain(1), NOW, &()).expect("open").base_offset, Offset(12));
+}
+
+#[test]
+fn a_duplicate_of_a_pending_batch_is_not_acknowledged_before_the_write() {
+    let mut ledger = ledger();
+    ledger.enqueue(&numbered(0, 0, 2), NOW, &()).expect("open");
+    ledger.enqueue(&numbered(0, 2, 1), NOW, &()).expect("open");
+
+    let mut again = ledger.enqueue(&numbered(0, 0, 2), NOW, &()).expect("a duplicate");
+
+    assert!(told(&mut again).is_none());
+    let run = ledger.take_run().expect("two batches");
+    assert_eq!(run.batches.len(), 2, "the duplicate is not written");
+    ledger.written(run.end, run.bytes).tell();
+    assert_eq!(told(&mut again), Some(Ok(())));
+}
+
+#[test]
+fn gaps_and_old_epochs_are_refused_against_pending_batches_too() {
+    let mut ledger = ledger();
+    ledger.enqueue(&numbered(1, 0, 2), NOW, &()).expect("open");
+
+    let refused = |ledger: &mut Ledger, batch| ledger.enqueue(&batch, NOW, &()).err();
+
+    assert_eq!(refused(&mut ledger, numbered(1, 3, 1)), Some(ProduceError::OutOfOrderSequence));
+    assert_eq!(refused(&mut ledger, numbered(0, 2, 1)), Some(ProduceError::ProducerFenced));
+    assert_eq!(refused(&mut ledger, numbered(2, 5, 1)), Some(ProduceError::OutOfOrderSequence));
+    assert_eq!(ledger.enqueue(&numbered(1, 2, 1), NOW, &()).map(|e| e.base_offset), Ok(Offset(12)));
+    assert_eq!(ledger.enqueue(&numbered(2, 0, 1), NOW, &()).map(|e| e.base_offset), Ok(Offset(13)));
+}
+
+#[test]
+fn after_a_failed_write_nothing_is_acknowledged_any_more() {
+    let mut ledger = ledger();
+    let mut first = ledger.enqueue(&numbered(0, 0, 1), NOW, &()).expect("open");
+    let run = ledger.take_run().expect("one batch");
+    let mut second = ledger.enqueue(&numbered(0, 1, 1), NOW, &()).expect("open");
+    let mut again = ledger.enqueue(&numbered(0, 0, 1), NOW, &()).expect("open");
+    drop(run);
+
+    ledger.close(Fate::Failed).tell();
+
+    for waiting in [&mut first, &mut second, &mut again] {
+        assert_eq!(told(waiting), Some(Err(ProduceError::StorageFailed)));
+    }
+    assert!(ledger.take_run().is_none());
+    let refused = ledger.enqueue(&numbered(0, 0, 1), NOW, &()).err();
+    assert_eq!(refused, Some(ProduceError::StorageFailed));
+    ledger.close(Fate::Stopping).tell();
+    assert_eq!(ledger.fate, Fate::Failed, "a stop does not heal a failure");
+    assert_eq!(ledger.high_watermark, Offset(10));
+}
+
+#[test]
+fn a_stop_refuses_what_is_new_and_writes_what_is_pending() {
+    let mut ledger = ledger();
+    let mut first = ledger.enqueue(&plain(1), NOW, &()).expect("open");
+
+    ledger.close(Fate::Stopping).tell();
+
+    assert_eq!(ledger.enqueue(&plain(1), NOW, &()).err(), Some(ProduceError::Stopping));
+    let run = ledger.take_run().expect("what was pending");
+    ledger.written(run.end, run.bytes).tell();
+    assert_eq!(told(&mut first), Some(Ok(())));
+}
+
+#[test]
+fn a_full_list_refuses_without_assigning_an_offset() {
+    let mut ledger = ledger();
+    let batch = plain(1);
+    for _ in 0..PENDING_BATCHES_MAX {
+        ledger.enqueue(&batch, NOW, &()).expect("room");
+    }
+
+    assert_eq!(ledger.enqueue(&batch, NOW, &()).err(), Some(ProduceError::Overloaded));
+
+    let mut end = Offset(10);
+    while let Some(run) = ledger.take_run() {
+        assert_eq!(run.batches[0].header().base_offset, end);
+        assert!(run.batches.len() <= RUN_BATCHES_MAX);
+        end = run.end;
+        ledger.written(run.end, run.bytes).tell();
+    }
+    assert_eq!(ledger.enqueue(&batch, NOW, &()).map(|e| e.base_offset), Ok(end));
+}

@@ -1,0 +1,211 @@
+//! Reading from a partition: fetches and questions about offsets.
+//!
+//! Invariants: nobody sees a record at or beyond the high watermark; a batch is returned whole or
+//! not at all; what the log cannot read is reported, never skipped. Sources: KIP-74 (first batch
+//! whole), KIP-320 (epoch checks), KIP-79 and KIP-734 (times).
+
+use std::sync::Arc;
+
+use base::{LeaderEpoch, Offset, Probe};
+use env::{Disk, Env};
+use storage::ReadError;
+
+use crate::api::{
+    FetchError, FetchPartition, FetchedData, FoundOffset, Isolation, ListOffset, ListOffsetError,
+    OffsetSpec,
+};
+use crate::partition::Partition;
+use crate::partition::ledger::{Fate, Ledger};
+use crate::partition::readers::Signal;
+
+/// How much one read may return.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadLimits {
+    pub(crate) bytes_max: usize,
+    /// Return the first batch even if it is larger than `bytes_max`.
+    pub(crate) first_whole: bool,
+}
+
+type FileOf<E> = <<E as Env>::Disk as Disk>::File;
+
+/// What became of an attempt to park.
+#[derive(Debug)]
+pub(crate) enum Park {
+    /// Parked under this number.
+    Parked(u64),
+    /// There is more to read than the reader has seen.
+    Changed,
+    /// Too many readers are parked.
+    Full,
+}
+
+impl<E: Env> Partition<E> {
+    /// Whole batches from the one that contains `wish.offset` on, below the isolation's bound.
+    pub(crate) async fn fetch(
+        &self,
+        wish: &FetchPartition,
+        isolation: Isolation,
+        limits: ReadLimits,
+    ) -> Result<FetchedData<FileOf<E>>, FetchError> {
+        self.env.seam("partition_fetch").await;
+        let seen = self.bounds(wish.current_leader_epoch)?;
+        if wish.offset < seen.log_start || wish.offset > seen.end {
+            self.env.probe().reached("fetch_out_of_range");
+            return Err(FetchError::OutOfRange { start: seen.log_start, end: seen.end });
+        }
+        let upto = match isolation {
+            Isolation::ReadUncommitted => seen.high_watermark,
+            Isolation::ReadCommitted => seen.last_stable(),
+        };
+        let mut data = FetchedData {
+            high_watermark: seen.high_watermark,
+            last_stable: seen.last_stable(),
+            log_start: seen.log_start,
+            segments: Vec::new(),
+            bytes: 0,
+        };
+        if wish.offset >= upto || (limits.bytes_max == 0 && !limits.first_whole) {
+            return Ok(data);
+        }
+        let read = self.log.read(wish.offset, upto, limits.bytes_max, limits.first_whole).await;
+        let slice = read.map_err(|error| self.read_failed(error))?;
+        data.bytes = slice.bytes;
+        data.segments = slice.segments.into_vec();
+        Ok(data)
+    }
+
+    fn read_failed(&self, error: ReadError) -> FetchError {
+        match error {
+            // Retention took the segment away between the look at the ledger and the read.
+            ReadError::OutOfRange { start, end } => {
+                self.env.probe().reached("fetch_lost_a_race_with_retention");
+                FetchError::OutOfRange { start, end }
+            },
+            ReadError::Corrupt { .. } => {
+                self.env.probe().reached("fetch_corrupt");
+                FetchError::Corrupt
+            },
+            ReadError::Io(_) => {
+                self.env.probe().reached("fetch_io_error");
+                FetchError::StorageFailed
+            },
+        }
+    }
+
+    /// Parks a reader that has seen everything below `seen`.
+    pub(crate) fn park(&self, signal: &Arc<Signal>, seen: Offset, room: usize) -> Park {
+        let mut ledger = self.ledger.lock();
+        if ledger.high_watermark != seen || ledger.fate != Fate::Open {
+            return Park::Changed;
+        }
+        match ledger.readers.park(signal, room) {
+            Some(id) => Park::Parked(id),
+            None => Park::Full,
+        }
+    }
+
+    /// Takes a parked reader off the list.
+    pub(crate) fn leave(&self, id: u64) {
+        self.ledger.lock().readers.leave(id);
+    }
+
+    /// Answers a question about offsets.
+    pub(crate) async fn list_offset(
+        &self,
+        wish: &ListOffset,
+    ) -> Result<Option<FoundOffset>, ListOffsetError> {
+        self.env.seam("partition_list_offset").await;
+        let seen = self.bounds(wish.current_leader_epoch).map_err(to_list_error)?;
+        let upto = match wish.isolation {
+            Isolation::ReadUncommitted => seen.high_watermark,
+            Isolation::ReadCommitted => seen.last_stable(),
+        };
+        let plain = |offset: Offset, epoch: Option<LeaderEpoch>| {
+            Ok(Some(FoundOffset { offset, timestamp: None, leader_epoch: epoch }))
+        };
+        let hit = match wish.spec {
+            OffsetSpec::Latest => return plain(upto, Some(seen.epoch)),
+            OffsetSpec::Earliest => return plain(seen.log_start, self.epoch_at(seen.log_start)),
+            OffsetSpec::Tiered => return Ok(None),
+            OffsetSpec::MaxTimestamp => self.log.max_timestamp().await,
+            OffsetSpec::AtOrAfter(time) => self.log.offset_for_timestamp(time).await,
+        };
+        let hit = hit.map_err(|_| {
+            self.env.probe().reached("list_offsets_unreadable");
+            ListOffsetError::StorageFailed
+        })?;
+        // A record the asker may not read yet is as good as none.
+        Ok(hit.filter(|hit| hit.offset < upto).map(|hit| FoundOffset {
+            offset: hit.offset,
+            timestamp: Some(hit.timestamp),
+            leader_epoch: Some(hit.epoch),
+        }))
+    }
+
+    /// The epoch in which the record at `offset` was written; `None` while there is no record.
+    fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        if offset >= self.log.end() {
+            return None;
+        }
+        self.log.epochs().epoch_at(offset)
+    }
+
+    fn bounds(&self, claimed: Option<LeaderEpoch>) -> Result<Bounds, FetchError> {
+        let ledger = self.ledger.lock();
+        match ledger.fate {
+            Fate::Open | Fate::Stopping => {},
+            Fate::Deleted => return Err(FetchError::UnknownPartition),
+            Fate::Failed => return Err(FetchError::StorageFailed),
+        }
+        let bounds = Bounds::of(&ledger);
+        drop(ledger);
+        match claimed {
+            Some(claimed) if claimed < bounds.epoch => {
+                self.env.probe().reached("epoch_fenced");
+                Err(FetchError::FencedEpoch)
+            },
+            Some(claimed) if claimed > bounds.epoch => {
+                self.env.probe().reached("epoch_unknown");
+                Err(FetchError::UnknownEpoch)
+            },
+            Some(_) | None => Ok(bounds),
+        }
+    }
+}
+
+/// Where the partition stood at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    epoch: LeaderEpoch,
+    log_start: Offset,
+    end: Offset,
+    high_watermark: Offset,
+}
+
+impl Bounds {
+    fn of(ledger: &Ledger) -> Self {
+        Self {
+            epoch: ledger.epoch,
+            log_start: ledger.log_start,
+            end: ledger.end,
+            high_watermark: ledger.high_watermark,
+        }
+    }
+
+    /// No transaction is ever open in this version.
+    fn last_stable(&self) -> Offset {
+        self.high_watermark
+    }
+}
+
+fn to_list_error(error: FetchError) -> ListOffsetError {
+    match error {
+        FetchError::UnknownPartition => ListOffsetError::UnknownPartition,
+        FetchError::NotLeader { leader, epoch } => ListOffsetError::NotLeader { leader, epoch },
+        FetchError::FencedEpoch => ListOffsetError::FencedEpoch,
+        FetchError::UnknownEpoch => ListOffsetError::UnknownEpoch,
+        FetchError::OutOfRange { .. } | FetchError::Corrupt | FetchError::StorageFailed => {
+            ListOffsetError::StorageFailed
+        },
+    }
+}

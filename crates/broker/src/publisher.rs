@@ -1,0 +1,204 @@
+//! From applied metadata to what this broker does about it.
+//!
+//! Invariants: changes are acted on in index order; a topic is visible to clients only after its
+//! logs exist, and its logs go only after it is invisible; nothing reads a half-applied image.
+//! Architecture §4, item 5.
+
+mod open;
+
+pub use open::OpenAllError;
+
+use std::sync::Arc;
+
+use base::{LeaderEpoch, PartitionId, PartitionIndex, Probe, ReplicaGen, TopicId};
+use env::Env;
+use metadata::{Broker, Change, Image, OFFSETS_TOPIC, Topic, is_internal};
+use storage::{Log, LogConfig, OpenError};
+
+use crate::api::{BrokerView, ClusterView, PartitionView, TopicView};
+use crate::config::TopicConfig;
+use crate::coordinator_host::Coordinators;
+use crate::metadata_host::Publish;
+use crate::node::Node;
+use crate::partition::ledger::Fate;
+use crate::partition::{Partition, PartitionInit};
+
+/// A topic id is never reused and nothing moves yet, so a replica has one incarnation.
+const REPLICA_GEN: ReplicaGen = ReplicaGen(0);
+
+/// Acts on changes of the metadata.
+pub(crate) struct Publisher<E: Env> {
+    node: Arc<Node<E>>,
+    coordinators: Arc<Coordinators<E>>,
+}
+
+impl<E: Env> Publisher<E> {
+    pub(crate) fn new(node: Arc<Node<E>>, coordinators: Arc<Coordinators<E>>) -> Self {
+        Self { node, coordinators }
+    }
+
+    async fn act(
+        &self,
+        image: &Image,
+        next_index: u64,
+        changes: Vec<Change>,
+    ) -> Result<(), OpenError> {
+        let mut gone = Vec::new();
+        let mut view = ClusterView::clone(&self.node.view());
+        for change in changes {
+            match change {
+                Change::None => {},
+                Change::TopicCreated(topic) => {
+                    self.create(&topic).await?;
+                    show_topic(&mut view, &topic);
+                    self.coordinators.topic_created(&topic);
+                },
+                Change::TopicDeleted(topic) => {
+                    self.close(topic.id).await;
+                    self.coordinators.topic_deleted(&topic).await;
+                    view.topics.remove(&topic.name);
+                    view.by_id.remove(&topic.id);
+                    gone.push(topic);
+                },
+                Change::EpochsAdvanced(topics) => {
+                    for topic in topics {
+                        self.advance(&topic).await?;
+                        show_topic(&mut view, &topic);
+                    }
+                },
+            }
+        }
+        self.node.env.seam("publisher_before_swap").await;
+        show_brokers(&mut view, image, next_index, &self.node);
+        self.node.show(view);
+        for topic in gone {
+            self.delete_logs(&topic).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates the logs of a topic and puts its partitions into the table.
+    async fn create(&self, topic: &Topic) -> Result<(), OpenError> {
+        let config = topic_config(&self.node, topic);
+        for (id, epoch) in self.led(topic) {
+            let log = self.node.dir.create_log(id, REPLICA_GEN, log_config(&config)).await?;
+            self.lead(topic, id, epoch, &config, log).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts an open log to work.
+    async fn lead(
+        &self,
+        topic: &Topic,
+        id: PartitionId,
+        epoch: LeaderEpoch,
+        config: &Arc<TopicConfig>,
+        log: Log<E>,
+    ) -> Result<(), OpenError> {
+        if log.latest_epoch().is_some_and(|latest| latest.epoch < epoch) {
+            log.begin_epoch(epoch).await?;
+        }
+        let config = Arc::clone(config);
+        let init = PartitionInit { id, epoch, config, internal: is_internal(&topic.name) };
+        let partition = Partition::new(self.node.env.clone(), init, log);
+        self.node.partitions.insert(id, partition);
+        Ok(())
+    }
+
+    /// Lets the topic's leaders finish what they write and refuse everything else.
+    async fn close(&self, topic: TopicId) {
+        for (_, partition) in self.node.partitions.remove_topic(topic) {
+            partition.close(Fate::Deleted);
+            partition.drained().await;
+        }
+    }
+
+    async fn advance(&self, topic: &Topic) -> Result<(), OpenError> {
+        for (id, epoch) in self.led(topic) {
+            if let Some(partition) = self.node.partitions.find(&id) {
+                partition.begin_epoch(epoch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_logs(&self, topic: &Topic) -> Result<(), OpenError> {
+        for (id, _) in self.led(topic) {
+            match self.node.dir.delete_log(id, REPLICA_GEN).await {
+                Ok(()) | Err(OpenError::Missing { .. }) => {},
+                Err(error) => return Err(error),
+            }
+        }
+        self.node.env.probe().reached("topic_logs_deleted");
+        Ok(())
+    }
+
+    /// The partitions of a topic that this broker leads, with their epochs.
+    fn led(&self, topic: &Topic) -> Vec<(PartitionId, LeaderEpoch)> {
+        let me = Some(self.node.config.node_id);
+        let numbered = (0..).map(PartitionIndex).zip(&topic.partitions);
+        numbered
+            .filter(|(_, partition)| partition.leader == me)
+            .map(|(index, partition)| {
+                (PartitionId { topic: topic.id, index }, partition.leader_epoch)
+            })
+            .collect()
+    }
+}
+
+impl<E: Env> Publish for Publisher<E> {
+    async fn publish(&mut self, image: &Image, next_index: u64, changes: Vec<Change>) {
+        if let Err(error) = self.act(image, next_index, changes).await {
+            self.node.env.probe().reached("publisher_failed");
+            self.node.env.halt(format!("cannot follow the metadata: {error}"));
+        }
+    }
+}
+
+/// A topic's rules: its own on top of the broker's; the coordinators' topic has defaults of its own.
+fn topic_config<E: Env>(node: &Node<E>, topic: &Topic) -> Arc<TopicConfig> {
+    let mut defaults = node.config.topic_defaults.clone();
+    if &*topic.name == OFFSETS_TOPIC {
+        defaults.compact = true;
+        defaults.delete = false;
+        defaults.segment_bytes = node.config.offsets_segment_bytes;
+    }
+    Arc::new(defaults.with(&topic.configs))
+}
+
+fn log_config(config: &TopicConfig) -> LogConfig {
+    LogConfig {
+        segment_bytes: config.segment_bytes.min(storage::SEGMENT_BYTES_MAX),
+        segment_age: config.segment_age,
+    }
+}
+
+fn show_topic(view: &mut ClusterView, topic: &Topic) {
+    let shown = Arc::new(TopicView {
+        name: Arc::clone(&topic.name),
+        id: topic.id,
+        internal: is_internal(&topic.name),
+        configs: topic.configs.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| PartitionView {
+                leader: partition.leader,
+                leader_epoch: partition.leader_epoch,
+                replicas: partition.replicas.clone(),
+                isr: partition.isr.clone(),
+            })
+            .collect(),
+    });
+    view.topics.insert(Arc::clone(&topic.name), Arc::clone(&shown));
+    view.by_id.insert(topic.id, shown);
+}
+
+fn show_brokers<E: Env>(view: &mut ClusterView, image: &Image, next_index: u64, node: &Node<E>) {
+    let shown = |broker: &Broker| BrokerView { rack: broker.rack.clone() };
+    view.cluster_id = image.cluster_id;
+    view.metadata_index = next_index;
+    view.controller = node.config.node_id;
+    view.brokers = image.brokers.iter().map(|(id, broker)| (*id, shown(broker))).collect();
+}

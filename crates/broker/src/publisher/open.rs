@@ -1,0 +1,143 @@
+//! Opening every log at the start.
+//!
+//! Invariants: a log without a topic belongs to a deleted one and goes, unless the metadata is new:
+//! then somebody lost it, and nothing is touched; a topic without a log is a creation that a crash
+//! interrupted and is finished, unless the last stop was clean: then somebody took the log away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use base::{PartitionId, Probe};
+use env::Env;
+use metadata::{Image, Topic};
+use storage::{Found, Log, LogConfig, OpenError, Recovery, StartClass};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::api::ClusterView;
+use crate::publisher::{
+    Publisher, REPLICA_GEN, log_config, show_brokers, show_topic, topic_config,
+};
+
+/// Logs opened at a time.
+const OPENERS: usize = 8;
+
+/// Why the logs do not fit the metadata.
+#[derive(Debug, Error)]
+pub enum OpenAllError {
+    /// A log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// There are logs but no metadata.
+    #[error(
+        "the log directory holds {0} logs but its metadata log is gone: restore metadata/log, or move the directory away to start empty"
+    )]
+    MetadataLost(usize),
+    /// After a clean stop a log is gone.
+    #[error("the log of {0} is gone although the last stop was clean: restore it from a copy")]
+    LogLost(PartitionId),
+    /// A task that opened logs ended early.
+    #[error("opening logs was interrupted")]
+    Interrupted,
+}
+
+type Opened<E> = (PartitionId, Result<(Log<E>, Recovery), OpenError>);
+
+impl<E: Env> Publisher<E> {
+    /// Opens every log that `image` places here and shows the image. `fresh`: it is a new cluster.
+    pub(crate) async fn open_all(
+        &self,
+        image: &Image,
+        next_index: u64,
+        fresh: bool,
+    ) -> Result<(), OpenAllError> {
+        let mut strays: BTreeSet<Found> = self.node.dir.logs().into_iter().collect();
+        if fresh && !strays.is_empty() {
+            return Err(OpenAllError::MetadataLost(strays.len()));
+        }
+        let mut wanted = BTreeMap::new();
+        let mut missing = Vec::new();
+        for topic in image.topics.values() {
+            let config = topic_config(&self.node, topic);
+            for (id, epoch) in self.led(topic) {
+                let found = Found { partition: id, replica_gen: REPLICA_GEN };
+                if strays.remove(&found) {
+                    wanted.insert(id, (Arc::clone(topic), epoch, Arc::clone(&config)));
+                } else {
+                    missing.push((Arc::clone(topic), id, epoch, Arc::clone(&config)));
+                }
+            }
+        }
+        let list = wanted.iter().map(|(id, (_, _, config))| (*id, log_config(config))).collect();
+        let mut opening = self.open_logs(list);
+        for _ in 0..wanted.len() {
+            let (id, opened) = opening.recv().await.ok_or(OpenAllError::Interrupted)?;
+            let (log, recovery) = opened?;
+            self.report(id, &recovery);
+            if let Some((topic, epoch, config)) = wanted.get(&id) {
+                self.lead(topic, id, *epoch, config, log).await?;
+            }
+        }
+        for (topic, id, epoch, config) in missing {
+            if self.node.dir.start().class == StartClass::Clean {
+                return Err(OpenAllError::LogLost(id));
+            }
+            self.node.env.probe().reached("open_creates_missing_log");
+            let log = self.node.dir.create_log(id, REPLICA_GEN, log_config(&config)).await?;
+            self.lead(&topic, id, epoch, &config, log).await?;
+        }
+        for stray in strays {
+            self.node.env.probe().reached("open_deletes_stray_log");
+            self.node.dir.delete_log(stray.partition, stray.replica_gen).await?;
+        }
+        self.show_all(image, next_index);
+        Ok(())
+    }
+
+    fn show_all(&self, image: &Image, next_index: u64) {
+        let mut view = ClusterView::default();
+        for topic in image.topics.values() {
+            show_topic(&mut view, topic);
+        }
+        show_brokers(&mut view, image, next_index, &self.node);
+        self.node.show(view);
+        for topic in image.topics.values() {
+            let topic: &Topic = topic;
+            self.coordinators.topic_created(topic);
+        }
+    }
+
+    /// A few tasks open logs side by side: a clean start is all latency.
+    fn open_logs(&self, list: Vec<(PartitionId, LogConfig)>) -> mpsc::Receiver<Opened<E>> {
+        let (done, opened) = mpsc::channel(OPENERS);
+        let mut shares: Vec<Vec<(PartitionId, LogConfig)>> = vec![Vec::new(); OPENERS];
+        for (at, item) in list.into_iter().enumerate() {
+            if let Some(share) = shares.get_mut(at % OPENERS) {
+                share.push(item);
+            }
+        }
+        for share in shares.into_iter().filter(|share| !share.is_empty()) {
+            let (dir, done) = (self.node.dir.clone(), done.clone());
+            self.node.env.spawn("open_logs", async move {
+                for (id, config) in share {
+                    let opened = dir.open_log(id, REPLICA_GEN, config).await;
+                    if done.send((id, opened)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        opened
+    }
+
+    fn report(&self, id: PartitionId, recovery: &Recovery) {
+        if let Some(cut) = recovery.cut {
+            self.node.env.probe().reached("open_cut_a_log");
+            tracing::warn!(partition = %id, at = %cut.at, bytes = cut.bytes, torn = cut.torn, "cut the end of a log");
+        }
+        for faulty in &recovery.faulty {
+            self.node.env.probe().reached("open_found_damage");
+            tracing::error!(partition = %id, from = %faulty.from, to = %faulty.to, "bytes on disk are damaged");
+        }
+    }
+}

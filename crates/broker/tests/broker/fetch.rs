@@ -1,0 +1,162 @@
+//! Reading and waiting.
+
+use base::{Duration, LeaderEpoch, Offset};
+use broker::api::{Fetch, FetchError, Isolation, ListOffset, ListOffsetError, OffsetSpec};
+use env::Env;
+
+use crate::world::{World, batch, fetch, join, part, produce, read, records_of, spawn, topic};
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_parked_fetch_is_woken_by_the_append_that_completes_it() {
+    let world = World::new("wake");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let (t, u) = (topic(&broker, "t", &[]).await, topic(&broker, "u", &[]).await);
+        let size = batch(&["a"]).len();
+        let wish = Fetch {
+            partitions: vec![part(t, 0), part(u, 0)],
+            min_bytes: 2 * size,
+            max_wait: LONG,
+            ..fetch(t, 0)
+        };
+        let (waiting, started) = (broker.clone(), world.env().now());
+        let parked = spawn(&world, async move { waiting.fetch(wish).await });
+
+        produce(&broker, t, batch(&["a"])).await.expect("written");
+        produce(&broker, u, batch(&["b"])).await.expect("written");
+
+        let fetched = join(parked).await;
+        let bytes: usize = fetched.iter().map(|p| p.outcome.as_ref().map_or(0, |d| d.bytes)).sum();
+        assert_eq!(bytes, 2 * size);
+        assert!(world.env().now().since(started) < LONG);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_fetch_that_waits_in_vain_answers_at_its_deadline_with_what_there_is() {
+    let world = World::new("vain");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, batch(&["a"])).await.expect("written");
+        let max_wait = Duration::from_millis(30);
+        let before = world.env().now();
+
+        let wish = Fetch { min_bytes: 1 << 19, max_wait, ..fetch(t, 0) };
+        let data = read(&broker, wish).await.expect("readable");
+
+        assert!(data.bytes > 0);
+        assert!(world.env().now().since(before) >= max_wait);
+        let at_once = Fetch { min_bytes: 0, max_wait: LONG, ..fetch(t, 1) };
+        assert_eq!(read(&broker, at_once).await.expect("readable").bytes, 0);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn the_first_batch_is_whole_and_no_other_exceeds_the_limit() {
+    let world = World::new("first-whole");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let (t, u) = (topic(&broker, "t", &[]).await, topic(&broker, "u", &[]).await);
+        for partition in [t, u] {
+            produce(&broker, partition, batch(&["a", "b", "c"])).await.expect("written");
+            produce(&broker, partition, batch(&["d"])).await.expect("written");
+        }
+        let size = batch(&["a", "b", "c"]).len();
+        let ask = |max_bytes| Fetch {
+            partitions: vec![part(t, 0), part(u, 0)],
+            max_bytes,
+            ..fetch(t, 0)
+        };
+
+        for (max_bytes, expected) in [(1, [size, 0]), (size, [size, 0]), (size + 10, [size, 0])] {
+            let fetched = broker.fetch(ask(max_bytes)).await;
+            let bytes: Vec<usize> =
+                fetched.iter().map(|p| p.outcome.as_ref().expect("readable").bytes).collect();
+            assert_eq!(bytes, expected, "max_bytes={max_bytes}");
+        }
+        let inside = read(&broker, Fetch { max_bytes: 1, ..fetch(t, 2) }).await.expect("readable");
+        assert_eq!(records_of(inside.segments).await[0].0, 0, "the batch that holds the offset");
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn offsets_outside_the_log_and_wrong_epochs_are_told_apart() {
+    let world = World::new("range");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, batch(&["a"])).await.expect("written");
+        let out = FetchError::OutOfRange { start: Offset(0), end: Offset(1) };
+
+        assert_eq!(read(&broker, fetch(t, 2)).await.err(), Some(out.clone()));
+        assert_eq!(read(&broker, fetch(t, -1)).await.err(), Some(out));
+        for (epoch, error) in [(-1, FetchError::FencedEpoch), (7, FetchError::UnknownEpoch)] {
+            let mut wish = fetch(t, 0);
+            wish.partitions[0].current_leader_epoch = Some(LeaderEpoch(epoch));
+            assert_eq!(read(&broker, wish).await.err(), Some(error));
+        }
+        let gone = base::PartitionId { topic: base::TopicId::default(), ..t };
+        let wish = Fetch { max_wait: LONG, ..fetch(gone, 0) };
+        assert_eq!(read(&broker, wish).await.err(), Some(FetchError::UnknownPartition));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_deleted_topic_ends_the_wait_of_its_readers() {
+    let world = World::new("deleted");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        let waiting = broker.clone();
+        let parked =
+            spawn(
+                &world,
+                async move { waiting.fetch(Fetch { max_wait: LONG, ..fetch(t, 0) }).await },
+            );
+
+        let deleted = broker.delete_topics(vec![broker::api::TopicRef::Id(t.topic)]).await;
+
+        assert!(deleted[0].is_ok());
+        let outcome = join(parked).await.remove(0).outcome;
+        assert_eq!(outcome.err(), Some(FetchError::UnknownPartition));
+        assert!(broker.cluster().topics.is_empty());
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn every_question_about_offsets_has_its_answer() {
+    let world = World::new("list");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        let ask = |spec| ListOffset {
+            partition: t,
+            spec,
+            isolation: Isolation::ReadUncommitted,
+            current_leader_epoch: None,
+        };
+        let offset = async |spec| {
+            broker.list_offset(&ask(spec)).await.expect("readable").map(|found| found.offset.0)
+        };
+        assert_eq!(offset(OffsetSpec::Latest).await, Some(0));
+        assert_eq!(offset(OffsetSpec::MaxTimestamp).await, None);
+
+        produce(&broker, t, batch(&["a", "b"])).await.expect("written");
+
+        assert_eq!(offset(OffsetSpec::Latest).await, Some(2));
+        assert_eq!(offset(OffsetSpec::Earliest).await, Some(0));
+        assert_eq!(offset(OffsetSpec::Tiered).await, None);
+        let newer =
+            ListOffset { current_leader_epoch: Some(LeaderEpoch(9)), ..ask(OffsetSpec::Latest) };
+        assert_eq!(broker.list_offset(&newer).await, Err(ListOffsetError::UnknownEpoch));
+        broker.stop().await;
+    });
+}

@@ -1,0 +1,102 @@
+//! Starting, stopping, starting again.
+
+use base::Offset;
+use broker::api::{ProduceError, TopicError, TopicRef};
+use broker::{Broker, StartError};
+
+use crate::world::{World, batch, numbered, produce, topic, values};
+
+#[test]
+fn a_clean_restart_keeps_topics_records_and_sequences() {
+    let world = World::new("restart");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, numbered(4, 0, 0, &["a", "b"])).await.expect("written");
+        let cluster = broker.cluster().cluster_id;
+        broker.stop().await;
+        assert_eq!(produce(&broker, t, batch(&["late"])).await, Err(ProduceError::Stopping));
+        let late = broker.delete_topics(vec![TopicRef::Id(t.topic)]).await;
+        assert_eq!(late, [Err(TopicError::StorageFailed)]);
+        drop(broker);
+
+        let broker = world.start().await;
+
+        assert_eq!(broker.cluster().cluster_id, cluster);
+        assert_eq!(values(&broker, t, 0).await.len(), 2);
+        let again = produce(&broker, t, numbered(4, 0, 0, &["a", "b"])).await;
+        assert_eq!(again.map(|p| p.base_offset), Ok(Offset(0)), "still a duplicate");
+        let next = produce(&broker, t, numbered(4, 0, 2, &["c"])).await;
+        assert_eq!(next.map(|p| p.base_offset), Ok(Offset(2)));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_deleted_topic_does_not_come_back_and_its_name_is_free() {
+    let world = World::new("delete");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let old = topic(&broker, "t", &[]).await;
+        produce(&broker, old, batch(&["a"])).await.expect("written");
+        let deleted = broker.delete_topics(vec![TopicRef::Name("t".to_owned())]).await;
+        assert_eq!(deleted, [Ok(("t".to_owned(), old.topic))]);
+        let new = topic(&broker, "t", &[]).await;
+        broker.stop().await;
+        drop(broker);
+
+        let broker = world.start().await;
+
+        assert_eq!(produce(&broker, old, batch(&["a"])).await, Err(ProduceError::UnknownPartition));
+        assert!(values(&broker, new, 0).await.is_empty());
+        assert_eq!(broker.cluster().topics.len(), 1);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn auto_creation_is_idempotent_and_refuses_bad_names() {
+    let world = World::new("auto");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        assert_eq!(broker.auto_create("t").await, Ok(()));
+        assert_eq!(broker.auto_create("t").await, Ok(()));
+        assert!(matches!(broker.auto_create("a/b").await, Err(TopicError::InvalidName(_))));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn producer_ids_are_never_handed_out_twice() {
+    let world = World::new("ids");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..1001 {
+            assert!(seen.insert(broker.init_producer_id().await.expect("an id").0));
+        }
+        broker.stop().await;
+        drop(broker);
+
+        let broker = world.start().await;
+
+        assert!(seen.insert(broker.init_producer_id().await.expect("an id").0));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn logs_without_their_metadata_are_left_alone() {
+    let world = World::new("lost");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        topic(&broker, "t", &[]).await;
+        broker.stop().await;
+        drop(broker);
+        std::fs::remove_dir_all(world.dir.join("metadata")).expect("removed");
+
+        let refused = Broker::start(world.env(), world.config()).await;
+
+        assert!(matches!(refused, Err(StartError::Logs(_))), "{refused:?}");
+    });
+}

@@ -1,0 +1,291 @@
+//! The real world with a disk whose appends can be held back or fail, and a probe that plants bugs.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use base::{Instant, Probe, Timestamp};
+use bytes::{Bytes, BytesMut};
+use env::{
+    Access, DirIdentity, Disk, Entry, Env, File, Host, IoBufs, Listener, Lock, Net, Pools, Rank,
+    SegmentQueue, Stream,
+};
+use env_tokio::{TokioDisk, TokioEnv, TokioFile};
+use tokio::sync::Notify;
+
+const FREE: u8 = 0;
+const HELD: u8 = 1;
+const FAILING: u8 = 2;
+
+/// Controls shared by all clones.
+#[derive(Default)]
+struct Controls {
+    mode: AtomicU8,
+    changed: Notify,
+    halted: Lock2,
+}
+
+struct Lock2(Lock<Option<String>>);
+
+impl Default for Lock2 {
+    fn default() -> Self {
+        Self(Lock::new(Rank(251), None))
+    }
+}
+
+#[derive(Clone)]
+pub struct Shaky {
+    inner: TokioEnv,
+    disk: ShakyDisk,
+    probe: Planted,
+}
+
+#[derive(Clone, Copy, Default)]
+pub struct Planted(Option<&'static str>);
+
+impl Probe for Planted {
+    fn mutant(&self, id: &'static str) -> bool {
+        self.0 == Some(id)
+    }
+}
+
+impl Shaky {
+    pub fn new(inner: TokioEnv, mutant: Option<&'static str>) -> Self {
+        let disk = ShakyDisk { inner: inner.disk().clone(), controls: Arc::default() };
+        Self { inner, disk, probe: Planted(mutant) }
+    }
+
+    /// Appends to logs wait until [`Shaky::release`].
+    pub fn hold(&self) {
+        self.disk.controls.mode.store(HELD, Ordering::SeqCst);
+    }
+
+    pub fn release(&self) {
+        self.disk.controls.mode.store(FREE, Ordering::SeqCst);
+        self.disk.controls.changed.notify_waiters();
+    }
+
+    /// Appends to logs fail, those that are held too.
+    pub fn fail(&self) {
+        self.disk.controls.mode.store(FAILING, Ordering::SeqCst);
+        self.disk.controls.changed.notify_waiters();
+    }
+
+    pub fn halted(&self) -> Option<String> {
+        self.disk.controls.halted.0.lock().clone()
+    }
+}
+
+#[derive(Clone)]
+pub struct ShakyDisk {
+    inner: TokioDisk,
+    controls: Arc<Controls>,
+}
+
+#[derive(Clone)]
+pub struct ShakyFile {
+    inner: TokioFile,
+    controls: Option<Arc<Controls>>,
+}
+
+impl Disk for ShakyDisk {
+    type File = ShakyFile;
+    type DirLock = <TokioDisk as Disk>::DirLock;
+
+    async fn open(&self, path: &Path, access: Access) -> io::Result<ShakyFile> {
+        let is_log = path.extension().is_some_and(|extension| extension == "log");
+        let controls = is_log.then(|| Arc::clone(&self.controls));
+        Ok(ShakyFile { inner: self.inner.open(path, access).await?, controls })
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to).await
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path).await
+    }
+
+    async fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.inner.create_dir(path).await
+    }
+
+    async fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove_dir(path).await
+    }
+
+    async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        self.inner.list(dir).await
+    }
+
+    async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(dir).await
+    }
+
+    async fn sync_fs(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_fs(dir).await
+    }
+
+    async fn lock_dir(&self, path: &Path) -> io::Result<Self::DirLock> {
+        self.inner.lock_dir(path).await
+    }
+
+    async fn identity(&self, dir: &Path) -> io::Result<DirIdentity> {
+        self.inner.identity(dir).await
+    }
+}
+
+impl File for ShakyFile {
+    async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
+        if let Some(controls) = &self.controls {
+            loop {
+                let mut changed = std::pin::pin!(controls.changed.notified());
+                changed.as_mut().enable();
+                match controls.mode.load(Ordering::SeqCst) {
+                    HELD => changed.await,
+                    FAILING => return Err(io::Error::other("planted")),
+                    _ => break,
+                }
+            }
+        }
+        self.inner.append(at, bufs).await
+    }
+
+    async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
+        self.inner.read_at(at, len).await
+    }
+
+    async fn sync_data(&self) -> io::Result<()> {
+        self.inner.sync_data().await
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.inner.set_len(len).await
+    }
+
+    async fn len(&self) -> io::Result<u64> {
+        self.inner.len().await
+    }
+
+    async fn preallocate(&self, len: u64) -> io::Result<()> {
+        self.inner.preallocate(len).await
+    }
+}
+
+impl Env for Shaky {
+    type Probe = Planted;
+    type Disk = ShakyDisk;
+    type Net = NoNet;
+
+    fn probe(&self) -> &Planted {
+        &self.probe
+    }
+
+    fn disk(&self) -> &ShakyDisk {
+        &self.disk
+    }
+
+    fn net(&self) -> &NoNet {
+        &NoNet
+    }
+
+    fn host(&self) -> Host {
+        self.inner.host()
+    }
+
+    fn pools(&self) -> &Pools {
+        self.inner.pools()
+    }
+
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn boot_now(&self) -> Instant {
+        self.inner.boot_now()
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.inner.wall()
+    }
+
+    async fn sleep_until(&self, at: Instant) {
+        self.inner.sleep_until(at).await;
+    }
+
+    async fn yield_now(&self) {
+        self.inner.yield_now().await;
+    }
+
+    async fn seam(&self, site: &'static str) {
+        self.inner.seam(site).await;
+    }
+
+    fn random_u64(&self) -> u64 {
+        self.inner.random_u64()
+    }
+
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.spawn(name, task);
+    }
+
+    fn spawn_dedicated(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.spawn_dedicated(name, task);
+    }
+
+    fn halt(&self, reason: String) {
+        *self.disk.controls.halted.0.lock() = Some(reason);
+    }
+}
+
+/// No sockets.
+#[derive(Clone, Copy)]
+pub struct NoNet;
+
+fn none<T>() -> io::Result<T> {
+    Err(io::Error::other("no network"))
+}
+
+impl Net for NoNet {
+    type File = ShakyFile;
+    type Listener = Self;
+    type Stream = Self;
+
+    async fn listen(&self, _at: SocketAddr) -> io::Result<Self> {
+        none()
+    }
+
+    async fn connect(&self, _to: SocketAddr) -> io::Result<Self> {
+        none()
+    }
+}
+
+impl Listener for NoNet {
+    type Stream = Self;
+
+    async fn accept(&mut self) -> io::Result<(Self, SocketAddr)> {
+        none()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        none()
+    }
+}
+
+impl Stream for NoNet {
+    type File = ShakyFile;
+
+    async fn read_into(&mut self, _buf: &mut BytesMut) -> io::Result<usize> {
+        none()
+    }
+
+    async fn write_segments(&mut self, _queue: &mut SegmentQueue<ShakyFile>) -> io::Result<()> {
+        none()
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        none()
+    }
+}

@@ -1,0 +1,289 @@
+//! From a properties file and flags to what broker and front door are told.
+//!
+//! Invariants: every key is checked against the one table in `base::config`; a key that is unknown
+//! or without effect is reported once and never fatal, so that `server.properties` works as it is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base::config::{BROKER_KEYS, TOPIC_KEYS, broker_key, parse_properties};
+use base::{BrokerId, Duration};
+use broker::BrokerConfig;
+use wire::server::{Advertised, ServerSettings};
+
+use crate::cli::Serve;
+use crate::failure::Failure;
+use crate::listeners::{self, Endpoint};
+
+/// Hard limit on connections, whatever `max.connections` says.
+const CONNECTIONS_MAX: usize = 100_000;
+/// Budget of request bytes where the configuration gives none.
+const REQUEST_BYTES_IN_FLIGHT: usize = 268_435_456;
+
+/// Everything `serve` needs.
+#[derive(Debug)]
+pub struct Config {
+    /// For the broker.
+    pub broker: BrokerConfig,
+    /// For the front door.
+    pub server: ServerSettings,
+    /// Where to listen.
+    pub listeners: Vec<Endpoint>,
+    /// Keys that nobody knows.
+    pub unknown: Vec<String>,
+    /// Keys that are known and without effect.
+    pub inert: Vec<String>,
+}
+
+/// Reads the configuration of `gregor serve`.
+///
+/// # Errors
+/// [`Failure::Read`] and [`Failure::Config`].
+pub fn load(arguments: &Serve) -> Result<Config, Failure> {
+    let mut given = BTreeMap::new();
+    if let Some(path) = &arguments.config {
+        let shown = path.display().to_string();
+        let bytes =
+            std::fs::read(path).map_err(|source| Failure::Read { path: shown.clone(), source })?;
+        given = parse_properties(&bytes)
+            .map_err(|error| Failure::Config(format!("{shown}: {error}")))?;
+    }
+    for pair in &arguments.overrides {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::Config(format!("--override {pair}: write it as KEY=VALUE")))?;
+        given.insert(key.trim().to_owned(), value.trim().to_owned());
+    }
+    if let Some(data) = &arguments.data {
+        given.remove("log.dirs");
+        given.insert("log.dir".to_owned(), data.display().to_string());
+    }
+    build(given)
+}
+
+fn build(given: BTreeMap<String, String>) -> Result<Config, Failure> {
+    let mut keys = Keys { given };
+    if !keys.given.contains_key("node.id")
+        && let Some(id) = keys.given.remove("broker.id")
+    {
+        keys.given.insert("node.id".to_owned(), id);
+    }
+    let (unknown, inert) = keys.check()?;
+    let listeners = listeners::parse(&keys.text("listeners"), &keys.given)?;
+    let advertised = keys.advertised(&listeners)?;
+    let broker = keys.broker()?;
+    let server = keys.server(advertised, &broker)?;
+    Ok(Config { broker, server, listeners, unknown, inert })
+}
+
+/// What was given, with the table's defaults behind it.
+struct Keys {
+    given: BTreeMap<String, String>,
+}
+
+impl Keys {
+    /// Values against the table; names of unknown and inert keys.
+    fn check(&self) -> Result<(Vec<String>, Vec<String>), Failure> {
+        let (mut unknown, mut inert) = (Vec::new(), Vec::new());
+        for (name, value) in &self.given {
+            match broker_key(name) {
+                None => unknown.push(name.clone()),
+                Some(key) => {
+                    key.check(value).map_err(|error| Failure::Config(error.to_string()))?;
+                    if key.inert && key.default != Some(value.as_str()) {
+                        inert.push(name.clone());
+                    }
+                },
+            }
+        }
+        Ok((unknown, inert))
+    }
+
+    fn given(&self, name: &str) -> Option<&str> {
+        self.given.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, name: &str) -> String {
+        let default = broker_key(name).and_then(|key| key.default).unwrap_or("");
+        self.given(name).unwrap_or(default).to_owned()
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        self.text(name).parse().unwrap_or(0)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.text(name).eq_ignore_ascii_case("true")
+    }
+
+    fn size(&self, name: &str) -> usize {
+        usize::try_from(self.number(name)).unwrap_or(0)
+    }
+
+    fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(u64::try_from(self.number(name)).unwrap_or(0))
+    }
+
+    fn int<T: TryFrom<i64>>(&self, name: &str) -> Result<T, Failure> {
+        T::try_from(self.number(name))
+            .map_err(|_| Failure::Config(format!("{name} is out of range")))
+    }
+
+    fn log_dir(&self) -> Result<PathBuf, Failure> {
+        let dirs = match self.given("log.dirs") {
+            Some(dirs) => dirs.to_owned(),
+            None => self.text("log.dir"),
+        };
+        let mut dirs = dirs.split(',').map(str::trim).filter(|dir| !dir.is_empty());
+        match (dirs.next(), dirs.next()) {
+            (Some(dir), None) => Ok(PathBuf::from(dir)),
+            _ => Err(Failure::Config(
+                "log.dirs must name exactly one directory in this version".to_owned(),
+            )),
+        }
+    }
+
+    /// Topic keys whose default the file sets, under their topic names.
+    fn topic_defaults(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        let mut defaults = BTreeMap::new();
+        for key in TOPIC_KEYS {
+            if let Some(value) = key.synonyms.iter().find_map(|name| self.given(name)) {
+                defaults.insert(Arc::from(key.name), Arc::from(value));
+            }
+        }
+        let longer = [
+            ("retention.ms", "log.retention.minutes", 60_000),
+            ("retention.ms", "log.retention.hours", 3_600_000),
+            ("segment.ms", "log.roll.hours", 3_600_000),
+        ];
+        for (topic, name, unit) in longer {
+            let given = self.given(name).and_then(|value| value.parse::<i64>().ok());
+            if let (Some(count), false) = (given, defaults.contains_key(topic)) {
+                let millis = if count < 0 { -1 } else { count.saturating_mul(unit) };
+                defaults.insert(Arc::from(topic), Arc::from(millis.to_string()));
+            }
+        }
+        defaults
+    }
+
+    fn broker(&self) -> Result<BrokerConfig, Failure> {
+        let minutes = |name| Duration::from_secs(60).saturating_mul(self.int(name).unwrap_or(0));
+        let defaults = BrokerConfig::default();
+        Ok(BrokerConfig {
+            node_id: BrokerId(self.int("node.id")?),
+            rack: self.given("broker.rack").map(str::to_owned),
+            log_dir: self.log_dir()?,
+            auto_create_topics: self.flag("auto.create.topics.enable"),
+            delete_topics: self.flag("delete.topic.enable"),
+            num_partitions: self.int("num.partitions")?,
+            default_replication_factor: self.int("default.replication.factor")?,
+            fetch_bytes_max: self.size("fetch.max.bytes"),
+            retention_check_interval: self.millis("log.retention.check.interval.ms"),
+            producer_expiration: self.millis("producer.id.expiration.ms"),
+            offsets_partitions: self.int("offsets.topic.num.partitions")?,
+            offsets_replication_factor: self.int("offsets.topic.replication.factor")?,
+            offsets_segment_bytes: self.int("offsets.topic.segment.bytes")?,
+            offsets_commit_timeout: self.millis("offsets.commit.timeout.ms"),
+            offset_metadata_bytes_max: self.size("offset.metadata.max.bytes"),
+            group_session_timeout_min: self.millis("group.min.session.timeout.ms"),
+            group_session_timeout_max: self.millis("group.max.session.timeout.ms"),
+            group_initial_rebalance_delay: self.millis("group.initial.rebalance.delay.ms"),
+            group_size_max: self.size("group.max.size"),
+            offsets_retention: minutes("offsets.retention.minutes"),
+            offsets_retention_check_interval: self.millis("offsets.retention.check.interval.ms"),
+            topic_defaults: defaults.topic_defaults.with(&self.topic_defaults()),
+        })
+    }
+
+    fn advertised(&self, listeners: &[Endpoint]) -> Result<Advertised, Failure> {
+        if let Some(list) = self.given("advertised.listeners") {
+            let endpoints = listeners::parse(list, &self.given)?;
+            if let Some(first) = endpoints.into_iter().next() {
+                return Ok(Advertised { host: first.host, port: first.port });
+            }
+        }
+        let first = listeners.first().ok_or_else(|| Failure::Config("no listener".to_owned()))?;
+        Ok(Advertised { host: listeners::advertised_host(first), port: first.port })
+    }
+
+    fn server(
+        &self,
+        advertised: Advertised,
+        broker: &BrokerConfig,
+    ) -> Result<ServerSettings, Failure> {
+        let in_flight = match self.number("queued.max.request.bytes") {
+            limit if limit > 0 => usize::try_from(limit).unwrap_or(REQUEST_BYTES_IN_FLIGHT),
+            _ => REQUEST_BYTES_IN_FLIGHT,
+        };
+        let idle = self.number("connections.max.idle.ms");
+        Ok(ServerSettings {
+            request_bytes_max: self.size("socket.request.max.bytes"),
+            request_bytes_in_flight_max: in_flight,
+            idle_max: u64::try_from(idle).ok().map(Duration::from_millis),
+            connections_max: self.size("max.connections").min(CONNECTIONS_MAX),
+            connections_per_ip_max: self.size("max.connections.per.ip"),
+            describe_partitions_max: self.size("max.request.partition.size.limit"),
+            static_configs: self.static_configs(),
+            ..ServerSettings::new(broker.node_id, advertised)
+        })
+    }
+
+    /// Known keys as given, for DescribeConfigs.
+    fn static_configs(&self) -> BTreeMap<String, String> {
+        let known = |name: &str| BROKER_KEYS.iter().any(|key| key.name == name);
+        let given = self.given.iter().filter(|(name, _)| known(name));
+        given.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pairs: &[(&str, &str)]) -> Result<Config, Failure> {
+        build(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn no_configuration_is_a_broker_on_localhost_9092_with_kafkas_defaults() {
+        let config = check(&[]).expect("the defaults");
+
+        assert_eq!(config.listeners[0].port, 9092);
+        let broker = BrokerConfig { log_dir: config.broker.log_dir.clone(), ..Default::default() };
+        assert_eq!(config.broker, broker);
+        assert_eq!(config.server.advertised[&BrokerId(1)].host, "127.0.0.1");
+        assert!(config.unknown.is_empty() && config.inert.is_empty());
+    }
+
+    #[test]
+    fn kafkas_own_server_properties_work_and_what_has_no_effect_is_named() {
+        let config = check(&[
+            ("process.roles", "broker,controller"),
+            ("node.id", "7"),
+            ("controller.quorum.bootstrap.servers", "localhost:9093"),
+            ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
+            ("advertised.listeners", "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093"),
+            ("controller.listener.names", "CONTROLLER"),
+            ("num.network.threads", "3"),
+            ("log.retention.hours", "1"),
+            ("no.such.key", "x"),
+        ])
+        .expect("accepted");
+
+        assert_eq!(config.broker.node_id, BrokerId(7));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(config.broker.topic_defaults.retention_age, Some(hour));
+        assert_eq!(config.unknown, ["no.such.key"]);
+        assert!(config.inert.contains(&"controller.quorum.bootstrap.servers".to_owned()));
+        assert!(!config.inert.contains(&"num.network.threads".to_owned()));
+    }
+
+    #[test]
+    fn a_bad_value_names_key_value_and_reason() {
+        let error = check(&[("num.partitions", "zero")]).expect_err("not a number");
+
+        let text = error.to_string();
+        assert!(text.contains("num.partitions") && text.contains("zero"), "{text}");
+    }
+}

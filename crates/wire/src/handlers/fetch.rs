@@ -1,0 +1,233 @@
+//! Fetch: batches from several partitions, with a long poll.
+//!
+//! Invariants: no session is ever created (every answer has session id 0 and names every partition
+//! asked for); batches leave as segments, never copied into the response; a request for something
+//! unknown is answered at once; a long poll ends when the server stops. Source: KIP-74, KIP-227,
+//! KIP-320, KIP-516, KIP-951.
+
+use std::collections::BTreeSet;
+
+use base::{BrokerId, Duration, LeaderEpoch, Offset, PartitionId, PartitionIndex, Probe, TopicId};
+use broker::api::{ClusterView, Fetch, FetchError, FetchPartition, FetchedData, Isolation};
+use env::{Env, Segment};
+use protocol::Records;
+use protocol::messages::fetch_request::{self, FetchTopic};
+use protocol::messages::fetch_response::{
+    FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use protocol::messages::{FetchRequest, FetchResponse};
+
+use crate::dispatch::{Context, Outcome};
+use crate::error_code::ErrorCode;
+use crate::server::FileOf;
+
+/// The first version that names topics by id.
+const TOPIC_ID_VERSION_MIN: i16 = 13;
+/// The first version in which an error may name the new leader.
+const LEADER_VERSION_MIN: i16 = 16;
+/// Up to this version a failed disk is told as a lost leadership, which its clients understand.
+const NO_STORAGE_ERROR_VERSION_MAX: i16 = 5;
+
+pub(crate) async fn handle<E: Env>(
+    context: &Context<'_, E>,
+    request: FetchRequest,
+) -> Outcome<FileOf<E>> {
+    if !matches!(request.session_epoch, -1 | 0) {
+        context.probe().reached("fetch_session_unknown");
+        let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0;
+        return context.reply(&FetchResponse { error_code, ..FetchResponse::default() });
+    }
+    let view = context.shared.broker.cluster();
+    let (wish, unknown) = question(context, &view, &request);
+    if unknown {
+        context.probe().reached("fetch_unknown_topic");
+    }
+    let Some(fetched) = context.unless_stopped(context.shared.broker.fetch(wish)).await else {
+        return Outcome::Close;
+    };
+    let mut answer = Answer {
+        version: context.version(),
+        read_committed: request.isolation_level == 1,
+        externals: Vec::new(),
+        leaders: BTreeSet::new(),
+    };
+    let mut fetched = fetched.into_iter();
+    let mut response = FetchResponse::default();
+    for topic in request.topics {
+        let found = resolve(context.version(), &view, &topic);
+        let partitions = topic.partitions.iter().map(|part| {
+            let outcome = match found {
+                Err(error) => Err(Refused::Here(error)),
+                Ok(_) => match fetched.next() {
+                    Some(fetched) => fetched.outcome.map_err(Refused::There),
+                    None => Err(Refused::Here(ErrorCode::UNKNOWN_SERVER_ERROR)),
+                },
+            };
+            answer.partition(&view, found.ok(), part.partition, outcome)
+        });
+        let partitions = partitions.collect();
+        response.responses.push(FetchableTopicResponse {
+            topic: topic.topic,
+            topic_id: topic.topic_id,
+            partitions,
+        });
+    }
+    let endpoints = context.reachable(&view).filter(|(id, ..)| answer.leaders.contains(id));
+    response.node_endpoints = endpoints
+        .map(|(id, at, rack)| NodeEndpoint {
+            node_id: id.0,
+            host: at.host.clone(),
+            port: i32::from(at.port),
+            rack: rack.map(str::to_owned),
+        })
+        .collect();
+    context.reply_with(&response, answer.externals)
+}
+
+/// The request in the broker's words, without the topics that are unknown, and whether there are
+/// such.
+fn question<E: Env>(
+    context: &Context<'_, E>,
+    view: &ClusterView,
+    request: &FetchRequest,
+) -> (Fetch, bool) {
+    let mut partitions = Vec::new();
+    let mut unknown = false;
+    for topic in &request.topics {
+        match resolve(context.version(), view, topic) {
+            Ok(id) => partitions.extend(topic.partitions.iter().map(|part| wanted(id, part))),
+            Err(_) => unknown = true,
+        }
+    }
+    let millis = if unknown { 0 } else { u64::try_from(request.max_wait_ms).unwrap_or(0) };
+    let wish = Fetch {
+        partitions,
+        isolation: match request.isolation_level {
+            1 => Isolation::ReadCommitted,
+            _ => Isolation::ReadUncommitted,
+        },
+        min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
+        max_bytes: usize::try_from(request.max_bytes).unwrap_or(0),
+        max_wait: Duration::from_millis(millis),
+    };
+    (wish, unknown)
+}
+
+fn resolve(version: i16, view: &ClusterView, topic: &FetchTopic) -> Result<TopicId, ErrorCode> {
+    if version >= TOPIC_ID_VERSION_MIN {
+        let known = view.by_id.get(&TopicId(topic.topic_id));
+        return known.map(|known| known.id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID);
+    }
+    let known = view.topics.get(topic.topic.as_str());
+    known.map(|known| known.id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+}
+
+fn wanted(topic: TopicId, part: &fetch_request::FetchPartition) -> FetchPartition {
+    let epoch = part.current_leader_epoch;
+    FetchPartition {
+        partition: PartitionId { topic, index: PartitionIndex(part.partition) },
+        offset: Offset(part.fetch_offset),
+        max_bytes: usize::try_from(part.partition_max_bytes).unwrap_or(0),
+        current_leader_epoch: (epoch >= 0).then_some(LeaderEpoch(epoch)),
+    }
+}
+
+/// Why a partition was not read.
+enum Refused {
+    /// The front door does not know it.
+    Here(ErrorCode),
+    /// By the broker.
+    There(FetchError),
+}
+
+/// The response under construction.
+struct Answer<F> {
+    version: i16,
+    read_committed: bool,
+    /// Batches, a list for each partition that has some.
+    externals: Vec<Vec<Segment<F>>>,
+    /// Leaders that errors point to.
+    leaders: BTreeSet<BrokerId>,
+}
+
+impl<F> Answer<F> {
+    fn partition(
+        &mut self,
+        view: &ClusterView,
+        topic: Option<TopicId>,
+        index: i32,
+        outcome: Result<FetchedData<F>, Refused>,
+    ) -> PartitionData {
+        match outcome {
+            Ok(data) => self.read(index, data),
+            Err(Refused::Here(error)) => refused(index, error),
+            Err(Refused::There(error)) => {
+                let mut code = ErrorCode::from(&error);
+                if self.version <= NO_STORAGE_ERROR_VERSION_MAX
+                    && code == ErrorCode::KAFKA_STORAGE_ERROR
+                {
+                    code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+                }
+                let mut data = refused(index, code);
+                if self.version >= LEADER_VERSION_MIN
+                    && let Some((leader, epoch)) = new_leader(view, topic, index, &error)
+                {
+                    self.leaders.insert(leader);
+                    data.current_leader =
+                        LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
+                }
+                data
+            },
+        }
+    }
+
+    fn read(&mut self, index: i32, data: FetchedData<F>) -> PartitionData {
+        let records = match u32::try_from(data.bytes) {
+            Ok(length) if length > 0 => {
+                let token = u64::try_from(self.externals.len()).unwrap_or(u64::MAX);
+                self.externals.push(data.segments);
+                Records::External { token, length }
+            },
+            Ok(_) | Err(_) => Records::default(),
+        };
+        PartitionData {
+            partition_index: index,
+            high_watermark: data.high_watermark.0,
+            last_stable_offset: data.last_stable.0,
+            log_start_offset: data.log_start.0,
+            aborted_transactions: self.read_committed.then(Vec::new),
+            records,
+            ..PartitionData::default()
+        }
+    }
+}
+
+/// Whom an error points to (KIP-951).
+fn new_leader(
+    view: &ClusterView,
+    topic: Option<TopicId>,
+    index: i32,
+    error: &FetchError,
+) -> Option<(BrokerId, LeaderEpoch)> {
+    match error {
+        FetchError::NotLeader { leader, epoch } => leader.map(|leader| (leader, *epoch)),
+        FetchError::FencedEpoch => {
+            let placed = view.by_id.get(&topic?)?.partition(PartitionIndex(index))?;
+            placed.leader.map(|leader| (leader, placed.leader_epoch))
+        },
+        FetchError::UnknownPartition
+        | FetchError::OutOfRange { .. }
+        | FetchError::UnknownEpoch
+        | FetchError::Corrupt
+        | FetchError::StorageFailed => None,
+    }
+}
+
+fn refused(index: i32, error: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index: index,
+        error_code: error.0,
+        high_watermark: -1,
+        ..PartitionData::default()
+    }
+}

@@ -1,0 +1,211 @@
+//! Metadata: brokers, topics, partitions, and topics created by being named.
+//!
+//! Invariants: topic ids are never zero for topics that exist; a topic without an error has
+//! partitions; what is answered is one snapshot, taken after the topics that were missing have been
+//! created. Source: KIP-516, KIP-526, KIP-700.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::{Probe, TopicId};
+use broker::api::{ClusterView, PartitionView, TopicView};
+use env::Env;
+use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use protocol::messages::{MetadataRequest, MetadataResponse};
+
+use super::topics::{CLUSTER_OPERATIONS, NOT_ASKED, Placement, TOPIC_OPERATIONS};
+use crate::dispatch::{Context, Outcome};
+use crate::error_code::ErrorCode;
+use crate::server::FileOf;
+
+/// Topics that one request may create by naming them; further ones are unknown, and clients ask
+/// again.
+const AUTO_CREATED_MAX: usize = 64;
+
+pub(crate) async fn handle<E: Env>(
+    context: &Context<'_, E>,
+    request: MetadataRequest,
+) -> Outcome<FileOf<E>> {
+    let version = context.version();
+    let operations =
+        if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { NOT_ASKED };
+    let broker = &context.shared.broker;
+    let topics = match wanted(version, request.topics) {
+        Wanted::All => {
+            let view = broker.cluster();
+            view.topics.values().map(|topic| known(&view, topic, operations)).collect()
+        },
+        Wanted::Refused(topics) => {
+            context.probe().reached("metadata_ids_before_their_version");
+            topics.into_iter().map(refused).collect()
+        },
+        Wanted::Ids(ids) => {
+            let view = broker.cluster();
+            ids.into_iter().map(|id| by_id(context, &view, id, operations)).collect()
+        },
+        Wanted::Names(names) => {
+            let may_create = request.allow_auto_topic_creation || version < 4;
+            let failures =
+                if may_create { auto_create(context, &names).await } else { BTreeMap::new() };
+            let view = broker.cluster();
+            let answer = |name: String| by_name(context, &view, name, &failures, operations);
+            names.into_iter().map(answer).collect()
+        },
+    };
+    let cluster_operations = request.include_cluster_authorized_operations;
+    context.reply(&MetadataResponse {
+        topics,
+        cluster_authorized_operations: if cluster_operations {
+            CLUSTER_OPERATIONS
+        } else {
+            NOT_ASKED
+        },
+        ..cluster(context)
+    })
+}
+
+/// What a request names.
+enum Wanted {
+    All,
+    Names(Vec<String>),
+    Ids(Vec<TopicId>),
+    /// Ids in a version whose answer has no room for them.
+    Refused(Vec<MetadataRequestTopic>),
+}
+
+fn wanted(version: i16, topics: Option<Vec<MetadataRequestTopic>>) -> Wanted {
+    let Some(topics) = topics else { return Wanted::All };
+    if version == 0 && topics.is_empty() {
+        return Wanted::All;
+    }
+    let has_id = |topic: &MetadataRequestTopic| !topic.topic_id.is_zero();
+    if version < 12 && topics.iter().any(|topic| has_id(topic) || topic.name.is_none()) {
+        return Wanted::Refused(topics);
+    }
+    if topics.iter().any(has_id) {
+        let mut seen = BTreeSet::new();
+        let ids = topics.into_iter().map(|topic| topic.topic_id).filter(|id| !id.is_zero());
+        return Wanted::Ids(ids.filter(|id| seen.insert(*id)).map(TopicId).collect());
+    }
+    let mut seen = BTreeSet::new();
+    let names = topics.into_iter().filter_map(|topic| topic.name);
+    Wanted::Names(names.filter(|name| seen.insert(name.clone())).collect())
+}
+
+/// Brokers, cluster id and controller.
+fn cluster<E: Env>(context: &Context<'_, E>) -> MetadataResponse {
+    let view = context.shared.broker.cluster();
+    let brokers = context.reachable(&view).map(|(id, at, rack)| MetadataResponseBroker {
+        node_id: id.0,
+        host: at.host.clone(),
+        port: i32::from(at.port),
+        rack: rack.map(str::to_owned),
+    });
+    MetadataResponse {
+        brokers: brokers.collect(),
+        cluster_id: Some(view.cluster_id.to_string()),
+        controller_id: view.controller.0,
+        ..MetadataResponse::default()
+    }
+}
+
+/// Creates what is named and missing; returns what could not be, by name.
+async fn auto_create<E: Env>(
+    context: &Context<'_, E>,
+    names: &[String],
+) -> BTreeMap<String, ErrorCode> {
+    let broker = &context.shared.broker;
+    if !broker.config().auto_create_topics {
+        return BTreeMap::new();
+    }
+    let view = broker.cluster();
+    let missing = |name: &&String| !view.topics.contains_key(name.as_str());
+    let mut failures = BTreeMap::new();
+    for name in names.iter().filter(missing).take(AUTO_CREATED_MAX) {
+        match broker.auto_create(name).await {
+            Ok(()) => context.probe().reached("topic_auto_created"),
+            Err(error) => {
+                context.probe().reached("topic_not_auto_created");
+                failures.insert(name.clone(), ErrorCode::from(&error));
+            },
+        }
+    }
+    failures
+}
+
+fn by_name<E: Env>(
+    context: &Context<'_, E>,
+    view: &ClusterView,
+    name: String,
+    failures: &BTreeMap<String, ErrorCode>,
+    operations: i32,
+) -> MetadataResponseTopic {
+    if let Some(topic) = view.topics.get(name.as_str()) {
+        return known(view, topic, operations);
+    }
+    context.probe().reached("metadata_unknown_topic");
+    let error = match failures.get(&name) {
+        Some(error) => *error,
+        None if broker::api::is_legal_name(&name) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        None => ErrorCode::INVALID_TOPIC_EXCEPTION,
+    };
+    MetadataResponseTopic {
+        error_code: error.0,
+        name: Some(name),
+        topic_authorized_operations: NOT_ASKED,
+        ..MetadataResponseTopic::default()
+    }
+}
+
+fn by_id<E: Env>(
+    context: &Context<'_, E>,
+    view: &ClusterView,
+    id: TopicId,
+    operations: i32,
+) -> MetadataResponseTopic {
+    if let Some(topic) = view.by_id.get(&id) {
+        return known(view, topic, operations);
+    }
+    context.probe().reached("metadata_unknown_topic_id");
+    MetadataResponseTopic {
+        error_code: ErrorCode::UNKNOWN_TOPIC_ID.0,
+        name: None,
+        topic_id: id.0,
+        ..MetadataResponseTopic::default()
+    }
+}
+
+fn refused(topic: MetadataRequestTopic) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST.0,
+        name: Some(topic.name.unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..MetadataResponseTopic::default()
+    }
+}
+
+fn known(view: &ClusterView, topic: &TopicView, operations: i32) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        error_code: ErrorCode::NONE.0,
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id.0,
+        is_internal: topic.internal,
+        partitions: (0_i32..).zip(&topic.partitions).map(|(i, p)| partition(view, i, p)).collect(),
+        topic_authorized_operations: operations,
+    }
+}
+
+fn partition(view: &ClusterView, index: i32, placed: &PartitionView) -> MetadataResponsePartition {
+    let placement = Placement::of(view, placed);
+    MetadataResponsePartition {
+        error_code: placement.error.0,
+        partition_index: index,
+        leader_id: placement.leader,
+        leader_epoch: placed.leader_epoch.0,
+        replica_nodes: placement.replicas,
+        isr_nodes: placement.isr,
+        offline_replicas: placement.offline,
+    }
+}

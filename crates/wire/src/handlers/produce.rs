@@ -1,0 +1,278 @@
+//! Produce: one batch per partition, each succeeding or failing alone.
+//!
+//! Invariants: batches are checked in Kafka's order (what a request says about itself, then where
+//! it goes, then the batch); those of one request are submitted in its order and proven together,
+//! so one slow partition delays the answer but no other append; `acks=0` is never answered, and an
+//! error then closes the connection. Source: KIP-98, KIP-467, KIP-951.
+
+use std::collections::BTreeSet;
+
+use base::{BrokerId, Duration, Instant, PartitionId, PartitionIndex, Probe, TopicId};
+use broker::Submitted;
+use broker::api::{Acks, ClusterView, Produce, ProduceError, Produced};
+use bytes::Bytes;
+use env::Env;
+use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
+};
+use protocol::messages::{ProduceRequest, ProduceResponse};
+use records::{BatchError, Compression, exactly_one};
+
+use crate::dispatch::{Context, Outcome};
+use crate::error_code::ErrorCode;
+use crate::server::FileOf;
+
+/// The only client that may write internal topics.
+const ADMIN_CLIENT: &str = "__admin_client";
+/// The first version whose clients understand zstd.
+const ZSTD_VERSION_MIN: i16 = 7;
+/// The first version in which an error may name the new leader.
+const LEADER_VERSION_MIN: i16 = 10;
+/// The first version that names topics by id.
+const TOPIC_ID_VERSION_MIN: i16 = 13;
+
+/// Why a partition's batch was not appended.
+enum Refused {
+    /// By the front door.
+    Here(ErrorCode),
+    /// The bytes are not one batch.
+    Batch(BatchError),
+    /// By the broker.
+    There(ProduceError),
+}
+
+/// A partition's batch, and what has become of it so far.
+struct Part {
+    index: i32,
+    progress: Result<Submitted, Refused>,
+}
+
+pub(crate) async fn handle<E: Env>(
+    context: &Context<'_, E>,
+    request: ProduceRequest,
+) -> Outcome<FileOf<E>> {
+    let plan = Plan::of(context, &request);
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        topics.push(submit_topic(context, &plan, topic).await);
+    }
+    let mut answer = Answer { response: ProduceResponse::default(), leaders: BTreeSet::new() };
+    let mut failed = false;
+    for (mut topic, parts) in topics {
+        for part in parts {
+            let outcome = match part.progress {
+                Ok(submitted) => {
+                    context.shared.broker.proven(submitted).await.map_err(Refused::There)
+                },
+                Err(refused) => Err(refused),
+            };
+            failed |= outcome.is_err();
+            let response = answer.partition(context.version(), part.index, outcome);
+            topic.partition_responses.push(response);
+        }
+        answer.response.responses.push(topic);
+    }
+    if matches!(plan.acks, Ok(Acks::None)) {
+        if failed {
+            context.probe().reached("produce_acks_0_failed");
+            return Outcome::Close;
+        }
+        return Outcome::Silent;
+    }
+    if !answer.leaders.is_empty() {
+        let view = context.shared.broker.cluster();
+        let endpoints = context.reachable(&view).filter(|(id, ..)| answer.leaders.contains(id));
+        answer.response.node_endpoints = endpoints
+            .map(|(id, at, rack)| NodeEndpoint {
+                node_id: id.0,
+                host: at.host.clone(),
+                port: i32::from(at.port),
+                rack: rack.map(str::to_owned),
+            })
+            .collect();
+    }
+    context.reply(&answer.response)
+}
+
+/// What holds for the whole request.
+struct Plan {
+    acks: Result<Acks, ErrorCode>,
+    deadline: Instant,
+    internal_allowed: bool,
+    /// Refuses every partition.
+    refused: Option<ErrorCode>,
+}
+
+impl Plan {
+    fn of<E: Env>(context: &Context<'_, E>, request: &ProduceRequest) -> Self {
+        let acks = match request.acks {
+            0 => Ok(Acks::None),
+            1 => Ok(Acks::Leader),
+            -1 => Ok(Acks::All),
+            _ => Err(ErrorCode::INVALID_REQUIRED_ACKS),
+        };
+        let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+        let unnamed = request.transactional_id.is_none() && has_transactional(request);
+        if unnamed {
+            context.probe().reached("produce_transactional_without_id");
+        }
+        Self {
+            acks,
+            deadline: context.shared.env.now().after(timeout),
+            internal_allowed: context.client_id() == ADMIN_CLIENT,
+            refused: unnamed.then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        }
+    }
+}
+
+fn has_transactional(request: &ProduceRequest) -> bool {
+    let parts = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let batches = parts.filter_map(|part| exactly_one(part.records.as_bytes()?).ok());
+    batches.into_iter().any(|batch| batch.header().attributes.is_transactional())
+}
+
+/// Submits the batches of one topic, in order.
+async fn submit_topic<E: Env>(
+    context: &Context<'_, E>,
+    plan: &Plan,
+    topic: TopicProduceData,
+) -> (TopicProduceResponse, Vec<Part>) {
+    let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
+    let view = context.shared.broker.cluster();
+    let found = if by_id {
+        let known = view.by_id.get(&TopicId(topic.topic_id));
+        known.map(|known| known.id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
+    } else {
+        let known = view.topics.get(topic.name.as_str());
+        known.map(|known| known.id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    };
+    if found.is_err() {
+        context.probe().reached("produce_unknown_topic");
+    }
+    let mut parts = Vec::with_capacity(topic.partition_data.len());
+    for part in topic.partition_data {
+        let index = part.index;
+        let progress = match (plan.refused, found) {
+            (Some(error), _) | (None, Err(error)) => Err(Refused::Here(error)),
+            (None, Ok(id)) => submit(context, plan, &view, id, part).await,
+        };
+        parts.push(Part { index, progress });
+    }
+    let response = TopicProduceResponse {
+        name: topic.name,
+        topic_id: topic.topic_id,
+        ..TopicProduceResponse::default()
+    };
+    (response, parts)
+}
+
+async fn submit<E: Env>(
+    context: &Context<'_, E>,
+    plan: &Plan,
+    view: &ClusterView,
+    topic: TopicId,
+    part: PartitionProduceData,
+) -> Result<Submitted, Refused> {
+    let index = PartitionIndex(part.index);
+    if view.by_id.get(&topic).is_none_or(|topic| topic.partition(index).is_none()) {
+        context.probe().reached("produce_unknown_partition_of_topic");
+        return Err(Refused::Here(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    }
+    let batch = part.records.as_bytes().cloned().unwrap_or_default();
+    check(context, &batch)?;
+    let acks = plan.acks.map_err(|error| {
+        context.probe().reached("produce_invalid_acks");
+        Refused::Here(error)
+    })?;
+    let wish = Produce {
+        partition: PartitionId { topic, index },
+        acks,
+        deadline: plan.deadline,
+        batch,
+        internal_allowed: plan.internal_allowed,
+    };
+    context.shared.broker.submit(wish).await.map_err(Refused::There)
+}
+
+/// What Kafka checks before it looks at `acks`.
+fn check<E: Env>(context: &Context<'_, E>, bytes: &Bytes) -> Result<(), Refused> {
+    let batch = exactly_one(bytes).map_err(|error| {
+        context.probe().reached("produce_not_one_batch");
+        Refused::Batch(error)
+    })?;
+    let zstd = batch.header().attributes.compression() == Some(Compression::Zstd);
+    if zstd && context.version() < ZSTD_VERSION_MIN {
+        context.probe().reached("produce_zstd_too_early");
+        return Err(Refused::Here(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
+    }
+    Ok(())
+}
+
+/// The response under construction, and the leaders it points to.
+struct Answer {
+    response: ProduceResponse,
+    leaders: BTreeSet<BrokerId>,
+}
+
+impl Answer {
+    fn partition(
+        &mut self,
+        version: i16,
+        index: i32,
+        outcome: Result<Produced, Refused>,
+    ) -> PartitionProduceResponse {
+        match outcome {
+            Ok(produced) => PartitionProduceResponse {
+                index,
+                base_offset: produced.base_offset.0,
+                log_append_time_ms: produced.log_append_time.map_or(-1, |time| time.0),
+                log_start_offset: produced.log_start.0,
+                ..PartitionProduceResponse::default()
+            },
+            Err(Refused::Here(error)) => refused(index, error, None),
+            Err(Refused::Batch(error)) => {
+                refused(index, ErrorCode::from(&error), Some(error.to_string()))
+            },
+            Err(Refused::There(error)) => {
+                let mut response = refused(index, ErrorCode::from(&error), Some(error.to_string()));
+                if let ProduceError::Batch(error) = &error {
+                    response.record_errors = record_errors(error);
+                }
+                if let ProduceError::NotLeader { leader: Some(leader), epoch } = error
+                    && version >= LEADER_VERSION_MIN
+                {
+                    self.leaders.insert(leader);
+                    response.current_leader =
+                        LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.0 };
+                }
+                response
+            },
+        }
+    }
+}
+
+fn refused(
+    index: i32,
+    error: ErrorCode,
+    error_message: Option<String>,
+) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: error.0,
+        base_offset: -1,
+        error_message,
+        ..PartitionProduceResponse::default()
+    }
+}
+
+/// Which records of a batch are at fault (KIP-467).
+fn record_errors(error: &BatchError) -> Vec<BatchIndexAndErrorMessage> {
+    let BatchError::Faults(faults) = error else { return Vec::new() };
+    let described = faults.iter().map(|fault| BatchIndexAndErrorMessage {
+        batch_index: fault.index,
+        batch_index_error_message: Some(fault.kind.to_string()),
+    });
+    described.collect()
+}

@@ -1,0 +1,19 @@
+//! The oracles: what clients saw, held against each other and against the simulated disk.
+//!
+//! Owns: [`History`]. Promises checked: an acknowledged record is there, for ever, at its offset,
+//! unless the power went out before it was durable; offsets are dense and have one content for
+//! ever; an idempotent producer's records are there once and in order; nobody reads beyond the
+//! high watermark; committed offsets stay; a partition has one owner per generation. The broker is
+//! never asked whether it kept a promise.
+
+mod commits;
+mod finish;
+mod history;
+mod platter;
+mod records;
+mod topics;
+
+pub use finish::{finish, settled};
+pub use history::{Fetched, History};
+pub use platter::{DATA_DIR, DiskLog, View, read_log};
+pub use records::RecordId;

@@ -1,0 +1,79 @@
+//! What must hold when all is quiet again.
+
+use std::collections::BTreeMap;
+
+use super::History;
+use super::history::due_before;
+use super::platter::{DiskLog, View, read_log};
+use super::records::RecordId;
+use crate::fault::BROKER;
+use crate::world::World;
+
+fn read_logs(
+    history: &History,
+    world: &World,
+    partitions: u32,
+    view: View,
+) -> BTreeMap<i32, DiskLog> {
+    let Some(topic) = history.seen().topic else { return BTreeMap::new() };
+    let disk = world.disks[BROKER].lock();
+    let read = |index| {
+        let index = i32::try_from(index).ok()?;
+        Some((index, read_log(&disk, topic, index, view)?))
+    };
+    (0..partitions).filter_map(read).collect()
+}
+
+/// Whether the group has committed everything that is in the logs.
+pub fn settled(history: &History, world: &World, partitions: u32) -> bool {
+    let logs = read_logs(history, world, partitions, View::Cache);
+    let floors = history.commit_floors();
+    logs.iter().all(|(index, log)| log.end == 0 || floors.get(index) == Some(&log.end))
+}
+
+/// Holds the logs on the disk against everything clients saw.
+pub fn finish(history: &History, world: &World, partitions: u32) {
+    let logs = read_logs(history, world, partitions, View::Cache);
+    let durable = read_logs(history, world, partitions, View::Durable);
+    let due = due_before(world);
+    let seen = history.seen();
+    let mut places: BTreeMap<RecordId, (i32, i64)> = BTreeMap::new();
+    for (index, known) in &seen.partitions {
+        let nothing = DiskLog::default();
+        let log = logs.get(index).unwrap_or(&nothing);
+        world.check("dense", log.stopped.is_none(), || {
+            format!("{index}: {}", log.stopped.clone().unwrap_or_default())
+        });
+        known.must_be_flushed(world, *index, durable.get(index).unwrap_or(&nothing), due);
+        for (id, (offset, _)) in &known.acked {
+            let found = log.at(*offset);
+            world.check("acked-survives", found == Some(*id), || {
+                format!("{index}/{offset} was acked as {id}; the disk has {found:?}")
+            });
+        }
+        for (offset, id) in &known.content {
+            let found = log.at(*offset);
+            world.check("one-content", found == Some(*id), || {
+                format!("{index}/{offset} was read as {id}; the disk has {found:?}")
+            });
+        }
+        let mut last: BTreeMap<u32, u64> = BTreeMap::new();
+        for (offset, id) in &log.records {
+            world.check("known-content", known.sent.contains(id), || {
+                format!("{index}/{offset}: {id} was never sent there")
+            });
+            if !seen.idempotent.contains(&id.client) {
+                continue;
+            }
+            if let Some((where_to, at)) = places.insert(*id, (*index, *offset)) {
+                world.check("exactly-once", false, || {
+                    format!("{id} is at {where_to}/{at} and at {index}/{offset}")
+                });
+            }
+            let before = last.insert(id.client, id.number);
+            world.check("in-order", before.is_none_or(|before| before < id.number), || {
+                format!("{index}/{offset}: {id} comes after {before:?}")
+            });
+        }
+    }
+}

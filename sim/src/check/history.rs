@@ -1,0 +1,265 @@
+//! What clients saw of records.
+//!
+//! Invariants: `content` holds what is promised to stay: acknowledged or read, and not excused; a
+//! power loss excuses exactly what was not durable when it happened. A client that was asked or
+//! answered across a power loss learns nothing from it (`losses` tells).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use base::Uuid;
+use bytes::Bytes;
+use env::{Guard, Lock, Rank};
+
+use super::commits::Commits;
+use super::platter::{DiskLog, View, read_batch, read_log};
+use super::records::RecordId;
+use super::topics::Topics;
+use crate::fault::BROKER;
+use crate::world::{MS, World};
+
+/// A broker in peace makes everything durable within this time, nanoseconds. Its own bound is
+/// 200 ms; the rest is the disk's and the recovery's.
+pub(super) const FLUSH_PROMISE: u64 = 2_000 * MS;
+
+/// What all clients of a universe saw. Clones share it.
+#[derive(Clone)]
+pub struct History(Arc<Lock<Seen>>);
+
+impl Default for History {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a fetch brought of one partition.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Which partition.
+    pub partition: i32,
+    /// The offset asked for.
+    pub from: i64,
+    /// The high watermark in the answer.
+    pub watermark: i64,
+    /// Batches; the last one may be cut.
+    pub bytes: Bytes,
+}
+
+/// What is behind the lock.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub topic: Option<Uuid>,
+    /// Power losses of the broker so far.
+    pub losses: u64,
+    pub partitions: BTreeMap<i32, Partition>,
+    pub commits: Commits,
+    pub topics: Topics,
+    pub producer_ids: BTreeSet<(i64, i16)>,
+    /// Clients whose records are there at most once.
+    pub idempotent: BTreeSet<u32>,
+    /// Acknowledged records per producer.
+    pub progress: BTreeMap<usize, u64>,
+}
+
+/// What is known of one partition.
+#[derive(Default)]
+pub(super) struct Partition {
+    /// Everything that was ever sent here.
+    pub sent: BTreeSet<RecordId>,
+    /// What is promised to stay.
+    pub content: BTreeMap<i64, RecordId>,
+    /// Records whose acknowledgement still stands: at which offset, and since when.
+    pub acked: BTreeMap<RecordId, (i64, u64)>,
+    /// Whether a power loss excused an acknowledged record.
+    pub lossy: bool,
+}
+
+impl History {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self(Arc::new(Lock::new(Rank(240), Seen::default())))
+    }
+
+    pub(super) fn seen(&self) -> Guard<'_, Seen> {
+        self.0.lock()
+    }
+
+    /// The topic exists under this id.
+    pub fn topic_known(&self, id: Uuid) {
+        self.seen().topic = Some(id);
+    }
+
+    /// Whether the topic exists.
+    pub fn is_topic_known(&self) -> bool {
+        self.seen().topic.is_some()
+    }
+
+    /// Power losses of the broker so far.
+    pub fn losses(&self) -> u64 {
+        self.seen().losses
+    }
+
+    /// The records of `client` are there at most once, and in order.
+    pub fn is_idempotent(&self, client: u32) {
+        self.seen().idempotent.insert(client);
+    }
+
+    /// Records of a producer that were acknowledged.
+    pub fn progress(&self, producer: usize) -> u64 {
+        self.seen().progress.get(&producer).copied().unwrap_or(0)
+    }
+
+    /// So many more were.
+    pub fn add_progress(&self, producer: usize, records: u64) {
+        *self.seen().progress.entry(producer).or_default() += records;
+    }
+
+    /// A producer id was handed out.
+    pub fn producer_id_given(&self, world: &World, id: i64, epoch: i16) {
+        let fresh = self.seen().producer_ids.insert((id, epoch));
+        world.check("producer-ids", fresh, || format!("{id} in epoch {epoch} was given twice"));
+    }
+
+    /// Records are about to be sent.
+    pub fn sent(&self, partition: i32, ids: &[RecordId]) {
+        self.seen().partitions.entry(partition).or_default().sent.extend(ids);
+    }
+
+    /// Records were acknowledged from `base` on; `losses` is from before the request was sent.
+    pub fn acked(&self, world: &World, partition: i32, base: i64, ids: &[RecordId], losses: u64) {
+        let mut seen = self.seen();
+        let Some(topic) = seen.topic else { return };
+        let certain = seen.losses == losses;
+        let log = {
+            let disk = world.disks[BROKER].lock();
+            read_log(&disk, topic, partition, View::Cache).unwrap_or_default()
+        };
+        let known = seen.partitions.entry(partition).or_default();
+        world.ledger.lock().acked += u64::try_from(ids.len()).unwrap_or(0);
+        for (id, offset) in ids.iter().zip(base..) {
+            let found = log.at(offset);
+            if certain || found == Some(*id) {
+                world.check("acked-is-written", found == Some(*id), || {
+                    format!("{partition}/{offset} was acked as {id}; the page cache has {found:?}")
+                });
+                known.promise(world, partition, offset, *id);
+                known.acked.insert(*id, (offset, world.now()));
+            } else {
+                known.lossy = true;
+            }
+        }
+    }
+
+    /// A producer's sequence was refused: legitimate only after acknowledged records were lost.
+    pub fn sequence_refused(&self, world: &World, partition: i32, code: i16, ids: &[RecordId]) {
+        let lossy = self.seen().partitions.entry(partition).or_default().lossy;
+        world.check("sequences", lossy, || {
+            format!("{partition}: {ids:?} refused with {code} though nothing was lost before")
+        });
+    }
+
+    /// Records were fetched; `losses` is from before the request was sent. Returns the next offset
+    /// to read.
+    pub fn read(&self, world: &World, fetched: Fetched, losses: u64) -> i64 {
+        let Fetched { partition, from, watermark, bytes } = fetched;
+        let mut seen = self.seen();
+        let certain = seen.losses == losses;
+        let known = seen.partitions.entry(partition).or_default();
+        let (mut next, mut first) = (from, true);
+        for batch in records::batches(bytes) {
+            // A fetch may be cut in the middle of its last batch.
+            let Ok(batch) = batch else { break };
+            let base = batch.header().base_offset.0;
+            let expected = if first { base } else { next };
+            first = false;
+            let mut found = Vec::new();
+            if let Err(why) = read_batch(&batch, expected, &mut found) {
+                world.check("fetched-batch", false, || format!("{partition}/{base}: {why}"));
+                return from;
+            }
+            next = batch.header().next_offset().0;
+            world.check("fetch-position", next > from && base <= from.max(expected), || {
+                format!("{partition}: asked for {from}, got {base}..{next}")
+            });
+            world.check("high-watermark", next <= watermark, || {
+                format!("{partition}: read up to {next} under a high watermark of {watermark}")
+            });
+            for (offset, id) in found {
+                world.check("known-content", known.sent.contains(&id), || {
+                    format!("{partition}/{offset}: {id} was never sent there")
+                });
+                if certain {
+                    known.promise(world, partition, offset, id);
+                }
+            }
+        }
+        next
+    }
+
+    /// A fetch was out of range: legitimate only after records were lost.
+    pub fn out_of_range(&self, world: &World, partition: i32, at: i64) {
+        let losses = self.seen().losses;
+        world.check("out-of-range", losses > 0, || {
+            format!("{partition}: offset {at} is out of range though nothing was lost")
+        });
+    }
+
+    /// The broker's machine is about to lose power: what is not durable now is excused, unless it
+    /// had to be.
+    pub fn power_is_lost(&self, world: &World) {
+        let mut seen = self.seen();
+        seen.losses += 1;
+        let due = due_before(world);
+        seen.commits.power_is_lost(due);
+        let Some(topic) = seen.topic else { return };
+        let disk = world.disks[BROKER].lock();
+        for (partition, known) in &mut seen.partitions {
+            let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
+            known.must_be_flushed(world, *partition, &log, due);
+            known.content.retain(|offset, id| log.at(*offset) == Some(*id));
+            let before = known.acked.len();
+            known.acked.retain(|id, (offset, _)| log.at(*offset) == Some(*id));
+            known.lossy |= known.acked.len() < before;
+        }
+    }
+}
+
+/// What was acknowledged up to then has to be durable now, if anything has: a broker that is left
+/// in peace flushes within [`FLUSH_PROMISE`].
+pub(super) fn due_before(world: &World) -> Option<u64> {
+    let (now, disturbed) = (world.now(), world.disturbed_at(BROKER));
+    (now.saturating_sub(disturbed) >= FLUSH_PROMISE).then(|| now.saturating_sub(FLUSH_PROMISE))
+}
+
+impl Partition {
+    /// From now on `offset` holds `id` for ever.
+    fn promise(&mut self, world: &World, partition: i32, offset: i64, id: RecordId) {
+        let before = *self.content.entry(offset).or_insert(id);
+        world.check("one-content", before == id, || {
+            format!("{partition}/{offset} was {before} and is {id}")
+        });
+    }
+
+    /// What was acknowledged up to `due` has to be in `durable`.
+    pub(super) fn must_be_flushed(
+        &self,
+        world: &World,
+        partition: i32,
+        durable: &DiskLog,
+        due: Option<u64>,
+    ) {
+        let Some(due) = due else { return };
+        for (id, (offset, at)) in self.acked.iter().filter(|(_, (_, at))| *at <= due) {
+            let found = durable.at(*offset);
+            world.check("flushed-in-time", found == Some(*id), || {
+                let ago = (world.now() - at) / MS;
+                let why = durable.stopped.clone().unwrap_or_default();
+                format!(
+                    "{partition}/{offset} was acked as {id} {ago} ms ago; the platter has \
+                     {found:?} of {} records; {why}",
+                    durable.end
+                )
+            });
+        }
+    }
+}

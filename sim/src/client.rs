@@ -1,0 +1,58 @@
+//! Simulated clients: what they do is in the plan, what they saw is in the history.
+//!
+//! Invariants: a client speaks Kafka frames over the simulated network and nothing else; it tells
+//! the history everything it sent before it sends it and everything it learnt once it learnt it.
+
+mod admin;
+mod connection;
+mod consumer;
+mod errors;
+mod producer;
+mod reader;
+
+use std::sync::Arc;
+
+use crate::check::History;
+use crate::fault::Work;
+use crate::world::World;
+
+pub use admin::{admin, list_topics};
+pub use connection::{CallError, Connection, PORT};
+pub use consumer::consumer;
+pub use producer::producer;
+pub use reader::read_all;
+
+/// What every client gets.
+#[derive(Clone)]
+pub struct Job {
+    /// The universe.
+    pub world: Arc<World>,
+    /// What everybody saw.
+    pub history: History,
+    /// What is to be done.
+    pub work: Work,
+    /// The client's number, from 1; also its node.
+    pub id: usize,
+}
+
+impl Job {
+    /// Added to the number of a producer that works after the last fault.
+    pub const FRESH: usize = 500;
+
+    /// Whether this is an idempotent producer.
+    pub fn is_idempotent(&self) -> bool {
+        self.id % Self::FRESH < 2 + self.work.idempotent
+    }
+
+    /// Waits until the topic exists.
+    pub async fn topic(&self) {
+        while !self.history.is_topic_known() {
+            self.world.sleep_ms(20).await;
+        }
+    }
+}
+
+/// The topic everybody works on.
+pub const TOPIC: &str = "work";
+/// The group of the consumers.
+pub const GROUP: &str = "readers";

@@ -1,0 +1,132 @@
+//! The administrator: creates the topic everybody works on, then others that come and go.
+//!
+//! Invariant: the history knows a wish before it is sent, and its outcome only when answered.
+
+use base::{Duration, Uuid};
+use env::Env;
+use protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use protocol::messages::delete_topics_request::DeleteTopicsRequest;
+use protocol::messages::metadata_request::MetadataRequest;
+use protocol::messages::metadata_response::MetadataResponseTopic;
+
+use super::connection::Connection;
+use super::errors::{NONE, TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION, is_retriable};
+use super::{Job, TOPIC};
+use crate::fault::BROKER;
+use crate::world::{Dice, FailureKind, SimEnv};
+
+const TIMEOUT: Duration = Duration::from_millis(2_000);
+
+struct Admin {
+    job: Job,
+    env: SimEnv,
+    dice: Dice,
+    connection: Connection,
+}
+
+/// Creates the topic, then creates and deletes `side_topics` others.
+pub async fn admin(job: Job, env: SimEnv) {
+    let dice = job.world.dice("admin");
+    let connection = Connection::new(env.clone(), BROKER, "admin".into());
+    let mut admin = Admin { job, env, dice, connection };
+    let partitions = i32::try_from(admin.job.work.partitions).unwrap_or(1);
+    admin.create(TOPIC, partitions).await;
+    let id = admin.topic_id(TOPIC).await;
+    admin.job.history.topic_known(id);
+    for number in 0..admin.job.work.side_topics {
+        let millis = admin.dice.between(50, 1_500);
+        admin.env.sleep(Duration::from_millis(millis)).await;
+        let name = format!("side-{number}");
+        admin.create(&name, 1).await;
+        if admin.dice.chance(600) {
+            admin.delete(&name).await;
+        }
+    }
+}
+
+impl Admin {
+    async fn pause(&mut self) {
+        let millis = self.dice.between(10, 200);
+        self.env.sleep(Duration::from_millis(millis)).await;
+    }
+
+    async fn create(&mut self, name: &str, num_partitions: i32) {
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        };
+        let ask =
+            CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, validate_only: false };
+        self.job.history.topic_wished(name, true);
+        loop {
+            let answer = self.connection.call(5, &ask, TIMEOUT).await;
+            let code = answer.ok().and_then(|answer| answer.topics.first().map(|t| t.error_code));
+            match code {
+                Some(NONE | TOPIC_ALREADY_EXISTS) => {
+                    return self.job.history.topic_settled(name, true);
+                },
+                Some(code) if !is_retriable(code) => return self.unexpected("CreateTopics", code),
+                _ => self.pause().await,
+            }
+        }
+    }
+
+    async fn delete(&mut self, name: &str) {
+        let ask = DeleteTopicsRequest {
+            topic_names: vec![name.into()],
+            timeout_ms: 1_000,
+            ..DeleteTopicsRequest::default()
+        };
+        self.job.history.topic_wished(name, false);
+        loop {
+            let answer = self.connection.call(5, &ask, TIMEOUT).await;
+            let code =
+                answer.ok().and_then(|answer| answer.responses.first().map(|t| t.error_code));
+            match code {
+                Some(NONE | UNKNOWN_TOPIC_OR_PARTITION) => {
+                    return self.job.history.topic_settled(name, false);
+                },
+                Some(code) if !is_retriable(code) => return self.unexpected("DeleteTopics", code),
+                _ => self.pause().await,
+            }
+        }
+    }
+
+    async fn topic_id(&mut self, name: &str) -> Uuid {
+        loop {
+            for topic in self.topics().await {
+                if topic.0 == name {
+                    return topic.1;
+                }
+            }
+            self.pause().await;
+        }
+    }
+
+    /// All topics, with their ids.
+    async fn topics(&mut self) -> Vec<(String, Uuid)> {
+        loop {
+            let ask = MetadataRequest { topics: None, ..MetadataRequest::default() };
+            if let Ok(answer) = self.connection.call(12, &ask, TIMEOUT).await {
+                let named =
+                    |topic: &MetadataResponseTopic| Some((topic.name.clone()?, topic.topic_id));
+                return answer.topics.iter().filter_map(named).collect();
+            }
+            self.pause().await;
+        }
+    }
+
+    fn unexpected(&self, what: &str, code: i16) {
+        let text = format!("errors: {what} was answered with {code}");
+        self.job.world.fail(FailureKind::Safety, text);
+    }
+}
+
+/// What the broker says exists, once it answers.
+pub async fn list_topics(job: Job, env: SimEnv) -> Vec<(String, Uuid)> {
+    let dice = job.world.dice("admin at the end");
+    let connection = Connection::new(env.clone(), BROKER, "admin-at-the-end".into());
+    Admin { job, env, dice, connection }.topics().await
+}

@@ -1,0 +1,136 @@
+//! One connection to the broker: a request, then its answer.
+//!
+//! Invariants: after an error or a timeout the connection is gone, so that a late answer can never
+//! be taken for another's; an answer with a wrong correlation id or with bytes left over is a
+//! broken promise of the broker.
+
+use base::{Duration, Instant};
+use bytes::{Buf, BytesMut};
+use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
+use protocol::{Part, Request, frame};
+
+use crate::net::{SimStream, address_of};
+use crate::world::{FailureKind, SimEnv};
+
+/// The port the broker listens on.
+pub const PORT: u16 = 9092;
+/// A frame larger than this is refused, bytes.
+const FRAME_MAX: usize = 32 << 20;
+
+/// The outcome is unknown: the request may have been carried out or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// No connection, so nothing was sent.
+    NotSent,
+    /// Something was sent, and no answer came.
+    Unknown,
+}
+
+/// See the module head.
+pub struct Connection {
+    env: SimEnv,
+    broker: usize,
+    name: String,
+    stream: Option<SimStream>,
+    correlation: i32,
+    input: BytesMut,
+}
+
+impl Connection {
+    /// A connection that is made when it is first needed.
+    pub fn new(env: SimEnv, broker: usize, name: String) -> Self {
+        Self { env, broker, name, stream: None, correlation: 0, input: BytesMut::new() }
+    }
+
+    /// Sends `body` and waits up to `timeout` for the answer.
+    ///
+    /// # Errors
+    /// [`CallError`]; the connection is then gone.
+    pub async fn call<R: Request>(
+        &mut self,
+        version: i16,
+        body: &R,
+        timeout: Duration,
+    ) -> Result<R::Response, CallError> {
+        let deadline = self.env.now().after(timeout);
+        if self.stream.is_none() {
+            self.input.clear();
+            self.stream = Some(self.connect(deadline).await?);
+        }
+        // Taken out, and only put back after a complete answer.
+        let Some(mut stream) = self.stream.take() else { return Err(CallError::NotSent) };
+        self.correlation = self.correlation.wrapping_add(1);
+        let env = self.env.clone();
+        let exchange = self.exchange(&mut stream, version, body);
+        match timeout_at(&env, deadline, exchange).await {
+            Ok(Some(answer)) => {
+                self.stream = Some(stream);
+                env.process().world.ledger.lock().requests += 1;
+                Ok(answer)
+            },
+            Ok(None) | Err(_) => Err(CallError::Unknown),
+        }
+    }
+
+    async fn connect(&self, deadline: Instant) -> Result<SimStream, CallError> {
+        let to = address_of(self.broker, PORT);
+        match timeout_at(&self.env, deadline, self.env.net().connect(to)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(_)) | Err(_) => Err(CallError::NotSent),
+        }
+    }
+
+    async fn exchange<R: Request>(
+        &mut self,
+        stream: &mut SimStream,
+        version: i16,
+        body: &R,
+    ) -> Option<R::Response> {
+        let parts = match frame::request(version, self.correlation, Some(&self.name), body) {
+            Ok(parts) => parts,
+            Err(error) => return self.broken(&format!("cannot encode {}: {error}", R::NAME)),
+        };
+        let mut queue = SegmentQueue::new();
+        for part in parts {
+            if let Part::Bytes(bytes) = part {
+                queue.push_back(Segment::Bytes(bytes));
+            }
+        }
+        stream.write_segments(&mut queue).await.ok()?;
+        let answer = self.read_frame(stream).await?;
+        match frame::read_response::<R>(&answer, version) {
+            Ok((correlation, answer)) if correlation == self.correlation => Some(answer),
+            Ok((correlation, _)) => {
+                let wanted = self.correlation;
+                self.broken(&format!("{}: answer {correlation} to {wanted}", R::NAME))
+            },
+            Err(error) => self.broken(&format!("{} v{version}: bad answer: {error}", R::NAME)),
+        }
+    }
+
+    async fn read_frame(&mut self, stream: &mut SimStream) -> Option<bytes::Bytes> {
+        loop {
+            if let Some(prefix) = self.input.first_chunk::<{ frame::LENGTH_BYTES }>() {
+                let len = match frame::length(*prefix, FRAME_MAX) {
+                    Ok(len) => len,
+                    Err(error) => return self.broken(&error.to_string()),
+                };
+                if self.input.len() >= frame::LENGTH_BYTES + len {
+                    self.input.advance(frame::LENGTH_BYTES);
+                    return Some(self.input.split_to(len).freeze());
+                }
+            }
+            self.input.reserve(4096);
+            match stream.read_into(&mut self.input).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {},
+            }
+        }
+    }
+
+    fn broken<T>(&self, text: &str) -> Option<T> {
+        let text = format!("wire: {}: {text}", self.name);
+        self.env.process().world.fail(FailureKind::Safety, text);
+        None
+    }
+}

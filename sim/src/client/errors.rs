@@ -1,0 +1,34 @@
+//! Kafka's error numbers as far as the clients tell them apart. Source: Kafka's protocol guide.
+
+pub const NONE: i16 = 0;
+pub const OFFSET_OUT_OF_RANGE: i16 = 1;
+pub const ILLEGAL_GENERATION: i16 = 22;
+pub const UNKNOWN_MEMBER_ID: i16 = 25;
+pub const REBALANCE_IN_PROGRESS: i16 = 27;
+pub const TOPIC_ALREADY_EXISTS: i16 = 36;
+pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
+pub const UNKNOWN_PRODUCER_ID: i16 = 59;
+pub const MEMBER_ID_REQUIRED: i16 = 79;
+
+/// Errors after which the same request is sent again a little later.
+pub fn is_retriable(code: i16) -> bool {
+    const RETRIABLE: &[i16] = &[
+        UNKNOWN_TOPIC_OR_PARTITION,
+        5,   // LEADER_NOT_AVAILABLE
+        6,   // NOT_LEADER_OR_FOLLOWER
+        7,   // REQUEST_TIMED_OUT
+        9,   // REPLICA_NOT_AVAILABLE
+        13,  // NETWORK_EXCEPTION
+        14,  // COORDINATOR_LOAD_IN_PROGRESS
+        15,  // COORDINATOR_NOT_AVAILABLE
+        16,  // NOT_COORDINATOR
+        19,  // NOT_ENOUGH_REPLICAS
+        20,  // NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        41,  // NOT_CONTROLLER
+        56,  // KAFKA_STORAGE_ERROR
+        89,  // THROTTLING_QUOTA_EXCEEDED
+        100, // UNKNOWN_TOPIC_ID
+    ];
+    RETRIABLE.contains(&code)
+}

@@ -1,0 +1,46 @@
+//! The last reader: everything, from the first record on, once.
+
+use std::collections::BTreeMap;
+
+use base::Duration;
+use env::Env;
+
+use super::Job;
+use super::connection::Connection;
+use super::consumer::fetch_request;
+use super::errors::NONE;
+use crate::check::Fetched;
+use crate::fault::BROKER;
+use crate::world::SimEnv;
+
+/// Reads every partition until a fetch brings nothing more.
+pub async fn read_all(job: Job, env: SimEnv) {
+    let mut connection = Connection::new(env.clone(), BROKER, "reader".into());
+    let partitions = i32::try_from(job.work.partitions).unwrap_or(1);
+    let mut positions: BTreeMap<i32, i64> = (0..partitions).map(|index| (index, 0)).collect();
+    while !positions.is_empty() {
+        let losses = job.history.losses();
+        let ask = fetch_request(&positions, 1 << 20);
+        let timeout = Duration::from_millis(5_000);
+        let Ok(answer) = connection.call(12, &ask, timeout).await else {
+            env.sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        for data in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
+            let index = data.partition_index;
+            let Some(from) = positions.get(&index).copied() else { continue };
+            job.world.check("errors", data.error_code == NONE, || {
+                format!("the last read of {index} from {from} failed with {}", data.error_code)
+            });
+            let bytes = data.records.as_bytes().cloned().unwrap_or_default();
+            let watermark = data.high_watermark;
+            let fetched = Fetched { partition: index, from, watermark, bytes };
+            let next = job.history.read(&job.world, fetched, losses);
+            if next >= watermark || data.error_code != NONE {
+                positions.remove(&index);
+            } else {
+                positions.insert(index, next);
+            }
+        }
+    }
+}

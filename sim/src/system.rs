@@ -1,0 +1,53 @@
+//! What is simulated: the broker process, as the daemon would start it.
+
+use std::path::PathBuf;
+
+use base::{BrokerId, Duration};
+use broker::{Broker, BrokerConfig, TopicConfig};
+use env::Env;
+use wire::server::{Advertised, Server, ServerSettings};
+
+use crate::check::DATA_DIR;
+use crate::client::PORT;
+use crate::fault::{BROKER, Work};
+use crate::net::address_of;
+use crate::world::{Program, SimEnv, program};
+
+const NODE_ID: BrokerId = BrokerId(1);
+
+/// The broker as a program of its node: it serves until something ends it.
+pub fn broker(work: &Work) -> Program {
+    let config = config(work);
+    program(move |env| serve(env, config.clone()))
+}
+
+/// Kafka's defaults, but small where a small number reaches a rare branch sooner.
+fn config(work: &Work) -> BrokerConfig {
+    BrokerConfig {
+        node_id: NODE_ID,
+        log_dir: PathBuf::from(DATA_DIR),
+        offsets_partitions: 2,
+        offsets_segment_bytes: work.segment_bytes.max(2_048),
+        group_initial_rebalance_delay: Duration::from_millis(300),
+        topic_defaults: TopicConfig {
+            segment_bytes: work.segment_bytes,
+            retention_age: None,
+            ..TopicConfig::default()
+        },
+        ..BrokerConfig::default()
+    }
+}
+
+async fn serve(env: SimEnv, config: BrokerConfig) {
+    let broker = match Broker::start(env.clone(), config).await {
+        Ok(broker) => broker,
+        Err(error) => return env.halt(format!("the broker does not start: {error}")),
+    };
+    let at = address_of(BROKER, PORT);
+    let advertised = Advertised { host: at.ip().to_string(), port: PORT };
+    let server = Server::new(env.clone(), broker, ServerSettings::new(NODE_ID, advertised));
+    if let Err(error) = server.listen(at).await {
+        return env.halt(format!("the broker does not listen: {error}"));
+    }
+    std::future::pending().await
+}
