@@ -73,6 +73,24 @@ fn every_decision_says_why_and_what_was_rejected() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+#[test]
+fn every_byte_drawing_is_encoded_by_a_test() {
+    let encoders =
+        ["crates/storage/tests/format_doc.rs", "crates/broker/src/metadata_log/format_doc.rs"];
+    let encoders = encoders.map(read).concat();
+    let mut drawings = 0;
+    for path in tree().pages().unwrap() {
+        for block in Page::read(&read(path.to_str().unwrap())).blocks {
+            let Some(name) = block.info.strip_prefix("hex ") else { continue };
+            drawings += 1;
+            let known = [format!("check(\"{name}\""), format!("```hex {name}\\n")];
+            let is_encoded = known.iter().any(|text| encoders.contains(text));
+            assert!(is_encoded, "{}:{}: nobody encodes {name}", path.display(), block.line);
+        }
+    }
+    assert!(drawings >= 7, "only {drawings} drawings");
+}
+
 /// All quoted words between `from` and the next `to`, at each place where `from` stands.
 fn quoted(text: &str, from: &str, to: &str) -> BTreeSet<String> {
     let parts = text.split(from).skip(1).filter_map(|rest| Some(rest.split_once(to)?.0));

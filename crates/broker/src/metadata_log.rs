@@ -341,6 +341,8 @@ fn apply_payload(
 }
 
 #[cfg(test)]
+mod format_doc;
+#[cfg(test)]
 mod tests {
     use base::{BrokerId, Uuid};
 

@@ -1,16 +1,24 @@
 //! One broker through its own API, on the real world and a directory of its own.
+#![expect(clippy::disallowed_methods, reason = "makes and removes directories of the real machine")]
 
+#[cfg(test)]
 #[path = "broker/fetch.rs"]
 mod fetch;
+#[cfg(test)]
 #[path = "broker/groups.rs"]
 mod groups;
+#[cfg(test)]
 #[path = "broker/lifecycle.rs"]
 mod lifecycle;
+#[cfg(test)]
 #[path = "broker/produce.rs"]
 mod produce;
+#[cfg(test)]
 #[path = "broker/shaky.rs"]
 mod shaky;
+#[cfg(test)]
 #[path = "broker/world.rs"]
 mod world;
+#[cfg(test)]
 #[path = "broker/writer.rs"]
 mod writer;

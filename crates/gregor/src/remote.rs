@@ -7,7 +7,6 @@
 mod cluster;
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io;
 use std::net::ToSocketAddrs;
 
@@ -20,7 +19,7 @@ use wire::error_code::ErrorCode;
 use crate::cli::Connect;
 use crate::failure::Failure;
 
-pub use cluster::{Cluster, PartitionOf, TopicOf};
+pub use cluster::{PartitionOf, TopicOf};
 
 /// The client id that brokers see.
 const CLIENT_ID: &str = "gregor-cli";

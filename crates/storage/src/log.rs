@@ -10,8 +10,8 @@ mod checkpoint;
 mod flush;
 mod read;
 mod rebuild;
-mod segments;
 mod recover;
+mod segments;
 mod time;
 
 use std::path::{Path, PathBuf};

@@ -85,6 +85,7 @@ impl Sender {
     async fn get_identity(&mut self) {
         loop {
             let ask = InitProducerIdRequest {
+                transactional_id: None,
                 transaction_timeout_ms: 60_000,
                 producer_id: -1,
                 producer_epoch: -1,

@@ -158,26 +158,30 @@ impl<E: Env> Driver<E> {
     async fn step(&mut self, event: Event) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
-            let (now, wall) = (self.node.env.now(), self.node.env.wall());
+            let wall = self.node.env.wall();
             let mut out = std::mem::take(&mut self.out);
-            self.shard.step(now, wall, event, &mut out);
+            self.shard.step(self.node.env.now(), wall, event, &mut out);
             for action in out.drain(..) {
-                match action {
-                    Action::Append { id, records } => {
-                        if let Err(error) = self.append(id, records, wall).await {
-                            self.node.env.probe().reached("group_append_refused");
-                            next = Some(Event::Appended { id, result: Err(error) });
-                        }
-                    },
-                    Action::Reply { id, reply } => {
-                        if let Some(answer) = self.answers.remove(&id) {
-                            // A client that has gone away does not mind.
-                            drop(answer.send(reply));
-                        }
-                    },
-                }
+                next = self.carry_out(action, wall).await.or(next);
             }
             self.out = out;
+        }
+    }
+
+    async fn carry_out(&mut self, action: Action, wall: Timestamp) -> Option<Event> {
+        match action {
+            Action::Append { id, records } => {
+                let error = self.append(id, records, wall).await.err()?;
+                self.node.env.probe().reached("group_append_refused");
+                Some(Event::Appended { id, result: Err(error) })
+            },
+            Action::Reply { id, reply } => {
+                // A client that has gone away does not mind.
+                if let Some(answer) = self.answers.remove(&id) {
+                    drop(answer.send(reply));
+                }
+                None
+            },
         }
     }
 

@@ -10,7 +10,6 @@ mod print;
 mod reader;
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::pin::pin;
 
 use base::Duration;

@@ -5,7 +5,6 @@
 //! long as whoever reads our output keeps up.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::pin::Pin;
 
 use base::{Duration, Instant};
