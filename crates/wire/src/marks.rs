@@ -1,4 +1,64 @@
 //! The front door's marks: every refusal, error answer and timer that a campaign must reach.
 
-/// Rare branches a campaign must reach.
-pub const MARKS: &[&str] = &[];
+/// Rare branches a campaign must reach. Sorted.
+pub const MARKS: &[&str] = &[
+    "accept_failed",
+    "api_versions_bad_software_name",
+    "api_versions_other_cluster",
+    "api_versions_unknown_version",
+    "client_gone_while_waiting",
+    "connection_idle_closed",
+    "connection_refused_by_limit",
+    "connection_write_stalled",
+    "create_topic_refused",
+    "create_topics_too_many",
+    "delete_topic_badly_named",
+    "delete_topic_refused",
+    "describe_cluster_wrong_endpoint",
+    "describe_configs_refused",
+    "describe_group_refused",
+    "describe_topic_partitions_bad_cursor",
+    "describe_topic_partitions_paged",
+    "describe_topic_partitions_unknown_topic",
+    "fetch_session_unknown",
+    "fetch_unknown_topic",
+    "find_coordinator_not_available",
+    "find_coordinator_refused",
+    "group_member_refused",
+    "init_producer_id_failed",
+    "init_producer_id_refused",
+    "list_groups_refused",
+    "list_offsets_duplicate_partition",
+    "list_offsets_unknown_rule",
+    "list_offsets_unknown_topic",
+    "metadata_ids_before_their_version",
+    "metadata_unknown_topic",
+    "metadata_unknown_topic_id",
+    "offset_commit_refused",
+    "offset_fetch_refused",
+    "offset_fetch_unknown_topic_id",
+    "produce_acks_0_failed",
+    "produce_invalid_acks",
+    "produce_not_one_batch",
+    "produce_transactional_without_id",
+    "produce_unknown_partition_of_topic",
+    "produce_unknown_topic",
+    "produce_zstd_too_early",
+    "request_budget_exhausted",
+    "request_length_refused",
+    "request_refused",
+    "server_stop_deadline",
+    "topic_auto_created",
+    "topic_not_auto_created",
+    "wait_ended_by_stop",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_sorted_and_unique() {
+        assert!(MARKS.is_sorted_by(|a, b| a < b));
+    }
+}

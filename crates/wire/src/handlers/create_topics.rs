@@ -18,10 +18,19 @@ use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
 
+/// Topics in one request; as many as Kafka allows partitions.
+const TOPICS_MAX: usize = 10_000;
+
 pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
     request: CreateTopicsRequest,
 ) -> Outcome<FileOf<E>> {
+    if request.topics.len() > TOPICS_MAX {
+        context.probe().reached("create_topics_too_many");
+        let error = TopicError::Policy(format!("More than {TOPICS_MAX} topics in one request."));
+        let topics = request.topics.into_iter().map(|topic| failure(topic.name, &error)).collect();
+        return context.reply(&CreateTopicsResponse { topics, ..CreateTopicsResponse::default() });
+    }
     let mut answers = Vec::with_capacity(request.topics.len());
     let mut wishes = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -117,6 +126,7 @@ fn success<E: Env>(
     CreatableTopicResult {
         name,
         topic_id: created.id.0,
+        error_message: None,
         num_partitions: created.partitions,
         replication_factor: created.replication_factor,
         configs: Some(configs.collect()),
