@@ -307,3 +307,194 @@ impl From<GroupError> for ErrorCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{Debug, Write};
+
+    use base::{BrokerId, LeaderEpoch, Offset, Timestamp};
+    use expect_test::expect;
+    use records::{Fault, FaultKind};
+
+    use super::*;
+
+    fn table<T: Debug>(errors: &[T], code: impl Fn(&T) -> ErrorCode) -> String {
+        let mut lines = String::new();
+        for error in errors {
+            let name = format!("{error:?}");
+            let name = name.split([' ', '(', '{']).next().unwrap();
+            writeln!(lines, "{name} -> {}", code(error)).unwrap();
+        }
+        lines
+    }
+
+    #[test]
+    fn numbers_and_names_are_kafkas() {
+        assert_eq!(ErrorCode::ALL.len(), 138);
+        assert!(ErrorCode::ALL.is_sorted());
+        assert_eq!(ErrorCode(129).to_string(), "REBOOTSTRAP_REQUIRED (129)");
+        assert_eq!(ErrorCode(-7).name(), "UNKNOWN_ERROR_CODE");
+    }
+
+    #[test]
+    fn produce_errors_have_these_numbers() {
+        let (leader, epoch) = (Some(BrokerId(2)), LeaderEpoch(1));
+        let fault = |kind| BatchError::Faults(vec![Fault { index: 0, kind }]);
+        let errors = [
+            ProduceError::UnknownPartition,
+            ProduceError::NotLeader { leader, epoch },
+            ProduceError::InternalTopic,
+            ProduceError::Batch(BatchError::Empty),
+            ProduceError::Batch(BatchError::LogAppendTime),
+            ProduceError::Batch(fault(FaultKind::NoKey)),
+            ProduceError::Batch(fault(FaultKind::Timestamp(Timestamp(1)))),
+            ProduceError::Batch(BatchError::TooLarge { bytes: 2, bytes_max: 1 }),
+            ProduceError::TooLarge { bytes: 2, limit: 1 },
+            ProduceError::LargerThanSegment { bytes: 2, limit: 1 },
+            ProduceError::OutOfOrderSequence,
+            ProduceError::ProducerFenced,
+            ProduceError::Transactional,
+            ProduceError::StorageFailed,
+            ProduceError::NotEnoughReplicas,
+            ProduceError::TimedOut,
+            ProduceError::Overloaded,
+            ProduceError::Stopping,
+        ];
+        expect![[r#"
+            UnknownPartition -> UNKNOWN_TOPIC_OR_PARTITION (3)
+            NotLeader -> NOT_LEADER_OR_FOLLOWER (6)
+            InternalTopic -> INVALID_TOPIC_EXCEPTION (17)
+            Batch -> INVALID_RECORD (87)
+            Batch -> INVALID_TIMESTAMP (32)
+            Batch -> INVALID_RECORD (87)
+            Batch -> INVALID_TIMESTAMP (32)
+            Batch -> MESSAGE_TOO_LARGE (10)
+            TooLarge -> MESSAGE_TOO_LARGE (10)
+            LargerThanSegment -> RECORD_LIST_TOO_LARGE (18)
+            OutOfOrderSequence -> OUT_OF_ORDER_SEQUENCE_NUMBER (45)
+            ProducerFenced -> INVALID_PRODUCER_EPOCH (47)
+            Transactional -> TRANSACTIONAL_ID_AUTHORIZATION_FAILED (53)
+            StorageFailed -> KAFKA_STORAGE_ERROR (56)
+            NotEnoughReplicas -> NOT_ENOUGH_REPLICAS (19)
+            TimedOut -> REQUEST_TIMED_OUT (7)
+            Overloaded -> NOT_ENOUGH_REPLICAS (19)
+            Stopping -> NOT_LEADER_OR_FOLLOWER (6)
+        "#]].assert_eq(&table(&errors, |error| ErrorCode::from(error)));
+    }
+
+    #[test]
+    fn read_errors_have_these_numbers() {
+        let (leader, epoch) = (Some(BrokerId(2)), LeaderEpoch(1));
+        let fetch = [
+            FetchError::UnknownPartition,
+            FetchError::NotLeader { leader, epoch },
+            FetchError::OutOfRange { start: Offset(0), end: Offset(1) },
+            FetchError::FencedEpoch,
+            FetchError::UnknownEpoch,
+            FetchError::Corrupt,
+            FetchError::StorageFailed,
+        ];
+        let list = [
+            ListOffsetError::UnknownPartition,
+            ListOffsetError::NotLeader { leader, epoch },
+            ListOffsetError::FencedEpoch,
+            ListOffsetError::UnknownEpoch,
+            ListOffsetError::StorageFailed,
+        ];
+        expect![[r#"
+            UnknownPartition -> UNKNOWN_TOPIC_OR_PARTITION (3)
+            NotLeader -> NOT_LEADER_OR_FOLLOWER (6)
+            OutOfRange -> OFFSET_OUT_OF_RANGE (1)
+            FencedEpoch -> FENCED_LEADER_EPOCH (74)
+            UnknownEpoch -> UNKNOWN_LEADER_EPOCH (75)
+            Corrupt -> CORRUPT_MESSAGE (2)
+            StorageFailed -> KAFKA_STORAGE_ERROR (56)
+        "#]].assert_eq(&table(&fetch, |error| ErrorCode::from(error)));
+        expect![[r#"
+            UnknownPartition -> UNKNOWN_TOPIC_OR_PARTITION (3)
+            NotLeader -> NOT_LEADER_OR_FOLLOWER (6)
+            FencedEpoch -> FENCED_LEADER_EPOCH (74)
+            UnknownEpoch -> UNKNOWN_LEADER_EPOCH (75)
+            StorageFailed -> KAFKA_STORAGE_ERROR (56)
+        "#]].assert_eq(&table(&list, |error| ErrorCode::from(error)));
+    }
+
+    #[test]
+    fn topic_and_producer_id_errors_have_these_numbers() {
+        let topic = [
+            TopicError::InvalidName(String::new()),
+            TopicError::Exists(String::new()),
+            TopicError::UnknownName,
+            TopicError::UnknownId,
+            TopicError::InvalidPartitions(String::new()),
+            TopicError::InvalidReplicationFactor(String::new()),
+            TopicError::InvalidAssignment(String::new()),
+            TopicError::InvalidConfig(String::new()),
+            TopicError::InvalidRequest(String::new()),
+            TopicError::Policy(String::new()),
+            TopicError::DeletionDisabled,
+            TopicError::StorageFailed,
+        ];
+        let producer_id = [ProducerIdError::Exhausted, ProducerIdError::Unavailable];
+        expect![[r#"
+            InvalidName -> INVALID_TOPIC_EXCEPTION (17)
+            Exists -> TOPIC_ALREADY_EXISTS (36)
+            UnknownName -> UNKNOWN_TOPIC_OR_PARTITION (3)
+            UnknownId -> UNKNOWN_TOPIC_ID (100)
+            InvalidPartitions -> INVALID_PARTITIONS (37)
+            InvalidReplicationFactor -> INVALID_REPLICATION_FACTOR (38)
+            InvalidAssignment -> INVALID_REPLICA_ASSIGNMENT (39)
+            InvalidConfig -> INVALID_CONFIG (40)
+            InvalidRequest -> INVALID_REQUEST (42)
+            Policy -> POLICY_VIOLATION (44)
+            DeletionDisabled -> TOPIC_DELETION_DISABLED (73)
+            StorageFailed -> KAFKA_STORAGE_ERROR (56)
+        "#]].assert_eq(&table(&topic, |error| ErrorCode::from(error)));
+        expect![[r#"
+            Exhausted -> UNKNOWN_SERVER_ERROR (-1)
+            Unavailable -> COORDINATOR_NOT_AVAILABLE (15)
+        "#]].assert_eq(&table(&producer_id, |error| ErrorCode::from(error)));
+    }
+
+    #[test]
+    fn group_errors_have_these_numbers() {
+        let group = [
+            GroupError::InvalidGroupId,
+            GroupError::InvalidSessionTimeout,
+            GroupError::UnknownMemberId,
+            GroupError::IllegalGeneration,
+            GroupError::InconsistentGroupProtocol,
+            GroupError::RebalanceInProgress,
+            GroupError::MemberIdRequired,
+            GroupError::FencedInstanceId,
+            GroupError::GroupMaxSizeReached,
+            GroupError::OffsetMetadataTooLarge,
+            GroupError::InvalidCommitOffsetSize,
+            GroupError::GroupNotFound,
+            GroupError::CoordinatorLoadInProgress,
+            GroupError::CoordinatorNotAvailable,
+            GroupError::NotCoordinator,
+            GroupError::UnknownTopicOrPartition,
+            GroupError::UnknownServerError,
+        ];
+        expect![[r#"
+            InvalidGroupId -> INVALID_GROUP_ID (24)
+            InvalidSessionTimeout -> INVALID_SESSION_TIMEOUT (26)
+            UnknownMemberId -> UNKNOWN_MEMBER_ID (25)
+            IllegalGeneration -> ILLEGAL_GENERATION (22)
+            InconsistentGroupProtocol -> INCONSISTENT_GROUP_PROTOCOL (23)
+            RebalanceInProgress -> REBALANCE_IN_PROGRESS (27)
+            MemberIdRequired -> MEMBER_ID_REQUIRED (79)
+            FencedInstanceId -> FENCED_INSTANCE_ID (82)
+            GroupMaxSizeReached -> GROUP_MAX_SIZE_REACHED (81)
+            OffsetMetadataTooLarge -> OFFSET_METADATA_TOO_LARGE (12)
+            InvalidCommitOffsetSize -> INVALID_COMMIT_OFFSET_SIZE (28)
+            GroupNotFound -> GROUP_ID_NOT_FOUND (69)
+            CoordinatorLoadInProgress -> COORDINATOR_LOAD_IN_PROGRESS (14)
+            CoordinatorNotAvailable -> COORDINATOR_NOT_AVAILABLE (15)
+            NotCoordinator -> NOT_COORDINATOR (16)
+            UnknownTopicOrPartition -> UNKNOWN_TOPIC_OR_PARTITION (3)
+            UnknownServerError -> UNKNOWN_SERVER_ERROR (-1)
+        "#]].assert_eq(&table(&group, |error| ErrorCode::from(*error)));
+    }
+}

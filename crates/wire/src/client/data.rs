@@ -212,6 +212,7 @@ impl<E: Env> Client<E> {
         deadline: Instant,
     ) -> Result<(ProducerId, ProducerEpoch), ClientError> {
         let request = InitProducerIdRequest {
+            transactional_id: None,
             transaction_timeout_ms: 60_000,
             ..InitProducerIdRequest::default()
         };

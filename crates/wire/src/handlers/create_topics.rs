@@ -117,6 +117,7 @@ fn success<E: Env>(
     CreatableTopicResult {
         name,
         topic_id: created.id.0,
+        error_message: None,
         num_partitions: created.partitions,
         replication_factor: created.replication_factor,
         configs: Some(configs.collect()),

@@ -171,7 +171,8 @@ async fn records(table: &mut Table) {
             .await;
     }
     table.seen.dedup();
-    let plain = |_| InitProducerIdRequest::default();
+    let plain =
+        |_| InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
     table.each(plain, |version, answer| ok(version, answer.error_code)).await;
 }
 
@@ -264,6 +265,7 @@ async fn topics_come_and_go(table: &mut Table) {
         .each(create, |version, answer| {
             let topic = &answer.topics[0];
             ok(version, topic.error_code);
+            assert_eq!(topic.error_message, None);
             if version >= 5 {
                 assert_eq!((topic.num_partitions, topic.replication_factor), (1, 1));
                 assert!(topic.configs.as_ref().is_some_and(|configs| configs.len() > 20));
