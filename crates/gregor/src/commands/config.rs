@@ -126,8 +126,7 @@ fn markdown_tables() -> String {
 }
 
 fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    drop(text.write_fmt(what));
+    text.push_str(&what.to_string());
 }
 
 #[derive(Serialize)]
@@ -139,11 +138,7 @@ struct Checked<'a> {
     without_effect: Vec<String>,
 }
 
-fn check(
-    out: &mut Output,
-    file: &str,
-    given: BTreeMap<String, String>,
-) -> Result<(), Failure> {
+fn check(out: &mut Output, file: &str, given: BTreeMap<String, String>) -> Result<(), Failure> {
     let (mut unknown, mut wrong, mut without_effect) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in &given {
         match broker_key(name) {
