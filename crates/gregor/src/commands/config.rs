@@ -1,7 +1,6 @@
 //! `gregor config`: the table of keys, and a check of a file against it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use base::config::{BROKER_KEYS, Bound, Key, Kind, TOPIC_KEYS, broker_key, parse_properties};
 use serde::Serialize;
