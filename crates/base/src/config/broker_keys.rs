@@ -145,7 +145,7 @@ pub const BROKER_KEYS: &[Key] = &[
         "Partitions of __consumer_offsets, fixed when it is created."),
     Key::live("offsets.topic.replication.factor", Short, Some("3"), AtLeast(1), &[],
         "Replicas of __consumer_offsets; more than the live brokers becomes their number."),
-    Key::live("offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1), &[],
+    Key::live("offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1048576), &[],
         "Segment size of __consumer_offsets, in bytes."),
     Key::inert("process.roles", List, Some("broker,controller"), OneOf(&["broker", "controller"]), &[],
         "Kafka's roles; this process is both."),
