@@ -29,6 +29,11 @@ impl Commits {
         }
     }
 
+    /// A reader found its position beyond the end of a log that lost records.
+    pub(super) fn forget(&mut self, partition: i32) {
+        self.standing.remove(&partition);
+    }
+
     fn floors(&self) -> BTreeMap<i32, i64> {
         let highest = |standing: &Vec<(u64, i64)>| standing.iter().map(|(_, at)| *at).max();
         self.standing.iter().filter_map(|(of, all)| Some((*of, highest(all)?))).collect()

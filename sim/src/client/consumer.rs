@@ -56,6 +56,8 @@ struct Member {
     positions: BTreeMap<i32, i64>,
     committed: BTreeMap<i32, i64>,
     heartbeat_due: Instant,
+    /// Power losses of the broker when it last committed.
+    losses: u64,
 }
 
 /// Consumes for ever.
@@ -76,6 +78,7 @@ pub async fn consumer(job: Job, env: SimEnv) {
         positions: BTreeMap::new(),
         committed: BTreeMap::new(),
         heartbeat_due: Instant(0),
+        losses: 0,
     };
     loop {
         if member.join().await == Step::Done {
@@ -214,6 +217,12 @@ impl Member {
         if self.positions.is_empty() {
             self.pause().await;
             return Step::Done;
+        }
+        let losses = self.job.history.losses();
+        if losses != self.losses {
+            // A power loss may have taken commits along: commit again.
+            self.losses = losses;
+            self.committed.clear();
         }
         let read = self.fetch().await;
         if read > 0 && self.dice.chance(500) || read == 0 && self.uncommitted() {
