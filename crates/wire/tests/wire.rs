@@ -6,7 +6,6 @@
     clippy::panic,
     reason = "helpers of tests fail like tests"
 )]
-#![expect(clippy::too_many_lines, reason = "a table of APIs is read as one")]
 
 #[path = "wire/connections.rs"]
 mod connections;

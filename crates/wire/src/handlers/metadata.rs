@@ -1,7 +1,7 @@
 //! Metadata: brokers, topics, partitions, and topics created by being named.
 //!
 //! Invariants: topic ids are never zero for topics that exist; a topic without an error has
-//! partitions; what is answered is one snapshot, taken after the topics that were missing have been
+//! partitions; topics are answered from one snapshot, taken after the topics that were missing have been
 //! created. Source: KIP-516, KIP-526, KIP-700.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -82,7 +82,9 @@ fn every_advertised_version_answers() {
 
             records(&mut table).await;
             cluster(&mut table).await;
+            administration(&mut table).await;
             topics_come_and_go(&mut table).await;
+            coordinators(&mut table).await;
             offsets(&mut table).await;
             members(&mut table).await;
 
@@ -144,6 +146,10 @@ async fn records(table: &mut Table) {
             assert_eq!(part.aborted_transactions.is_some(), version % 2 == 0);
         })
         .await;
+    lookups(table, expected).await;
+}
+
+async fn lookups(table: &mut Table, expected: i64) {
     for (timestamp, found, since) in
         [(-1, expected, 1), (-2, 0, 1), (i64::MAX, -1, 1), (-4, 0, 8), (-5, -1, 9), (-6, -1, 11)]
     {
@@ -208,6 +214,10 @@ async fn cluster(table: &mut Table) {
         ..MetadataRequest::default()
     };
     table.each(all, |_, answer| assert_eq!(answer.topics.len(), 1)).await;
+}
+
+async fn administration(table: &mut Table) {
+    let port = i32::from(table.served.addr.port());
     let describe = |_| DescribeClusterRequest::default();
     table
         .each(describe, |version, answer| {
@@ -286,7 +296,7 @@ async fn topics_come_and_go(table: &mut Table) {
     table.each(delete, |version, answer| ok(version, answer.responses[0].error_code)).await;
 }
 
-async fn offsets(table: &mut Table) {
+async fn coordinators(table: &mut Table) {
     let find = |version: i16| FindCoordinatorRequest {
         key: if version < 4 { "g".to_owned() } else { String::new() },
         coordinator_keys: if version < 4 { Vec::new() } else { vec!["g".to_owned()] },
@@ -304,6 +314,9 @@ async fn offsets(table: &mut Table) {
     while table.client.committed_offsets("g", None, soon).await.is_err() {
         assert!(table.client.is_usable(), "the coordinator loads");
     }
+}
+
+async fn offsets(table: &mut Table) {
     let topic_id = table.topic;
     let commit = |version: i16| OffsetCommitRequest {
         group_id: "g".to_owned(),
@@ -398,6 +411,11 @@ async fn members(table: &mut Table) {
         ..HeartbeatRequest::default()
     };
     table.each(heartbeat, |version, answer| ok(version, answer.error_code)).await;
+    groups(table).await;
+    leave(table, &member).await;
+}
+
+async fn groups(table: &mut Table) {
     let list = |_| ListGroupsRequest::default();
     table
         .each(list, |version, answer| {
@@ -421,12 +439,15 @@ async fn members(table: &mut Table) {
             assert_eq!(ErrorCode(answer.groups[1].error_code), missing);
         })
         .await;
+}
+
+async fn leave(table: &mut Table, member: &str) {
     let leave = |version: i16| {
         let mut request = LeaveGroupRequest { group_id: "joined-0".to_owned(), ..<_>::default() };
         if version < 3 {
-            request.member_id.clone_from(&member);
+            request.member_id = member.to_owned();
         } else {
-            let member_id = member.clone();
+            let member_id = member.to_owned();
             request.members = vec![MemberIdentity { member_id, ..MemberIdentity::default() }];
         }
         request
