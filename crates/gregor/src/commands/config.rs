@@ -1,7 +1,6 @@
 //! `gregor config`: the table of keys, and a check of a file against it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use base::config::{BROKER_KEYS, Bound, Key, Kind, TOPIC_KEYS, broker_key, parse_properties};
 use serde::Serialize;
@@ -99,7 +98,7 @@ fn markdown_tables() -> String {
     let mut text = String::new();
     for (title, keys) in [("Keys of a broker", BROKER_KEYS), ("Settings of a topic", TOPIC_KEYS)] {
         let head = "| Key | Type | Default | Values | Meaning |\n|---|---|---|---|---|";
-        put(&mut text, format_args!("### {title}\n\n{head}\n"));
+        text.push_str(&format!("### {title}\n\n{head}\n"));
         for key in keys {
             let default = match key.default {
                 Some("") => "empty".to_owned(),
@@ -107,27 +106,19 @@ fn markdown_tables() -> String {
                 None => "not set".to_owned(),
             };
             let effect = if key.inert { "*No effect.* " } else { "" };
-            put(
-                &mut text,
-                format_args!(
-                    "| `{}` | {} | {default} | {} | {effect}{} |\n",
-                    key.name,
-                    kind(key.kind),
-                    values(key.bound),
-                    key.doc.replace('|', "\\|"),
-                ),
-            );
+            text.push_str(&format!(
+                "| `{}` | {} | {default} | {} | {effect}{} |\n",
+                key.name,
+                kind(key.kind),
+                values(key.bound),
+                key.doc.replace('|', "\\|"),
+            ));
         }
         text.push('\n');
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
-}
-
-fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    drop(text.write_fmt(what));
 }
 
 #[derive(Serialize)]
