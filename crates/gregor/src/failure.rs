@@ -166,9 +166,7 @@ impl Failure {
             Self::Broken { .. } => {
                 "is this a Kafka listener? look at the broker's log, then try again"
             },
-            Self::TimedOut { .. } => {
-                "look at the broker's log; --timeout SECONDS waits longer"
-            },
+            Self::TimedOut { .. } => "look at the broker's log; --timeout SECONDS waits longer",
             Self::UnknownTopic(name) => {
                 return Some(
                     format!("`gregor topic create {name}` makes it, `gregor topic list` shows what there is")
@@ -188,7 +186,10 @@ impl Failure {
             Self::Damaged { .. } => {
                 "keep a copy of the directory before anything else; a replica or a backup has the bytes that are lost here"
             },
-            Self::Read { .. } | Self::System { .. } | Self::Start(_) | Self::Output(_)
+            Self::Read { .. }
+            | Self::System { .. }
+            | Self::Start(_)
+            | Self::Output(_)
             | Self::Other(_) => return None,
         };
         Some(hint.into())

@@ -126,7 +126,12 @@ impl Remote {
         found.ok_or_else(|| Failure::Other(format!("the cluster has no broker {to:?}")))
     }
 
-    async fn client(&mut self, to: To, at: &str, deadline: Instant) -> Result<&mut Broker, Failure> {
+    async fn client(
+        &mut self,
+        to: To,
+        at: &str,
+        deadline: Instant,
+    ) -> Result<&mut Broker, Failure> {
         if !self.clients.get(&to).is_some_and(Broker::is_usable) {
             let fresh = connect(&self.env, at, deadline).await?;
             self.clients.insert(to, fresh);
@@ -187,7 +192,11 @@ fn failure(at: &str, what: &str, timeout: Duration, error: ClientError) -> Failu
 ///
 /// # Errors
 /// [`Failure::Refused`] for every code but "none".
-pub fn accepted(code: i16, told: Option<&str>, what: impl FnOnce() -> String) -> Result<(), Failure> {
+pub fn accepted(
+    code: i16,
+    told: Option<&str>,
+    what: impl FnOnce() -> String,
+) -> Result<(), Failure> {
     let code = ErrorCode(code);
     if code.is_none() {
         return Ok(());

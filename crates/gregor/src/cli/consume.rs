@@ -100,9 +100,9 @@ fn utc_millis(text: &str) -> Option<i64> {
         && (0..60).contains(&second);
     // Days since 1970 by the usual shift of the year's start to March.
     let (shifted, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + (month * 153 + 2) / 5
-        + day
-        - 719_469;
+    let days =
+        shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + (month * 153 + 2) / 5 + day
+            - 719_469;
     sound.then_some(((days * 24 + hour) * 60 + minute) * 60_000 + second * 1_000)
 }
 

@@ -130,11 +130,7 @@ struct Checked<'a> {
     without_effect: Vec<String>,
 }
 
-fn check(
-    out: &mut Output,
-    file: &str,
-    given: BTreeMap<String, String>,
-) -> Result<(), Failure> {
+fn check(out: &mut Output, file: &str, given: BTreeMap<String, String>) -> Result<(), Failure> {
     let (mut unknown, mut wrong, mut without_effect) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in &given {
         match broker_key(name) {

@@ -19,8 +19,8 @@ use crate::cli::{self, Consume};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::remote::{self, Remote, TopicOf};
-pub use print::{OPEN_BYTES_MAX, RecordLine};
 use print::Printer;
+pub use print::{OPEN_BYTES_MAX, RecordLine};
 use reader::Reader;
 
 /// How long a broker may wait for records with `--follow`.

@@ -167,7 +167,10 @@ fn print_directory(out: &mut Output, line: &Directory<'_>) -> Result<(), Failure
     out.line(&format!("  {closed}; {} logs", line.logs))?;
     let index = or_dash(line.metadata_next_index);
     let torn = if line.metadata_torn == Some(true) { ", last entry torn" } else { "" };
-    out.line(&format!("  metadata: {} bytes, {index} records{torn}", or_dash(line.metadata_bytes)))?;
+    out.line(&format!(
+        "  metadata: {} bytes, {index} records{torn}",
+        or_dash(line.metadata_bytes)
+    ))?;
     if line.starts_damaged > 0 {
         out.line(&format!("  {} start slots are not whole", line.starts_damaged))?;
     }
@@ -177,11 +180,7 @@ fn print_directory(out: &mut Output, line: &Directory<'_>) -> Result<(), Failure
     Ok(())
 }
 
-fn topics(
-    report: &mut Report,
-    metadata: &MetadataReport,
-    arguments: &Dump,
-) -> Result<(), Failure> {
+fn topics(report: &mut Report, metadata: &MetadataReport, arguments: &Dump) -> Result<(), Failure> {
     let wanted = |name: &str, id: TopicId| {
         arguments.topic.as_ref().is_none_or(|topic| topic == name || *topic == id.0.to_string())
     };

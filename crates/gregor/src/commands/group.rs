@@ -27,9 +27,9 @@ pub fn run(command: GroupCommand) -> Result<(), Failure> {
         GroupCommand::List { connect, format } => {
             remote::run(&connect, |remote| list(remote, Output::new(format.json)))
         },
-        GroupCommand::Describe { groups, connect, format } => remote::run(&connect, |remote| {
-            describe(remote, groups, Output::new(format.json))
-        }),
+        GroupCommand::Describe { groups, connect, format } => {
+            remote::run(&connect, |remote| describe(remote, groups, Output::new(format.json)))
+        },
     }
 }
 
@@ -109,11 +109,7 @@ impl Place {
     }
 }
 
-async fn describe(
-    mut remote: Remote,
-    groups: Vec<String>,
-    mut out: Output,
-) -> Result<(), Failure> {
+async fn describe(mut remote: Remote, groups: Vec<String>, mut out: Output) -> Result<(), Failure> {
     let mut first = true;
     for group in groups {
         let described = look_at(&mut remote, &group).await?;
@@ -140,9 +136,7 @@ async fn look_at(remote: &mut Remote, group: &str) -> Result<Described, Failure>
     };
     let found = found.ok_or_else(|| Failure::UnknownGroup(group.to_owned()))?;
     let members = members(&found);
-    let question = async |broker: &mut Broker, at| {
-        broker.committed_offsets(group, None, at).await
-    };
+    let question = async |broker: &mut Broker, at| broker.committed_offsets(group, None, at).await;
     let mut committed = BTreeMap::new();
     for one in remote.ask(coordinator, &what, question).await? {
         committed.insert((one.topic, one.partition), one.offset);
@@ -161,12 +155,13 @@ async fn look_at(remote: &mut Remote, group: &str) -> Result<Described, Failure>
 }
 
 fn members(group: &DescribedGroup) -> Vec<Member> {
-    let member = |member: &protocol::messages::describe_groups_response::DescribedGroupMember| Member {
-        member: member.member_id.clone(),
-        client_id: member.client_id.clone(),
-        host: member.client_host.clone(),
-        partitions: assigned(&member.member_assignment),
-    };
+    let member =
+        |member: &protocol::messages::describe_groups_response::DescribedGroupMember| Member {
+            member: member.member_id.clone(),
+            client_id: member.client_id.clone(),
+            host: member.client_host.clone(),
+            partitions: assigned(&member.member_assignment),
+        };
     group.members.iter().map(member).collect()
 }
 
@@ -197,7 +192,10 @@ async fn places(
     let names: BTreeSet<String> = names.chain(owned.map(|owned| owned.topic.clone())).collect();
     let owner = |topic: &str, partition: i32| {
         let owns = |member: &&Member| {
-            member.partitions.iter().any(|owned| owned.topic == topic && owned.partition == partition)
+            member
+                .partitions
+                .iter()
+                .any(|owned| owned.topic == topic && owned.partition == partition)
         };
         members.iter().find(owns).map(|member| member.member.clone())
     };

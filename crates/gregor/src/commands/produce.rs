@@ -120,11 +120,7 @@ struct Sender {
 }
 
 impl Sender {
-    async fn new(
-        mut remote: Remote,
-        topic: TopicOf,
-        arguments: &Produce,
-    ) -> Result<Self, Failure> {
+    async fn new(mut remote: Remote, topic: TopicOf, arguments: &Produce) -> Result<Self, Failure> {
         let acks = match arguments.acks {
             Acks::All => api::Acks::All,
             Acks::Leader => api::Acks::Leader,

@@ -26,15 +26,15 @@ pub fn run(command: TopicCommand) -> Result<(), Failure> {
         TopicCommand::Create(arguments) => {
             remote::run(&arguments.connect.clone(), |remote| create(remote, arguments))
         },
-        TopicCommand::List { internal, connect, format } => remote::run(&connect, |remote| {
-            list(remote, internal, Output::new(format.json))
-        }),
-        TopicCommand::Describe { names, connect, format } => remote::run(&connect, |remote| {
-            describe(remote, names, Output::new(format.json))
-        }),
-        TopicCommand::Delete { names, connect, format } => remote::run(&connect, |remote| {
-            delete(remote, names, Output::new(format.json))
-        }),
+        TopicCommand::List { internal, connect, format } => {
+            remote::run(&connect, |remote| list(remote, internal, Output::new(format.json)))
+        },
+        TopicCommand::Describe { names, connect, format } => {
+            remote::run(&connect, |remote| describe(remote, names, Output::new(format.json)))
+        },
+        TopicCommand::Delete { names, connect, format } => {
+            remote::run(&connect, |remote| delete(remote, names, Output::new(format.json)))
+        },
     }
 }
 
@@ -79,8 +79,7 @@ async fn delete(mut remote: Remote, names: Vec<String>, mut out: Output) -> Resu
     let mut first = None;
     for name in names {
         let what = format!("deleting topic '{name}'");
-        let question =
-            async |broker: &mut remote::Broker, at| broker.delete_topic(&name, at).await;
+        let question = async |broker: &mut remote::Broker, at| broker.delete_topic(&name, at).await;
         match remote.ask(To::Any, &what, question).await {
             Ok(()) => say(&mut out, &name, "deleted")?,
             Err(failure) => first = first.or(Some(unknown_topic(failure, &name))),
@@ -156,11 +155,7 @@ struct DescribedPartition<'a> {
     isr: &'a [i32],
 }
 
-async fn describe(
-    mut remote: Remote,
-    names: Vec<String>,
-    mut out: Output,
-) -> Result<(), Failure> {
+async fn describe(mut remote: Remote, names: Vec<String>, mut out: Output) -> Result<(), Failure> {
     let asked = (!names.is_empty()).then_some(names.as_slice());
     let cluster = remote.cluster(asked).await?;
     let mut first = true;

@@ -145,7 +145,8 @@ fn read_topics(answer: MetadataResponse) -> Result<Cluster, Failure> {
             replicas: partition.replica_nodes,
             isr: partition.isr_nodes,
         };
-        let mut partitions: Vec<PartitionOf> = topic.partitions.into_iter().map(partition).collect();
+        let mut partitions: Vec<PartitionOf> =
+            topic.partitions.into_iter().map(partition).collect();
         partitions.sort_by_key(|partition| partition.index);
         let id = topic.topic_id;
         topics.insert(name, TopicOf { id, internal: topic.is_internal, partitions });

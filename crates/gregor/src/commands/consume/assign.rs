@@ -38,7 +38,8 @@ pub fn topics_of(bytes: &Bytes) -> BTreeSet<String> {
 
 /// A share, as it travels.
 pub fn assignment(share: Share) -> Bytes {
-    let assigned = share.into_iter().map(|(topic, partitions)| TopicPartition { topic, partitions });
+    let assigned =
+        share.into_iter().map(|(topic, partitions)| TopicPartition { topic, partitions });
     let body = ConsumerProtocolAssignment {
         assigned_partitions: assigned.collect(),
         ..ConsumerProtocolAssignment::default()

@@ -148,16 +148,17 @@ impl Consumer<'_> {
         let protocols = [(RANGE, assign::subscription(&self.arguments.topic))];
         let times = (SESSION, self.remote.timeout());
         let member = &mut self.member;
-        let question = async |broker: &mut Broker, at| {
-            broker.join_group(member, times, &protocols, at).await
-        };
+        let question =
+            async |broker: &mut Broker, at| broker.join_group(member, times, &protocols, at).await;
         let joined = self.remote.ask(self.coordinator, &what, question).await?;
-        let assignments =
-            if joined.leader == joined.member_id { self.share_out(joined).await? } else { Vec::new() };
-        let member = &self.member;
-        let question = async |broker: &mut Broker, at| {
-            broker.sync_group(member, RANGE, assignments, at).await
+        let assignments = if joined.leader == joined.member_id {
+            self.share_out(joined).await?
+        } else {
+            Vec::new()
         };
+        let member = &self.member;
+        let question =
+            async |broker: &mut Broker, at| broker.sync_group(member, RANGE, assignments, at).await;
         let assignment = self.remote.ask(self.coordinator, &what, question).await?;
         self.heartbeat_due = self.remote.env().now().after(HEARTBEAT);
         Ok(assigned_partitions(&assignment).remove(&self.arguments.topic).unwrap_or_default())
@@ -191,9 +192,8 @@ impl Consumer<'_> {
         let asked: Vec<(&str, i32)> = mine.iter().map(|index| (name.as_str(), *index)).collect();
         let what = format!("offsets of group '{}'", self.member.group);
         let group = &self.member.group;
-        let question = async |broker: &mut Broker, at| {
-            broker.committed_offsets(group, Some(&asked), at).await
-        };
+        let question =
+            async |broker: &mut Broker, at| broker.committed_offsets(group, Some(&asked), at).await;
         let found = match asked.is_empty() {
             true => Vec::new(),
             false => self.remote.ask(self.coordinator, &what, question).await?,
@@ -239,9 +239,8 @@ impl Consumer<'_> {
         }
         let what = format!("committing for group '{}'", self.member.group);
         let member = &self.member;
-        let question = async |broker: &mut Broker, at| {
-            broker.commit_offsets(member, &moved, at).await
-        };
+        let question =
+            async |broker: &mut Broker, at| broker.commit_offsets(member, &moved, at).await;
         self.remote.ask(self.coordinator, &what, question).await?;
         self.committed.extend(moved.iter().map(|one| (one.partition, one.offset)));
         Ok(())

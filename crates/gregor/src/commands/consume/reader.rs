@@ -171,7 +171,8 @@ impl Reader {
             if ErrorCode(data.error_code) == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
                 return Err(Failure::UnknownTopic(self.name.clone()));
             }
-            let what = || format!("reading {}-{partition} at {}", self.name, self.position(partition));
+            let what =
+                || format!("reading {}-{partition} at {}", self.name, self.position(partition));
             accepted(data.error_code, None, what)?;
             if let Some(bytes) = data.records.as_bytes().filter(|bytes| !bytes.is_empty()) {
                 read.push(Read { partition, bytes: bytes.clone() });

@@ -76,7 +76,9 @@ impl Look<'_> {
         if report.out.is_json() {
             report.out.object(&Line::Log(&line))?;
         } else {
-            report.out.line(&format!("\nlog {}-{}, folder {folder}", line.topic, line.partition))?;
+            report
+                .out
+                .line(&format!("\nlog {}-{}, folder {folder}", line.topic, line.partition))?;
             let closed = match line.sealed {
                 Some(true) => "closed cleanly",
                 Some(false) => "not closed",
@@ -271,7 +273,10 @@ impl Look<'_> {
                 continue;
             }
             let shown = |bytes: Option<&[u8]>| {
-                bytes.map_or_else(|| "null".to_owned(), |bytes| format!("'{}'", bytes.escape_ascii()))
+                bytes.map_or_else(
+                    || "null".to_owned(),
+                    |bytes| format!("'{}'", bytes.escape_ascii()),
+                )
             };
             report.out.line(&format!(
                 "      {} time {} key {} value {} headers {}",
