@@ -5,5 +5,6 @@
 mod dump;
 mod keys;
 mod records;
+mod release;
 mod support;
 mod topics;
