@@ -2,6 +2,7 @@
 //!
 //! In a file of its own, so that no other test runs beside it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "how a test fails")]
+#![expect(clippy::print_stdout, reason = "the figures are wanted")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "real time is measured")]
 #![expect(dead_code, reason = "the support is shared with the other tests")]
 

@@ -51,6 +51,8 @@ impl Broker {
             }
             seen = seen + &line + "\n";
         }
+        drop(child.kill());
+        drop(child.wait());
         panic!("no ready line:\n{seen}");
     }
 
