@@ -1,5 +1,4 @@
 //! The simulator's commands in README.md, each run and compared with what the page prints.
-#![expect(clippy::unwrap_used, reason = "how a test fails")]
 
 use std::process::Command;
 

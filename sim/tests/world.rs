@@ -1,6 +1,6 @@
 //! The simulated machine as a process meets it: a small store that promises durability, and what
 //! crashes, power losses and broken connections do to it and to its clients.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "how a test fails")]
+#![expect(clippy::unwrap_used, reason = "how a test fails")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -256,20 +256,16 @@ fn placed(
         )));
     }
     let alive: Vec<BrokerId> = image.brokers.keys().copied().collect();
-    let wanted = match wish.replication_factor {
-        Some(factor) if factor <= 0 => {
-            return Err(TopicError::InvalidReplicationFactor(
-                "Replication factor must be larger than 0.".to_owned(),
-            ));
-        },
-        Some(factor) => usize::try_from(factor).unwrap_or(usize::MAX),
-        None => usize::try_from(defaults.replication_factor).unwrap_or(1).min(alive.len()),
-    };
-    if wanted > alive.len() {
-        return Err(TopicError::InvalidReplicationFactor(format!(
-            "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} cannot be reached because only {} broker(s) are registered.",
-            alive.len()
-        )));
+    let wanted = wish.replication_factor.unwrap_or(defaults.replication_factor);
+    if wanted <= 0 {
+        return Err(TopicError::InvalidReplicationFactor(
+            "Replication factor must be larger than 0.".to_owned(),
+        ));
+    }
+    // A factor beyond the live brokers becomes their number (ours; Kafka refuses it).
+    let wanted = usize::try_from(wanted).unwrap_or(1).min(alive.len());
+    if wanted == 0 {
+        return Err(TopicError::InvalidReplicationFactor("No broker is registered.".to_owned()));
     }
     let count = usize::try_from(count).unwrap_or(0);
     let replicas_of = |index: usize| {

@@ -55,14 +55,14 @@ fn a_topic_takes_the_defaults_with_the_factor_cut_to_the_live_brokers() {
 }
 
 #[test]
-fn an_explicit_factor_beyond_the_live_brokers_is_refused() {
+fn an_explicit_factor_beyond_the_live_brokers_becomes_their_number_and_zero_is_refused() {
     let mut image = image();
+    let with = |factor, name| CreateTopic { replication_factor: Some(factor), ..wish(name) };
 
-    let replies =
-        create(&mut image, vec![CreateTopic { replication_factor: Some(2), ..wish("a") }]);
+    let replies = create(&mut image, vec![with(3, "a"), with(0, "b")]);
 
-    assert!(matches!(replies[0], Err(TopicError::InvalidReplicationFactor(_))));
-    assert!(image.topics.is_empty());
+    assert_eq!(replies[0].as_ref().map(|topic| topic.replication_factor), Ok(1));
+    assert!(matches!(replies[1], Err(TopicError::InvalidReplicationFactor(_))));
 }
 
 #[test]

@@ -379,7 +379,8 @@ mod tests {
             TimedOut -> REQUEST_TIMED_OUT (7)
             Overloaded -> NOT_ENOUGH_REPLICAS (19)
             Stopping -> NOT_LEADER_OR_FOLLOWER (6)
-        "#]].assert_eq(&table(&errors, |error| ErrorCode::from(error)));
+        "#]]
+        .assert_eq(&table(&errors, |error| ErrorCode::from(error)));
     }
 
     #[test]
@@ -409,14 +410,16 @@ mod tests {
             UnknownEpoch -> UNKNOWN_LEADER_EPOCH (75)
             Corrupt -> CORRUPT_MESSAGE (2)
             StorageFailed -> KAFKA_STORAGE_ERROR (56)
-        "#]].assert_eq(&table(&fetch, |error| ErrorCode::from(error)));
+        "#]]
+        .assert_eq(&table(&fetch, |error| ErrorCode::from(error)));
         expect![[r#"
             UnknownPartition -> UNKNOWN_TOPIC_OR_PARTITION (3)
             NotLeader -> NOT_LEADER_OR_FOLLOWER (6)
             FencedEpoch -> FENCED_LEADER_EPOCH (74)
             UnknownEpoch -> UNKNOWN_LEADER_EPOCH (75)
             StorageFailed -> KAFKA_STORAGE_ERROR (56)
-        "#]].assert_eq(&table(&list, |error| ErrorCode::from(error)));
+        "#]]
+        .assert_eq(&table(&list, |error| ErrorCode::from(error)));
     }
 
     #[test]
@@ -449,11 +452,13 @@ mod tests {
             Policy -> POLICY_VIOLATION (44)
             DeletionDisabled -> TOPIC_DELETION_DISABLED (73)
             StorageFailed -> KAFKA_STORAGE_ERROR (56)
-        "#]].assert_eq(&table(&topic, |error| ErrorCode::from(error)));
+        "#]]
+        .assert_eq(&table(&topic, |error| ErrorCode::from(error)));
         expect![[r#"
             Exhausted -> UNKNOWN_SERVER_ERROR (-1)
             Unavailable -> COORDINATOR_NOT_AVAILABLE (15)
-        "#]].assert_eq(&table(&producer_id, |error| ErrorCode::from(error)));
+        "#]]
+        .assert_eq(&table(&producer_id, |error| ErrorCode::from(error)));
     }
 
     #[test]
@@ -495,6 +500,7 @@ mod tests {
             NotCoordinator -> NOT_COORDINATOR (16)
             UnknownTopicOrPartition -> UNKNOWN_TOPIC_OR_PARTITION (3)
             UnknownServerError -> UNKNOWN_SERVER_ERROR (-1)
-        "#]].assert_eq(&table(&group, |error| ErrorCode::from(*error)));
+        "#]]
+        .assert_eq(&table(&group, |error| ErrorCode::from(*error)));
     }
 }

@@ -11,6 +11,7 @@ pub const MARKS: &[&str] = &[
     "connection_refused_by_limit",
     "connection_write_stalled",
     "create_topic_refused",
+    "create_topics_too_many",
     "delete_topic_badly_named",
     "delete_topic_refused",
     "describe_cluster_wrong_endpoint",
@@ -51,3 +52,13 @@ pub const MARKS: &[&str] = &[
     "topic_not_auto_created",
     "wait_ended_by_stop",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_sorted_and_unique() {
+        assert!(MARKS.is_sorted_by(|a, b| a < b));
+    }
+}

@@ -1,5 +1,12 @@
 //! The front door on the real world: one broker, loopback, and the client of this crate.
 #![expect(clippy::disallowed_methods, reason = "tests make and remove their own directories")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail like tests"
+)]
+#![expect(clippy::too_many_lines, reason = "a table of APIs is read as one")]
 
 #[path = "wire/connections.rs"]
 mod connections;

@@ -18,10 +18,19 @@ use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
 
+/// Topics in one request; as many as Kafka allows partitions.
+const TOPICS_MAX: usize = 10_000;
+
 pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
     request: CreateTopicsRequest,
 ) -> Outcome<FileOf<E>> {
+    if request.topics.len() > TOPICS_MAX {
+        context.probe().reached("create_topics_too_many");
+        let error = TopicError::Policy(format!("More than {TOPICS_MAX} topics in one request."));
+        let topics = request.topics.into_iter().map(|topic| failure(topic.name, &error)).collect();
+        return context.reply(&CreateTopicsResponse { topics, ..CreateTopicsResponse::default() });
+    }
     let mut answers = Vec::with_capacity(request.topics.len());
     let mut wishes = Vec::with_capacity(request.topics.len());
     for topic in request.topics {

@@ -1,6 +1,7 @@
 //! DescribeConfigs: what is in force for topics and for this broker.
 //!
-//! Invariants: every resource is answered alone; keys that do not exist are left out silently; null
+//! Invariants: every resource is answered alone, and once however often it
+//! is named; keys that do not exist are left out silently; null
 //! or no key names mean all of them. Source: KIP-226, KIP-569.
 
 use std::collections::BTreeSet;
@@ -27,7 +28,10 @@ pub(crate) fn handle<E: Env>(
 ) -> Outcome<FileOf<E>> {
     let show =
         Show { synonyms: request.include_synonyms, documentation: request.include_documentation };
-    let results = request.resources.into_iter().map(|resource| describe(context, resource, show));
+    let mut seen = BTreeSet::new();
+    let mut resources = request.resources;
+    resources.retain(|one| seen.insert((one.resource_type, one.resource_name.clone())));
+    let results = resources.into_iter().map(|resource| describe(context, resource, show));
     context.reply(&DescribeConfigsResponse { results: results.collect(), throttle_time_ms: 0 })
 }
 

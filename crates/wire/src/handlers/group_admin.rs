@@ -1,5 +1,7 @@
 //! ListGroups and DescribeGroups. Source: KIP-518, KIP-430, KIP-848, KIP-1043.
 
+use std::collections::BTreeSet;
+
 use base::Probe;
 use broker::api::group::{Command, Described, GroupError, GroupState, Reply};
 use env::Env;
@@ -59,7 +61,12 @@ pub(crate) async fn describe<E: Env>(
     let operations =
         if request.include_authorized_operations { GROUP_OPERATIONS } else { NOT_ASKED };
     let mut groups = Vec::with_capacity(request.groups.len());
+    let mut seen = BTreeSet::new();
     for group in request.groups {
+        if !seen.insert(group.clone()) {
+            // Answered once, however often it is named: a few bytes must not cost a whole group.
+            continue;
+        }
         let command = Command::Describe { group: group.clone() };
         let answer = match context.shared.broker.group(command).await {
             Reply::Describe(Ok(described)) => known(described, operations),

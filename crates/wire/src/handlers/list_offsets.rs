@@ -29,15 +29,14 @@ pub(crate) async fn handle<E: Env>(
         1 => Isolation::ReadCommitted,
         _ => Isolation::ReadUncommitted,
     };
-    let named = count(&request.topics);
+    let mut twice = repeated(&request.topics).into_iter();
     let view = context.shared.broker.cluster();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let id = view.topics.get(topic.name.as_str()).map(|known| known.id);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for part in &topic.partitions {
-            let twice = named.get(&(topic.name.clone(), part.partition_index)).is_some();
-            let answer = if twice {
+            let answer = if twice.next() == Some(true) {
                 context.probe().reached("list_offsets_duplicate_partition");
                 Err(ErrorCode::INVALID_REQUEST)
             } else {
@@ -50,16 +49,18 @@ pub(crate) async fn handle<E: Env>(
     context.reply(&ListOffsetsResponse { topics, ..ListOffsetsResponse::default() })
 }
 
-/// The partitions that are named more than once.
-fn count(topics: &[ListOffsetsTopic]) -> BTreeMap<(String, i32), usize> {
-    let mut seen: BTreeMap<(&str, i32), usize> = BTreeMap::new();
-    for topic in topics {
-        for part in &topic.partitions {
-            *seen.entry((&topic.name, part.partition_index)).or_default() += 1;
-        }
+/// For each partition in the order of the request, whether it is named more than once.
+fn repeated(topics: &[ListOffsetsTopic]) -> Vec<bool> {
+    let all = || {
+        topics.iter().flat_map(|topic| {
+            topic.partitions.iter().map(|part| (&*topic.name, part.partition_index))
+        })
+    };
+    let mut times: BTreeMap<(&str, i32), usize> = BTreeMap::new();
+    for named in all() {
+        *times.entry(named).or_default() += 1;
     }
-    let twice = seen.into_iter().filter(|(_, times)| *times > 1);
-    twice.map(|((name, index), times)| ((name.to_owned(), index), times)).collect()
+    all().map(|named| times.get(&named).is_some_and(|times| *times > 1)).collect()
 }
 
 struct Answer {

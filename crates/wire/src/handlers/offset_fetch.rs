@@ -1,14 +1,15 @@
 //! OffsetFetch, of one group and of several.
 //!
 //! Invariants: an offset that was never committed is −1 without an error, and so is one committed
-//! for an earlier topic of the same name; what concerns a whole group is answered at its level
+//! for an earlier topic of the same name or for one that is gone; the coordinator is asked only for
+//! partitions that exist, once each, which bounds the question; what concerns a whole group is answered at its level
 //! where the version has one. Source: KIP-88, KIP-447, KIP-709, KIP-848.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use base::{Probe, TopicId, Uuid};
-use broker::api::ClusterView;
+use base::{PartitionIndex, Probe, TopicId};
 use broker::api::group::{Command, FetchedOffset, Reply};
+use broker::api::{ClusterView, TopicView};
 use env::Env;
 use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use protocol::messages::offset_fetch_response::{
@@ -106,17 +107,28 @@ async fn of_group<E: Env>(
     let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
     let view = context.shared.broker.cluster();
     let mut unknown = Vec::new();
+    let mut missing: BTreeMap<String, Vec<i32>> = BTreeMap::new();
     let partitions = asked.topics.map(|topics| {
         let mut partitions = Vec::new();
         for topic in topics {
-            let name = if by_id { named(&view, topic.topic_id) } else { Some(topic.name.clone()) };
-            let Some(name) = name else {
-                context.probe().reached("offset_fetch_unknown_topic_id");
-                unknown.push(topic);
-                continue;
+            let known = if by_id {
+                view.by_id.get(&TopicId(topic.topic_id))
+            } else {
+                view.topics.get(topic.name.as_str())
             };
-            let indexes = topic.partition_indexes.into_iter();
-            partitions.extend(indexes.map(|index| (name.clone(), index)));
+            match known {
+                None if by_id => {
+                    context.probe().reached("offset_fetch_unknown_topic_id");
+                    unknown.push(topic);
+                },
+                None => missing.entry(topic.name).or_default().extend(topic.partition_indexes),
+                Some(known) => {
+                    let name = known.name.to_string();
+                    let (here, gone) = split(known, topic.partition_indexes);
+                    partitions.extend(here.into_iter().map(|index| (name.clone(), index)));
+                    missing.entry(name).or_default().extend(gone);
+                },
+            }
         }
         partitions
     });
@@ -127,7 +139,7 @@ async fn of_group<E: Env>(
     };
     let (error_code, topics) = match outcome {
         Ok(found) => {
-            let mut topics = gathered(&view, found, by_id);
+            let mut topics = gathered(&view, found, missing, by_id);
             topics.extend(everywhere(unknown, ErrorCode::UNKNOWN_TOPIC_ID.0));
             (ErrorCode::NONE, topics)
         },
@@ -139,8 +151,10 @@ async fn of_group<E: Env>(
     OffsetFetchResponseGroup { group_id: asked.group_id, topics, error_code: error_code.0 }
 }
 
-fn named(view: &ClusterView, id: Uuid) -> Option<String> {
-    view.by_id.get(&TopicId(id)).map(|topic| topic.name.to_string())
+/// The indexes of partitions that exist, and the others; each once.
+fn split(topic: &TopicView, indexes: Vec<i32>) -> (Vec<i32>, Vec<i32>) {
+    let indexes: BTreeSet<i32> = indexes.into_iter().collect();
+    indexes.into_iter().partition(|index| topic.partition(PartitionIndex(*index)).is_some())
 }
 
 /// Offsets by topic. Where topics go by id, those that are gone have no name to be asked by and
@@ -148,6 +162,7 @@ fn named(view: &ClusterView, id: Uuid) -> Option<String> {
 fn gathered(
     view: &ClusterView,
     found: Vec<FetchedOffset>,
+    missing: BTreeMap<String, Vec<i32>>,
     by_id: bool,
 ) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: BTreeMap<String, Vec<OffsetFetchResponsePartitions>> = BTreeMap::new();
@@ -155,6 +170,10 @@ fn gathered(
         let now = view.topics.get(one.topic.as_str()).map(|topic| topic.id);
         let answer = answer(&one, now);
         topics.entry(one.topic).or_default().push(answer);
+    }
+    for (name, indexes) in missing {
+        let absent = indexes.into_iter().map(|index| absent(index, ErrorCode::NONE.0));
+        topics.entry(name).or_default().extend(absent);
     }
     let topics = topics.into_iter().filter_map(|(name, partitions)| {
         let topic_id = view.topics.get(name.as_str()).map(|topic| topic.id.0);

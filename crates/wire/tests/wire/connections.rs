@@ -1,6 +1,7 @@
 //! Connections: order, bounds, refusals, and bad input.
 
 use base::{Duration, Prng};
+use broker::api::Acks;
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::{
@@ -291,6 +292,34 @@ fn a_produce_without_topics_is_answered_empty() {
             let response = client.call(3, &request, served.soon()).await.expect("answered");
 
             assert!(response.responses.is_empty());
+        },
+    );
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answers_is_closed() {
+    World::new("slow-reader").serve(
+        |_, settings| settings.idle_max = Some(Duration::from_millis(200)),
+        |served| async move {
+            served.topic("t", 1).await;
+            let large = "x".repeat(900_000);
+            let mut writer = served.client().await;
+            let batch = crate::world::batch(&[&large]);
+            writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
+            let mut raw = served.raw().await;
+            let mut asked = BytesMut::new();
+            for number in 0..100 {
+                asked.extend_from_slice(&framed(12, number, &long_poll()));
+            }
+
+            raw.send(asked.freeze()).await;
+
+            let at = served.soon();
+            while served.server.connections() > 0 {
+                assert!(env::Env::now(&served.env) < at, "every connection ends");
+                env::Env::yield_now(&served.env).await;
+            }
+            drop(raw);
         },
     );
 }
