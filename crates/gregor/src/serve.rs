@@ -4,6 +4,9 @@
 //! signal leads to a stop that refuses new work, finishes what is under way and seals the
 //! directory; a second signal ends at once, which is safe and costs a recovery.
 
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+
 use base::Duration;
 use broker::Broker;
 use env::Env;
@@ -39,11 +42,11 @@ pub fn run(arguments: &Serve) -> Result<(), Failure> {
 fn start_logging(json: bool) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("GREGOR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if json {
         builder.json().init();
     } else {
-        builder.with_target(false).init();
+        builder.with_target(false).with_ansi(io::stderr().is_terminal()).init();
     }
 }
 
@@ -61,10 +64,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let broker = Broker::start(env.clone(), config.broker)
         .await
         .map_err(|error| Failure::Start(error.to_string()))?;
-    let mut settings = config.server;
-    let server = listen(&env, &broker, &mut settings, &config.listeners).await?;
-    let addresses = server.1.join(" and ");
-    info!("Gregor {} is ready on {addresses}, data in {}", version(), data.display());
+    let server = Server::new(env.clone(), broker.clone(), config.server);
+    let addresses = listen(&server, &config.listeners).await?;
+    let (version, addresses) = (env!("CARGO_PKG_VERSION"), addresses.join(" and "));
+    info!("Gregor {version} is ready on {addresses}, data in {}", data.display());
     let ended = tokio::select! {
         biased;
         reason = env.halted() => Err(Failure::Halted(reason)),
@@ -72,37 +75,36 @@ async fn serve(config: Config) -> Result<(), Failure> {
     };
     info!("stopping");
     let at = env.now().after(STOP_CONNECTIONS_MAX);
-    server.0.stop(at).await;
+    server.stop(at).await;
     broker.stop().await;
     info!("stopped");
     ended
 }
 
-fn version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
-}
-
-/// Binds every listener; returns the front door and the addresses for the ready line.
+/// Binds every listener; the addresses for the ready line. The second address of a name gets the
+/// port that the first one got.
 async fn listen(
-    env: &TokioEnv,
-    broker: &Broker<TokioEnv>,
-    settings: &mut wire::server::ServerSettings,
+    server: &Server<TokioEnv>,
     endpoints: &[listeners::Endpoint],
-) -> Result<(Server<TokioEnv>, Vec<String>), Failure> {
-    let server = Server::new(env.clone(), broker.clone(), settings.clone());
+) -> Result<Vec<String>, Failure> {
     let mut addresses = Vec::new();
     for endpoint in endpoints {
+        let mut port = endpoint.port;
         for bind in listeners::binds(endpoint)? {
-            match server.listen(bind.at).await {
-                Ok(bound) => addresses.push(bound.to_string()),
-                Err(source) if bind.required => {
-                    return Err(Failure::Listen { at: bind.at.to_string(), source });
+            let at = SocketAddr::new(bind.at.ip(), port);
+            match server.listen(at).await {
+                Ok(bound) => {
+                    port = bound.port();
+                    addresses.push(bound.to_string());
                 },
-                Err(error) => info!("not listening on {}: {error}", bind.at),
+                Err(source) if bind.required => {
+                    return Err(Failure::Listen { at: at.to_string(), source });
+                },
+                Err(error) => info!("not listening on {at}: {error}"),
             }
         }
     }
-    Ok((server, addresses))
+    Ok(addresses)
 }
 
 /// SIGTERM and SIGINT.

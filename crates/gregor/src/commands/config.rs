@@ -98,7 +98,7 @@ fn markdown_tables() -> String {
     let mut text = String::new();
     for (title, keys) in [("Keys of a broker", BROKER_KEYS), ("Settings of a topic", TOPIC_KEYS)] {
         let head = "| Key | Type | Default | Values | Meaning |\n|---|---|---|---|---|";
-        put(&mut text, format_args!("### {title}\n\n{head}\n"));
+        text.push_str(&format!("### {title}\n\n{head}\n"));
         for key in keys {
             let default = match key.default {
                 Some("") => "empty".to_owned(),
@@ -106,26 +106,19 @@ fn markdown_tables() -> String {
                 None => "not set".to_owned(),
             };
             let effect = if key.inert { "*No effect.* " } else { "" };
-            put(
-                &mut text,
-                format_args!(
-                    "| `{}` | {} | {default} | {} | {effect}{} |\n",
-                    key.name,
-                    kind(key.kind),
-                    values(key.bound),
-                    key.doc.replace('|', "\\|"),
-                ),
-            );
+            text.push_str(&format!(
+                "| `{}` | {} | {default} | {} | {effect}{} |\n",
+                key.name,
+                kind(key.kind),
+                values(key.bound),
+                key.doc.replace('|', "\\|"),
+            ));
         }
         text.push('\n');
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
-}
-
-fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    text.push_str(&what.to_string());
 }
 
 #[derive(Serialize)]

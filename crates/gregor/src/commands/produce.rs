@@ -271,7 +271,8 @@ fn report(sender: Sender, mut out: Output, arguments: &Produce) -> Result<(), Fa
         out.line(&format!("sent {sent} records to {}; none is acknowledged", arguments.topic))?;
     } else {
         let noun = if acknowledged == 1 { "record" } else { "records" };
-        out.line(&format!("acknowledged {acknowledged} of {sent} {noun} in {}", arguments.topic))?;
+        let of = if acknowledged == sent { String::new() } else { format!("of {sent} ") };
+        out.line(&format!("{acknowledged} {of}{noun} acknowledged"))?;
         let columns = [
             Column::Number("PARTITION"),
             Column::Number("RECORDS"),

@@ -56,14 +56,20 @@ async fn create(mut remote: Remote, arguments: CreateTopic) -> Result<(), Failur
     let what = format!("creating topic '{name}'");
     let question = async |broker: &mut remote::Broker, at| broker.create_topic(wish, at).await;
     remote.ask(To::Any, &what, question).await?;
-    say(&mut out, &name, "created")
+    let count = remote.topic(&name).await?.partitions.len();
+    if out.is_json() {
+        return say(&mut out, &name, "created");
+    }
+    let noun = if count == 1 { "partition" } else { "partitions" };
+    out.line(&format!("created {name} with {count} {noun}"))?;
+    out.flush()
 }
 
 fn say(out: &mut Output, topic: &str, done: &'static str) -> Result<(), Failure> {
     if out.is_json() {
         out.object(&Done { topic, done })?;
     } else {
-        out.line(&format!("{done} topic {topic}"))?;
+        out.line(&format!("{done} {topic}"))?;
     }
     out.flush()
 }

@@ -1,0 +1,10 @@
+//! The real binary as a person uses it: one process serves, others ask.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "how a test fails")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "real processes")]
+
+mod dump;
+mod keys;
+mod records;
+mod release;
+mod support;
+mod topics;
