@@ -6,12 +6,17 @@
 /// Marks that no plan can reach, and why.
 pub const EXCUSED: &[(&str, &str)] = &[];
 
-/// The marks of every crate of the product.
-pub fn all() -> impl Iterator<Item = &'static str> {
+/// The marks that crashes, lost power, broken connections and ordinary work can reach.
+fn reachable() -> impl Iterator<Item = &'static str> {
     [storage::MARKS, broker::MARKS, metadata::MARKS, wire::MARKS].into_iter().flatten().copied()
+}
+
+/// The marks of every crate of the product, those of damage that no fault here causes included.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    reachable().chain(storage::MARKS_DAMAGE.iter().copied())
 }
 
 /// The marks that must be reached.
 pub fn catalog() -> impl Iterator<Item = &'static str> {
-    all().filter(|mark| EXCUSED.iter().all(|(excused, _)| excused != mark))
+    reachable().filter(|mark| EXCUSED.iter().all(|(excused, _)| excused != mark))
 }

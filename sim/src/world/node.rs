@@ -222,7 +222,10 @@ impl World {
         if !ran && how == Crash::Process {
             return false;
         }
-        cell.paused.store(false, Relaxed);
+        let was_paused = cell.paused.swap(false, Relaxed);
+        if !ran || was_paused || how == Crash::Process {
+            self.disturb(node);
+        }
         let homes = {
             let mut state = cell.state.lock();
             [state.main.take(), state.dedicated.take()]
