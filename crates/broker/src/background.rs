@@ -41,7 +41,10 @@ async fn retain<E: Env>(node: Arc<Node<E>>) {
         let now = node.env.wall();
         for partition in node.partitions.all() {
             partition.expire_producers(now, node.config.producer_expiration);
-            if let Err(failed) = partition.retain(now).await {
+            // A partition that is deleted meanwhile refuses; that is no failure of the directory.
+            if partition.retain(now).await.is_err()
+                && let Some(failed) = node.dir.failed()
+            {
                 node.env.halt(failed.to_string());
                 return;
             }

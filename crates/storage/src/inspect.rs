@@ -14,7 +14,7 @@ use records::batch::{BatchView, FrameError};
 use crate::codec::FormatError;
 use crate::dir::{Identity, Seal, Start, decode_identity, decode_seal, decode_starts};
 use crate::envelope::{Envelopes, Owner, decode_file};
-use crate::names::{IDENTITY, LOCK, SEAL, STARTS, STATE, SegmentName, TMP, parse_log_folder};
+use crate::names::{IDENTITY, LOCK, METADATA, SEAL, STARTS, STATE, SegmentName, TMP, parse_log_folder};
 use crate::replace::read_whole;
 use crate::state::{State, decode_state};
 
@@ -102,7 +102,7 @@ pub async fn directory<E: Env>(env: &E, path: &Path) -> io::Result<DirReport> {
             && entry.kind == EntryKind::Dir
         {
             report.logs.push(log(env, &path.join(&entry.name), partition, replica_gen).await?);
-        } else if ![IDENTITY, SEAL, STARTS, LOCK].contains(&entry.name.as_str()) {
+        } else if ![IDENTITY, SEAL, STARTS, LOCK, METADATA].contains(&entry.name.as_str()) {
             report.unknown.push(entry.name);
         }
     }

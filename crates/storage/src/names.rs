@@ -19,6 +19,8 @@ pub const STATE: &str = "state";
 pub const DELETED: &str = "deleted";
 /// Ends the name of a file that is about to replace another.
 pub const TMP: &str = ".tmp";
+/// The folder of the cluster's metadata, which is the broker's.
+pub const METADATA: &str = "metadata";
 /// Names that the next storage issues will use.
 pub const RESERVED: [&str; 3] = ["journal", "manifest", "salvage"];
 

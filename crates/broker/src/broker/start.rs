@@ -59,6 +59,12 @@ impl<E: Env> Broker<E> {
         tracing::info!(class = ?start.class, ordinal = start.ordinal, cluster = start.cluster_id, "log directory opened");
         let (mut log, mut image) = MetadataLog::open(env.clone(), &config.log_dir).await?;
         let fresh = image.cluster_id.is_zero();
+        // Looked at before the first record is written: with it the next start would take the
+        // metadata for old, and the logs for those of deleted topics.
+        let logs = dir.logs().len();
+        if fresh && logs > 0 {
+            return Err(OpenAllError::MetadataLost(logs).into());
+        }
         let cluster_id = Uuid::parse(&start.cluster_id).unwrap_or_else(|_| env.random_uuid());
         let register = Command::RegisterBroker {
             id: config.node_id,
@@ -81,7 +87,7 @@ impl<E: Env> Broker<E> {
         let node = Node::new(env.clone(), config, dir);
         let coordinators = Coordinators::start(Arc::clone(&node));
         let publisher = Publisher::new(Arc::clone(&node), Arc::clone(&coordinators));
-        publisher.open_all(&image, log.next_index(), fresh).await?;
+        publisher.open_all(&image, log.next_index()).await?;
         crate::background::start(&node);
         let metadata = MetadataHost::start(env, log, image, publisher);
         Ok(Self {

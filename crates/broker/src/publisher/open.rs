@@ -1,7 +1,7 @@
 //! Opening every log at the start.
 //!
-//! Invariants: a log without a topic belongs to a deleted one and goes, unless the metadata is new:
-//! then somebody lost it, and nothing is touched; a topic without a log is a creation that a crash
+//! Invariants: a log without a topic belongs to a deleted one and goes (logs beside new metadata
+//! were refused before anything was written); a topic without a log is a creation that a crash
 //! interrupted and is finished, unless the last stop was clean: then somebody took the log away.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,17 +42,14 @@ pub enum OpenAllError {
 type Opened<E> = (PartitionId, Result<(Log<E>, Recovery), OpenError>);
 
 impl<E: Env> Publisher<E> {
-    /// Opens every log that `image` places here and shows the image. `fresh`: it is a new cluster.
+    /// Opens every log that `image` places here and shows the image. If there are logs, the image
+    /// is not that of a new cluster.
     pub(crate) async fn open_all(
         &self,
         image: &Image,
         next_index: u64,
-        fresh: bool,
     ) -> Result<(), OpenAllError> {
         let mut strays: BTreeSet<Found> = self.node.dir.logs().into_iter().collect();
-        if fresh && !strays.is_empty() {
-            return Err(OpenAllError::MetadataLost(strays.len()));
-        }
         let mut wanted = BTreeMap::new();
         let mut missing = Vec::new();
         for topic in image.topics.values() {

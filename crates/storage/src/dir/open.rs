@@ -17,7 +17,7 @@ use super::starts::{SLOT_BYTES, SLOTS_MAX, Start, StartClass, decode_starts, enc
 use super::{DIR_RANK, DirShared, FAILURE_RANK, Found, Held, LogDir, Slot, StartInfo, deletion};
 use crate::config::{DirOptions, Expect};
 use crate::error::DirError;
-use crate::names::{IDENTITY, LOCK, RESERVED, SEAL, STARTS, TMP, parse_log_folder};
+use crate::names::{IDENTITY, LOCK, METADATA, RESERVED, SEAL, STARTS, TMP, parse_log_folder};
 use crate::replace::{read_whole, replace};
 use crate::tail::TailBudget;
 
@@ -209,7 +209,7 @@ async fn survey<E: Env>(env: &E, path: &Path) -> Result<Contents<E>, DirError> {
         let log = parse_log_folder(&entry.name).filter(|_| entry.kind == EntryKind::Dir);
         let Some((partition, replica_gen)) = log else {
             let stem = entry.name.strip_suffix(TMP).unwrap_or(&entry.name);
-            let ours = [IDENTITY, LOCK, SEAL, STARTS].contains(&stem) || RESERVED.contains(&stem);
+            let ours = [IDENTITY, LOCK, METADATA, SEAL, STARTS].contains(&stem) || RESERVED.contains(&stem);
             if !ours {
                 env.probe().reached("storage_unknown_entry");
                 contents.unknown.push(entry.name);
