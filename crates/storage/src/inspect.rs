@@ -14,7 +14,9 @@ use records::batch::{BatchView, FrameError};
 use crate::codec::FormatError;
 use crate::dir::{Identity, Seal, Start, decode_identity, decode_seal, decode_starts};
 use crate::envelope::{Envelopes, Owner, decode_file};
-use crate::names::{IDENTITY, LOCK, METADATA, SEAL, STARTS, STATE, SegmentName, TMP, parse_log_folder};
+use crate::names::{
+    IDENTITY, LOCK, METADATA, SEAL, STARTS, STATE, SegmentName, TMP, parse_log_folder,
+};
 use crate::replace::read_whole;
 use crate::state::{State, decode_state};
 

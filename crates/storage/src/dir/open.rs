@@ -42,6 +42,7 @@ pub(super) async fn open<E: Env>(
         Err(error) => return Err(io_error("lock", path)(error)),
     };
     let (identity, is_new) = identify(env, path, expect).await?;
+    sync_ancestors(env, path).await?;
     let sealed_by = take_seal(env, path).await?;
     let (start, sealed_by) = note_start(env, path, sealed_by, is_new).await?;
     let contents = survey(env, path).await?;
@@ -103,12 +104,25 @@ async fn identify<E: Env>(
     let identity = Identity { cluster_id, node_id: expect.node_id, dir_id: env.random_uuid() };
     let bytes = encode_identity(&identity);
     replace(env, path, IDENTITY, bytes).await.map_err(io_error("write", &file))?;
-    match path.parent().map(Path::as_os_str) {
-        Some(parent) if parent.is_empty() => sync(env, Path::new(".")).await?,
-        Some(parent) => sync(env, Path::new(parent)).await?,
-        None => {},
-    }
     Ok((identity, true))
+}
+
+/// Makes the entries that lead to the directory durable. At every start: an earlier one may have
+/// been killed between creating a folder and syncing its parent (simulator seed 1171).
+async fn sync_ancestors<E: Env>(env: &E, path: &Path) -> Result<(), DirError> {
+    for (distance, folder) in path.ancestors().skip(1).enumerate() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        match sync(env, folder).await {
+            Err(DirError::Io { source, .. })
+                if distance > 0 && source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                // A folder we may not read is not one that we created.
+                return Ok(());
+            },
+            outcome => outcome?,
+        }
+    }
+    Ok(())
 }
 
 async fn sync<E: Env>(env: &E, folder: &Path) -> Result<(), DirError> {
@@ -209,7 +223,8 @@ async fn survey<E: Env>(env: &E, path: &Path) -> Result<Contents<E>, DirError> {
         let log = parse_log_folder(&entry.name).filter(|_| entry.kind == EntryKind::Dir);
         let Some((partition, replica_gen)) = log else {
             let stem = entry.name.strip_suffix(TMP).unwrap_or(&entry.name);
-            let ours = [IDENTITY, LOCK, METADATA, SEAL, STARTS].contains(&stem) || RESERVED.contains(&stem);
+            let ours = [IDENTITY, LOCK, METADATA, SEAL, STARTS].contains(&stem)
+                || RESERVED.contains(&stem);
             if !ours {
                 env.probe().reached("storage_unknown_entry");
                 contents.unknown.push(entry.name);

@@ -1,6 +1,7 @@
 //! Storage against a disk in memory that can crash at any operation.
 #![expect(clippy::unwrap_used, reason = "test helpers outside #[test]")]
 
+mod batches;
 mod crash;
 mod interleaving;
 mod model;
