@@ -22,6 +22,8 @@ struct Round<F> {
     partitions: Vec<FetchedPartition<F>>,
     bytes: usize,
     has_error: bool,
+    /// Whether a partition has more than fits: to wait would bring no more of it.
+    is_cut: bool,
 }
 
 /// Reads until there is enough, something is wrong, or the time is over.
@@ -35,7 +37,7 @@ pub(crate) async fn fetch<E: Env>(
     let deadline = env.now().after(wish.max_wait);
     loop {
         let round = read_all(node, &wish).await;
-        let enough = round.bytes >= wish.min_bytes;
+        let enough = round.bytes >= wish.min_bytes || (round.is_cut && round.bytes > 0);
         let over = env.now() >= deadline || node.is_stopping();
         if enough || round.has_error || over || wish.partitions.is_empty() {
             return round.partitions;
@@ -64,7 +66,7 @@ async fn wait<E: Env>(env: &E, parked: &Parked<E>, deadline: Instant) {
 }
 
 async fn read_all<E: Env>(node: &Node<E>, wish: &Fetch) -> Round<FileOf<E>> {
-    let mut round = Round { partitions: Vec::new(), bytes: 0, has_error: false };
+    let mut round = Round { partitions: Vec::new(), bytes: 0, has_error: false, is_cut: false };
     round.partitions.reserve(wish.partitions.len());
     for part in &wish.partitions {
         let left = wish.max_bytes.saturating_sub(round.bytes);
@@ -78,7 +80,10 @@ async fn read_all<E: Env>(node: &Node<E>, wish: &Fetch) -> Round<FileOf<E>> {
             },
         };
         match &outcome {
-            Ok(data) => round.bytes = round.bytes.saturating_add(data.bytes),
+            Ok(data) => {
+                round.bytes = round.bytes.saturating_add(data.bytes);
+                round.is_cut |= data.is_cut;
+            },
             Err(_) => round.has_error = true,
         }
         round.partitions.push(FetchedPartition { partition: part.partition, outcome });

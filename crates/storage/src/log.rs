@@ -65,11 +65,13 @@ pub struct ReadSlice<F> {
     pub bytes: usize,
     /// Offset of the first record of the first batch; at most the offset asked for.
     pub first_base: Option<Offset>,
+    /// One past the last record of the last batch.
+    pub next: Option<Offset>,
 }
 
 impl<F> Default for ReadSlice<F> {
     fn default() -> Self {
-        Self { segments: SmallVec::new(), bytes: 0, first_base: None }
+        Self { segments: SmallVec::new(), bytes: 0, first_base: None, next: None }
     }
 }
 

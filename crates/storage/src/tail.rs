@@ -133,6 +133,7 @@ impl Tail {
                 break;
             }
             slice.first_base.get_or_insert(batch.base);
+            slice.next = Some(Offset(batch.last.0.saturating_add(1)));
             slice.bytes += batch.bytes;
             slice.segments.extend(batch.bufs.iter().cloned().map(Segment::Bytes));
         }

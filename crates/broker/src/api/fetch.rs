@@ -20,7 +20,8 @@ pub struct Fetch {
     pub partitions: Vec<FetchPartition>,
     /// Up to where.
     pub isolation: Isolation,
-    /// At least this many bytes, or `max_wait` passes, or any partition has an error.
+    /// At least this many bytes, or `max_wait` passes, or any partition has an error or more than
+    /// the limits allow.
     pub min_bytes: usize,
     /// At most this many bytes in all; the first batch of the first partition that has one is
     /// returned whole even if it is larger.
@@ -64,6 +65,8 @@ pub struct FetchedData<F> {
     pub segments: Vec<Segment<F>>,
     /// Bytes in `segments`.
     pub bytes: usize,
+    /// Whether there was more to read than the limits (or the end of a file) allowed.
+    pub is_cut: bool,
 }
 
 /// Why a partition could not be read.

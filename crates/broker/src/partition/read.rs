@@ -63,6 +63,7 @@ impl<E: Env> Partition<E> {
             log_start: seen.log_start,
             segments: Vec::new(),
             bytes: 0,
+            is_cut: wish.offset < upto,
         };
         if wish.offset >= upto || (limits.bytes_max == 0 && !limits.first_whole) {
             return Ok(data);
@@ -70,6 +71,7 @@ impl<E: Env> Partition<E> {
         let read = self.log.read(wish.offset, upto, limits.bytes_max, limits.first_whole).await;
         let slice = read.map_err(|error| self.read_failed(error))?;
         data.bytes = slice.bytes;
+        data.is_cut = slice.next.is_none_or(|next| next < upto);
         data.segments = slice.segments.into_vec();
         Ok(data)
     }

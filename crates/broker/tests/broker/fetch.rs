@@ -109,6 +109,31 @@ fn offsets_outside_the_log_and_wrong_epochs_are_told_apart() {
 }
 
 #[test]
+fn a_reader_whose_limit_is_reached_does_not_wait_for_more() {
+    let world = World::new("cut");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        let large = "x".repeat(40_000);
+        for _ in 0..100 {
+            produce(&broker, t, batch(&[&large])).await.expect("written");
+        }
+        // From the file, from memory, and where whole batches never add up to the limit.
+        for offset in [0, 90] {
+            for limit in [1 << 17, 100_000, 41_000] {
+                let mut wish = Fetch { max_wait: LONG, min_bytes: limit, ..fetch(t, offset) };
+                wish.partitions[0].max_bytes = limit;
+
+                let data = read(&broker, wish).await.expect("readable");
+
+                assert!(data.is_cut && data.bytes > 0 && data.bytes < limit, "{limit}");
+            }
+        }
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn a_deleted_topic_ends_the_wait_of_its_readers() {
     let world = World::new("deleted");
     world.runtime.block_on(async {

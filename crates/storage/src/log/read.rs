@@ -3,6 +3,8 @@
 //! Invariants: only whole batches, none at or past `upto`; damage is reported, never skipped; the
 //! lock is held to look up runs and never while a file is read.
 
+use std::ops::Range;
+
 use base::{Offset, Probe};
 use env::{Access, Disk, Env, File, Segment};
 use smallvec::SmallVec;
@@ -22,6 +24,8 @@ pub(super) struct Plan<F> {
     pub(super) run: Run,
     /// Where the last run ends that is wanted as a whole; the first run's start if none is.
     whole_end: u64,
+    /// One past the last offset of that run.
+    whole_next: Offset,
     /// Where the segment ends.
     pub(super) segment_end: u64,
 }
@@ -106,10 +110,10 @@ impl<E: Env> Log<E> {
         let first_base = first.map_or(plan.run.base, |first| first.header.base_offset);
         let whole = usize::try_from(plan.whole_end.saturating_sub(start)).unwrap_or(usize::MAX);
         if whole >= REGION_BYTES_MIN {
-            return Ok(region(&plan.file, start, whole, first_base));
+            return Ok(region(&plan.file, start, whole, first_base..plan.whole_next));
         }
         // Few bytes: go batch by batch.
-        let mut end = start;
+        let (mut end, mut last) = (start, first_base);
         let mut next = match first {
             Some(first) => Some(first),
             None => self.walked(walk.header().await, want.from)?,
@@ -120,7 +124,7 @@ impl<E: Env> Log<E> {
             if !fits || batch.header.last_offset() >= upto {
                 break;
             }
-            end = batch.end_position();
+            (end, last) = (batch.end_position(), batch.header.next_offset());
             if taken >= want.max_bytes || taken >= REGION_BYTES_MIN {
                 break;
             }
@@ -132,7 +136,7 @@ impl<E: Env> Log<E> {
             return Ok(ReadSlice::default());
         }
         if len >= REGION_BYTES_MIN {
-            return Ok(region(&plan.file, start, len, first_base));
+            return Ok(region(&plan.file, start, len, first_base..last));
         }
         let bytes = match walk.in_window(start, len) {
             Some(bytes) => bytes,
@@ -142,7 +146,7 @@ impl<E: Env> Log<E> {
             return Err(self.corrupt(want.from));
         }
         let segments = SmallVec::from_iter([Segment::Bytes(bytes)]);
-        Ok(ReadSlice { segments, bytes: len, first_base: Some(first_base) })
+        Ok(ReadSlice { segments, bytes: len, first_base: Some(first_base), next: Some(last) })
     }
 
     /// The batch of the walk that holds `from`.
@@ -230,11 +234,12 @@ impl<E: Env> Log<E> {
     }
 }
 
-fn region<F: File>(file: &F, at: u64, len: usize, first_base: Offset) -> ReadSlice<F> {
+fn region<F: File>(file: &F, at: u64, len: usize, range: Range<Offset>) -> ReadSlice<F> {
     let len = u32::try_from(len).unwrap_or(u32::MAX);
     let region = Segment::Region(file.region(at, len));
     let bytes = region.len();
-    ReadSlice { segments: SmallVec::from_iter([region]), bytes, first_base: Some(first_base) }
+    let (first_base, next) = (Some(range.start), Some(range.end));
+    ReadSlice { segments: SmallVec::from_iter([region]), bytes, first_base, next }
 }
 
 impl<F: Clone> Shared<F> {
@@ -276,9 +281,11 @@ impl<F: Clone> Shared<F> {
             .min(u64::from(u32::MAX));
         let wanted = runs[at..]
             .partition_point(|run| u64::from(run.end_position()) <= limit && run.last < upto);
-        let whole_end = wanted.checked_sub(1).map_or(run.position, |i| runs[at + i].end_position());
+        let last = wanted.checked_sub(1).map(|i| runs[at + i]);
+        let whole_end = u64::from(last.map_or(run.position, |run| run.end_position()));
+        let whole_next = last.map_or(run.base, |run| run.end());
         let segment_end = u64::from(segment.bytes);
-        Ok(Lookup::File(Plan { file, run, whole_end: u64::from(whole_end), segment_end }))
+        Ok(Lookup::File(Plan { file, run, whole_end, whole_next, segment_end }))
     }
 
     /// The file and run of the first batch at or after `from`, if its segment is loaded.

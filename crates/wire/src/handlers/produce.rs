@@ -33,6 +33,12 @@ const LEADER_VERSION_MIN: i16 = 10;
 /// The first version that names topics by id.
 const TOPIC_ID_VERSION_MIN: i16 = 13;
 
+/// Smaller batches are copied by the log.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
+/// A batch shares the memory of its request only if that is at most this many times larger: the
+/// log may keep the batch long after the request is answered.
+const REQUEST_SHARE_MAX: usize = 8;
+
 /// Why a partition's batch was not appended.
 enum Refused {
     /// By the front door.
@@ -190,10 +196,19 @@ async fn submit<E: Env>(
         partition: PartitionId { topic, index },
         acks,
         deadline: plan.deadline,
-        batch,
+        batch: own(batch, context.request_bytes),
         internal_allowed: plan.internal_allowed,
     };
     context.shared.broker.submit(wish).await.map_err(Refused::There)
+}
+
+/// The batch, copied if it would keep a much larger request in memory.
+fn own(batch: Bytes, request_bytes: usize) -> Bytes {
+    let mostly_else = batch.len().saturating_mul(REQUEST_SHARE_MAX) < request_bytes;
+    if batch.len() >= SHARED_BYTES_MIN && mostly_else {
+        return Bytes::copy_from_slice(&batch);
+    }
+    batch
 }
 
 /// What Kafka checks before it looks at `acks`.
@@ -275,4 +290,21 @@ fn record_errors(error: &BatchError) -> Vec<BatchIndexAndErrorMessage> {
         batch_index_error_message: Some(fault.kind.to_string()),
     });
     described.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_never_keeps_a_much_larger_request_in_memory() {
+        let request = Bytes::from(vec![0; 1024 * 1024]);
+        let shares = |batch: &Bytes, kept: &Bytes| batch.as_ptr() == kept.as_ptr();
+
+        let most = request.slice(..512 * 1024);
+        let least = request.slice(..SHARED_BYTES_MIN);
+
+        assert!(shares(&most, &own(most.clone(), request.len())));
+        assert!(!shares(&least, &own(least.clone(), request.len())));
+    }
 }

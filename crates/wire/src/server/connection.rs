@@ -19,6 +19,10 @@ use super::frames::{FrameEnd, Frames};
 use super::{FileOf, Shared};
 use crate::dispatch::{self, Outcome, Reply};
 
+/// Bytes of replies in memory that wait for one write; with this many they leave early, so that a
+/// read buffer full of small requests does not hold all of their answers.
+const OUT_BYTES_MAX: usize = 1024 * 1024;
+
 /// Serves one connection until either side ends it.
 pub(crate) async fn run<E: Env>(
     shared: Arc<Shared<E>>,
@@ -30,7 +34,7 @@ pub(crate) async fn run<E: Env>(
         stream,
         peer,
         frames: Frames::default(),
-        out: Out { queue: SegmentQueue::new(), charges: Vec::new() },
+        out: Out { queue: SegmentQueue::new(), charges: Vec::new(), bytes: 0 },
     };
     if let Err(end) = connection.serve().await {
         debug!(%peer, %end, "connection ended");
@@ -49,6 +53,8 @@ struct Connection<E: Env> {
 struct Out<F> {
     queue: SegmentQueue<F>,
     charges: Vec<Charge>,
+    /// Bytes of the queue that are in memory.
+    bytes: usize,
 }
 
 impl<E: Env> Connection<E> {
@@ -65,12 +71,15 @@ impl<E: Env> Connection<E> {
                 let outcome = self.handle(&frame.bytes).await?;
                 self.out.charges.push(frame.charge);
                 match outcome {
-                    Outcome::Reply(reply) => push(&mut self.out.queue, reply),
+                    Outcome::Reply(reply) => self.out.push(reply),
                     Outcome::Silent => {},
                     Outcome::Close => return self.write().await,
                 }
                 if self.shared.stop.is_stopping() {
                     return self.write().await;
+                }
+                if self.out.bytes >= OUT_BYTES_MAX {
+                    self.write().await?;
                 }
             }
             self.write().await?;
@@ -90,10 +99,29 @@ impl<E: Env> Connection<E> {
         if let Poll::Ready(outcome) = first.await {
             return Ok(outcome);
         }
-        self.write().await?;
-        if !dispatch::may_wait(request) {
-            return Ok(handling.await);
+        let may_wait = dispatch::may_wait(request);
+        // Both at once: a client that does not read must not hold up what its request has in hand.
+        let mut outcome = None;
+        let written = {
+            let mut write = pin!(self.write());
+            let both = poll_fn(|cx| {
+                if outcome.is_none()
+                    && let Poll::Ready(ready) = handling.as_mut().poll(cx)
+                {
+                    outcome = Some(ready);
+                }
+                write.as_mut().poll(cx)
+            });
+            both.await
+        };
+        if let Some(outcome) = outcome {
+            return written.map(|()| outcome);
         }
+        if !may_wait {
+            let outcome = handling.await;
+            return written.map(|()| outcome);
+        }
+        written?;
         let mut gone = pin!(self.frames.gone(&mut self.stream));
         poll_fn(|cx| {
             if let Poll::Ready(outcome) = handling.as_mut().poll(cx) {
@@ -121,6 +149,7 @@ impl<E: Env> Connection<E> {
             }
         }
         self.out.charges.clear();
+        self.out.bytes = 0;
         Ok(())
     }
 
@@ -141,18 +170,27 @@ impl<E: Env> Connection<E> {
     }
 }
 
-/// Queues a reply, with its segments in their places.
-fn push<F>(queue: &mut SegmentQueue<F>, mut reply: Reply<F>) {
-    for part in reply.parts {
-        match part {
-            protocol::Part::Bytes(bytes) => queue.push_back(Segment::Bytes(bytes)),
-            protocol::Part::External { token, .. } => {
-                let at = usize::try_from(token).unwrap_or(usize::MAX);
-                let Some(segments) = reply.externals.get_mut(at) else {
-                    unreachable!("each external part names segments of its own reply");
-                };
-                queue.extend(segments.drain(..));
-            },
+impl<F> Out<F> {
+    /// Queues a reply, with its segments in their places.
+    fn push(&mut self, mut reply: Reply<F>) {
+        for part in reply.parts {
+            match part {
+                protocol::Part::Bytes(bytes) => self.add(Segment::Bytes(bytes)),
+                protocol::Part::External { token, .. } => {
+                    let at = usize::try_from(token).unwrap_or(usize::MAX);
+                    let Some(segments) = reply.externals.get_mut(at) else {
+                        unreachable!("each external part names segments of its own reply");
+                    };
+                    segments.drain(..).for_each(|segment| self.add(segment));
+                },
+            }
         }
+    }
+
+    fn add(&mut self, segment: Segment<F>) {
+        if let Segment::Bytes(bytes) = &segment {
+            self.bytes = self.bytes.saturating_add(bytes.len());
+        }
+        self.queue.push_back(segment);
     }
 }

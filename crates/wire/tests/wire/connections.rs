@@ -5,7 +5,8 @@ use broker::api::Acks;
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, ProduceRequest,
+    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, FetchRequest, MetadataRequest,
+    ProduceRequest,
 };
 use protocol::{Reader, Wire};
 
@@ -319,6 +320,37 @@ fn a_client_that_does_not_read_its_answers_is_closed() {
                 assert!(env::Env::now(&served.env) < at, "every connection ends");
                 env::Env::yield_now(&served.env).await;
             }
+            drop(raw);
+        },
+    );
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_up_no_stop() {
+    World::new("stop-slow-reader").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let large = "x".repeat(900_000);
+            let mut writer = served.client().await;
+            let batch = crate::world::batch(&[&large]);
+            writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
+            let mut raw = served.raw().await;
+            let mut asked = BytesMut::new();
+            let proposal = CreateTopicsRequest { validate_only: true, ..Default::default() };
+            for number in 0..100 {
+                asked.extend_from_slice(&framed(12, number, &long_poll()));
+                asked.extend_from_slice(&framed(7, number, &proposal));
+            }
+            raw.send(asked.freeze()).await;
+            let at = env::Env::now(&served.env).after(Duration::from_millis(500));
+            while env::Env::now(&served.env) < at {
+                writer.call(12, &metadata(), served.soon()).await.expect("answered");
+            }
+
+            let stopped = env::timeout_at(&served.env, served.soon(), served.broker.stop()).await;
+
+            assert!(stopped.is_ok(), "what the request of a slow reader holds is given back");
             drop(raw);
         },
     );

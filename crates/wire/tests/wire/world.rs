@@ -22,6 +22,7 @@ pub struct World {
 
 pub struct Served {
     pub env: TokioEnv,
+    pub broker: Broker<TokioEnv>,
     pub server: Server<TokioEnv>,
     pub addr: SocketAddr,
 }
@@ -57,7 +58,7 @@ impl World {
             let server = Server::new(env.clone(), broker.clone(), settings);
             let addr = server.listen(([127, 0, 0, 1], 0).into()).await.expect("binds");
             let stop = (env.clone(), broker.clone(), server.clone());
-            test(Served { env, server, addr }).await;
+            test(Served { env, broker, server, addr }).await;
             let (env, broker, server) = stop;
             assert!(server.stop(env.now().after(Duration::from_secs(20))).await, "all ended");
             broker.stop().await;
