@@ -37,7 +37,7 @@ pub(crate) struct Mail {
 enum Phase {
     Loading,
     Serving,
-    /// Its partition cannot be read.
+    /// Its partition could not be read; it is tried again. Or the shard has ended.
     Broken,
 }
 

@@ -7,6 +7,7 @@
 mod open;
 
 pub use open::OpenAllError;
+pub(crate) use open::nothing_lost;
 
 use std::sync::Arc;
 

@@ -219,6 +219,15 @@ impl<E: Env> LogDir<E> {
         seal::seal(self).await
     }
 
+    /// For a start that is refused before it opened a log: leaves the directory as clean as it was
+    /// found, so that the next start is as strict as this one.
+    ///
+    /// # Errors
+    /// The directory failed.
+    pub async fn give_back(&self) -> Result<(), DirectoryFailed> {
+        seal::give_back(self).await
+    }
+
     /// Why the directory is dead, if it is.
     pub fn failed(&self) -> Option<DirectoryFailed> {
         self.shared.check().err()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base::Uuid;
 use env::Env;
 use metadata::{Command, Image, decide};
-use storage::{DirError, DirOptions, Expect, LogDir, StartClass};
+use storage::{DirError, DirOptions, Expect, LogDir, OpenError, StartClass};
 use thiserror::Error;
 
 use crate::BrokerConfig;
@@ -59,11 +59,11 @@ impl<E: Env> Broker<E> {
         tracing::info!(class = ?start.class, ordinal = start.ordinal, cluster = start.cluster_id, "log directory opened");
         let (mut log, mut image) = MetadataLog::open(env.clone(), &config.log_dir).await?;
         let fresh = image.cluster_id.is_zero();
-        // Looked at before the first record is written: with it the next start would take the
-        // metadata for old, and the logs for those of deleted topics.
-        let logs = dir.logs().len();
-        if fresh && logs > 0 {
-            return Err(OpenAllError::MetadataLost(logs).into());
+        // Before the first record is written: with it the next start would take the metadata for
+        // old, and the logs for those of deleted topics.
+        if let Err(lost) = crate::publisher::nothing_lost(&dir, &image, config.node_id) {
+            dir.give_back().await.map_err(OpenError::from).map_err(OpenAllError::from)?;
+            return Err(lost.into());
         }
         let cluster_id = Uuid::parse(&start.cluster_id).unwrap_or_else(|_| env.random_uuid());
         let register = Command::RegisterBroker {

@@ -28,27 +28,49 @@ use crate::partition::Partition;
 type Proof = Pin<Box<dyn Future<Output = Result<Produced, ProduceError>> + Send>>;
 type Rows = Vec<(Bytes, Option<Bytes>)>;
 
-/// Loads the shard, then serves it. `guard` tells the host that the task runs.
+/// A log that could not be read is tried again after this long.
+const RELOAD_AFTER: Duration = Duration::from_secs(1);
+
+/// Loads the shard, however often that takes, then serves it. `guard` tells the host that the task
+/// runs.
 pub(crate) async fn run<E: Env>(
     node: Arc<Node<E>>,
     partition: Arc<Partition<E>>,
     phase: Arc<PhaseCell>,
-    mail: mpsc::Receiver<Mail>,
+    mut mail: mpsc::Receiver<Mail>,
     guard: Guard,
 ) {
-    let id = partition.id();
-    match load(&node, &partition).await {
-        Ok(shard) => {
-            phase.set(Phase::Serving);
-            Driver::new(node, partition, shard, mail).serve().await;
-        },
-        Err(error) => {
-            node.env.probe().reached("group_load_failed");
-            tracing::error!(partition = %id, %error, "a coordinator shard cannot be loaded");
-        },
+    loop {
+        match load(&node, &partition).await {
+            Ok(shard) => {
+                phase.set(Phase::Serving);
+                Driver::new(node, partition, shard, mail).serve().await;
+                break;
+            },
+            Err(error) => {
+                node.env.probe().reached("group_load_failed");
+                tracing::error!(partition = %partition.id(), %error, "a coordinator shard cannot be loaded");
+            },
+        }
+        phase.set(Phase::Broken);
+        if !node.nap(RELOAD_AFTER).await || is_abandoned(&mut mail) {
+            break;
+        }
+        phase.set(Phase::Loading);
     }
     phase.set(Phase::Broken);
     drop(guard);
+}
+
+/// Lets go of what came in meanwhile, so that whoever asked learns that there is no answer. True
+/// if nobody can ask any more.
+fn is_abandoned(mail: &mut mpsc::Receiver<Mail>) -> bool {
+    loop {
+        match mail.try_recv() {
+            Ok(unanswered) => drop(unanswered),
+            Err(error) => return error == mpsc::error::TryRecvError::Disconnected,
+        }
+    }
 }
 
 async fn load<E: Env>(

@@ -1,16 +1,16 @@
 //! Opening every log at the start.
 //!
-//! Invariants: a log without a topic belongs to a deleted one and goes (logs beside new metadata
-//! were refused before anything was written); a topic without a log is a creation that a crash
-//! interrupted and is finished, unless the last stop was clean: then somebody took the log away.
+//! Invariants: a log without a topic belongs to a deleted one and goes; a topic without
+//! a log is a creation that a crash interrupted and is finished. Where neither can be true somebody
+//! lost something, and [`nothing_lost`] refuses the start, as often as it is tried.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base::{PartitionId, Probe};
+use base::{BrokerId, PartitionId, PartitionIndex, Probe};
 use env::Env;
 use metadata::{Image, Topic};
-use storage::{Found, Log, LogConfig, OpenError, Recovery, StartClass};
+use storage::{Found, Log, LogConfig, LogDir, OpenError, Recovery, StartClass};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -39,11 +39,38 @@ pub enum OpenAllError {
     Interrupted,
 }
 
+/// Whether logs and metadata fit, looked at before either is touched: logs without any metadata
+/// and, after a clean stop, topics without their logs have been lost by somebody.
+///
+/// # Errors
+/// What is lost.
+pub(crate) fn nothing_lost<E: Env>(
+    dir: &LogDir<E>,
+    image: &Image,
+    me: BrokerId,
+) -> Result<(), OpenAllError> {
+    let logs: BTreeSet<PartitionId> = dir.logs().iter().map(|found| found.partition).collect();
+    if image.cluster_id.is_zero() && !logs.is_empty() {
+        return Err(OpenAllError::MetadataLost(logs.len()));
+    }
+    if dir.start().class != StartClass::Clean {
+        return Ok(());
+    }
+    let placed = image.topics.values().flat_map(|topic| {
+        let numbered = (0..).map(PartitionIndex).zip(&topic.partitions);
+        let here = numbered.filter(|(_, partition)| partition.leader == Some(me));
+        here.map(|(index, _)| PartitionId { topic: topic.id, index })
+    });
+    match placed.into_iter().find(|id| !logs.contains(id)) {
+        Some(lost) => Err(OpenAllError::LogLost(lost)),
+        None => Ok(()),
+    }
+}
+
 type Opened<E> = (PartitionId, Result<(Log<E>, Recovery), OpenError>);
 
 impl<E: Env> Publisher<E> {
-    /// Opens every log that `image` places here and shows the image. If there are logs, the image
-    /// is not that of a new cluster.
+    /// Opens every log that `image` places here and shows the image. [`nothing_lost`] has agreed.
     pub(crate) async fn open_all(
         &self,
         image: &Image,
@@ -74,9 +101,6 @@ impl<E: Env> Publisher<E> {
             }
         }
         for (topic, id, epoch, config) in missing {
-            if self.node.dir.start().class == StartClass::Clean {
-                return Err(OpenAllError::LogLost(id));
-            }
             self.node.env.probe().reached("open_creates_missing_log");
             let log = self.node.dir.create_log(id, REPLICA_GEN, log_config(&config)).await?;
             self.lead(&topic, id, epoch, &config, log).await?;

@@ -4,9 +4,46 @@ use base::{Duration, Offset};
 use broker::Broker;
 use broker::api::group::{Command, Commit, CommitOffset, GroupError, Join, MemberOf, Reply, Sync};
 use bytes::Bytes;
+use env::Env;
 use env_tokio::TokioEnv;
 
+use crate::shaky::Shaky;
 use crate::world::{World, topic};
+
+#[test]
+fn a_coordinator_that_could_not_read_its_log_tries_again() {
+    let world = World::new("reload");
+    world.runtime.block_on(async {
+        let broker = start(&world).await;
+        assert!(broker.find_coordinator("g").await.is_some());
+        assert_eq!(ask(&broker, commit("g", "t", 7)).await, Reply::Commit(vec![Ok(())]));
+        broker.stop().await;
+        drop(broker);
+        let env = Shaky::new(world.env(), None);
+        env.unreadable(true);
+        let broker = Broker::start(env.clone(), world.config()).await.expect("starts");
+        let late = env.now().after(Duration::from_secs(20));
+        let offsets = || Command::Offsets { group: "g".to_owned(), partitions: None };
+        let broken = Reply::Offsets(Err(GroupError::CoordinatorNotAvailable));
+        while broker.group(offsets()).await != broken {
+            assert!(env.now() < late, "the log cannot be read");
+            tokio::task::yield_now().await;
+        }
+
+        env.unreadable(false);
+
+        let found = loop {
+            if let Reply::Offsets(Ok(found)) = broker.group(offsets()).await {
+                break found;
+            }
+            assert!(env.now() < late, "the log can be read");
+            tokio::task::yield_now().await;
+        };
+        let offset = found[0].committed.as_ref().map(|committed| committed.offset);
+        assert_eq!(offset, Some(Offset(7)));
+        broker.stop().await;
+    });
+}
 
 async fn start(world: &World) -> Broker<TokioEnv> {
     let mut config = world.config();
@@ -166,11 +203,11 @@ fn the_coordinators_topic_of_fifty_partitions_is_created_within_the_first_questi
         let mut config = world.config();
         config.offsets_partitions = 50;
         let broker = Broker::start(world.env(), config).await.expect("starts");
-        let before = env::Env::now(&world.env());
+        let before = Env::now(&world.env());
 
         assert!(broker.find_coordinator("g").await.is_some());
 
-        println!("fifty logs: {:?}", env::Env::now(&world.env()).since(before));
+        println!("fifty logs: {:?}", Env::now(&world.env()).since(before));
         assert_eq!(ask(&broker, commit("g", "t", 1)).await, Reply::Commit(vec![Ok(())]));
         broker.stop().await;
     });

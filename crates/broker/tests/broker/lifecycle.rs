@@ -138,3 +138,29 @@ fn logs_without_their_metadata_are_left_alone() {
         broker.stop().await;
     });
 }
+
+#[test]
+fn a_log_taken_away_after_a_clean_stop_is_missed_by_every_start() {
+    let world = World::new("missing-log");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, batch(&["a"])).await.expect("written");
+        broker.stop().await;
+        drop(broker);
+        let log = world.dir.join(format!("{t}-0"));
+        let copy = world.dir.with_extension("copy");
+        std::fs::rename(&log, &copy).expect("moved");
+
+        // An empty one in its place would make the loss final.
+        for _ in 0..3 {
+            let refused = Broker::start(world.env(), world.config()).await;
+            assert!(matches!(refused, Err(StartError::Logs(_))), "{refused:?}");
+        }
+
+        std::fs::rename(&copy, &log).expect("moved back");
+        let broker = world.start().await;
+        assert_eq!(values(&broker, t, 0).await, [(0, "a".to_owned())]);
+        broker.stop().await;
+    });
+}

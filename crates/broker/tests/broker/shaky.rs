@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use base::{Instant, Probe, Timestamp};
 use bytes::{Bytes, BytesMut};
@@ -23,6 +23,7 @@ const FAILING: u8 = 2;
 #[derive(Default)]
 struct Controls {
     mode: AtomicU8,
+    unreadable: AtomicBool,
     changed: Notify,
     halted: Lock2,
 }
@@ -71,6 +72,11 @@ impl Shaky {
     pub fn fail(&self) {
         self.disk.controls.mode.store(FAILING, Ordering::SeqCst);
         self.disk.controls.changed.notify_waiters();
+    }
+
+    /// Whether reads of logs fail.
+    pub fn unreadable(&self, yes: bool) {
+        self.disk.controls.unreadable.store(yes, Ordering::SeqCst);
     }
 
     pub fn halted(&self) -> Option<String> {
@@ -154,6 +160,10 @@ impl File for ShakyFile {
     }
 
     async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
+        let controls = self.controls.as_ref();
+        if controls.is_some_and(|controls| controls.unreadable.load(Ordering::SeqCst)) {
+            return Err(io::Error::other("planted"));
+        }
         self.inner.read_at(at, len).await
     }
 

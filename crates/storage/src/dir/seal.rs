@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use base::{Probe, Uuid};
 use env::Env;
 
-use super::{LogDir, SealOutcome};
+use super::{DirShared, LogDir, SealOutcome};
 use crate::codec::{FormatError, Reader, frame, unframe};
 use crate::error::DirectoryFailed;
 use crate::names::SEAL;
@@ -55,11 +55,26 @@ pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, Dire
         dir.env.probe().reached("storage_seal_withheld");
         return Ok(SealOutcome::NotAllOpened(others));
     }
-    let bytes = encode_seal(Seal { start_id: dir.start.start_id });
-    let result = replace(&dir.env, &dir.path, SEAL, bytes).await;
-    result.map_err(|error| dir.fail("write the seal in", &dir.path, &error))?;
+    write(dir).await?;
     dir.env.probe().reached("storage_sealed");
     Ok(SealOutcome::Sealed)
+}
+
+/// Puts the seal back that this process took, if no log was opened since. The logs' own states
+/// name the process that wrote them and not this one, so the next start looks at them again.
+pub(super) async fn give_back<E: Env>(handle: &LogDir<E>) -> Result<(), DirectoryFailed> {
+    let dir = &handle.shared;
+    dir.check()?;
+    if dir.sealed_by.is_none() || !handle.open_logs().is_empty() {
+        return Ok(());
+    }
+    write(dir).await
+}
+
+async fn write<E: Env>(dir: &DirShared<E>) -> Result<(), DirectoryFailed> {
+    let bytes = encode_seal(Seal { start_id: dir.start.start_id });
+    let result = replace(&dir.env, &dir.path, SEAL, bytes).await;
+    result.map_err(|error| dir.fail("write the seal in", &dir.path, &error))
 }
 
 #[cfg(test)]
