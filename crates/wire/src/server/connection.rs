@@ -1,8 +1,9 @@
 //! One connection: requests in, replies out, in order.
 //!
 //! Invariants: every whole request in the buffer is handled before one write; replies that are
-//! ready never wait behind a request that is not; a request that cannot be answered ends the
-//! connection and no other. One request at a time, as Kafka does it, so effects are in order.
+//! ready never wait behind a request that is not; replies that wait for the socket are bounded and
+//! hold nothing of the budget that others need, however long their client does not read; a request
+//! that cannot be answered ends the connection and no other. One request at a time, as Kafka does it, so effects are in order.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -14,10 +15,13 @@ use base::Probe;
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
 use tracing::debug;
 
-use super::budget::Charge;
-use super::frames::{FrameEnd, Frames};
+use super::frames::{Frame, FrameEnd, Frames};
 use super::{FileOf, Shared};
 use crate::dispatch::{self, Outcome, Reply};
+
+/// Replies in memory that wait for the end of a run of requests to leave in one write; from here on
+/// they leave at once, so that short requests with long answers cannot pile up answers.
+const OUT_BYTES_MAX: usize = 256 * 1024;
 
 /// Serves one connection until either side ends it.
 pub(crate) async fn run<E: Env>(
@@ -30,7 +34,7 @@ pub(crate) async fn run<E: Env>(
         stream,
         peer,
         frames: Frames::default(),
-        out: Out { queue: SegmentQueue::new(), charges: Vec::new() },
+        out: Out { queue: SegmentQueue::new(), bytes: 0 },
     };
     if let Err(end) = connection.serve().await {
         debug!(%peer, %end, "connection ended");
@@ -45,10 +49,11 @@ struct Connection<E: Env> {
     out: Out<FileOf<E>>,
 }
 
-/// Replies that are ready, and what their requests hold of the budget.
+/// Replies that are ready.
 struct Out<F> {
     queue: SegmentQueue<F>,
-    charges: Vec<Charge>,
+    /// Of those in memory.
+    bytes: usize,
 }
 
 impl<E: Env> Connection<E> {
@@ -61,16 +66,22 @@ impl<E: Env> Connection<E> {
                     self.write().await?;
                     self.frames.charge(&self.shared, length).await;
                 }
-                let frame = self.frames.take(length);
-                let outcome = self.handle(&frame.bytes).await?;
-                self.out.charges.push(frame.charge);
+                let Frame { bytes, charge } = self.frames.take(length);
+                let outcome = self.handle(&bytes).await?;
+                // What it holds of the budget is free before its reply leaves: how long that takes
+                // is up to the client.
+                drop((bytes, charge));
                 match outcome {
-                    Outcome::Reply(reply) => push(&mut self.out.queue, reply),
+                    Outcome::Reply(reply) => self.out.push(reply),
                     Outcome::Silent => {},
                     Outcome::Close => return self.write().await,
                 }
                 if self.shared.stop.is_stopping() {
                     return self.write().await;
+                }
+                if self.out.bytes >= OUT_BYTES_MAX {
+                    self.shared.env.probe().reached("replies_written_early");
+                    self.write().await?;
                 }
             }
             self.write().await?;
@@ -120,7 +131,7 @@ impl<E: Env> Connection<E> {
                 },
             }
         }
-        self.out.charges.clear();
+        self.out.bytes = 0;
         Ok(())
     }
 
@@ -141,18 +152,27 @@ impl<E: Env> Connection<E> {
     }
 }
 
-/// Queues a reply, with its segments in their places.
-fn push<F>(queue: &mut SegmentQueue<F>, mut reply: Reply<F>) {
-    for part in reply.parts {
-        match part {
-            protocol::Part::Bytes(bytes) => queue.push_back(Segment::Bytes(bytes)),
-            protocol::Part::External { token, .. } => {
-                let at = usize::try_from(token).unwrap_or(usize::MAX);
-                let Some(segments) = reply.externals.get_mut(at) else {
-                    unreachable!("each external part names segments of its own reply");
-                };
-                queue.extend(segments.drain(..));
-            },
+impl<F> Out<F> {
+    /// Queues a reply, with its segments in their places.
+    fn push(&mut self, mut reply: Reply<F>) {
+        for part in reply.parts {
+            match part {
+                protocol::Part::Bytes(bytes) => self.push_segment(Segment::Bytes(bytes)),
+                protocol::Part::External { token, .. } => {
+                    let at = usize::try_from(token).unwrap_or(usize::MAX);
+                    let Some(segments) = reply.externals.get_mut(at) else {
+                        unreachable!("each external part names segments of its own reply");
+                    };
+                    segments.drain(..).for_each(|segment| self.push_segment(segment));
+                },
+            }
         }
+    }
+
+    fn push_segment(&mut self, segment: Segment<F>) {
+        if let Segment::Bytes(bytes) = &segment {
+            self.bytes = self.bytes.saturating_add(bytes.len());
+        }
+        self.queue.push_back(segment);
     }
 }
