@@ -23,6 +23,9 @@ use crate::dispatch::{self, Outcome, Reply};
 /// they leave at once, so that short requests with long answers cannot pile up answers.
 const OUT_BYTES_MAX: usize = 256 * 1024;
 
+/// Requests that one connection may have handled before the others get their turn.
+const TURN_REQUESTS: usize = 16;
+
 /// Serves one connection until either side ends it.
 pub(crate) async fn run<E: Env>(
     shared: Arc<Shared<E>>,
@@ -59,6 +62,7 @@ struct Out<F> {
 impl<E: Env> Connection<E> {
     async fn serve(&mut self) -> Result<(), FrameEnd> {
         loop {
+            let mut handled: usize = 0;
             while let Some(length) = self.frames.whole(&self.shared)? {
                 if !self.frames.try_charge(&self.shared, length) {
                     // What is answered gives its bytes back before more are waited for.
@@ -82,6 +86,10 @@ impl<E: Env> Connection<E> {
                 if self.out.bytes >= OUT_BYTES_MAX {
                     self.shared.env.probe().reached("replies_written_early");
                     self.write().await?;
+                }
+                handled = handled.wrapping_add(1);
+                if handled.is_multiple_of(TURN_REQUESTS) {
+                    yield_turn().await;
                 }
             }
             self.write().await?;
@@ -150,6 +158,21 @@ impl<E: Env> Connection<E> {
             },
         }
     }
+}
+
+/// Lets every other task that is ready have its turn: a deep pipeline would otherwise keep the
+/// thread, and everybody else waiting, for as long as it is deep.
+async fn yield_turn() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl<F> Out<F> {
