@@ -72,7 +72,16 @@ pub async fn metadata<E: Env>(
     let bytes = file.len().await.map_err(failed)?;
     let len = usize::try_from(bytes).map_err(|error| failed(io::Error::other(error)))?;
     let content = file.read_at(0, len).await.map_err(failed)?;
-    let replayed = metadata_log::replay(&path, &content)?;
+    metadata_bytes(&path, &content).map(Some)
+}
+
+/// Reads the bytes of a metadata log; `path` is named in errors and not opened. Total.
+///
+/// # Errors
+/// [`MetadataLogError`] if they are damaged.
+pub fn metadata_bytes(path: &Path, content: &[u8]) -> Result<MetadataReport, MetadataLogError> {
+    let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    let replayed = metadata_log::replay(path, content)?;
     let image = replayed.image;
     let topics = image.names.iter().filter_map(|(name, id)| {
         let topic = image.topics.get(id)?;
@@ -90,7 +99,7 @@ pub async fn metadata<E: Env>(
             partitions: partitions.collect(),
         })
     });
-    Ok(Some(MetadataReport {
+    Ok(MetadataReport {
         bytes,
         next_index: replayed.next_index,
         torn: replayed.torn,
@@ -98,5 +107,5 @@ pub async fn metadata<E: Env>(
         brokers: image.brokers.keys().copied().collect(),
         next_producer: image.next_producer,
         topics: topics.collect(),
-    }))
+    })
 }

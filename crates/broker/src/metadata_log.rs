@@ -275,7 +275,8 @@ pub(crate) fn replay(path: &Path, bytes: &[u8]) -> Result<Replayed, MetadataLogE
         if first != next_index {
             return Err(corrupt(at));
         }
-        next_index += apply_payload(path, &mut image, payload, at)?;
+        let count = apply_payload(path, &mut image, payload, at)?;
+        next_index = next_index.checked_add(count).ok_or_else(|| corrupt(at))?;
         entries = true;
         at += ENTRY_HEADER_BYTES + payload.len();
     }
@@ -382,6 +383,18 @@ mod tests {
             let outcome = replay(Path::new("log"), &bad);
             assert!(matches!(outcome, Err(MetadataLogError::Corrupt { .. })), "byte {at}");
         }
+    }
+
+    // Found by the fuzz target `disk_files`.
+    #[test]
+    fn an_index_beyond_64_bits_is_corruption_and_no_overflow() {
+        let mut bytes = encode_snapshot(&Image::default(), u64::MAX).to_vec();
+        let record = Record::ClusterCreated { cluster_id: Uuid([7; 16]) };
+        bytes.extend_from_slice(&encode_entry(u64::MAX, &[record]));
+
+        let outcome = replay(Path::new("log"), &bytes);
+
+        assert!(matches!(outcome, Err(MetadataLogError::Corrupt { .. })));
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub const MARKS: &[&str] = &[
     "produce_unknown_partition_of_topic",
     "produce_unknown_topic",
     "produce_zstd_too_early",
+    "replies_written_early",
     "request_budget_exhausted",
     "request_length_refused",
     "request_refused",

@@ -28,7 +28,7 @@ pub enum PropertiesError {
 pub fn parse_properties(bytes: &[u8]) -> Result<BTreeMap<String, String>, PropertiesError> {
     let text = std::str::from_utf8(bytes).map_err(|_| PropertiesError::Encoding)?;
     let mut pairs = BTreeMap::new();
-    let mut lines = text.split(['\n', '\r']).enumerate();
+    let mut lines = lines(text).enumerate();
     while let Some((index, first)) = lines.next() {
         let first = first.trim_start_matches([' ', '\t', '\u{c}']);
         if first.is_empty() || first.starts_with(['#', '!']) {
@@ -40,10 +40,19 @@ pub fn parse_properties(bytes: &[u8]) -> Result<BTreeMap<String, String>, Proper
             let Some((_, next)) = lines.next() else { break };
             logical.push_str(next.trim_start_matches([' ', '\t', '\u{c}']));
         }
+        // Nothing but continuations.
+        if logical.is_empty() {
+            continue;
+        }
         let (key, value) = split_pair(&logical);
         pairs.insert(unescape(key, index + 1)?, unescape(value, index + 1)?);
     }
     Ok(pairs)
+}
+
+/// Lines end with LF, CR or CR LF.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 fn ends_with_odd_backslashes(line: &str) -> bool {
@@ -116,6 +125,20 @@ mod tests {
         check("list = a,\\\n   b,\\\n   c\n", &[("list", "a,b,c")]);
         check("a=1\r\na=2\r\n", &[("a", "2")]);
         check("path=C\\:\\\\x\\u0041\nk\\=ey=v=w", &[("path", "C:\\xA"), ("k=ey", "v=w")]);
+    }
+
+    #[test]
+    fn a_line_that_ends_with_cr_lf_is_one_line_and_continues_on_the_next() {
+        check("list = a,\\\r\n   b\r\nc=1\rd=2", &[("list", "a,b"), ("c", "1"), ("d", "2")]);
+        let error = parse_properties(b"a=1\r\nb=2\r\nc=\\u12\r\n");
+        assert_eq!(error, Err(PropertiesError::Escape { line: 3 }));
+    }
+
+    // Found by the fuzz target `properties`.
+    #[test]
+    fn a_continuation_of_nothing_by_nothing_is_no_pair() {
+        check("\n\\\n\n/,", &[("/,", "")]);
+        check("\\", &[]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! One connection: requests in, replies out, in order.
 //!
 //! Invariants: every whole request in the buffer is handled before one write; replies that are
-//! ready never wait behind a request that is not; a request that cannot be answered ends the
-//! connection and no other. One request at a time, as Kafka does it, so effects are in order.
+//! ready never wait behind a request that is not; replies that wait for the socket are bounded and
+//! hold nothing of the budget that others need, however long their client does not read; a request
+//! that cannot be answered ends the connection and no other. One request at a time, as Kafka does it, so effects are in order.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -14,14 +15,16 @@ use base::Probe;
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
 use tracing::debug;
 
-use super::budget::Charge;
-use super::frames::{FrameEnd, Frames};
+use super::frames::{Frame, FrameEnd, Frames};
 use super::{FileOf, Shared};
 use crate::dispatch::{self, Outcome, Reply};
 
-/// Bytes of replies in memory that wait for one write; with this many they leave early, so that a
-/// read buffer full of small requests does not hold all of their answers.
-const OUT_BYTES_MAX: usize = 1024 * 1024;
+/// Replies in memory that wait for the end of a run of requests to leave in one write; from here on
+/// they leave at once, so that short requests with long answers cannot pile up answers.
+const OUT_BYTES_MAX: usize = 256 * 1024;
+
+/// Requests that one connection may have handled before the others get their turn.
+const TURN_REQUESTS: usize = 16;
 
 /// Serves one connection until either side ends it.
 pub(crate) async fn run<E: Env>(
@@ -34,7 +37,7 @@ pub(crate) async fn run<E: Env>(
         stream,
         peer,
         frames: Frames::default(),
-        out: Out { queue: SegmentQueue::new(), charges: Vec::new(), bytes: 0 },
+        out: Out { queue: SegmentQueue::new(), bytes: 0 },
     };
     if let Err(end) = connection.serve().await {
         debug!(%peer, %end, "connection ended");
@@ -49,17 +52,17 @@ struct Connection<E: Env> {
     out: Out<FileOf<E>>,
 }
 
-/// Replies that are ready, and what their requests hold of the budget.
+/// Replies that are ready.
 struct Out<F> {
     queue: SegmentQueue<F>,
-    charges: Vec<Charge>,
-    /// Bytes of the queue that are in memory.
+    /// Of those in memory.
     bytes: usize,
 }
 
 impl<E: Env> Connection<E> {
     async fn serve(&mut self) -> Result<(), FrameEnd> {
         loop {
+            let mut handled: usize = 0;
             while let Some(length) = self.frames.whole(&self.shared)? {
                 if !self.frames.try_charge(&self.shared, length) {
                     // What is answered gives its bytes back before more are waited for.
@@ -67,9 +70,11 @@ impl<E: Env> Connection<E> {
                     self.write().await?;
                     self.frames.charge(&self.shared, length).await;
                 }
-                let frame = self.frames.take(length);
-                let outcome = self.handle(&frame.bytes).await?;
-                self.out.charges.push(frame.charge);
+                let Frame { bytes, charge } = self.frames.take(length);
+                let outcome = self.handle(&bytes).await?;
+                // What it holds of the budget is free before its reply leaves: how long that takes
+                // is up to the client.
+                drop((bytes, charge));
                 match outcome {
                     Outcome::Reply(reply) => self.out.push(reply),
                     Outcome::Silent => {},
@@ -79,7 +84,12 @@ impl<E: Env> Connection<E> {
                     return self.write().await;
                 }
                 if self.out.bytes >= OUT_BYTES_MAX {
+                    self.shared.env.probe().reached("replies_written_early");
                     self.write().await?;
+                }
+                handled = handled.wrapping_add(1);
+                if handled.is_multiple_of(TURN_REQUESTS) {
+                    yield_turn().await;
                 }
             }
             self.write().await?;
@@ -99,29 +109,10 @@ impl<E: Env> Connection<E> {
         if let Poll::Ready(outcome) = first.await {
             return Ok(outcome);
         }
-        let may_wait = dispatch::may_wait(request);
-        // Both at once: a client that does not read must not hold up what its request has in hand.
-        let mut outcome = None;
-        let written = {
-            let mut write = pin!(self.write());
-            let both = poll_fn(|cx| {
-                if outcome.is_none()
-                    && let Poll::Ready(ready) = handling.as_mut().poll(cx)
-                {
-                    outcome = Some(ready);
-                }
-                write.as_mut().poll(cx)
-            });
-            both.await
-        };
-        if let Some(outcome) = outcome {
-            return written.map(|()| outcome);
+        self.write().await?;
+        if !dispatch::may_wait(request) {
+            return Ok(handling.await);
         }
-        if !may_wait {
-            let outcome = handling.await;
-            return written.map(|()| outcome);
-        }
-        written?;
         let mut gone = pin!(self.frames.gone(&mut self.stream));
         poll_fn(|cx| {
             if let Poll::Ready(outcome) = handling.as_mut().poll(cx) {
@@ -148,7 +139,6 @@ impl<E: Env> Connection<E> {
                 },
             }
         }
-        self.out.charges.clear();
         self.out.bytes = 0;
         Ok(())
     }
@@ -170,24 +160,39 @@ impl<E: Env> Connection<E> {
     }
 }
 
+/// Lets every other task that is ready have its turn: a deep pipeline would otherwise keep the
+/// thread, and everybody else waiting, for as long as it is deep.
+async fn yield_turn() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl<F> Out<F> {
     /// Queues a reply, with its segments in their places.
     fn push(&mut self, mut reply: Reply<F>) {
         for part in reply.parts {
             match part {
-                protocol::Part::Bytes(bytes) => self.add(Segment::Bytes(bytes)),
+                protocol::Part::Bytes(bytes) => self.push_segment(Segment::Bytes(bytes)),
                 protocol::Part::External { token, .. } => {
                     let at = usize::try_from(token).unwrap_or(usize::MAX);
                     let Some(segments) = reply.externals.get_mut(at) else {
                         unreachable!("each external part names segments of its own reply");
                     };
-                    segments.drain(..).for_each(|segment| self.add(segment));
+                    segments.drain(..).for_each(|segment| self.push_segment(segment));
                 },
             }
         }
     }
 
-    fn add(&mut self, segment: Segment<F>) {
+    fn push_segment(&mut self, segment: Segment<F>) {
         if let Segment::Bytes(bytes) = &segment {
             self.bytes = self.bytes.saturating_add(bytes.len());
         }

@@ -128,7 +128,11 @@ impl Frames {
         }
         let room = whole.min(have.saturating_mul(2).max(Pools::READ_BYTES));
         shared.budget.charge(&mut self.charge, room, length).await;
-        self.buffer.reserve(room - have);
+        // Of exactly what was charged: room for more would also be filled with the front of the
+        // next request, which would then hold all of this one's memory, charged or not.
+        let mut larger = BytesMut::with_capacity(room);
+        larger.extend_from_slice(&self.buffer);
+        self.buffer = larger;
         Ok(())
     }
 }
