@@ -15,7 +15,7 @@ use crate::fault::Plan;
 use crate::scenario::{self, RunOptions};
 use crate::world::{FailureKind, Outcome, seconds};
 
-pub use marks::{EXCUSED, all as all_marks, catalog};
+pub use marks::{EXCUSED, RARE, all as all_marks, catalog};
 pub use totals::{Failed, Totals};
 
 /// Which seeds, on how many cores.

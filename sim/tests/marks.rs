@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sim::campaign::{EXCUSED, all_marks};
+use sim::campaign::{EXCUSED, RARE, Totals, all_marks, catalog};
 
 #[expect(clippy::disallowed_methods, reason = "a test reads the source")]
 fn sources(folder: &Path, into: &mut String) {
@@ -30,7 +30,7 @@ fn reached(text: &str) -> BTreeSet<&str> {
 fn every_mark_in_the_source_is_in_its_crates_list() {
     let listed: BTreeSet<&str> = all_marks().collect();
     let mut missing = Vec::new();
-    for name in ["storage", "broker", "metadata", "wire"] {
+    for name in ["storage", "broker", "metadata", "coordinator", "wire"] {
         let mut text = String::new();
         let folder = format!("{}/../crates/{name}/src", env!("CARGO_MANIFEST_DIR"));
         sources(Path::new(&folder), &mut text);
@@ -44,10 +44,28 @@ fn every_mark_in_the_source_is_in_its_crates_list() {
 }
 
 #[test]
-fn only_marks_that_exist_are_excused_and_each_with_a_reason() {
+fn only_marks_that_exist_are_excused_or_rare_and_each_once() {
     let listed: BTreeSet<&str> = all_marks().collect();
-    for (mark, reason) in EXCUSED {
-        assert!(listed.contains(mark), "{mark}");
-        assert!(reason.len() > 10, "{mark}: {reason}");
+    let mut seen = BTreeSet::new();
+    let excused = EXCUSED.iter().flat_map(|(_, marks)| *marks);
+    for mark in excused.chain(RARE.iter().flat_map(|(_, marks)| *marks)) {
+        assert!(listed.contains(mark), "{mark} is in no crate's list");
+        assert!(seen.insert(mark), "{mark} is there twice");
     }
+    for (reason, _) in EXCUSED {
+        assert!(reason.len() > 10, "{reason}");
+    }
+    for (from, _) in RARE {
+        assert!(*from > Totals::JUDGED_FROM, "{from}");
+    }
+}
+
+#[test]
+fn a_larger_campaign_demands_more_marks_and_never_an_excused_one() {
+    let demanded = |seeds| catalog(seeds).collect::<BTreeSet<&str>>();
+
+    let (small, large) = (demanded(Totals::JUDGED_FROM), demanded(u64::MAX));
+
+    assert!(small.is_subset(&large) && small.len() < large.len());
+    assert!(EXCUSED.iter().flat_map(|(_, marks)| *marks).all(|mark| !large.contains(mark)));
 }

@@ -34,7 +34,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// A campaign of at least so many seeds must fire every mark and fault class.
+    /// A campaign of at least so many seeds must fire every fault class and every common mark.
     pub const JUDGED_FROM: u64 = 200;
     /// Records every universe has to get acknowledged.
     pub const ACKED_MIN: u64 = 200;
@@ -107,7 +107,7 @@ impl Totals {
         for class in Fault::CLASSES.iter().filter(|class| !self.faults.contains_key(*class)) {
             silent.push(format!("fault class never fired: {class}"));
         }
-        for mark in catalog().filter(|mark| !self.marks.contains_key(mark)) {
+        for mark in catalog(self.seeds).filter(|mark| !self.marks.contains_key(mark)) {
             silent.push(format!("mark never reached: {mark}"));
         }
         if self.lost_bytes * 1000 < self.seeds * Self::LOST_MIN {
