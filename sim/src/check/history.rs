@@ -140,7 +140,7 @@ impl History {
             let found = log.at(offset);
             if certain || found == Some(*id) {
                 world.check("acked-is-written", found == Some(*id), || {
-                    format!("{partition}/{offset} was acked as {id}; the page cache has {found:?}")
+                    format!("{partition}/{offset} was acked as {id}; the page cache has {found:?}, {} up to {}", log.stopped.as_deref().unwrap_or("whole"), log.end)
                 });
                 known.promise(world, partition, offset, *id);
                 known.acked.insert(*id, (offset, world.now()));
