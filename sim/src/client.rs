@@ -7,6 +7,7 @@ mod admin;
 mod connection;
 mod consumer;
 mod errors;
+mod odd;
 mod producer;
 mod reader;
 
@@ -19,6 +20,7 @@ use crate::world::World;
 pub use admin::{admin, list_topics};
 pub use connection::{CallError, Connection, PORT};
 pub use consumer::consumer;
+pub use odd::odd;
 pub use producer::producer;
 pub use reader::read_all;
 

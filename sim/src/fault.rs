@@ -56,6 +56,9 @@ pub struct Work {
     pub side_topics: u64,
     /// Segment size of the broker, bytes.
     pub segment_bytes: u64,
+    /// Whether a client asks for what nobody should ask for.
+    #[serde(default)]
+    pub odd: bool,
 }
 
 /// A fault and when it begins.
@@ -78,6 +81,11 @@ pub enum Fault {
         node: usize,
         /// Until it is started again.
         down_ms: u64,
+    },
+    /// The process is told to stop, and does so in its own time.
+    CleanStop {
+        /// Where.
+        node: usize,
     },
     /// The machine loses power: unsynced bytes are kept, dropped or torn; peers are half-open.
     PowerLoss {
@@ -163,6 +171,7 @@ impl Fault {
     /// Every class, in the order of [`Fault::class`].
     pub const CLASSES: &'static [&'static str] = &[
         "process crash",
+        "clean stop",
         "power loss",
         "power loss at a disk operation",
         "process crash at a disk operation",
@@ -180,6 +189,7 @@ impl Fault {
     pub fn class(&self) -> &'static str {
         match self {
             Self::ProcessCrash { .. } => "process crash",
+            Self::CleanStop { .. } => "clean stop",
             Self::PowerLoss { .. } => "power loss",
             Self::CrashAtOp { power: true, .. } => "power loss at a disk operation",
             Self::CrashAtOp { power: false, .. } => "process crash at a disk operation",
@@ -214,7 +224,11 @@ impl Plan {
 
     /// How many client nodes the plan needs.
     pub fn clients(&self) -> usize {
-        self.work.idempotent + self.work.plain + self.work.consumers + 1
+        self.work.idempotent
+            + self.work.plain
+            + self.work.consumers
+            + 1
+            + usize::from(self.work.odd)
     }
 }
 

@@ -85,6 +85,8 @@ async fn universe(world: Arc<World>, plan: Plan, boot_order: Vec<usize>) {
 /// Node 1 is the administrator; producers and consumers follow.
 fn install_clients(job: &Job, plan: &Plan) {
     let producers = 2..2 + plan.work.idempotent + plan.work.plain;
+    // The odd client, if there is one, comes last; nobody has number 0.
+    let odd = if plan.work.odd { plan.clients() } else { 0 };
     for id in 1..=plan.clients() {
         let mut mine = job.clone();
         mine.id = id;
@@ -94,6 +96,8 @@ fn install_clients(job: &Job, plan: &Plan) {
             async move {
                 if id == 1 {
                     client::admin(job, env).await;
+                } else if id == odd {
+                    client::odd(job, env).await;
                 } else if producers.contains(&id) {
                     let owed = job.work.records;
                     client::producer(job, env, owed).await;

@@ -13,6 +13,9 @@ use crate::fault::{BROKER, Work};
 use crate::net::address_of;
 use crate::world::{Program, SimEnv, program};
 
+/// How long connections may take to finish at a stop.
+const STOP_CONNECTIONS_MAX: Duration = Duration::from_millis(1_000);
+
 const NODE_ID: BrokerId = BrokerId(1);
 
 /// The broker as a program of its node: it serves until something ends it.
@@ -46,9 +49,13 @@ async fn serve(env: SimEnv, config: BrokerConfig) {
     };
     let at = address_of(BROKER, PORT);
     let advertised = Advertised { host: at.ip().to_string(), port: PORT };
-    let server = Server::new(env.clone(), broker, ServerSettings::new(NODE_ID, advertised));
+    let server = Server::new(env.clone(), broker.clone(), ServerSettings::new(NODE_ID, advertised));
     if let Err(error) = server.listen(at).await {
         return env.halt(format!("the broker does not listen: {error}"));
     }
-    std::future::pending().await
+    let process = env.process();
+    process.world.told_to_stop(process.node).await;
+    process.world.fired("clean stop");
+    server.stop(env.now().after(STOP_CONNECTIONS_MAX)).await;
+    broker.stop().await;
 }

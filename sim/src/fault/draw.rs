@@ -12,6 +12,9 @@ const CHAOS_MS: u64 = 6_000;
 /// Faults of one plan at most.
 const FAULTS_MAX: u64 = 14;
 
+/// Per mille of seeds in which the broker is stopped cleanly.
+const CLEAN_STOP: u32 = 400;
+
 /// Weights of the classes: per mille of seeds that enable each.
 const CLASSES: &[(Class, u32)] = &[
     (Class::Crash, 500),
@@ -58,14 +61,21 @@ impl Plan {
             .filter(|(_, odds)| dice.chance(*odds))
             .map(|(class, _)| *class)
             .collect();
-        if enabled.is_empty() {
-            return plan;
-        }
         let clients = u64::try_from(plan.clients()).unwrap_or(1);
-        for _ in 0..dice.between(1, FAULTS_MAX) {
+        let count = if enabled.is_empty() { 0 } else { dice.between(1, FAULTS_MAX) };
+        for _ in 0..count {
             let class = *dice.pick(&enabled);
             let fault = draw_fault(&mut dice, class, clients);
             plan.faults.push(Timed { at_ms: dice.below(CHAOS_MS), fault });
+        }
+        // Dice of their own, so that the rest of a plan does not depend on them.
+        let mut dice = Dice::new(seed, "plan: odd client and clean stops");
+        plan.work.odd = dice.chance(500);
+        if dice.chance(CLEAN_STOP) {
+            for _ in 0..dice.between(1, 2) {
+                let fault = Fault::CleanStop { node: BROKER };
+                plan.faults.push(Timed { at_ms: dice.below(CHAOS_MS), fault });
+            }
         }
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
@@ -89,6 +99,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         think_max_ms: *dice.pick(&[0, 5, 50, 100]),
         side_topics: dice.below(4),
         segment_bytes: *dice.pick(&[batch_bytes, 3 * batch_bytes, 10 * batch_bytes, 1 << 20]),
+        odd: false,
     }
 }
 

@@ -34,6 +34,8 @@ fn later(world: &Arc<World>, ms: u64, undo: impl FnOnce(&Arc<World>) + Send + 's
 fn inject(world: &Arc<World>, fault: &Fault) {
     match *fault {
         Fault::ProcessCrash { node, down_ms } => crash(world, fault, node, Crash::Process, down_ms),
+        // Counted when the process has heard of it.
+        Fault::CleanStop { node } => world.ask_to_stop(node),
         Fault::PowerLoss { node, down_ms } => crash(world, fault, node, Crash::Power, down_ms),
         Fault::CrashAtOp { node, op, nth, power } => {
             let how = if power { Crash::Power } else { Crash::Process };

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use env::{Lock, Rank};
 use madsim::runtime::{Handle, NodeHandle};
+use tokio::sync::Notify;
 
 use super::{Dice, FailureKind, MS, Note, SimEnv, World};
 
@@ -46,6 +47,8 @@ struct Cell {
     machine: AtomicU32,
     /// When something last kept it from working as it should, nanoseconds.
     disturbed: AtomicU64,
+    /// Told to whoever waits for it now.
+    stop: Notify,
     state: Lock<State>,
 }
 
@@ -66,6 +69,7 @@ impl Nodes {
             incarnation: AtomicU32::new(0),
             machine: AtomicU32::new(1),
             disturbed: AtomicU64::new(0),
+            stop: Notify::new(),
             state: Lock::new(Rank(253), State::default()),
         };
         let dice = (0..count).map(|node| Dice::new(seed, &format!("node {node}"))).collect();
@@ -253,6 +257,16 @@ impl World {
             Handle::current().kill(home.id());
         }
         ran
+    }
+
+    /// Tells the process on `node` to stop, if it listens yet.
+    pub fn ask_to_stop(&self, node: usize) {
+        self.nodes.cells[node].stop.notify_waiters();
+    }
+
+    /// Completes when the process on `node` is told to stop.
+    pub async fn told_to_stop(&self, node: usize) {
+        self.nodes.cells[node].stop.notified().await;
     }
 
     /// Starts `node` again after its supervisor's delay, unless somebody else does so before.

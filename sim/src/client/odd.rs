@@ -1,0 +1,86 @@
+//! The odd client: asks for what does not exist, breaks the rules of the protocol, hangs up.
+//!
+//! Invariants: it works on a topic and a group of its own, so that the others' promises hold
+//! unchanged; an answer that cannot differ is held against Kafka's error code; nothing it sends
+//! keeps the broker from serving the others.
+
+mod cluster;
+mod data;
+mod groups;
+mod raw;
+
+use base::{Duration, Uuid};
+use env::Env;
+use protocol::Request;
+
+use super::Job;
+use super::connection::Connection;
+use super::errors::is_retriable;
+use crate::fault::BROKER;
+use crate::world::{Dice, FailureKind, SimEnv};
+
+const TIMEOUT: Duration = Duration::from_millis(2_000);
+/// Its topic.
+const OWN: &str = "odd";
+/// A topic that never exists.
+const NOBODY: &str = "nobody";
+/// No topic has this id.
+const NO_ID: Uuid = Uuid([7; 16]);
+
+struct Odd {
+    job: Job,
+    env: SimEnv,
+    dice: Dice,
+    connection: Connection,
+}
+
+/// Goes through everything odd once, in an order of its own.
+pub async fn odd(job: Job, env: SimEnv) {
+    job.topic().await;
+    let incarnation = env.process().incarnation;
+    let dice = job.world.dice(&format!("odd client {incarnation}"));
+    let connection = Connection::new(env.clone(), BROKER, "odd".into());
+    let mut odd = Odd { job, env, dice, connection };
+    odd.make_topic().await;
+    let mut steps: Vec<usize> = (0..raw::STEPS + data::STEPS + cluster::STEPS + 1).collect();
+    while !steps.is_empty() {
+        let at = odd.dice.index(steps.len());
+        odd.step(steps.swap_remove(at)).await;
+        let millis = odd.dice.between(1, 60);
+        odd.env.sleep(Duration::from_millis(millis)).await;
+    }
+}
+
+impl Odd {
+    async fn step(&mut self, number: usize) {
+        const DATA: usize = raw::STEPS;
+        const CLUSTER: usize = DATA + data::STEPS;
+        const GROUPS: usize = CLUSTER + cluster::STEPS;
+        match number {
+            GROUPS.. => self.group_life().await,
+            CLUSTER.. => self.cluster(number - CLUSTER).await,
+            DATA.. => self.data(number - DATA).await,
+            _ => self.raw(number).await,
+        }
+    }
+
+    /// Asks once. An answer's code must be in `allowed`, unless that is empty or the code asks for
+    /// patience; no answer is fine, for faults go on.
+    async fn ask<R: Request>(
+        &mut self,
+        version: i16,
+        body: &R,
+        code: impl FnOnce(&R::Response) -> Option<i16>,
+        allowed: &[i16],
+    ) -> Option<R::Response> {
+        let answer = self.connection.call(version, body, TIMEOUT).await.ok()?;
+        let code = code(&answer);
+        let fits = code.is_some_and(|code| allowed.contains(&code) || is_retriable(code));
+        if !allowed.is_empty() && !fits {
+            let name = R::NAME;
+            let text = format!("errors: odd {name} v{version}: {code:?}, allowed {allowed:?}");
+            self.job.world.fail(FailureKind::Safety, text);
+        }
+        Some(answer)
+    }
+}

@@ -1,0 +1,195 @@
+//! Produce, Fetch and ListOffsets as nobody should ask them.
+
+use base::{ProducerEpoch, ProducerId, Timestamp};
+use bytes::{Bytes, BytesMut};
+use protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use protocol::{Part, frame};
+use records::{BatchBuilder, Compression, NewRecord, Producer};
+
+use super::{NO_ID, NOBODY, OWN, Odd};
+
+/// How many there are.
+pub(super) const STEPS: usize = PRODUCE + FETCH + LIST;
+const PRODUCE: usize = 13;
+const FETCH: usize = 6;
+const LIST: usize = 10;
+
+fn batch(builder: BatchBuilder, bytes: usize) -> Bytes {
+    let value = vec![b'.'; bytes];
+    let record =
+        NewRecord { timestamp: Timestamp(0), key: None, value: Some(&value), headers: &[] };
+    let mut builder = builder;
+    builder.push(&record).ok().and_then(|_| builder.finish_bytes().ok()).unwrap_or_default()
+}
+
+fn of_producer(epoch: i16, base: i32) -> BatchBuilder {
+    // An id the broker never gave out: whoever begins with sequence 0 is welcome.
+    let (id, epoch) = (ProducerId(1 << 40), ProducerEpoch(epoch));
+    BatchBuilder::new().producer(Producer { id, epoch, base_sequence: Some(base) })
+}
+
+fn produce(name: &str, index: i32, acks: i16, records: Bytes) -> ProduceRequest {
+    let part = PartitionProduceData { index, records: records.into() };
+    let topic = TopicProduceData {
+        name: name.into(),
+        partition_data: vec![part],
+        ..TopicProduceData::default()
+    };
+    ProduceRequest { transactional_id: None, acks, timeout_ms: 500, topic_data: vec![topic] }
+}
+
+fn fetch(name: &str, partition: i32, fetch_offset: i64, epoch: i32) -> FetchRequest {
+    let part = FetchPartition {
+        partition,
+        current_leader_epoch: epoch,
+        fetch_offset,
+        partition_max_bytes: 1 << 16,
+        ..FetchPartition::default()
+    };
+    let topic = FetchTopic { topic: name.into(), partitions: vec![part], ..FetchTopic::default() };
+    FetchRequest {
+        max_wait_ms: 10,
+        max_bytes: 1 << 16,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..FetchRequest::default()
+    }
+}
+
+impl Odd {
+    pub(super) async fn data(&mut self, number: usize) {
+        const AFTER_FETCH: usize = PRODUCE + FETCH;
+        match number {
+            AFTER_FETCH.. => self.list_offsets(number - AFTER_FETCH).await,
+            PRODUCE.. => self.fetch(number - PRODUCE).await,
+            _ => self.produce(number).await,
+        }
+    }
+
+    async fn produce(&mut self, number: usize) {
+        let good = batch(BatchBuilder::new(), 10);
+        let bad_crc = {
+            let mut bytes = BytesMut::from(&good[..]);
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            bytes.freeze()
+        };
+        let twice = Bytes::from([&good[..], &good[..]].concat());
+        let (version, ask, allowed): (i16, _, &[i16]) = match number {
+            0 => (9, produce(OWN, 0, -1, bad_crc), &[2]),
+            1 => (9, produce(OWN, 0, -1, Bytes::new()), &[2, 42, 87]),
+            2 => (9, produce(OWN, 0, -1, twice), &[87]),
+            3 => (9, produce(OWN, 0, 5, good), &[21]),
+            4 => (9, produce(NOBODY, 0, -1, good), &[3]),
+            5 => (9, produce(OWN, 99, -1, good), &[3]),
+            6 => (9, produce(OWN, 0, -1, batch(BatchBuilder::new(), 2 << 20)), &[10, 18]),
+            7 => (9, produce(OWN, 0, -1, batch(of_producer(0, 0).transactional(), 10)), &[]),
+            8 => {
+                let mut ask = produce(OWN, 0, -1, batch(of_producer(0, 0).transactional(), 10));
+                ask.transactional_id = Some("t".into());
+                (9, ask, &[])
+            },
+            9 => {
+                let packed = batch(BatchBuilder::new().compression(Compression::Zstd), 10);
+                (5, produce(OWN, 0, -1, packed), &[76])
+            },
+            10 => (9, produce("__consumer_offsets", 0, -1, good), &[]),
+            11 => return self.own_sequences().await,
+            _ => return self.unacknowledged().await,
+        };
+        let code = |answer: &protocol::messages::produce_response::ProduceResponse| {
+            Some(answer.responses.first()?.partition_responses.first()?.error_code)
+        };
+        self.ask(version, &ask, code, allowed).await;
+    }
+
+    /// First, again, with a gap, with an older epoch. What a fault took away decides the answers.
+    async fn own_sequences(&mut self) {
+        for (epoch, base) in [(1, 0), (1, 0), (1, 7), (0, 0)] {
+            let ask = produce(OWN, 0, -1, batch(of_producer(epoch, base), 10));
+            self.ask(9, &ask, |_| None, &[]).await;
+        }
+    }
+
+    /// A refusal that cannot be answered closes the connection.
+    async fn unacknowledged(&mut self) {
+        let ask = produce(NOBODY, 0, 0, batch(BatchBuilder::new(), 10));
+        let mut whole = BytesMut::new();
+        for part in frame::request(9, 1, Some("odd"), &ask).unwrap_or_default() {
+            if let Part::Bytes(bytes) = part {
+                whole.extend_from_slice(&bytes);
+            }
+        }
+        let answer = self.exchange(whole.freeze(), true).await.unwrap_or_default();
+        self.job.world.check("errors", answer.is_empty(), || {
+            format!("odd Produce without acks was answered with {} bytes", answer.len())
+        });
+    }
+
+    async fn fetch(&mut self, number: usize) {
+        let (version, ask, allowed): (i16, _, &[i16]) = match number {
+            0 => (12, fetch(OWN, 0, 1 << 40, -1), &[1]),
+            1 => (12, fetch(OWN, 0, 0, 1_000), &[75]),
+            // A broker that started once only is still in the first epoch.
+            2 => (12, fetch(OWN, 0, 0, 0), &[0, 1, 74]),
+            3 => (12, fetch(NOBODY, 0, 0, -1), &[3]),
+            4 => {
+                let mut ask = fetch(OWN, 0, 0, -1);
+                ask.topics[0].topic_id = NO_ID;
+                (13, ask, &[100])
+            },
+            _ => {
+                let mut ask = fetch(OWN, 99, 0, -1);
+                if self.dice.chance(500) {
+                    (ask.session_id, ask.session_epoch) = (77, 5);
+                }
+                (12, ask, &[3, 70])
+            },
+        };
+        let code = |answer: &protocol::messages::fetch_response::FetchResponse| {
+            let first = answer.responses.first().and_then(|topic| topic.partitions.first());
+            Some(first.map_or(answer.error_code, |part| part.error_code))
+        };
+        self.ask(version, &ask, code, allowed).await;
+    }
+
+    async fn list_offsets(&mut self, number: usize) {
+        let latest = (-1, -1, 0);
+        let (name, (timestamp, epoch, partition), allowed): (_, _, &[i16]) = match number {
+            0 => (OWN, latest, &[0]),
+            1 => (OWN, (-2, -1, 0), &[0]),
+            2 => (OWN, (-3, -1, 0), &[0]),
+            3 => (OWN, (-4, -1, 0), &[0]),
+            4 => (OWN, (0, -1, 0), &[0]),
+            5 => (OWN, (-99, -1, 0), &[]),
+            6 => (OWN, (-1, 1_000, 0), &[75]),
+            7 => (OWN, (-1, -1, 99), &[3]),
+            8 => (NOBODY, latest, &[3]),
+            _ => (OWN, latest, &[42]),
+        };
+        let part = ListOffsetsPartition {
+            partition_index: partition,
+            current_leader_epoch: epoch,
+            timestamp,
+        };
+        let mut partitions = vec![part];
+        if number + 1 == LIST {
+            partitions.push(partitions[0].clone());
+        }
+        let topic = ListOffsetsTopic { name: name.into(), partitions };
+        let ask = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![topic],
+            ..ListOffsetsRequest::default()
+        };
+        let code = |answer: &protocol::messages::list_offsets_response::ListOffsetsResponse| {
+            Some(answer.topics.first()?.partitions.first()?.error_code)
+        };
+        self.ask(8, &ask, code, allowed).await;
+    }
+}

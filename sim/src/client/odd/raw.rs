@@ -1,0 +1,77 @@
+//! Frames that are no requests, and requests whose answer nobody waits for.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
+
+use super::{Odd, TIMEOUT};
+use crate::client::PORT;
+use crate::fault::BROKER;
+use crate::net::address_of;
+
+/// How many there are.
+pub(super) const STEPS: usize = 6;
+
+/// A frame that begins like a request: key, version, correlation id, client id.
+fn frame(key: i16, version: i16, rest: &[u8]) -> Bytes {
+    let mut body = BytesMut::new();
+    body.put_i16(key);
+    body.put_i16(version);
+    body.put_i32(7);
+    body.put_i16(-1);
+    body.put_slice(rest);
+    let mut whole = BytesMut::new();
+    whole.put_i32(i32::try_from(body.len()).unwrap_or(0));
+    whole.put_slice(&body);
+    whole.freeze()
+}
+
+impl Odd {
+    pub(super) async fn raw(&mut self, number: usize) {
+        const METADATA: i16 = 3;
+        const API_VERSIONS: i16 = 18;
+        let refused = match number {
+            0 => frame(999, 0, &[]),
+            1 => frame(METADATA, 99, &[]),
+            // An array of a thousand topics, of which none follows.
+            2 => frame(METADATA, 1, &[0, 0, 3, 0xe8]),
+            3 => Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0]),
+            4 => return self.unknown_api_versions(frame(API_VERSIONS, 99, &[])).await,
+            // Half a request, and nobody there any more.
+            _ => {
+                let whole = frame(METADATA, 1, &[0, 0, 0, 0]);
+                let half = self.dice.index(whole.len());
+                drop(self.exchange(whole.slice(..half), false).await);
+                return;
+            },
+        };
+        let answer = self.exchange(refused, true).await.unwrap_or_default();
+        self.job.world.check("errors", answer.is_empty(), || {
+            format!("odd frame {number} was answered with {} bytes", answer.len())
+        });
+    }
+
+    /// Its answer is in version 0 and names the versions there are.
+    async fn unknown_api_versions(&mut self, ask: Bytes) {
+        const UNSUPPORTED_VERSION: [u8; 2] = [0, 35];
+        let Some(answer) = self.exchange(ask, true).await else { return };
+        let code = answer.get(8..10);
+        let fits = answer.is_empty() || code.is_none_or(|code| code == UNSUPPORTED_VERSION);
+        self.job.world.check("errors", fits, || format!("odd ApiVersions: {code:?}"));
+    }
+
+    /// Sends `bytes` on a connection of their own and reads what comes at first, if it `waits`.
+    pub(super) async fn exchange(&mut self, bytes: Bytes, waits: bool) -> Option<BytesMut> {
+        let env = self.env.clone();
+        let deadline = env.now().after(TIMEOUT);
+        let connect = env.net().connect(address_of(BROKER, PORT));
+        let mut stream = timeout_at(&env, deadline, connect).await.ok()?.ok()?;
+        let mut queue = SegmentQueue::new();
+        queue.push_back(Segment::Bytes(bytes));
+        timeout_at(&env, deadline, stream.write_segments(&mut queue)).await.ok()?.ok()?;
+        let mut answer = BytesMut::with_capacity(4096);
+        if waits {
+            timeout_at(&env, deadline, stream.read_into(&mut answer)).await.ok()?.ok()?;
+        }
+        Some(answer)
+    }
+}
