@@ -106,6 +106,7 @@ pub const EXCUSED: &[(&str, &[&str])] = &[
             "group_mailbox_full",
             "init_producer_id_failed",
             "list_groups_refused",
+            "replies_written_early",
         ],
     ),
     (

@@ -109,10 +109,29 @@ impl<E: Env> Connection<E> {
         if let Poll::Ready(outcome) = first.await {
             return Ok(outcome);
         }
-        self.write().await?;
-        if !dispatch::may_wait(request) {
-            return Ok(handling.await);
+        let may_wait = dispatch::may_wait(request);
+        // Both at once: a client that does not read must not hold up what its request has in hand.
+        let mut outcome = None;
+        let written = {
+            let mut write = pin!(self.write());
+            let both = poll_fn(|cx| {
+                if outcome.is_none()
+                    && let Poll::Ready(ready) = handling.as_mut().poll(cx)
+                {
+                    outcome = Some(ready);
+                }
+                write.as_mut().poll(cx)
+            });
+            both.await
+        };
+        if let Some(outcome) = outcome {
+            return written.map(|()| outcome);
         }
+        if !may_wait {
+            let outcome = handling.await;
+            return written.map(|()| outcome);
+        }
+        written?;
         let mut gone = pin!(self.frames.gone(&mut self.stream));
         poll_fn(|cx| {
             if let Poll::Ready(outcome) = handling.as_mut().poll(cx) {
