@@ -15,7 +15,6 @@
     clippy::disallowed_types,
     reason = "real threads and sockets"
 )]
-#![expect(clippy::print_stdout, reason = "the figures are the point")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
