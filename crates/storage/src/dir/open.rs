@@ -112,9 +112,6 @@ async fn identify<E: Env>(
 }
 
 async fn sync<E: Env>(env: &E, folder: &Path) -> Result<(), DirError> {
-    if env.probe().mutant("skip_dir_sync") {
-        return Ok(());
-    }
     env.disk().sync_dir(folder).await.map_err(io_error("sync", folder))
 }
 

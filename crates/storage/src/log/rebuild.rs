@@ -169,7 +169,7 @@ impl<E: Env> Opening<E> {
             let cut = file.set_len(u64::from(segment.bytes)).await;
             cut.map_err(|error| self.dir.fail("cut", &self.folder, &error))?;
         }
-        if len != durable.position && !self.probe().mutant("trust_page_cache") {
+        if len != durable.position {
             let synced = file.sync_data().await;
             synced.map_err(|error| self.dir.fail("sync", &self.folder, &error))?;
         }
@@ -287,11 +287,9 @@ impl<E: Env> Opening<E> {
         if !enough || again.bytes == 0 {
             return Ok(());
         }
-        if !self.probe().mutant("trust_page_cache") {
-            self.probe().reached("storage_tail_written_again");
-            let result = file.append(again.at, std::mem::take(&mut again.bufs)).await;
-            result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
-        }
+        self.probe().reached("storage_tail_written_again");
+        let result = file.append(again.at, std::mem::take(&mut again.bufs)).await;
+        result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
         again.bufs.clear();
         again.at += u64::try_from(std::mem::take(&mut again.bytes)).unwrap_or(0);
         Ok(())
