@@ -174,9 +174,6 @@ impl<E: Env> MetadataLog<E> {
 }
 
 async fn sync_dir<E: Env>(env: &E, dir: &Path) -> io::Result<()> {
-    if env.probe().mutant("skip_dir_sync") {
-        return Ok(());
-    }
     env.disk().sync_dir(dir).await
 }
 

@@ -77,7 +77,9 @@ impl<P: Probe> Shard<P> {
     /// record said is not known.
     pub fn replay(&mut self, key: &Bytes, value: Option<&Bytes>) -> Result<(), RecordError> {
         match Record::decode(key, value)? {
-            Some(Record::Offset { .. }) if self.probe.mutant("forget_group_offsets") => {},
+            // Planted: partition 0 is taken for none.
+            Some(Record::Offset { key, .. })
+                if key.partition == 0 && self.probe.mutant("forget_group_offsets") => {},
             Some(record) => self.durable.apply(&record),
             None => self.probe.reached("group_record_skipped"),
         }

@@ -339,9 +339,6 @@ impl<E: Env> DirShared<E> {
 
     /// Makes the entries of `folder` durable.
     pub(crate) async fn sync_folder(&self, folder: &Path) -> Result<(), DirectoryFailed> {
-        if self.env.probe().mutant("skip_dir_sync") {
-            return Ok(());
-        }
         let result = self.env.disk().sync_dir(folder).await;
         result.map_err(|error| self.fail("sync the directory", folder, &error))
     }

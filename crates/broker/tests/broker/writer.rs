@@ -108,10 +108,16 @@ fn the_planted_bugs_do_what_they_say() {
         broker.stop().await;
         drop(broker);
 
-        let (_, broker) = start(&world, Some("duplicate_is_error")).await;
-        produce(&broker, t, numbered(1, 0, 0, &["a"])).await.expect("written");
+        let (env, broker) = start(&world, Some("duplicate_is_error")).await;
+        env.hold();
+        let mut first = Box::pin(produce(&broker, t, numbered(1, 0, 0, &["a"])));
+        assert!(poll_once(&mut first).is_pending());
         let again = produce(&broker, t, numbered(1, 0, 0, &["a"])).await;
+        env.release();
+        first.await.expect("written");
         assert_eq!(again, Err(ProduceError::OutOfOrderSequence));
+        let late = produce(&broker, t, numbered(1, 0, 0, &["a"])).await;
+        late.expect("a duplicate of what is written is answered rightly");
         broker.stop().await;
     });
 }

@@ -54,9 +54,7 @@ pub(super) async fn remove_folder<E: Env>(env: &E, folder: &Path) -> io::Result<
             foreign = true;
         }
     }
-    if !env.probe().mutant("skip_dir_sync") {
-        disk.sync_dir(folder).await?;
-    }
+    disk.sync_dir(folder).await?;
     if foreign {
         env.probe().reached("storage_deletion_left_foreign_files");
         return Ok(());

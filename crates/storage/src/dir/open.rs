@@ -126,9 +126,6 @@ async fn sync_ancestors<E: Env>(env: &E, path: &Path) -> Result<(), DirError> {
 }
 
 async fn sync<E: Env>(env: &E, folder: &Path) -> Result<(), DirError> {
-    if env.probe().mutant("skip_dir_sync") {
-        return Ok(());
-    }
     env.disk().sync_dir(folder).await.map_err(io_error("sync", folder))
 }
 

@@ -169,6 +169,9 @@ impl<E: Env> Log<E> {
         let end = self.checkpoint_held(&mut upkeep).await?;
         let name = SegmentName { base: end, seg_gen: dir.next_seg_gen() };
         let (log, env) = create_segment(dir, &self.inner.folder, name).await?;
+        if !self.env().probe().mutant("skip_dir_sync") {
+            dir.sync_folder(&self.inner.folder).await?;
+        }
         *upkeep = Upkeep { env, env_bytes: 0 };
         {
             let mut shared = self.inner.shared.lock();
@@ -259,7 +262,7 @@ impl<F> super::Shared<F> {
     }
 }
 
-/// Creates the two files of a segment, durably.
+/// Creates the two files of a segment. The caller makes their entries durable.
 pub(super) async fn create_segment<E: Env>(
     dir: &DirShared<E>,
     folder: &Path,
@@ -269,6 +272,5 @@ pub(super) async fn create_segment<E: Env>(
     let failed = |error| dir.fail("create a segment in", folder, &error);
     let log = disk.open(&folder.join(name.log()), Access::CreateNew).await.map_err(failed)?;
     let env = disk.open(&folder.join(name.env()), Access::CreateNew).await.map_err(failed)?;
-    dir.sync_folder(folder).await?;
     Ok((log, env))
 }

@@ -171,10 +171,8 @@ impl<E: Env> Opening<E> {
         }
         // Always: an earlier start may have cut or written the same tail and died before it synced
         // (simulator seed 1771).
-        if !self.probe().mutant("trust_page_cache") {
-            let synced = file.sync_data().await;
-            synced.map_err(|error| self.dir.fail("sync", &self.folder, &error))?;
-        }
+        let synced = file.sync_data().await;
+        synced.map_err(|error| self.dir.fail("sync", &self.folder, &error))?;
         segment.run_open = false;
         segment.enveloped = envelopes.runs.len();
         if envelopes.damaged || indexed.position < durable.position {
@@ -289,11 +287,9 @@ impl<E: Env> Opening<E> {
         if !enough || again.bytes == 0 {
             return Ok(());
         }
-        if !self.probe().mutant("trust_page_cache") {
-            self.probe().reached("storage_tail_written_again");
-            let result = file.append(again.at, std::mem::take(&mut again.bufs)).await;
-            result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
-        }
+        self.probe().reached("storage_tail_written_again");
+        let result = file.append(again.at, std::mem::take(&mut again.bufs)).await;
+        result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
         again.bufs.clear();
         again.at += u64::try_from(std::mem::take(&mut again.bytes)).unwrap_or(0);
         Ok(())

@@ -250,6 +250,7 @@ impl<E: Env> Opening<E> {
     pub(super) async fn fresh(&self, base: Offset) -> Result<Loaded<FileOf<E>>, OpenError> {
         let name = SegmentName { base, seg_gen: self.dir.next_seg_gen() };
         let (log, env) = create_segment(&self.dir, &self.folder, name).await?;
+        self.dir.sync_folder(&self.folder).await?;
         Ok(Loaded {
             segments: vec![SegmentState::empty(name, log)],
             start: base,
