@@ -259,7 +259,6 @@ impl<E: Env> Broker<E> {
         match node.dir.seal().await {
             Ok(SealOutcome::Sealed) => {
                 tracing::info!("stopped");
-                node.tasks.ended().await;
             },
             Ok(SealOutcome::NotAllOpened(logs)) => {
                 tracing::error!(logs, "stopped without a seal: some logs were never opened");
@@ -269,6 +268,8 @@ impl<E: Env> Broker<E> {
                 tracing::error!(%error, "stopped without a seal: the next start will recover");
             },
         }
+        // Sealed or not: whoever starts on this directory next must find nobody at work in it.
+        node.tasks.ended().await;
     }
 }
 
