@@ -17,6 +17,7 @@ mod marks;
 mod metadata_host;
 mod metadata_log;
 mod node;
+mod openers;
 mod partition;
 mod partitions;
 mod publisher;

@@ -37,6 +37,7 @@ pub const MARKS: &[&str] = &[
     "partition_append_failed",
     "partition_writer_spawned",
     "produce_batch_refused",
+    "produce_block_damaged",
     "produce_duplicate",
     "produce_duplicate_of_pending",
     "produce_fenced",

@@ -13,6 +13,7 @@ use storage::LogDir;
 use crate::alive::Alive;
 use crate::api::{ClusterView, FetchError, ListOffsetError, ProduceError};
 use crate::config::BrokerConfig;
+use crate::openers::Openers;
 use crate::partition::Partition;
 use crate::partitions::Partitions;
 
@@ -27,6 +28,7 @@ pub(crate) struct Node<E: Env> {
     pub(crate) partitions: Partitions<E>,
     /// Background tasks that the stop waits for.
     pub(crate) tasks: Alive,
+    pub(crate) openers: Arc<Openers>,
     view: Lock<Arc<ClusterView>>,
     stopping: AtomicBool,
     /// Told once, when the broker begins to stop.
@@ -41,6 +43,7 @@ impl<E: Env> Node<E> {
             dir,
             partitions: Partitions::default(),
             tasks: Alive::default(),
+            openers: Arc::default(),
             view: Lock::new(VIEW_RANK, Arc::default()),
             stopping: AtomicBool::new(false),
             stop: tokio::sync::Notify::new(),

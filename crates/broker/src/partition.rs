@@ -18,20 +18,22 @@ use std::task::{Context, Poll, Waker};
 use base::{Duration, Instant, LeaderEpoch, Offset, PartitionId, Probe, Timestamp};
 use bytes::{Bytes, BytesMut};
 use env::{Env, IoBufs, Lock, Rank};
-use records::{BatchView, Depth, Patch, Policy, Stamp, TimestampType, validate};
+use records::{
+    BatchError, BatchView, CodecError, Depth, Patch, Policy, Stamp, TimestampType,
+    inflated_bytes_max, validate,
+};
 use storage::{Append, DirectoryFailed, Log};
 use tokio::sync::{Notify, oneshot};
 
 use crate::api::{Acks, ProduceError, Produced};
 use crate::config::TopicConfig;
+use crate::openers::Openers;
 use crate::partition::ledger::{Fate, Ledger, Run, Written};
 
 pub(crate) use read::{Park, ReadLimits};
 
 /// Taken before the log's and the directory's locks; at most one partition at a time.
 const PARTITION_RANK: Rank = Rank(100);
-/// Bytes a compressed batch may hold when it must be opened to be checked.
-const OPEN_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// What a partition is told at its birth.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub(crate) struct PartitionInit {
     pub(crate) config: Arc<TopicConfig>,
     /// Only the broker itself writes to it.
     pub(crate) internal: bool,
+    /// Shared by all partitions of the broker.
+    pub(crate) openers: Arc<Openers>,
 }
 
 /// One partition.
@@ -49,6 +53,7 @@ pub(crate) struct Partition<E: Env> {
     id: PartitionId,
     config: Arc<TopicConfig>,
     internal: bool,
+    openers: Arc<Openers>,
     log: Log<E>,
     ledger: Lock<Ledger>,
     /// Told when a writer has nothing more to do.
@@ -106,6 +111,7 @@ impl<E: Env> Partition<E> {
             id: init.id,
             config: init.config,
             internal: init.internal,
+            openers: init.openers,
             log,
             ledger: Lock::new(PARTITION_RANK, ledger),
             idle: Notify::new(),
@@ -161,20 +167,27 @@ impl<E: Env> Partition<E> {
         Ok(Submitted { outcome, done: enqueued.done, deadline })
     }
 
-    /// Everything that can be refused by looking at the batch alone. No lock is held.
+    /// Everything that can be refused by looking at the batch alone. No lock is held. A compressed
+    /// batch is opened right here, where its CRC is checked, however large it is: its time is
+    /// bounded by its size ([`inflated_bytes_max`]), and it must keep its place in the order of
+    /// what its connection sends.
     fn check(&self, bytes: &Bytes, now: Timestamp) -> Result<BatchView, ProduceError> {
         let policy = Policy {
             batch_bytes_max: self.config.batch_bytes_max,
             depth: Depth::Walk,
-            open_bytes_max: OPEN_BYTES_MAX,
+            open_bytes_max: inflated_bytes_max(bytes.len()),
             key_required: self.config.compact,
             timestamp_type: self.config.timestamp_type,
             now,
             before_max: self.config.timestamp_before_max,
             after_max: self.config.timestamp_after_max,
         };
-        let validated = validate(bytes, &policy).inspect_err(|_| {
+        let validated = self.openers.with(|opener| validate(bytes, &policy, opener));
+        let validated = validated.inspect_err(|error| {
             self.env.probe().reached("produce_batch_refused");
+            if matches!(error, BatchError::Codec(CodecError::Damaged(_))) {
+                self.env.probe().reached("produce_block_damaged");
+            }
         })?;
         if validated.batch.header().attributes.is_transactional() {
             self.env.probe().reached("produce_transactional");

@@ -114,7 +114,9 @@ impl<E: Env> Publisher<E> {
             log.begin_epoch(epoch).await?;
         }
         let config = Arc::clone(config);
-        let init = PartitionInit { id, epoch, config, internal: is_internal(&topic.name) };
+        let openers = Arc::clone(&self.node.openers);
+        let internal = is_internal(&topic.name);
+        let init = PartitionInit { id, epoch, config, internal, openers };
         let partition = Partition::new(self.node.env.clone(), init, log);
         self.node.partitions.insert(id, partition);
         Ok(())

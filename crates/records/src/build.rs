@@ -292,6 +292,7 @@ mod tests {
     use super::*;
     use crate::check::{Depth, Policy, validate};
     use crate::codec::OPEN_BYTES_MAX;
+    use crate::codec::stream::Opener;
 
     proptest! {
         #[test]
@@ -314,7 +315,7 @@ mod tests {
             let plain_len = batch.len_bytes();
             let policy = Policy {
                 batch_bytes_max: usize::MAX,
-                depth: Depth::Deep,
+                depth: Depth::Walk,
                 open_bytes_max: OPEN_BYTES_MAX,
                 key_required: false,
                 timestamp_type: TimestampType::CreateTime,
@@ -324,7 +325,7 @@ mod tests {
             };
 
             let built = batch.finish().unwrap();
-            let validated = validate(built.bytes(), &policy).unwrap();
+            let validated = validate(built.bytes(), &policy, &mut Opener::default()).unwrap();
 
             prop_assert_eq!(usize::try_from(validated.record_count).unwrap(), records.len());
             prop_assert_eq!(validated.max_timestamp, latest);

@@ -1,10 +1,13 @@
 //! What a batch must be before a producer's bytes enter the log.
 //!
-//! Invariants: nothing is changed and nothing allocated but the list of a refused batch's faults;
+//! Invariants: nothing is changed and nothing allocated per record but the list of a refused batch's
+//! faults; a compressed batch is never held inflated ([`BatchView::scan`]);
 //! checks come in the order in which Kafka makes them, so that a batch with two faults gets the
 //! same answer. Source: Kafka's produce path (`validateRecords`, `LogValidator`), KIP-32, KIP-467,
 //! KIP-937. Where we are stricter: offset deltas must be 0, 1, 2 … (Kafka rewrites such a batch),
 //! and bytes after the one batch are refused (Kafka cuts an incomplete one off).
+
+use std::ops::ControlFlow;
 
 use base::{Duration, Offset, Timestamp};
 use bytes::Bytes;
@@ -12,9 +15,11 @@ use thiserror::Error;
 
 use crate::batch::{BatchView, CrcMismatch, FrameError};
 use crate::codec::CodecError;
-use crate::header::{BatchHeader, Compression, NO_TIMESTAMP, TimestampType};
+use crate::codec::stream::Opener;
+use crate::header::{BatchHeader, NO_TIMESTAMP, TimestampType};
 use crate::patch::Stamp;
-use crate::record::{Record, RecordError};
+use crate::record::{OpenError, RecordError};
+use crate::scan::Glance;
 
 /// Faults listed for one batch; further ones are not looked for.
 pub const FAULTS_MAX: usize = 1024;
@@ -25,12 +30,9 @@ pub enum Depth {
     /// CRC and header: for producers whose records are trusted. (Followers and recovery do not
     /// come here at all: [`BatchView::verify_stored`].)
     Header,
-    /// Also walk the records of an uncompressed batch; open a compressed one only where its
-    /// records' keys must be seen ([`Policy::key_required`]).
+    /// Also walk the records, opening a compressed batch for it, as Kafka does.
     #[default]
     Walk,
-    /// Also open and walk every compressed batch, as Kafka does.
-    Deep,
 }
 
 /// The topic's rules and the broker's time.
@@ -40,7 +42,8 @@ pub struct Policy {
     pub batch_bytes_max: usize,
     /// How closely to look.
     pub depth: Depth,
-    /// Bytes a compressed batch may hold when it is opened.
+    /// Bytes a compressed batch may inflate to: a bound of time, see
+    /// [`crate::codec::inflated_bytes_max`].
     pub open_bytes_max: usize,
     /// `cleanup.policy` contains `compact`: every record needs a key.
     pub key_required: bool,
@@ -132,7 +135,8 @@ pub enum BatchError {
     /// 32: only brokers stamp the append time.
     #[error("a batch from a client claims to have an append time")]
     LogAppendTime,
-    /// 76 for a codec nobody assigned, 10 for a block that holds too much, 2 for a damaged one.
+    /// 76 for a codec nobody assigned, 10 for a block that holds too much, 87 for a damaged one: its
+    /// CRC is right, so it was sent like this, and sending it again would not help.
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// 87: the bytes are not the records that the header claims.
@@ -146,9 +150,6 @@ pub enum BatchError {
         /// Its delta.
         offset_delta: i32,
     },
-    /// 32: the header alone (of a batch that was not opened) has a time out of range.
-    #[error("timestamp {0} is out of range")]
-    Timestamp(Timestamp),
     /// 32 if any record's timestamp is out of range, else 87: each record that is at fault
     /// (KIP-467), in order, at most [`FAULTS_MAX`].
     #[error("{} records are not acceptable", .0.len())]
@@ -179,11 +180,11 @@ impl BatchError {
     /// What Kafka answers.
     pub fn refusal(&self) -> Refusal {
         match self {
-            Self::Crc(_)
-            | Self::Codec(CodecError::Damaged(_))
-            | Self::Frame(FrameError::Length(_) | FrameError::Magic(2..)) => Refusal::Corrupt,
+            Self::Crc(_) | Self::Frame(FrameError::Length(_) | FrameError::Magic(2..)) => {
+                Refusal::Corrupt
+            },
             Self::TooLarge { .. } | Self::Codec(CodecError::TooLarge(_)) => Refusal::TooLarge,
-            Self::LogAppendTime | Self::Timestamp(_) => Refusal::InvalidTimestamp,
+            Self::LogAppendTime => Refusal::InvalidTimestamp,
             Self::Codec(CodecError::Unknown(_)) => Refusal::UnsupportedCompression,
             Self::Faults(faults)
                 if faults.iter().any(|f| matches!(f.kind, FaultKind::Timestamp(_))) =>
@@ -197,6 +198,7 @@ impl BatchError {
             | Self::Count { .. }
             | Self::Control
             | Self::NoSequence
+            | Self::Codec(CodecError::Damaged(_))
             | Self::Record(_)
             | Self::OffsetDelta { .. }
             | Self::Faults(_) => Refusal::Invalid,
@@ -217,30 +219,29 @@ pub fn exactly_one(bytes: &Bytes) -> Result<BatchView, BatchError> {
     if more == 0 { Ok(batch) } else { Err(BatchError::MoreThanOne(more)) }
 }
 
-/// Checks that `bytes` are one batch which `policy` lets into the log.
+/// Checks that `bytes` are one batch which `policy` lets into the log. `opener` is what a compressed
+/// one is opened with.
 ///
 /// # Errors
 /// [`BatchError`], the first one in Kafka's order.
-pub fn validate(bytes: &Bytes, policy: &Policy) -> Result<Validated, BatchError> {
+pub fn validate(
+    bytes: &Bytes,
+    policy: &Policy,
+    opener: &mut Opener,
+) -> Result<Validated, BatchError> {
     let batch = exactly_one(bytes)?;
     let header = *batch.header();
     check_size(&batch, policy)?;
     batch.verify_crc()?;
     let record_count = check_header(&header)?;
-    let compression =
-        header.attributes.compression().ok_or(CodecError::Unknown(header.attributes.codec_id()))?;
-    let walk = match (policy.depth, compression) {
-        (Depth::Header, _) => false,
-        (Depth::Walk, Compression::None) | (Depth::Deep, _) => true,
-        (
-            Depth::Walk,
-            Compression::Gzip | Compression::Snappy | Compression::Lz4 | Compression::Zstd,
-        ) => policy.key_required,
-    };
-    let latest = if walk { Some(walk_records(&batch, policy)?) } else { None };
-    if latest.is_none() {
-        check_header_time(&header, policy)?;
+    if header.attributes.compression().is_none() {
+        return Err(CodecError::Unknown(header.attributes.codec_id()).into());
     }
+    let latest = match policy.depth {
+        Depth::Header => None,
+        Depth::Walk => Some(walk_records(&batch, policy, opener)?),
+    };
+    let walked = latest.is_some();
     let (max_timestamp, max_timestamp_delta, stamp) = match (policy.timestamp_type, latest) {
         (TimestampType::LogAppendTime, _) => (policy.now, Some(0), Stamp::LogAppend(policy.now)),
         (TimestampType::CreateTime, None) => (header.max_timestamp, None, Stamp::Keep),
@@ -253,7 +254,7 @@ pub fn validate(bytes: &Bytes, policy: &Policy) -> Result<Validated, BatchError>
             (latest.timestamp, Some(latest.offset_delta), stamp)
         },
     };
-    Ok(Validated { batch, record_count, walked: walk, max_timestamp, max_timestamp_delta, stamp })
+    Ok(Validated { batch, record_count, walked, max_timestamp, max_timestamp_delta, stamp })
 }
 
 fn check_size(batch: &BatchView, policy: &Policy) -> Result<(), BatchError> {
@@ -281,19 +282,6 @@ fn check_header(header: &BatchHeader) -> Result<u32, BatchError> {
     }
 }
 
-/// Of a batch that stays closed only the header's two times can be judged.
-fn check_header_time(header: &BatchHeader, policy: &Policy) -> Result<(), BatchError> {
-    if policy.depth == Depth::Header {
-        return Ok(());
-    }
-    for timestamp in [header.base_timestamp, header.max_timestamp] {
-        if !policy.accepts(timestamp) {
-            return Err(BatchError::Timestamp(timestamp));
-        }
-    }
-    Ok(())
-}
-
 /// The first record with the latest timestamp.
 #[derive(Clone, Copy)]
 struct Latest {
@@ -301,14 +289,19 @@ struct Latest {
     offset_delta: i32,
 }
 
-fn walk_records(batch: &BatchView, policy: &Policy) -> Result<Latest, BatchError> {
-    let records = batch.open(policy.open_bytes_max)?;
+fn walk_records(
+    batch: &BatchView,
+    policy: &Policy,
+    opener: &mut Opener,
+) -> Result<Latest, BatchError> {
     let mut latest = Latest { timestamp: NO_TIMESTAMP, offset_delta: 0 };
     let mut faults = Vec::new();
-    for (index, record) in (0..).zip(records.iter()) {
-        let record = record?;
+    let mut index = 0;
+    let mut sparse = None;
+    let scanned = batch.scan(opener, policy.open_bytes_max, |record| {
         if record.offset_delta != index {
-            return Err(BatchError::OffsetDelta { index, offset_delta: record.offset_delta });
+            sparse = Some(BatchError::OffsetDelta { index, offset_delta: record.offset_delta });
+            return ControlFlow::Break(());
         }
         if record.timestamp > latest.timestamp {
             latest = Latest { timestamp: record.timestamp, offset_delta: index };
@@ -318,13 +311,22 @@ fn walk_records(batch: &BatchView, policy: &Policy) -> Result<Latest, BatchError
         {
             faults.push(Fault { index, kind });
         }
+        index += 1;
+        ControlFlow::Continue(())
+    });
+    scanned.map_err(|error| match error {
+        OpenError::Codec(error) => BatchError::Codec(error),
+        OpenError::Record(error) => BatchError::Record(error),
+    })?;
+    if let Some(sparse) = sparse {
+        return Err(sparse);
     }
     if faults.is_empty() { Ok(latest) } else { Err(BatchError::Faults(faults)) }
 }
 
 impl Policy {
-    fn fault(&self, record: &Record<'_>) -> Option<FaultKind> {
-        if self.key_required && record.key.is_none() {
+    fn fault(&self, record: &Glance) -> Option<FaultKind> {
+        if self.key_required && !record.has_key {
             Some(FaultKind::NoKey)
         } else if self.accepts(record.timestamp) {
             None
@@ -355,11 +357,15 @@ mod tests {
     use crate::build::{BatchBuilder, NewRecord};
     use crate::codec::OPEN_BYTES_MAX;
     use crate::header::{
-        ATTRIBUTES_AT, BASE_OFFSET_AT, CRC_AT, HEADER_LEN, LAST_OFFSET_DELTA_AT, MAGIC_AT,
-        MAX_TIMESTAMP_AT, RECORD_COUNT_AT, crc32c,
+        ATTRIBUTES_AT, BASE_OFFSET_AT, CRC_AT, Compression, HEADER_LEN, LAST_OFFSET_DELTA_AT,
+        MAGIC_AT, MAX_TIMESTAMP_AT, RECORD_COUNT_AT, crc32c,
     };
 
     const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn validate(bytes: &Bytes, policy: &Policy) -> Result<Validated, BatchError> {
+        super::validate(bytes, policy, &mut Opener::default())
+    }
 
     fn policy() -> Policy {
         Policy {
@@ -449,7 +455,7 @@ mod tests {
 
     #[test]
     fn counts_that_disagree_are_refused_whether_walked_or_not() {
-        for depth in [Depth::Header, Depth::Walk, Depth::Deep] {
+        for depth in [Depth::Header, Depth::Walk] {
             let policy = Policy { depth, ..policy() };
             for (at, value) in [
                 (LAST_OFFSET_DELTA_AT, 1_i32),
@@ -534,50 +540,74 @@ mod tests {
             [(early, None), (NOW.0 - 5000, None), (-1, None), (NOW.0 + 1000, None), (late, None)];
         let fault = |index, at| Fault { index, kind: FaultKind::Timestamp(Timestamp(at)) };
         for codec in Compression::ALL {
-            let deep = Policy { depth: Depth::Deep, ..policy() };
-
-            let (error, refusal) = refused(&batch_of(codec, &records), &deep);
+            let (error, refusal) = refused(&batch_of(codec, &records), &policy());
 
             assert_eq!(error, BatchError::Faults(vec![fault(0, early), fault(4, late)]));
             assert_eq!(refusal, Refusal::InvalidTimestamp);
         }
-        let closed = batch_of(Compression::Zstd, &records);
-        assert_eq!(refused(&closed, &policy()).1, Refusal::InvalidTimestamp);
+        let packed = batch_of(Compression::Zstd, &records);
         let stamped = Policy { timestamp_type: TimestampType::LogAppendTime, ..policy() };
-        let validated = validate(&closed, &stamped).unwrap();
+        let validated = validate(&packed, &stamped).unwrap();
         assert_eq!(validated.stamp, Stamp::LogAppend(NOW));
         assert_eq!(validated.max_timestamp, NOW);
     }
 
     #[test]
     fn a_false_max_timestamp_is_to_be_overwritten() {
-        let bytes = altered(&three(), MAX_TIMESTAMP_AT, &(NOW.0 + 900).to_be_bytes());
+        let records = [(NOW.0, None), (NOW.0 + 7, None)];
+        for codec in Compression::ALL {
+            let max = (NOW.0 + 900).to_be_bytes();
+            let bytes = altered(&batch_of(codec, &records), MAX_TIMESTAMP_AT, &max);
 
-        let validated = validate(&bytes, &policy()).unwrap();
+            let validated = validate(&bytes, &policy()).unwrap();
 
-        assert_eq!(validated.stamp, Stamp::Max(Timestamp(NOW.0 + 7)));
+            assert_eq!(validated.stamp, Stamp::Max(Timestamp(NOW.0 + 7)));
+            assert_eq!(validated.max_timestamp_delta, Some(1));
+        }
     }
 
     #[test]
-    fn a_compressed_batch_stays_closed_unless_asked() {
-        let bytes = batch_of(Compression::Lz4, &[(NOW.0, None); 5]);
-        let bytes = altered(&bytes, HEADER_LEN, &[0; 4]);
+    fn a_damaged_block_behind_a_right_crc_is_refused_for_good() {
+        for codec in Compression::ALL.into_iter().filter(|codec| *codec != Compression::None) {
+            let bytes = batch_of(codec, &[(NOW.0, Some(&[7; 90][..])); 50]);
+            let cut = altered(&bytes, 8, &i32::try_from(bytes.len() - 15).unwrap().to_be_bytes());
+            for damaged in [
+                altered(&bytes, HEADER_LEN, &[0; 4]),
+                altered(&bytes, bytes.len() - 3, &[0x55; 3]),
+                altered(&cut.slice(..bytes.len() - 3), HEADER_LEN, &bytes[HEADER_LEN..][..1]),
+            ] {
+                let (_, refusal) = refused(&damaged, &policy());
+                assert_eq!(refusal, Refusal::Invalid, "{codec}");
+                let header_only = Policy { depth: Depth::Header, ..policy() };
+                assert!(!validate(&damaged, &header_only).unwrap().walked);
+            }
+        }
+    }
 
-        let validated = validate(&bytes, &policy()).unwrap();
-        let (_, refusal) = refused(&bytes, &Policy { depth: Depth::Deep, ..policy() });
-
-        assert_eq!((validated.walked, validated.max_timestamp_delta), (false, None));
-        assert_eq!(refusal, Refusal::Corrupt);
+    #[test]
+    fn an_opener_is_as_good_after_a_damaged_block_as_before() {
+        let mut opener = Opener::default();
+        for codec in Compression::ALL {
+            let sound = batch_of(codec, &[(NOW.0, Some(&[7; 90][..])); 50]);
+            let damaged = altered(&sound, sound.len() - 3, &[0x55; 3]);
+            for _ in 0..3 {
+                drop(super::validate(&damaged, &policy(), &mut opener));
+                let validated = super::validate(&sound, &policy(), &mut opener).unwrap();
+                assert_eq!(validated.max_timestamp, NOW);
+            }
+        }
     }
 
     #[test]
     fn a_block_that_holds_too_much_is_too_large() {
-        let bytes = batch_of(Compression::Zstd, &[(NOW.0, Some(&[0; 5000][..])); 5]);
+        let packed = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+        for codec in packed {
+            let bytes = batch_of(codec, &[(NOW.0, Some(&[0; 50_000][..])); 5]);
+            let within = |open_bytes_max| Policy { open_bytes_max, ..policy() };
 
-        let (_, refusal) =
-            refused(&bytes, &Policy { depth: Depth::Deep, open_bytes_max: 20_000, ..policy() });
-
-        assert_eq!(refusal, Refusal::TooLarge);
+            assert_eq!(refused(&bytes, &within(200_000)).1, Refusal::TooLarge);
+            assert!(validate(&bytes, &within(251_000)).is_ok());
+        }
     }
 
     #[test]
@@ -619,8 +649,7 @@ mod tests {
             let bytes = altered(&Bytes::from(bytes), ATTRIBUTES_AT, &attributes.to_be_bytes());
             let bytes = altered(&bytes, RECORD_COUNT_AT, &count.to_be_bytes());
             let bytes = altered(&bytes, LAST_OFFSET_DELTA_AT, &(count - 1).to_be_bytes());
-            let deep = Policy { depth: Depth::Deep, key_required: true, ..policy() };
-            drop(validate(&bytes, &deep));
+            drop(validate(&bytes, &Policy { key_required: true, ..policy() }));
         }
     }
 }

@@ -6,6 +6,7 @@
 //! 128 MiB window). What `compress` writes, the Java client reads.
 
 mod snappy;
+pub(crate) mod stream;
 
 use std::io::{self, Read, Write};
 
@@ -17,6 +18,16 @@ use crate::header::Compression;
 /// A generous bound for [`decompress`] where nothing better is known: 64 MiB, sixty-four times
 /// Kafka's default `max.message.bytes`.
 pub const OPEN_BYTES_MAX: usize = 64 << 20;
+/// What a batch may always inflate to.
+const INFLATED_BYTES_MIN: usize = 128 << 20;
+/// How much larger the inside of a batch may be than the batch.
+const INFLATED_RATIO_MAX: usize = 64;
+
+/// What a batch of `batch_bytes` may inflate to where it is walked and not held: 128 MiB, or
+/// sixty-four times its size. It bounds time, not memory.
+pub fn inflated_bytes_max(batch_bytes: usize) -> usize {
+    batch_bytes.saturating_mul(INFLATED_RATIO_MAX).max(INFLATED_BYTES_MIN)
+}
 
 /// The first bytes of an LZ4 frame; the legacy format, which Kafka does not read, has others.
 const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
@@ -54,7 +65,9 @@ pub fn decompress(codec: Compression, block: Bytes, bytes_max: usize) -> Result<
             read_all(flate2::bufread::MultiGzDecoder::new(&*block), codec, bytes_max)
         },
         Compression::Snappy => snappy::decompress(&block, bytes_max),
-        Compression::Lz4 if !block.starts_with(&LZ4_MAGIC) => Err(CodecError::Damaged(codec)),
+        Compression::Lz4 if !block.starts_with(&LZ4_MAGIC) || !lz4_is_whole(&block) => {
+            Err(CodecError::Damaged(codec))
+        },
         // One frame only, as Kafka reads it: the decoder ends at the frame's end.
         Compression::Lz4 => read_all(lz4_flex::frame::FrameDecoder::new(&*block), codec, bytes_max),
         Compression::Zstd => {
@@ -64,6 +77,26 @@ pub fn decompress(codec: Compression, block: Bytes, bytes_max: usize) -> Result<
         },
     }
     .map(Bytes::from)
+}
+
+/// Whether an LZ4 frame goes on to its end mark; the decoder takes a frame cut between two blocks
+/// for one that has ended.
+fn lz4_is_whole(frame: &[u8]) -> bool {
+    let flags = frame.get(4).copied().unwrap_or_default();
+    let bytes = |bit: u8, bytes| if flags & bit == 0 { 0 } else { bytes };
+    // Magic, flags, block size, checksum; the content's size and the dictionary's id, if any.
+    let head = 7 + bytes(0x08, 8) + bytes(0x01, 4);
+    let (checksum, trailer) = (bytes(0x10, 4), bytes(0x04, 4));
+    let mut rest = frame.get(head..).unwrap_or_default();
+    while let Some((size, more)) = rest.split_first_chunk() {
+        // The topmost bit says that the block is stored as it is.
+        let size = usize::try_from(u32::from_le_bytes(*size) & 0x7fff_ffff).unwrap_or(usize::MAX);
+        if size == 0 {
+            return more.len() >= trailer;
+        }
+        rest = more.get(size.saturating_add(checksum)..).unwrap_or_default();
+    }
+    false
 }
 
 fn read_all(

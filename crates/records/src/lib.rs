@@ -15,6 +15,7 @@ pub mod header;
 pub mod lookup;
 pub mod patch;
 pub mod record;
+pub mod scan;
 mod varint;
 
 pub use batch::{BatchView, Batches, CrcMismatch, Damage, FrameError, batches};
@@ -22,9 +23,11 @@ pub use build::{BatchBuilder, BuildError, NewRecord};
 pub use check::{
     BatchError, Depth, Fault, FaultKind, Policy, Refusal, Validated, exactly_one, validate,
 };
-pub use codec::{CodecError, OPEN_BYTES_MAX};
+pub use codec::stream::Opener;
+pub use codec::{CodecError, OPEN_BYTES_MAX, inflated_bytes_max};
 pub use control::{Control, Ending};
 pub use header::{Attributes, BatchHeader, Compression, NO_TIMESTAMP, Producer, TimestampType};
 pub use lookup::Found;
 pub use patch::{Patch, Patched, Stamp};
 pub use record::{Header, Headers, OpenError, Record, RecordError, RecordSet, Records};
+pub use scan::Glance;

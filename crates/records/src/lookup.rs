@@ -3,11 +3,15 @@
 //! Invariant: an answer is the offset of a record that is really there. Source: KIP-79 (first
 //! record at or after a time), KIP-734 (the first record with the latest time).
 
+use std::ops::ControlFlow;
+
 use base::{Offset, Timestamp};
 
 use crate::batch::BatchView;
+use crate::codec::stream::Opener;
 use crate::header::NO_TIMESTAMP;
-use crate::record::{OpenError, RecordError, RecordSet};
+use crate::record::OpenError;
+use crate::scan::Glance;
 
 /// A record's place and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,44 +22,15 @@ pub struct Found {
     pub timestamp: Timestamp,
 }
 
-impl RecordSet {
-    /// The first record, at or beyond offset `from`, whose timestamp is `time` or later.
-    ///
-    /// # Errors
-    /// [`RecordError`] if the records before it are malformed.
-    pub fn first_at_or_after(
-        &self,
-        time: Timestamp,
-        from: Offset,
-    ) -> Result<Option<Found>, RecordError> {
-        for record in self {
-            let record = record?;
-            if record.offset >= from && record.timestamp >= time {
-                return Ok(Some(Found { offset: record.offset, timestamp: record.timestamp }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The first record with the latest timestamp; `None` if no record has one.
-    ///
-    /// # Errors
-    /// [`RecordError`] if a record is malformed.
-    pub fn latest(&self) -> Result<Option<Found>, RecordError> {
-        let mut latest: Option<Found> = None;
-        for record in self {
-            let record = record?;
-            if record.timestamp > latest.map_or(NO_TIMESTAMP, |latest| latest.timestamp) {
-                latest = Some(Found { offset: record.offset, timestamp: record.timestamp });
-            }
-        }
-        Ok(latest)
+impl Found {
+    fn of(record: &Glance) -> Self {
+        Self { offset: record.offset, timestamp: record.timestamp }
     }
 }
 
 impl BatchView {
-    /// [`RecordSet::first_at_or_after`], opening the batch only if its header says that such a
-    /// record may be there.
+    /// The first record, at or beyond offset `from`, whose timestamp is `time` or later. The batch
+    /// is looked into only if its header says that such a record may be there.
     ///
     /// # Errors
     /// [`OpenError`] if the batch cannot be opened (within `bytes_max`) or walked.
@@ -68,10 +43,18 @@ impl BatchView {
         if self.header().max_timestamp < time || self.header().last_offset() < from {
             return Ok(None);
         }
-        Ok(self.open(bytes_max)?.first_at_or_after(time, from)?)
+        let mut found = None;
+        self.scan(&mut Opener::default(), bytes_max, |record| {
+            if record.offset < from || record.timestamp < time {
+                return ControlFlow::Continue(());
+            }
+            found = Some(Found::of(&record));
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
     }
 
-    /// [`RecordSet::latest`].
+    /// The first record with the latest timestamp; `None` if no record has one.
     ///
     /// # Errors
     /// [`OpenError`] if the batch cannot be opened (within `bytes_max`) or walked.
@@ -79,7 +62,14 @@ impl BatchView {
         if self.header().max_timestamp == NO_TIMESTAMP {
             return Ok(None);
         }
-        Ok(self.open(bytes_max)?.latest()?)
+        let mut latest: Option<Found> = None;
+        self.scan(&mut Opener::default(), bytes_max, |record| {
+            if record.timestamp > latest.map_or(NO_TIMESTAMP, |latest| latest.timestamp) {
+                latest = Some(Found::of(&record));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(latest)
     }
 }
 

@@ -175,39 +175,55 @@ impl<'a> Records<'a> {
             Some(RecordError::Trailing(self.reader.rest().len()))
         }
     }
+}
 
-    fn read(&mut self) -> Result<Record<'a>, RecordError> {
-        let index = self.index;
-        let malformed = RecordError::Malformed { index };
-        let len = self.reader.varint().and_then(|len| usize::try_from(len).ok());
-        let body = len.and_then(|len| self.reader.take(len)).ok_or(malformed)?;
-        let mut body = Reader::new(body);
-        let record = self.fields(&mut body).ok_or(malformed)?;
-        if body.is_empty() { Ok(record) } else { Err(RecordError::Size { index }) }
-    }
+/// The record at the front of `reader`, number `index` of its batch.
+#[inline]
+pub(crate) fn read<'a>(
+    header: &BatchHeader,
+    index: i32,
+    reader: &mut Reader<'a>,
+) -> Result<Record<'a>, RecordError> {
+    let malformed = RecordError::Malformed { index };
+    let len = reader.varint().and_then(|len| usize::try_from(len).ok());
+    let body = len.and_then(|len| reader.take(len)).ok_or(malformed)?;
+    let mut body = Reader::new(body);
+    let record = fields(header, &mut body).ok_or(malformed)?;
+    if body.is_empty() { Ok(record) } else { Err(RecordError::Size { index }) }
+}
 
-    /// The fields of one record: attributes (unused), deltas, key, value, headers.
-    #[inline]
-    fn fields(&self, body: &mut Reader<'a>) -> Option<Record<'a>> {
-        body.byte()?;
-        let timestamp_delta = body.varlong()?;
-        let offset_delta = body.varint()?;
-        let key = body.nullable_bytes()?;
-        let value = body.nullable_bytes()?;
-        let left = body.varint().filter(|count| *count >= 0)?;
-        let headers = Headers { left, reader: *body };
-        for _ in 0..left {
-            header(body)?;
-        }
-        let offset = Offset(self.header.base_offset.0.checked_add(i64::from(offset_delta))?);
-        let timestamp = match self.header.attributes.timestamp_type() {
-            TimestampType::CreateTime => {
-                Timestamp(self.header.base_timestamp.0.checked_add(timestamp_delta)?)
-            },
-            TimestampType::LogAppendTime => self.header.max_timestamp,
-        };
-        Some(Record { offset, timestamp, offset_delta, timestamp_delta, key, value, headers })
+/// The fields of one record: attributes (unused), deltas, key, value, headers.
+#[inline]
+fn fields<'a>(of: &BatchHeader, body: &mut Reader<'a>) -> Option<Record<'a>> {
+    body.byte()?;
+    let timestamp_delta = body.varlong()?;
+    let offset_delta = body.varint()?;
+    let key = body.nullable_bytes()?;
+    let value = body.nullable_bytes()?;
+    let left = body.varint().filter(|count| *count >= 0)?;
+    let headers = Headers { left, reader: *body };
+    for _ in 0..left {
+        header(body)?;
     }
+    let (offset, timestamp) = place(of, offset_delta, timestamp_delta)?;
+    Some(Record { offset, timestamp, offset_delta, timestamp_delta, key, value, headers })
+}
+
+/// Offset and time of a record with these deltas; `None` if they are beyond 63 bits.
+#[inline]
+pub(crate) fn place(
+    header: &BatchHeader,
+    offset_delta: i32,
+    timestamp_delta: i64,
+) -> Option<(Offset, Timestamp)> {
+    let offset = Offset(header.base_offset.0.checked_add(i64::from(offset_delta))?);
+    let timestamp = match header.attributes.timestamp_type() {
+        TimestampType::CreateTime => {
+            Timestamp(header.base_timestamp.0.checked_add(timestamp_delta)?)
+        },
+        TimestampType::LogAppendTime => header.max_timestamp,
+    };
+    Some((offset, timestamp))
 }
 
 impl<'a> Iterator for Records<'a> {
@@ -221,7 +237,7 @@ impl<'a> Iterator for Records<'a> {
             self.ended = true;
             return self.at_end().map(Err);
         }
-        let record = self.read();
+        let record = read(&self.header, self.index, &mut self.reader);
         self.index = self.index.saturating_add(1);
         self.ended = record.is_err();
         Some(record)

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::{Duration, LeaderEpoch, Offset, Timestamp};
 use records::{
-    BatchBuilder, Depth, Header, NewRecord, OPEN_BYTES_MAX, Patch, Policy, Stamp, TimestampType,
-    batches, validate,
+    BatchBuilder, Depth, Header, NewRecord, OPEN_BYTES_MAX, Opener, Patch, Policy, Stamp,
+    TimestampType, batches, validate,
 };
 
 struct Counting;
@@ -55,11 +55,12 @@ fn main() {
         before_max: Duration::MAX,
         after_max: Duration::from_secs(3600),
     };
+    let mut opener = Opener::default();
     // The first clone of a buffer makes its reference count; the CRC picks its routine once.
-    drop((bytes.clone(), validate(&bytes, &policy)));
+    drop((bytes.clone(), validate(&bytes, &policy, &mut opener)));
 
     let before = ALLOCATIONS.load(Ordering::SeqCst);
-    let validated = validate(&bytes, &policy).unwrap();
+    let validated = validate(&bytes, &policy, &mut opener).unwrap();
     let patch = Patch { base_offset: Offset(9), leader_epoch: LeaderEpoch(1), stamp: Stamp::Keep };
     let patched = validated.batch.patched(&patch);
     let mut seen = 0;

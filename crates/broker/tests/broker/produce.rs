@@ -2,11 +2,22 @@
 
 use base::{Instant, Offset, Timestamp};
 use broker::api::{Acks, Isolation, ListOffset, OffsetSpec, Produce, ProduceError};
-use records::BatchError;
+use bytes::Bytes;
+use records::header::{ATTRIBUTES_AT, CRC_AT, MAX_TIMESTAMP_AT, crc32c};
+use records::{BatchBuilder, BatchError, Compression, NewRecord, Refusal};
 
 use crate::world::{
     World, batch, fetch, join, numbered, produce, read, spawn, topic, values, wish,
 };
+
+/// The batch with other bytes at `at`, and a CRC that fits them.
+fn altered(batch: &Bytes, at: usize, with: &[u8]) -> Bytes {
+    let mut bytes = batch.to_vec();
+    bytes[at..at + with.len()].copy_from_slice(with);
+    let crc = crc32c(&bytes[ATTRIBUTES_AT..]);
+    bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+    Bytes::from(bytes)
+}
 
 #[test]
 fn what_was_produced_is_fetched_with_dense_offsets() {
@@ -119,6 +130,51 @@ fn what_may_not_enter_is_refused_and_nothing_is_written() {
         assert_eq!(refused(gone, batch(&["a"])).await, ProduceError::UnknownPartition);
         assert!(values(&broker, t, 0).await.is_empty());
         assert!(values(&broker, compacted, 0).await.is_empty());
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_damaged_block_is_refused_and_a_false_latest_time_corrected_so_times_can_be_looked_up() {
+    let world = World::new("packed");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        let at = |time, codec| {
+            let mut batch = BatchBuilder::new().compression(codec);
+            let record = NewRecord { timestamp: Timestamp(time), ..NewRecord::default() };
+            batch.push(&record).expect("small");
+            batch.finish_bytes().expect("not empty")
+        };
+        for (base, codec) in (0..).zip(Compression::ALL) {
+            let sound = at(1000 + base, codec);
+            if codec != Compression::None {
+                let damaged = altered(&sound, sound.len() - 2, &[0x55; 2]);
+                let refused = produce(&broker, t, damaged).await.expect_err("damaged");
+                // Snappy has no checksum: there the records inside are what is damaged.
+                let ProduceError::Batch(error) = refused else { panic!("{codec}: {refused}") };
+                assert_eq!(error.refusal(), Refusal::Invalid, "{codec}");
+            }
+            let boasting = altered(&sound, MAX_TIMESTAMP_AT, &(1_i64 << 40).to_be_bytes());
+            let done = produce(&broker, t, boasting).await.expect("written");
+            assert_eq!(done.base_offset, Offset(base));
+        }
+
+        let question = |spec| ListOffset {
+            partition: t,
+            spec,
+            isolation: Isolation::ReadUncommitted,
+            current_leader_epoch: None,
+        };
+        for (spec, offset) in [
+            (OffsetSpec::AtOrAfter(Timestamp(1002)), Some(Offset(2))),
+            (OffsetSpec::AtOrAfter(Timestamp(1005)), None),
+            (OffsetSpec::MaxTimestamp, Some(Offset(4))),
+        ] {
+            let found = broker.list_offset(&question(spec)).await.expect("readable");
+            assert_eq!(found.map(|found| found.offset), offset);
+        }
+        assert_eq!(values(&broker, t, 0).await.len(), 5);
         broker.stop().await;
     });
 }

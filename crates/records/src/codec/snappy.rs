@@ -20,32 +20,74 @@ const DAMAGED: CodecError = CodecError::Damaged(Compression::Snappy);
 
 pub(super) fn decompress(block: &[u8], bytes_max: usize) -> Result<Vec<u8>, CodecError> {
     let mut out = Vec::new();
-    if !block.starts_with(&XERIAL[..XERIAL_MAGIC_LEN]) {
-        append_chunk(&mut out, block, bytes_max)?;
-        return Ok(out);
-    }
-    let mut reader = Reader::new(block);
-    while !reader.is_empty() {
-        if reader.rest().starts_with(&XERIAL[..XERIAL_MAGIC_LEN]) {
-            // The front of the stream, or a second stream behind the first.
-            reader.take(XERIAL.len()).ok_or(DAMAGED)?;
-            continue;
-        }
-        let len = reader.take(4).and_then(|len| len.first_chunk()).ok_or(DAMAGED)?;
-        let len = usize::try_from(i32::from_be_bytes(*len)).map_err(|_| DAMAGED)?;
-        let chunk = reader.take(len).ok_or(DAMAGED)?;
-        append_chunk(&mut out, chunk, bytes_max)?;
+    let mut chunks = Chunks::new(block);
+    while let Some(chunk) = chunks.next()? {
+        append_chunk(&mut out, chunk, bytes_max, bytes_max)?;
     }
     Ok(out)
 }
 
-fn append_chunk(out: &mut Vec<u8>, chunk: &[u8], bytes_max: usize) -> Result<(), CodecError> {
+/// The compressed chunks of a block: those of its streams, or the block as the only one.
+pub(super) struct Chunks<'a> {
+    reader: Reader<'a>,
+    framed: bool,
+}
+
+impl<'a> Chunks<'a> {
+    pub(super) fn new(block: &'a [u8]) -> Self {
+        let framed = block.starts_with(&XERIAL[..XERIAL_MAGIC_LEN]);
+        Self { reader: Reader::new(block), framed }
+    }
+
+    fn next(&mut self) -> Result<Option<&'a [u8]>, CodecError> {
+        let reader = &mut self.reader;
+        if !self.framed {
+            // Even no bytes at all are a chunk, though not a sound one.
+            self.framed = true;
+            return Ok(reader.take(reader.rest().len()));
+        }
+        while reader.rest().starts_with(&XERIAL[..XERIAL_MAGIC_LEN]) {
+            // The front of the stream, or a second stream behind the first.
+            reader.take(XERIAL.len()).ok_or(DAMAGED)?;
+        }
+        if reader.is_empty() {
+            return Ok(None);
+        }
+        let len = reader.take(4).and_then(|len| len.first_chunk()).ok_or(DAMAGED)?;
+        let len = usize::try_from(i32::from_be_bytes(*len)).map_err(|_| DAMAGED)?;
+        reader.take(len).map(Some).ok_or(DAMAGED)
+    }
+
+    /// Replaces `out` by the inside of the next chunk, at most `left` bytes of the `bytes_max` that
+    /// the whole block may hold. Returns whether there was one.
+    pub(super) fn next_into(
+        &mut self,
+        out: &mut Vec<u8>,
+        left: usize,
+        bytes_max: usize,
+    ) -> Result<bool, CodecError> {
+        out.clear();
+        let Some(chunk) = self.next()? else {
+            return Ok(false);
+        };
+        append_chunk(out, chunk, left, bytes_max)?;
+        Ok(true)
+    }
+}
+
+/// `out` may become `room` bytes long.
+fn append_chunk(
+    out: &mut Vec<u8>,
+    chunk: &[u8],
+    room: usize,
+    bytes_max: usize,
+) -> Result<(), CodecError> {
     let len = snap::raw::decompress_len(chunk).map_err(|_| DAMAGED)?;
     if len > chunk.len().saturating_mul(EXPANSION_MAX) {
         return Err(DAMAGED);
     }
     let start = out.len();
-    let end = start.checked_add(len).filter(|end| *end <= bytes_max);
+    let end = start.checked_add(len).filter(|end| *end <= room);
     out.resize(end.ok_or(CodecError::TooLarge(bytes_max))?, 0);
     snap::raw::Decoder::new().decompress(chunk, &mut out[start..]).map_err(|_| DAMAGED)?;
     Ok(())

@@ -6,8 +6,8 @@
 use base::{LeaderEpoch, Offset, Timestamp};
 use env::Env;
 use records::batch::BatchView;
-use records::codec::OPEN_BYTES_MAX;
 use records::header::NO_TIMESTAMP;
+use records::inflated_bytes_max;
 
 use super::batches::{Located, Walk};
 use super::{FileOf, Log};
@@ -138,8 +138,9 @@ impl<E: Env> Log<E> {
         let bytes = walk.body(batch).await;
         let bytes = bytes.map_err(|_| self.corrupt(base))?;
         let view = BatchView::parse(&bytes).map_err(|_| self.corrupt(base))?;
-        let found =
-            view.first_at_or_after(at, from, OPEN_BYTES_MAX).map_err(|_| self.corrupt(base))?;
+        let found = view
+            .first_at_or_after(at, from, inflated_bytes_max(bytes.len()))
+            .map_err(|_| self.corrupt(base))?;
         let epoch = LeaderEpoch(batch.header.partition_leader_epoch);
         Ok(found.map(|found| TimestampHit {
             offset: found.offset,

@@ -8,13 +8,14 @@ use protocol::messages::list_offsets_request::{
 };
 use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use protocol::{Part, frame};
+use records::header::{ATTRIBUTES_AT, CRC_AT, HEADER_LEN, crc32c};
 use records::{BatchBuilder, Compression, NewRecord, Producer};
 
 use super::{NO_ID, NOBODY, OWN, Odd};
 
 /// How many there are.
 pub(super) const STEPS: usize = PRODUCE + FETCH + LIST;
-const PRODUCE: usize = 13;
+const PRODUCE: usize = 14;
 const FETCH: usize = 6;
 const LIST: usize = 10;
 
@@ -24,6 +25,20 @@ fn batch(builder: BatchBuilder, bytes: usize) -> Bytes {
         NewRecord { timestamp: Timestamp(0), key: None, value: Some(&value), headers: &[] };
     let mut builder = builder;
     builder.push(&record).ok().and_then(|_| builder.finish_bytes().ok()).unwrap_or_default()
+}
+
+/// A compressed batch whose CRC is right and whose block is not.
+fn damaged_inside() -> Bytes {
+    let mut bytes =
+        BytesMut::from(&batch(BatchBuilder::new().compression(Compression::Lz4), 90)[..]);
+    if let Some(at) = bytes.get_mut(HEADER_LEN) {
+        *at ^= 1;
+    }
+    let crc = crc32c(bytes.get(ATTRIBUTES_AT..).unwrap_or_default());
+    if let Some(at) = bytes.get_mut(CRC_AT..ATTRIBUTES_AT) {
+        at.copy_from_slice(&crc.to_be_bytes());
+    }
+    bytes.freeze()
 }
 
 fn of_producer(epoch: i16, base: i32) -> BatchBuilder {
@@ -100,6 +115,7 @@ impl Odd {
             },
             10 => (9, produce("__consumer_offsets", 0, -1, good), &[]),
             11 => return self.own_sequences().await,
+            12 => (9, produce(OWN, 0, -1, damaged_inside()), &[87]),
             _ => return self.unacknowledged().await,
         };
         let code = |answer: &protocol::messages::produce_response::ProduceResponse| {
