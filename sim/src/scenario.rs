@@ -22,6 +22,7 @@ pub const MUTANTS: &[&str] = &[
     "trust_page_cache",
     "forget_group_offsets",
     "duplicate_is_error",
+    "refused_first_forgotten",
 ];
 
 /// Faults end after so many simulated milliseconds, whatever work is left.

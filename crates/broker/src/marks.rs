@@ -37,6 +37,7 @@ pub const MARKS: &[&str] = &[
     "partition_append_failed",
     "partition_writer_spawned",
     "produce_batch_refused",
+    "produce_before_refused_first",
     "produce_block_damaged",
     "produce_duplicate",
     "produce_duplicate_of_pending",
@@ -57,7 +58,7 @@ pub const MARKS: &[&str] = &[
 ];
 
 /// Planted bugs this crate knows.
-pub const MUTANTS: &[&str] = &["ack_before_write", "duplicate_is_error"];
+pub const MUTANTS: &[&str] = &["ack_before_write", "duplicate_is_error", "refused_first_forgotten"];
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 //! most once. Driven by: the front door (appends, reads) and the coordinator host. Performance
 //! design C3, items 1 and 2.
 
+mod awaited;
 pub(crate) mod ledger;
 mod read;
 pub(crate) mod readers;
@@ -19,7 +20,7 @@ use base::{Duration, Instant, LeaderEpoch, Offset, PartitionId, Probe, Timestamp
 use bytes::{Bytes, BytesMut};
 use env::{Env, IoBufs, Lock, Rank};
 use records::{
-    BatchError, BatchView, CodecError, Depth, Patch, Policy, Stamp, TimestampType,
+    BatchError, BatchView, CodecError, Depth, Patch, Policy, Stamp, TimestampType, exactly_one,
     inflated_bytes_max, validate,
 };
 use storage::{Append, DirectoryFailed, Log};
@@ -144,7 +145,7 @@ impl<E: Env> Partition<E> {
         deadline: Instant,
     ) -> Result<Submitted, ProduceError> {
         let now = self.env.wall();
-        let batch = self.check(bytes, now)?;
+        let batch = self.check(bytes, now).inspect_err(|_| self.note_refused(bytes, now))?;
         self.env.seam("partition_enqueue").await;
         let enqueued = self.ledger.lock().enqueue(&batch, now, self.env.probe())?;
         if enqueued.writer {
@@ -165,6 +166,20 @@ impl<E: Env> Partition<E> {
             Acks::None | Acks::Leader => Instant::NEVER,
         };
         Ok(Submitted { outcome, done: enqueued.done, deadline })
+    }
+
+    /// What the producer of a refused batch sent behind it must not be let in before it comes again.
+    fn note_refused(&self, bytes: &Bytes, now: Timestamp) {
+        if self.env.probe().mutant("refused_first_forgotten") {
+            return;
+        }
+        // The bytes may be damaged, and name a producer that did not send them: then that one's
+        // batches are only held to their order.
+        if let Ok(batch) = exactly_one(bytes)
+            && !batch.header().attributes.is_transactional()
+        {
+            self.ledger.lock().refused(&batch, now);
+        }
     }
 
     /// Everything that can be refused by looking at the batch alone. No lock is held. A compressed

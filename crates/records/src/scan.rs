@@ -209,7 +209,8 @@ mod tests {
         bytes.extend_from_slice(&compress(codec, Bytes::copy_from_slice(body)).unwrap());
         let length = i32::try_from(bytes.len() - 12).unwrap();
         bytes[8..12].copy_from_slice(&length.to_be_bytes());
-        bytes[ATTRIBUTES_AT + 1] = Compression::ALL.iter().position(|c| *c == codec).unwrap() as u8;
+        let number = Compression::ALL.iter().position(|other| *other == codec).unwrap();
+        bytes[ATTRIBUTES_AT + 1] = u8::try_from(number).unwrap();
         bytes[RECORD_COUNT_AT..][..4].copy_from_slice(&count.to_be_bytes());
         BatchView::parse(&Bytes::from(bytes)).unwrap()
     }

@@ -123,6 +123,11 @@ impl ProducerStates {
         }
     }
 
+    /// Whether anything of this producer is remembered.
+    pub fn knows(&self, id: ProducerId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
     /// Remembers a batch that is in the log. `now` is this broker's clock.
     pub fn apply(&mut self, header: &BatchHeader, now: Timestamp) {
         let Some(batch) = ProducerBatch::of(header) else {

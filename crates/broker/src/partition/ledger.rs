@@ -14,6 +14,7 @@ use storage::{ProducerBatch, ProducerStates, Verdict};
 use tokio::sync::oneshot;
 
 use crate::api::ProduceError;
+use crate::partition::awaited::Awaited;
 use crate::partition::readers::Readers;
 
 /// Batches of one partition that wait for its writer; more are refused.
@@ -59,6 +60,8 @@ pub(crate) struct Ledger {
     pub(crate) high_watermark: Offset,
     /// Producers as they are once everything pending is written.
     producers: ProducerStates,
+    /// Refused first batches of producers that are not in `producers`.
+    awaited: Awaited,
     pending: VecDeque<Patched>,
     pending_bytes: usize,
     writing: bool,
@@ -118,6 +121,7 @@ impl Ledger {
             end,
             high_watermark: end,
             producers,
+            awaited: Awaited::default(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             writing: false,
@@ -136,6 +140,10 @@ impl Ledger {
         self.check_fate()?;
         let numbered = ProducerBatch::of(batch.header());
         match numbered.map(|numbered| self.producers.check(&numbered)) {
+            Some(Verdict::Append) if numbered.is_some_and(|n| self.awaited.holds_back(&n)) => {
+                probe.reached("produce_before_refused_first");
+                return Err(ProduceError::OutOfOrderSequence);
+            },
             None | Some(Verdict::Append) => {},
             Some(Verdict::Duplicate(kept)) => {
                 probe.reached("produce_duplicate");
@@ -164,9 +172,18 @@ impl Ledger {
         let full = self.pending.len() >= PENDING_BATCHES_MAX || bytes > PENDING_BYTES_MAX;
         if full || (!self.pending.is_empty() && probe.buggify("produce_pending_full")) {
             probe.reached("produce_overloaded");
+            self.refused(batch, now);
             return Err(ProduceError::Overloaded);
         }
         Ok(self.assign(batch, now, bytes))
+    }
+
+    /// A batch was refused: what its producer sent behind it is not to come first.
+    pub(crate) fn refused(&mut self, batch: &BatchView, now: Timestamp) {
+        let numbered = ProducerBatch::of(batch.header());
+        if let Some(numbered) = numbered.filter(|batch| !self.producers.knows(batch.id)) {
+            self.awaited.refused(&numbered, now);
+        }
     }
 
     fn assign(&mut self, batch: &BatchView, now: Timestamp, bytes: usize) -> Enqueued {
@@ -175,6 +192,9 @@ impl Ledger {
         let patched = batch.patched(&patch);
         self.next = patched.header().next_offset();
         self.producers.apply(patched.header(), now);
+        if let Some(numbered) = ProducerBatch::of(patched.header()) {
+            self.awaited.came(&numbered);
+        }
         let timestamp = patched.header().max_timestamp;
         self.pending.push_back(patched);
         self.pending_bytes = bytes;
@@ -278,6 +298,7 @@ impl Ledger {
     /// Forgets producers that have not written for `after`.
     pub(crate) fn expire_producers(&mut self, now: Timestamp, after: base::Duration) {
         self.producers.expire(now, after);
+        self.awaited.expire(now, after);
     }
 }
 

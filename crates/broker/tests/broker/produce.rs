@@ -180,6 +180,44 @@ fn a_damaged_block_is_refused_and_a_false_latest_time_corrected_so_times_can_be_
 }
 
 #[test]
+fn what_was_sent_behind_a_first_batch_that_came_damaged_does_not_overtake_it() {
+    let world = World::new("overtake");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        let send = |bytes| produce(&broker, t, bytes);
+        let pipelined = |at: i32| {
+            let names = ["a", "b", "c", "d", "e"];
+            numbered(9, 0, at, &[names[usize::try_from(at).expect("small")]])
+        };
+        let mut damaged = pipelined(0).to_vec();
+        *damaged.last_mut().expect("not empty") ^= 1;
+
+        assert!(matches!(send(damaged.into()).await, Err(ProduceError::Batch(BatchError::Crc(_)))));
+        for at in 1..5 {
+            assert_eq!(send(pipelined(at)).await, Err(ProduceError::OutOfOrderSequence));
+        }
+        for at in 0..5 {
+            let done = send(pipelined(at)).await.expect("in order");
+            assert_eq!(done.base_offset, Offset(i64::from(at)));
+        }
+
+        let found: String = values(&broker, t, 0).await.into_iter().map(|(_, v)| v).collect();
+        assert_eq!(found, "abcde");
+        broker.stop().await;
+        drop(broker);
+
+        // Another process knows the producer from the log, and of a stranger nothing.
+        let broker = world.start().await;
+        let gap = produce(&broker, t, numbered(9, 0, 6, &["g"])).await;
+        assert_eq!(gap, Err(ProduceError::OutOfOrderSequence));
+        assert!(produce(&broker, t, numbered(9, 0, 5, &["f"])).await.is_ok());
+        assert!(produce(&broker, t, numbered(10, 0, 6, &["x"])).await.is_ok());
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn log_append_time_stamps_the_batch_and_answers_it() {
     let world = World::new("append-time");
     world.runtime.block_on(async {

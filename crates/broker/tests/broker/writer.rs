@@ -119,5 +119,15 @@ fn the_planted_bugs_do_what_they_say() {
         let late = produce(&broker, t, numbered(1, 0, 0, &["a"])).await;
         late.expect("a duplicate of what is written is answered rightly");
         broker.stop().await;
+        drop(broker);
+
+        let (_, broker) = start(&world, Some("refused_first_forgotten")).await;
+        let mut damaged = numbered(2, 0, 0, &["a"]).to_vec();
+        *damaged.last_mut().expect("not empty") ^= 1;
+        produce(&broker, t, damaged.into()).await.expect_err("damaged");
+        produce(&broker, t, numbered(2, 0, 1, &["b"])).await.expect("let in too early");
+        let lost = produce(&broker, t, numbered(2, 0, 0, &["a"])).await;
+        assert_eq!(lost, Err(ProduceError::OutOfOrderSequence));
+        broker.stop().await;
     });
 }

@@ -11,11 +11,12 @@ use protocol::{Part, frame};
 use records::header::{ATTRIBUTES_AT, CRC_AT, HEADER_LEN, crc32c};
 use records::{BatchBuilder, Compression, NewRecord, Producer};
 
-use super::{NO_ID, NOBODY, OWN, Odd};
+use super::{NO_ID, NOBODY, OWN, Odd, TIMEOUT};
+use crate::client::errors::{NONE, OUT_OF_ORDER_SEQUENCE_NUMBER, is_retriable};
 
 /// How many there are.
 pub(super) const STEPS: usize = PRODUCE + FETCH + LIST;
-const PRODUCE: usize = 14;
+const PRODUCE: usize = 15;
 const FETCH: usize = 6;
 const LIST: usize = 10;
 
@@ -116,6 +117,7 @@ impl Odd {
             10 => (9, produce("__consumer_offsets", 0, -1, good), &[]),
             11 => return self.own_sequences().await,
             12 => (9, produce(OWN, 0, -1, damaged_inside()), &[87]),
+            13 => return self.behind_a_damaged_first().await,
             _ => return self.unacknowledged().await,
         };
         let code = |answer: &protocol::messages::produce_response::ProduceResponse| {
@@ -130,6 +132,35 @@ impl Odd {
             let ask = produce(OWN, 0, -1, batch(of_producer(epoch, base), 10));
             self.ask(9, &ask, |_| None, &[]).await;
         }
+    }
+
+    /// What an unknown producer sends behind its first batch, which comes damaged, waits for it. Two
+    /// answers in a row are of one connection, hence of one process of the broker.
+    async fn behind_a_damaged_first(&mut self) {
+        let id = ProducerId((1 << 41) + i64::try_from(self.dice.index(1 << 30)).unwrap_or(0));
+        let numbered = |base| {
+            let (epoch, base_sequence) = (ProducerEpoch(0), Some(base));
+            batch(BatchBuilder::new().producer(Producer { id, epoch, base_sequence }), 10)
+        };
+        let mut damaged = BytesMut::from(&numbered(0)[..]);
+        if let Some(last) = damaged.last_mut() {
+            *last ^= 1;
+        }
+        let mut codes = Vec::new();
+        for records in [damaged.freeze(), numbered(1), numbered(0), numbered(1)] {
+            let ask = produce(OWN, 0, -1, records);
+            let Ok(answer) = self.connection.call(9, &ask, TIMEOUT).await else { return };
+            let part = answer.responses.first().and_then(|topic| topic.partition_responses.first());
+            let Some(code) = part.map(|part| part.error_code) else { return };
+            if is_retriable(code) {
+                return;
+            }
+            codes.push(code);
+        }
+        const AS_IT_SHOULD: [i16; 4] = [2, OUT_OF_ORDER_SEQUENCE_NUMBER, NONE, NONE];
+        self.job.world.check("sequences", codes == AS_IT_SHOULD, || {
+            format!("odd batches behind a damaged first one were answered with {codes:?}")
+        });
     }
 
     /// A refusal that cannot be answered closes the connection.

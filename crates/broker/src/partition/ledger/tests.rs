@@ -154,3 +154,71 @@ fn a_full_list_refuses_without_assigning_an_offset() {
     }
     assert_eq!(ledger.enqueue(&batch, NOW, &()).map(|e| e.base_offset), Ok(end));
 }
+
+/// Refuses everything for want of room until it is drained.
+fn full_ledger() -> Ledger {
+    let mut ledger = ledger();
+    for _ in 0..PENDING_BATCHES_MAX {
+        ledger.enqueue(&plain(1), NOW, &()).expect("room");
+    }
+    ledger
+}
+
+fn drain(ledger: &mut Ledger) {
+    while let Some(run) = ledger.take_run() {
+        ledger.written(run.end, run.bytes).tell();
+    }
+}
+
+#[test]
+fn what_was_sent_behind_a_refused_first_batch_waits_for_it() {
+    let mut ledger = full_ledger();
+    let refused = |ledger: &mut Ledger, batch| ledger.enqueue(&batch, NOW, &()).err();
+
+    assert_eq!(refused(&mut ledger, numbered(0, 0, 2)), Some(ProduceError::Overloaded));
+    drain(&mut ledger);
+
+    let out_of_order = Some(ProduceError::OutOfOrderSequence);
+    assert_eq!(refused(&mut ledger, numbered(0, 2, 1)), out_of_order, "its first is not there");
+    assert_eq!(refused(&mut ledger, numbered(0, 3, 1)), out_of_order);
+    let base = ledger.end;
+    for (sequence, records) in [(0, 2), (2, 1), (3, 1)] {
+        let enqueued = ledger.enqueue(&numbered(0, sequence, records), NOW, &()).expect("in order");
+        assert_eq!(enqueued.base_offset.0 - base.0, i64::from(sequence));
+    }
+}
+
+#[test]
+fn a_batch_that_was_damaged_on_the_way_is_waited_for_too() {
+    let mut ledger = ledger();
+    ledger.refused(&numbered(0, 7, 2), NOW);
+
+    let refused = ledger.enqueue(&numbered(0, 9, 1), NOW, &()).err();
+
+    assert_eq!(refused, Some(ProduceError::OutOfOrderSequence));
+    assert!(ledger.enqueue(&numbered(0, 7, 2), NOW, &()).is_ok());
+    assert!(ledger.enqueue(&numbered(0, 9, 1), NOW, &()).is_ok());
+}
+
+#[test]
+fn a_refused_batch_of_a_known_producer_needs_no_note() {
+    let mut ledger = ledger();
+    ledger.enqueue(&numbered(0, 0, 2), NOW, &()).expect("open");
+    ledger.refused(&numbered(0, 2, 1), NOW);
+
+    let refused = ledger.enqueue(&numbered(0, 3, 1), NOW, &()).err();
+
+    assert_eq!(refused, Some(ProduceError::OutOfOrderSequence));
+    ledger.expire_producers(Timestamp(1000), base::Duration::from_millis(10));
+    assert!(
+        ledger.enqueue(&numbered(0, 9, 1), NOW, &()).is_ok(),
+        "forgotten: it may begin anywhere"
+    );
+}
+
+#[test]
+fn an_unknown_producer_may_begin_anywhere_as_long_as_nothing_of_it_was_refused() {
+    let mut ledger = ledger();
+
+    assert!(ledger.enqueue(&numbered(3, 70, 1), NOW, &()).is_ok());
+}
