@@ -21,7 +21,8 @@ type FileOf<E> = <<E as Env>::Disk as Disk>::File;
 struct Round<F> {
     partitions: Vec<FetchedPartition<F>>,
     bytes: usize,
-    has_error: bool,
+    /// A partition has an error, or the client is to go back in it.
+    must_answer: bool,
     /// Whether a partition has more than fits: to wait would bring no more of it.
     is_cut: bool,
 }
@@ -39,7 +40,7 @@ pub(crate) async fn fetch<E: Env>(
         let round = read_all(node, &wish).await;
         let enough = round.bytes >= wish.min_bytes || (round.is_cut && round.bytes > 0);
         let over = env.now() >= deadline || node.is_stopping();
-        if enough || round.has_error || over || wish.partitions.is_empty() {
+        if enough || round.must_answer || over || wish.partitions.is_empty() {
             return round.partitions;
         }
         if env.probe().buggify("fetch_answers_early") {
@@ -66,7 +67,7 @@ async fn wait<E: Env>(env: &E, parked: &Parked<E>, deadline: Instant) {
 }
 
 async fn read_all<E: Env>(node: &Node<E>, wish: &Fetch) -> Round<FileOf<E>> {
-    let mut round = Round { partitions: Vec::new(), bytes: 0, has_error: false, is_cut: false };
+    let mut round = Round { partitions: Vec::new(), bytes: 0, must_answer: false, is_cut: false };
     round.partitions.reserve(wish.partitions.len());
     for part in &wish.partitions {
         let left = wish.max_bytes.saturating_sub(round.bytes);
@@ -83,8 +84,9 @@ async fn read_all<E: Env>(node: &Node<E>, wish: &Fetch) -> Round<FileOf<E>> {
             Ok(data) => {
                 round.bytes = round.bytes.saturating_add(data.bytes);
                 round.is_cut |= data.is_cut;
+                round.must_answer |= data.diverging.is_some();
             },
-            Err(_) => round.has_error = true,
+            Err(_) => round.must_answer = true,
         }
         round.partitions.push(FetchedPartition { partition: part.partition, outcome });
     }

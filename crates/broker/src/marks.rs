@@ -6,6 +6,8 @@ pub const MARKS: &[&str] = &[
     "epoch_unknown",
     "fetch_changed_before_parking",
     "fetch_corrupt",
+    "fetch_diverging",
+    "fetch_epoch_never_was",
     "fetch_io_error",
     "fetch_lost_a_race_with_retention",
     "fetch_out_of_range",

@@ -52,13 +52,20 @@ impl EpochHistory {
         after.checked_sub(1).and_then(|at| self.entries.get(at)).map(|entry| entry.epoch)
     }
 
-    /// For OffsetForLeaderEpoch: the largest epoch not above `epoch`, and where it ended, given
-    /// the log's end. `None` if the history does not reach back that far.
+    /// Where `epoch` ended, given the log's end: the largest epoch not above it and where that one
+    /// ended. Of an epoch from before the history only the second is known: where that begins.
+    /// `None` for an epoch that never was here. Source: KIP-101, KIP-279.
     pub fn end_of(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
+        if epoch.0 < 0 {
+            return None;
+        }
         let after = self.entries.partition_point(|entry| entry.epoch <= epoch);
-        let found = after.checked_sub(1).and_then(|at| self.entries.get(at))?;
-        let end = self.entries.get(after).map_or(log_end, |next| next.start);
-        Some((found.epoch, end))
+        let before = after.checked_sub(1).and_then(|at| self.entries.get(at));
+        match (before, self.entries.get(after)) {
+            (Some(last), None) if last.epoch == epoch => Some((epoch, log_end)),
+            (_, None) => None,
+            (before, Some(next)) => Some((before.map_or(epoch, |found| found.epoch), next.start)),
+        }
     }
 
     /// Forgets epochs that began beyond `end` (they cannot have).
@@ -94,7 +101,18 @@ mod tests {
         assert_eq!(history.end_of(LeaderEpoch(0), Offset(40)), Some((LeaderEpoch(0), Offset(10))));
         assert_eq!(history.end_of(LeaderEpoch(1), Offset(40)), Some((LeaderEpoch(0), Offset(10))));
         assert_eq!(history.end_of(LeaderEpoch(5), Offset(40)), Some((LeaderEpoch(5), Offset(40))));
-        assert_eq!(history.end_of(LeaderEpoch(9), Offset(40)), Some((LeaderEpoch(5), Offset(40))));
+    }
+
+    #[test]
+    fn an_epoch_that_never_was_has_no_end_and_one_before_the_history_ended_where_it_begins() {
+        let end_of = |history: &EpochHistory, epoch| history.end_of(LeaderEpoch(epoch), Offset(40));
+        let known = history(&[(2, 10), (5, 30)]);
+
+        for never in [-1, 6, i32::MAX] {
+            assert_eq!(end_of(&known, never), None);
+        }
+        assert_eq!(end_of(&known, 1), Some((LeaderEpoch(1), Offset(10))));
+        assert_eq!(end_of(&EpochHistory::default(), 0), None);
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl<E: Env> Log<E> {
         self.inner.shared.lock().epochs.latest()
     }
 
-    /// The largest epoch not above `epoch`, and where it ended.
+    /// Where `epoch` ended; see [`EpochHistory::end_of`].
     pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         let shared = self.inner.shared.lock();
         shared.epochs.end_of(epoch, shared.end)

@@ -41,6 +41,8 @@ pub struct FetchPartition {
     pub max_bytes: usize,
     /// The leader epoch the client believes in, if it said (KIP-320).
     pub current_leader_epoch: Option<LeaderEpoch>,
+    /// The epoch of the last record before `offset` that the client has, if it said (KIP-595).
+    pub last_fetched_epoch: Option<LeaderEpoch>,
 }
 
 /// One partition's outcome, in the order of the request.
@@ -65,6 +67,9 @@ pub struct FetchedData<F> {
     pub segments: Vec<Segment<F>>,
     /// Bytes in `segments`.
     pub bytes: usize,
+    /// What the client has read is not what is here: the largest epoch not above the one it read
+    /// last, and where that ended here. Then there are no batches.
+    pub diverging: Option<(LeaderEpoch, Offset)>,
     /// Whether there was more to read than the limits (or the end of a file) allowed.
     pub is_cut: bool,
 }

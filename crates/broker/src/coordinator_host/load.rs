@@ -47,6 +47,7 @@ pub(crate) async fn replay<E: Env>(
             offset,
             max_bytes: READ_BYTES,
             current_leader_epoch: None,
+            last_fetched_epoch: None,
         };
         let limits = ReadLimits { bytes_max: READ_BYTES, first_whole: true };
         let data = partition.fetch(&wish, Isolation::ReadUncommitted, limits).await?;

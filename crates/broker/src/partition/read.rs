@@ -2,7 +2,8 @@
 //!
 //! Invariants: nobody sees a record at or beyond the high watermark; a batch is returned whole or
 //! not at all; what the log cannot read is reported, never skipped. Sources: KIP-74 (first batch
-//! whole), KIP-320 (epoch checks), KIP-79 and KIP-734 (times).
+//! whole), KIP-320 (epoch checks),
+//! KIP-595 (truncation told by the fetch), KIP-79 and KIP-734 (times).
 
 use std::sync::Arc;
 
@@ -49,9 +50,9 @@ impl<E: Env> Partition<E> {
     ) -> Result<FetchedData<FileOf<E>>, FetchError> {
         self.env.seam("partition_fetch").await;
         let seen = self.bounds(wish.current_leader_epoch)?;
-        if wish.offset < seen.log_start || wish.offset > seen.end {
-            self.env.probe().reached("fetch_out_of_range");
-            return Err(FetchError::OutOfRange { start: seen.log_start, end: seen.end });
+        let diverging = self.diverging(wish, &seen)?;
+        if wish.offset < seen.log_start || (wish.offset > seen.end && diverging.is_none()) {
+            return Err(self.out_of_range(&seen));
         }
         let upto = match isolation {
             Isolation::ReadUncommitted => seen.high_watermark,
@@ -63,8 +64,13 @@ impl<E: Env> Partition<E> {
             log_start: seen.log_start,
             segments: Vec::new(),
             bytes: 0,
-            is_cut: wish.offset < upto,
+            diverging,
+            is_cut: diverging.is_none() && wish.offset < upto,
         };
+        if data.diverging.is_some() {
+            self.env.probe().reached("fetch_diverging");
+            return Ok(data);
+        }
         if wish.offset >= upto || (limits.bytes_max == 0 && !limits.first_whole) {
             return Ok(data);
         }
@@ -74,6 +80,28 @@ impl<E: Env> Partition<E> {
         data.is_cut = slice.next.is_none_or(|next| next < upto);
         data.segments = slice.segments.into_vec();
         Ok(data)
+    }
+
+    fn out_of_range(&self, seen: &Bounds) -> FetchError {
+        self.env.probe().reached("fetch_out_of_range");
+        FetchError::OutOfRange { start: seen.log_start, end: seen.end }
+    }
+
+    /// Where the log that the client has read and this one part, if they do. An epoch that never was
+    /// here is told as an offset that never was here.
+    fn diverging(
+        &self,
+        wish: &FetchPartition,
+        seen: &Bounds,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, FetchError> {
+        let Some(fetched) = wish.last_fetched_epoch else {
+            return Ok(None);
+        };
+        let Some((epoch, end)) = self.log.end_of_epoch(fetched) else {
+            self.env.probe().reached("fetch_epoch_never_was");
+            return Err(self.out_of_range(seen));
+        };
+        Ok((epoch < fetched || end < wish.offset).then_some((epoch, end)))
     }
 
     fn read_failed(&self, error: ReadError) -> FetchError {

@@ -109,6 +109,31 @@ fn offsets_outside_the_log_and_wrong_epochs_are_told_apart() {
 }
 
 #[test]
+fn a_reader_of_another_log_is_told_at_once_where_they_part() {
+    let world = World::new("diverging");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, batch(&["a", "b", "c"])).await.expect("written");
+        let ask = async |offset, epoch| {
+            let mut wish = Fetch { max_wait: LONG, ..fetch(t, offset) };
+            wish.partitions[0].last_fetched_epoch = Some(LeaderEpoch(epoch));
+            read(&broker, wish).await
+        };
+
+        let same = ask(2, 0).await.expect("the same log");
+        assert!(same.diverging.is_none() && same.bytes > 0);
+        let longer = ask(9, 0).await.expect("a log that was longer");
+        assert_eq!(longer.diverging, Some((LeaderEpoch(0), Offset(3))));
+        assert_eq!((longer.bytes, longer.high_watermark), (0, Offset(3)));
+        let out = Some(FetchError::OutOfRange { start: Offset(0), end: Offset(3) });
+        assert_eq!(ask(1, 7).await.err(), out, "an epoch that never was here");
+        assert_eq!(ask(-1, 0).await.err(), out, "before the start, whatever the epoch");
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn a_reader_whose_limit_is_reached_does_not_wait_for_more() {
     let world = World::new("cut");
     world.runtime.block_on(async {

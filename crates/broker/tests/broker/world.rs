@@ -120,6 +120,7 @@ pub fn part(partition: PartitionId, offset: i64) -> FetchPartition {
         offset: Offset(offset),
         max_bytes: 1 << 20,
         current_leader_epoch: None,
+        last_fetched_epoch: None,
     }
 }
 

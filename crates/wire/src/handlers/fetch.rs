@@ -3,7 +3,7 @@
 //! Invariants: no session is ever created (every answer has session id 0 and names every partition
 //! asked for); batches leave as segments, never copied into the response; a request for something
 //! unknown is answered at once; a long poll ends when the server stops. Source: KIP-74, KIP-227,
-//! KIP-320, KIP-516, KIP-951.
+//! KIP-320, KIP-516, KIP-595, KIP-951.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use env::{Env, Segment};
 use protocol::Records;
 use protocol::messages::fetch_request::{self, FetchTopic};
 use protocol::messages::fetch_response::{
-    FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use protocol::messages::{FetchRequest, FetchResponse};
 
@@ -123,12 +123,13 @@ fn resolve(version: i16, view: &ClusterView, topic: &FetchTopic) -> Result<Topic
 }
 
 fn wanted(topic: TopicId, part: &fetch_request::FetchPartition) -> FetchPartition {
-    let epoch = part.current_leader_epoch;
+    let known = |epoch: i32| (epoch >= 0).then_some(LeaderEpoch(epoch));
     FetchPartition {
         partition: PartitionId { topic, index: PartitionIndex(part.partition) },
         offset: Offset(part.fetch_offset),
         max_bytes: usize::try_from(part.partition_max_bytes).unwrap_or(0),
-        current_leader_epoch: (epoch >= 0).then_some(LeaderEpoch(epoch)),
+        current_leader_epoch: known(part.current_leader_epoch),
+        last_fetched_epoch: known(part.last_fetched_epoch),
     }
 }
 
@@ -190,8 +191,14 @@ impl<F> Answer<F> {
             },
             Ok(_) | Err(_) => Records::default(),
         };
+        let diverging_epoch =
+            data.diverging.map_or_else(EpochEndOffset::default, |(epoch, end)| EpochEndOffset {
+                epoch: epoch.0,
+                end_offset: end.0,
+            });
         PartitionData {
             partition_index: index,
+            diverging_epoch,
             high_watermark: data.high_watermark.0,
             last_stable_offset: data.last_stable.0,
             log_start_offset: data.log_start.0,

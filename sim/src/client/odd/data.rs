@@ -17,7 +17,7 @@ use crate::client::errors::{NONE, OUT_OF_ORDER_SEQUENCE_NUMBER, is_retriable};
 /// How many there are.
 pub(super) const STEPS: usize = PRODUCE + FETCH + LIST;
 const PRODUCE: usize = 15;
-const FETCH: usize = 6;
+const FETCH: usize = 8;
 const LIST: usize = 10;
 
 fn batch(builder: BatchBuilder, bytes: usize) -> Bytes {
@@ -74,6 +74,13 @@ fn fetch(name: &str, partition: i32, fetch_offset: i64, epoch: i32) -> FetchRequ
         topics: vec![topic],
         ..FetchRequest::default()
     }
+}
+
+/// A position no log reaches, said to be behind a record of `epoch`.
+fn fetched(epoch: i32) -> FetchRequest {
+    let mut ask = fetch(OWN, 0, 1 << 40, -1);
+    ask.topics[0].partitions[0].last_fetched_epoch = epoch;
+    ask
 }
 
 impl Odd {
@@ -185,7 +192,10 @@ impl Odd {
             // A broker that started once only is still in the first epoch.
             2 => (12, fetch(OWN, 0, 0, 0), &[0, 1, 74]),
             3 => (12, fetch(NOBODY, 0, 0, -1), &[3]),
-            4 => {
+            // Read in an epoch that never was, and further in the first epoch than that went.
+            4 => (12, fetched(1_000), &[1]),
+            5 => return self.diverged().await,
+            6 => {
                 let mut ask = fetch(OWN, 0, 0, -1);
                 ask.topics[0].topic_id = NO_ID;
                 (13, ask, &[100])
@@ -203,6 +213,19 @@ impl Odd {
             Some(first.map_or(answer.error_code, |part| part.error_code))
         };
         self.ask(version, &ask, code, allowed).await;
+    }
+
+    async fn diverged(&mut self) {
+        let code = |answer: &protocol::messages::fetch_response::FetchResponse| {
+            Some(answer.responses.first()?.partitions.first()?.error_code)
+        };
+        let Some(answer) = self.ask(12, &fetched(0), code, &[NONE]).await else { return };
+        let part = answer.responses.first().and_then(|topic| topic.partitions.first());
+        let told = part.filter(|part| part.error_code == NONE);
+        let fits = told.is_none_or(|part| (0..1 << 40).contains(&part.diverging_epoch.end_offset));
+        self.job.world.check("errors", fits, || {
+            format!("odd Fetch beyond the end of epoch 0 was answered with {told:?}")
+        });
     }
 
     async fn list_offsets(&mut self, number: usize) {
