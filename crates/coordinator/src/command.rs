@@ -148,6 +148,8 @@ pub struct Commit {
     pub who: MemberOf,
     /// Whether an unknown group is answered with its own error (version 9 and up).
     pub group_must_exist: bool,
+    /// How long the offsets are to be kept, if the client said (versions 2 to 4).
+    pub retention: Option<Duration>,
     /// What.
     pub offsets: Vec<CommitOffset>,
 }

@@ -17,6 +17,8 @@ use crate::generated::{
 };
 
 const OFFSET_VERSION: i16 = 4;
+/// The only version that can say when an offset expires. It knows no leader epoch and no topic id.
+const EXPIRING_OFFSET_VERSION: i16 = 1;
 const GROUP_VERSION: i16 = 3;
 
 /// A record of the kinds the classic coordinator keeps.
@@ -56,6 +58,20 @@ pub struct StoredOffset {
     pub committed: CommittedOffset,
     /// By the coordinator's wall clock.
     pub at: Timestamp,
+    /// When it expires, if its client said how long it is to be kept; then
+    /// `committed` has neither leader epoch nor topic id, see [`StoredOffset::expiring`].
+    pub expires_at: Option<Timestamp>,
+}
+
+impl StoredOffset {
+    /// The same offset, to be kept until `at`: what the log cannot say of such a one is left out, so
+    /// that it is the same before and after a load.
+    pub fn expiring(mut self, at: Timestamp) -> Self {
+        self.committed.leader_epoch = None;
+        self.committed.topic_id = TopicId::default();
+        self.expires_at = Some(at);
+        self
+    }
 }
 
 /// A generation of a group.
@@ -145,7 +161,11 @@ impl Record {
                 };
                 let key = framed(OffsetCommitKey::KIND, &wire, 0)?;
                 let value = value.as_ref().map(|value| {
-                    framed(OFFSET_VERSION, &OffsetCommitValue::from(value), OFFSET_VERSION)
+                    let version = match value.expires_at {
+                        Some(_) => EXPIRING_OFFSET_VERSION,
+                        None => OFFSET_VERSION,
+                    };
+                    framed(version, &OffsetCommitValue::from(value), version)
                 });
                 Ok((key, value.transpose()?))
             },
@@ -215,7 +235,7 @@ impl From<&StoredOffset> for OffsetCommitValue {
             leader_epoch: stored.committed.leader_epoch.map_or(-1, |epoch| epoch.0),
             metadata: stored.committed.metadata.clone(),
             commit_timestamp: stored.at.0,
-            expire_timestamp: -1,
+            expire_timestamp: stored.expires_at.map_or(-1, |at| at.0),
             topic_id: stored.committed.topic_id.0,
         }
     }
@@ -231,6 +251,7 @@ impl From<OffsetCommitValue> for StoredOffset {
                 topic_id: TopicId(wire.topic_id),
             },
             at: Timestamp(wire.commit_timestamp),
+            expires_at: (wire.expire_timestamp != -1).then_some(Timestamp(wire.expire_timestamp)),
         }
     }
 }
@@ -332,6 +353,7 @@ mod tests {
                     topic_id: TopicId(Uuid([0x11; 16])),
                 },
                 at: Timestamp(1000),
+                expires_at: None,
             }),
         };
 
@@ -346,6 +368,32 @@ mod tests {
             + "010010"
             + &"11".repeat(16);
         assert_eq!(hex(&value.unwrap()), expected);
+    }
+
+    #[test]
+    fn an_offset_with_a_time_to_live_is_written_in_the_version_that_can_say_so() {
+        let committed = CommittedOffset {
+            offset: Offset(10),
+            leader_epoch: Some(LeaderEpoch(4)),
+            metadata: "m".into(),
+            topic_id: TopicId(Uuid([0x11; 16])),
+        };
+        let stored = StoredOffset { committed, at: Timestamp(1000), expires_at: None };
+        let value = Some(stored.expiring(Timestamp(1500)));
+        let record = Record::Offset {
+            key: OffsetKey { group: "g".into(), topic: "t".into(), partition: 3 },
+            value,
+        };
+
+        let (key, value) = record.encode().unwrap();
+
+        let expected = "0001".to_owned()
+            + "000000000000000a"
+            + "00016d"
+            + "00000000000003e8"
+            + "00000000000005dc";
+        assert_eq!(value.as_ref().map(hex), Some(expected));
+        assert_eq!(Record::decode(&key, value.as_ref()), Ok(Some(record)));
     }
 
     #[test]
@@ -436,6 +484,7 @@ mod tests {
             metadata in ".{0,20}",
             id in any::<[u8; 16]>(),
             partition in any::<i32>(),
+            expires_at in proptest::option::of(0..i64::MAX),
         ) {
             let key = OffsetKey { group: "g".into(), topic: "t".into(), partition };
             let committed = CommittedOffset {
@@ -444,8 +493,11 @@ mod tests {
                 metadata,
                 topic_id: TopicId(Uuid(id)),
             };
-            let value = Some(StoredOffset { committed, at: Timestamp(7) });
-            let record = Record::Offset { key, value };
+            let mut value = StoredOffset { committed, at: Timestamp(7), expires_at: None };
+            if let Some(expires_at) = expires_at {
+                value = value.expiring(Timestamp(expires_at));
+            }
+            let record = Record::Offset { key, value: Some(value) };
             let (key, value) = record.encode().unwrap();
             prop_assert_eq!(Record::decode(&key, value.as_ref()), Ok(Some(record)));
         }

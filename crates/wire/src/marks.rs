@@ -35,6 +35,7 @@ pub const MARKS: &[&str] = &[
     "metadata_unknown_topic",
     "metadata_unknown_topic_id",
     "offset_commit_refused",
+    "offset_commit_with_retention",
     "offset_fetch_refused",
     "offset_fetch_unknown_topic_id",
     "produce_acks_0_failed",

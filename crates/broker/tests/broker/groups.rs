@@ -70,7 +70,7 @@ fn commit(group: &str, topic: &str, offset: i64) -> Command {
         offset: Offset(offset),
         ..Default::default()
     }];
-    Command::Commit(Commit { who, group_must_exist: false, offsets })
+    Command::Commit(Commit { who, group_must_exist: false, retention: None, offsets })
 }
 
 async fn committed(broker: &Broker<TokioEnv>, group: &str) -> Vec<(String, Option<i64>)> {

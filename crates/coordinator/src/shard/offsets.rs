@@ -3,7 +3,7 @@
 //! Invariants: a commit is answered when its records are in the log; the last one in the log wins,
 //! and it is the one that is fetched; an offset that is not there is no error.
 
-use base::Probe;
+use base::{Duration, Probe, Timestamp};
 
 use super::{Shard, Step};
 use crate::event::{AppendError, RequestId};
@@ -25,7 +25,7 @@ impl<P: Probe> Shard<P> {
                 results.push(Err(GroupError::OffsetMetadataTooLarge));
             } else {
                 results.push(Ok(()));
-                records.push(offset_record(&commit.who.group, offset, step));
+                records.push(offset_record(&commit.who.group, offset, commit.retention, step));
             }
         }
         if records.is_empty() {
@@ -154,11 +154,24 @@ fn is_longer(text: &str, max: usize) -> bool {
     text.len() > max && text.encode_utf16().count() > max
 }
 
-fn offset_record(group: &str, offset: CommitOffset, step: &Step<'_>) -> Record {
+fn offset_record(
+    group: &str,
+    offset: CommitOffset,
+    retention: Option<Duration>,
+    step: &Step<'_>,
+) -> Record {
     let CommitOffset { topic, topic_id, partition, offset, leader_epoch, metadata } = offset;
     let key = OffsetKey { group: group.to_owned(), topic, partition };
     let committed = CommittedOffset { offset, leader_epoch, metadata, topic_id };
-    Record::Offset { key, value: Some(StoredOffset { committed, at: step.wall }) }
+    let stored = StoredOffset { committed, at: step.wall, expires_at: None };
+    let value = match retention {
+        None => stored,
+        Some(kept) => {
+            let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+            stored.expiring(Timestamp(step.wall.0.saturating_add(kept)))
+        },
+    };
+    Record::Offset { key, value: Some(value) }
 }
 
 /// What a client is told of an append that failed.

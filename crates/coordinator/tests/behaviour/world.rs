@@ -262,7 +262,7 @@ pub(crate) fn commit(who: MemberOf, offset: i64) -> Commit {
         metadata: "note".into(),
         ..CommitOffset::default()
     };
-    Commit { who, group_must_exist: true, offsets: vec![offset] }
+    Commit { who, group_must_exist: true, retention: None, offsets: vec![offset] }
 }
 
 pub(crate) fn stand_alone() -> MemberOf {

@@ -4,7 +4,7 @@
 //! door and the others by the group's coordinator; success means that the offsets are in the
 //! coordinator's log. Source: KIP-211, KIP-320, KIP-848.
 
-use base::{LeaderEpoch, Offset, PartitionIndex, Probe, TopicId};
+use base::{Duration, LeaderEpoch, Offset, PartitionIndex, Probe, TopicId};
 use broker::api::TopicView;
 use broker::api::group::{Command, Commit, CommitOffset, MemberOf, Reply};
 use env::Env;
@@ -58,7 +58,15 @@ pub(crate) async fn handle<E: Env>(
         instance: request.group_instance_id,
         generation: request.generation_id_or_member_epoch,
     };
-    let mut outcomes = commit(context, who, offsets).await.into_iter();
+    // -1 stands for the broker's own rule; whatever else is negative has expired already.
+    let retention = match request.retention_time_ms {
+        -1 => None,
+        millis => Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0))),
+    };
+    if retention.is_some() {
+        context.probe().reached("offset_commit_with_retention");
+    }
+    let mut outcomes = commit(context, who, retention, offsets).await.into_iter();
     let topics = topics.into_iter().map(|(name, topic_id, partitions)| {
         let partitions = partitions.into_iter().map(|(partition_index, refused)| {
             let error = match refused {
@@ -80,6 +88,7 @@ pub(crate) async fn handle<E: Env>(
 async fn commit<E: Env>(
     context: &Context<'_, E>,
     who: MemberOf,
+    retention: Option<Duration>,
     offsets: Vec<CommitOffset>,
 ) -> Vec<ErrorCode> {
     let asked = offsets.len();
@@ -87,7 +96,7 @@ async fn commit<E: Env>(
         return Vec::new();
     }
     let group_must_exist = context.version() >= 9;
-    let command = Command::Commit(Commit { who, group_must_exist, offsets });
+    let command = Command::Commit(Commit { who, group_must_exist, retention, offsets });
     match context.shared.broker.group(command).await {
         Reply::Commit(outcomes) => outcomes
             .into_iter()

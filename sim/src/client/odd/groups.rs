@@ -86,6 +86,9 @@ impl Odd {
                 ..OffsetCommitRequest::default()
             };
             self.ask(7, &ask, |_| None, &[]).await;
+            // An old client that says how long its offsets are to be kept.
+            let old = OffsetCommitRequest { retention_time_ms: 60_000, ..ask };
+            self.ask(3, &old, |_| None, &[]).await;
         }
     }
 
