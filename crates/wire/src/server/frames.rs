@@ -72,16 +72,16 @@ impl Frames {
         Frame { bytes, charge: std::mem::take(&mut self.charge) }
     }
 
-    /// Reads more bytes from the socket. Cancel-safe.
+    /// Reads more bytes from the socket; how many. Cancel-safe.
     pub(crate) async fn read<E: Env>(
         &mut self,
         shared: &Shared<E>,
         stream: &mut impl Stream,
-    ) -> Result<(), FrameEnd> {
+    ) -> Result<usize, FrameEnd> {
         self.make_room(shared).await?;
         match stream.read_into(&mut self.buffer).await? {
             0 => Err(FrameEnd::Closed),
-            _ => Ok(()),
+            read => Ok(read),
         }
     }
 
