@@ -21,7 +21,7 @@ use env::{Disk, Env, Lock, Net, Rank};
 
 use budget::ByteBudget;
 use listener::Peers;
-pub use settings::{Advertised, ServerSettings};
+pub use settings::{Advertised, Pace, ServerSettings};
 use stop::Stop;
 
 /// The file type whose regions leave through this world's sockets.
