@@ -220,7 +220,11 @@ fn produce_frame(partitions: i32) -> Bytes {
 
 #[test]
 fn views_and_owned_decodes_of_produce_requests_are_timed_side_by_side() {
-    #[expect(clippy::disallowed_methods, reason = "the time is printed and nothing depends on it")]
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "the time is printed and nothing depends on it"
+    )]
     fn nanos(mut read: impl FnMut() -> usize) -> u128 {
         const TIMES: u32 = 300;
         let mut took: Vec<_> = (0..9)
