@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use base::{BrokerId, Duration};
 use broker::{Broker, BrokerConfig, TopicConfig};
 use env::Env;
-use wire::server::{Advertised, Server, ServerSettings};
+use wire::server::{Advertised, Pace, Server, ServerSettings};
 
 use crate::check::DATA_DIR;
 use crate::client::PORT;
@@ -49,7 +49,12 @@ async fn serve(env: SimEnv, config: BrokerConfig) {
     };
     let at = address_of(BROKER, PORT);
     let advertised = Advertised { host: at.ip().to_string(), port: PORT };
-    let server = Server::new(env.clone(), broker.clone(), ServerSettings::new(NODE_ID, advertised));
+    let settings = ServerSettings {
+        // The odd client has no ten seconds.
+        large_request_pace: Some(Pace { bytes: 65_536, every: Duration::from_millis(1_000) }),
+        ..ServerSettings::new(NODE_ID, advertised)
+    };
+    let server = Server::new(env.clone(), broker.clone(), settings);
     if let Err(error) = server.listen(at).await {
         return env.halt(format!("the broker does not listen: {error}"));
     }

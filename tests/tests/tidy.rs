@@ -15,7 +15,7 @@ const FN_LINES_MAX: usize = 70;
 
 fn sources() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_owned();
-    let mut todo = vec![root.join("crates"), root.join("sim"), root.join("tests")];
+    let mut todo: Vec<_> = ["crates", "proto", "sim", "tests"].map(|dir| root.join(dir)).into();
     let mut found = Vec::new();
     while let Some(dir) = todo.pop() {
         for entry in std::fs::read_dir(dir).expect("a readable folder") {

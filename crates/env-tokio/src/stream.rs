@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use env::{FileRegion, Segment, SegmentQueue, Stream};
 use rustix::fs::sendfile;
 use rustix::io::Errno;
@@ -24,6 +24,9 @@ const IOVECS_MAX: usize = 64;
 
 /// Bytes of a region per call: as cheap as any larger, and other tasks get their turn in between.
 const REGION_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Bytes taken in per call, for the same reason.
+const READ_CHUNK_BYTES: usize = 256 * 1024;
 
 /// One end of a connection.
 #[derive(Debug)]
@@ -149,7 +152,7 @@ impl Stream for TokioStream {
             return Ok(0);
         }
         loop {
-            match self.tcp.read_buf(buf).await {
+            match self.tcp.read_buf(&mut (&mut *buf).limit(READ_CHUNK_BYTES)).await {
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {},
                 done => return done,
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base::config::{BROKER_KEYS, TOPIC_KEYS, broker_key, parse_properties};
 use base::{BrokerId, Duration};
 use broker::BrokerConfig;
-use wire::server::{Advertised, ServerSettings};
+use wire::server::{Advertised, Pace, ServerSettings};
 
 use crate::cli::Serve;
 use crate::failure::Failure;
@@ -214,14 +214,12 @@ impl Keys {
         advertised: Advertised,
         broker: &BrokerConfig,
     ) -> Result<ServerSettings, Failure> {
-        let in_flight = match self.number("queued.max.request.bytes") {
-            limit if limit > 0 => usize::try_from(limit).unwrap_or(REQUEST_BYTES_IN_FLIGHT),
-            _ => REQUEST_BYTES_IN_FLIGHT,
-        };
+        let request_bytes_max = self.size("socket.request.max.bytes");
         let idle = self.number("connections.max.idle.ms");
         Ok(ServerSettings {
-            request_bytes_max: self.size("socket.request.max.bytes"),
-            request_bytes_in_flight_max: in_flight,
+            request_bytes_max,
+            request_bytes_in_flight_max: self.request_bytes_in_flight(request_bytes_max)?,
+            large_request_pace: Pace::per_second(self.size("gregor.large.request.min.rate")),
             idle_max: u64::try_from(idle).ok().map(Duration::from_millis),
             connections_max: self.size("max.connections").min(CONNECTIONS_MAX),
             connections_per_ip_max: self.size("max.connections.per.ip"),
@@ -229,6 +227,20 @@ impl Keys {
             static_configs: self.static_configs(),
             ..ServerSettings::new(broker.node_id, advertised)
         })
+    }
+
+    /// The budget of request bytes, in which the largest request must have room.
+    fn request_bytes_in_flight(&self, request_bytes_max: usize) -> Result<usize, Failure> {
+        const KEY: &str = "queued.max.request.bytes";
+        let given = self.given(KEY).and_then(|text| text.parse::<usize>().ok());
+        match given.filter(|limit| *limit > 0) {
+            None => Ok(REQUEST_BYTES_IN_FLIGHT.max(request_bytes_max.saturating_mul(2))),
+            Some(limit) if limit >= request_bytes_max => Ok(limit),
+            Some(limit) => Err(Failure::Config(format!(
+                "{KEY}={limit} leaves no room for a request of \
+                 socket.request.max.bytes={request_bytes_max}: raise the first or lower the second"
+            ))),
+        }
     }
 
     /// Known keys as given, for DescribeConfigs.
@@ -279,6 +291,22 @@ mod tests {
         assert_eq!(config.unknown, ["no.such.key"]);
         assert!(config.inert.contains(&"controller.quorum.bootstrap.servers".to_owned()));
         assert!(!config.inert.contains(&"num.network.threads".to_owned()));
+    }
+
+    #[test]
+    fn the_largest_request_has_room_in_the_budget_or_the_broker_does_not_start() {
+        let (queued, largest) = ("queued.max.request.bytes", "socket.request.max.bytes");
+        let budget = |pairs: &[(&str, &str)]| {
+            check(pairs).map(|config| config.server.request_bytes_in_flight_max)
+        };
+
+        let error = budget(&[(queued, "33554432")]).expect_err("the default is 100 MiB");
+
+        let text = error.to_string();
+        assert!(text.contains(queued) && text.contains("socket.request.max.bytes=104857600"));
+        assert_eq!(budget(&[(queued, "104857600")]).expect("just"), 104_857_600);
+        assert_eq!(budget(&[(queued, "-1")]).expect("the default"), 268_435_456);
+        assert_eq!(budget(&[(largest, "500000000")]).expect("grows"), 1_000_000_000);
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub(crate) struct Context<'a, E: Env> {
     pub(crate) shared: &'a Shared<E>,
     pub(crate) peer: IpAddr,
     pub(crate) header: RequestHeader,
-    /// Bytes of the whole request.
-    pub(crate) request_bytes: usize,
+    /// The whole request.
+    pub(crate) frame: &'a Bytes,
 }
 
 impl<E: Env> Context<'_, E> {
@@ -140,7 +140,7 @@ pub(crate) async fn handle<E: Env>(
         Err(error) => return refuse(shared, peer, &error.to_string()),
     };
     let version = header.api_version;
-    let context = Context { shared, peer, header, request_bytes: request.len() };
+    let context = Context { shared, peer, header, frame: request };
     if context.header.api_key == ApiKey::ApiVersions && !ApiKey::ApiVersions.has_version(version) {
         shared.env.probe().reached("api_versions_unknown_version");
         return handlers::api_versions::unknown_version(&context);

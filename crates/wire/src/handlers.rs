@@ -2,7 +2,8 @@
 //!
 //! Owns: which APIs are served. Invariants: what is advertised is served in every version (but for
 //! Produce 0 to 2, which Kafka advertises for librdkafka's sake and refuses as well); a handler
-//! answers every element of its request and does work proportional to it; nothing that a handler
+//! answers every element of its request and does work proportional to it; the hot requests are read
+//! through views, which allocate nothing; nothing that a handler
 //! leaves behind keeps a request's bytes alive.
 
 pub(crate) mod api_versions;
@@ -26,6 +27,7 @@ mod reassignments;
 mod topics;
 
 use env::Env;
+use protocol::views::{FetchView, MetadataView, OffsetCommitView, ProduceView};
 use protocol::{ApiKey, DecodeError, Reader, Request};
 
 use crate::dispatch::{Context, Outcome};
@@ -74,14 +76,17 @@ pub(crate) fn serves(key: ApiKey, version: i16) -> bool {
 /// [`DecodeError`] if the body does not parse.
 pub(crate) async fn handle<E: Env>(
     c: &Context<'_, E>,
-    reader: Reader<'_>,
+    mut reader: Reader<'_>,
 ) -> Result<Outcome<FileOf<E>>, DecodeError> {
+    let version = c.version();
     let outcome = match c.header.api_key {
-        ApiKey::Produce => produce::handle(c, body(c, reader)?).await,
-        ApiKey::Fetch => fetch::handle(c, body(c, reader)?).await,
+        ApiKey::Produce => produce::handle(c, &ProduceView::read(&mut reader, version)?).await,
+        ApiKey::Fetch => fetch::handle(c, &FetchView::read(&mut reader, version)?).await,
         ApiKey::ListOffsets => list_offsets::handle(c, body(c, reader)?).await,
-        ApiKey::Metadata => metadata::handle(c, body(c, reader)?).await,
-        ApiKey::OffsetCommit => offset_commit::handle(c, body(c, reader)?).await,
+        ApiKey::Metadata => metadata::handle(c, MetadataView::read(&mut reader, version)?).await,
+        ApiKey::OffsetCommit => {
+            offset_commit::handle(c, OffsetCommitView::read(&mut reader, version)?).await
+        },
         ApiKey::OffsetFetch => offset_fetch::handle(c, body(c, reader)?).await,
         ApiKey::FindCoordinator => find_coordinator::handle(c, body(c, reader)?).await,
         ApiKey::JoinGroup => membership::join(c, body(c, reader)?).await,

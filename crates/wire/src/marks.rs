@@ -49,6 +49,7 @@ pub const MARKS: &[&str] = &[
     "request_budget_exhausted",
     "request_length_refused",
     "request_refused",
+    "request_too_slow",
     "server_stop_deadline",
     "topic_auto_created",
     "topic_not_auto_created",

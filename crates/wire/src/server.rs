@@ -21,7 +21,7 @@ use env::{Disk, Env, Lock, Net, Rank};
 
 use budget::ByteBudget;
 use listener::Peers;
-pub use settings::{Advertised, ServerSettings};
+pub use settings::{Advertised, Pace, ServerSettings};
 use stop::Stop;
 
 /// The file type whose regions leave through this world's sockets.
@@ -94,11 +94,7 @@ impl<E: Env> Server<E> {
     /// `deadline` at the latest. Returns whether all had.
     pub async fn stop(&self, deadline: base::Instant) -> bool {
         self.shared.stop.stop();
-        let done = async {
-            while self.shared.open.load(Ordering::SeqCst) > 0 {
-                self.shared.stop.changed().await;
-            }
-        };
+        let done = self.shared.stop.until(|| self.connections() == 0);
         let ended = env::timeout_at(&self.shared.env, deadline, done).await.is_ok();
         if !ended {
             self.shared.env.probe().reached("server_stop_deadline");

@@ -11,11 +11,11 @@ use base::{BrokerId, Duration, LeaderEpoch, Offset, PartitionId, PartitionIndex,
 use broker::api::{ClusterView, Fetch, FetchError, FetchPartition, FetchedData, Isolation};
 use env::{Env, Segment};
 use protocol::Records;
-use protocol::messages::fetch_request::{self, FetchTopic};
+use protocol::messages::FetchResponse;
 use protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
-use protocol::messages::{FetchRequest, FetchResponse};
+use protocol::views::{FetchPartitionView, FetchTopicView, FetchView};
 
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -30,7 +30,7 @@ const NO_STORAGE_ERROR_VERSION_MAX: i16 = 5;
 
 pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
-    request: FetchRequest,
+    request: &FetchView<'_>,
 ) -> Outcome<FileOf<E>> {
     if !matches!(request.session_epoch, -1 | 0) {
         context.probe().reached("fetch_session_unknown");
@@ -38,7 +38,7 @@ pub(crate) async fn handle<E: Env>(
         return context.reply(&FetchResponse { error_code, ..FetchResponse::default() });
     }
     let view = context.shared.broker.cluster();
-    let (wish, unknown) = question(context, &view, &request);
+    let (wish, unknown) = question(context, &view, request);
     if unknown {
         context.probe().reached("fetch_unknown_topic");
     }
@@ -53,9 +53,9 @@ pub(crate) async fn handle<E: Env>(
     };
     let mut fetched = fetched.into_iter();
     let mut response = FetchResponse::default();
-    for topic in request.topics {
+    for topic in request.topics.clone() {
         let found = resolve(context.version(), &view, &topic);
-        let partitions = topic.partitions.iter().map(|part| {
+        let partitions = topic.partitions.map(|part| {
             let outcome = match found {
                 Err(error) => Err(Refused::Here(error)),
                 Ok(_) => match fetched.next() {
@@ -67,7 +67,7 @@ pub(crate) async fn handle<E: Env>(
         });
         let partitions = partitions.collect();
         response.responses.push(FetchableTopicResponse {
-            topic: topic.topic,
+            topic: topic.topic.to_owned(),
             topic_id: topic.topic_id,
             partitions,
         });
@@ -89,13 +89,13 @@ pub(crate) async fn handle<E: Env>(
 fn question<E: Env>(
     context: &Context<'_, E>,
     view: &ClusterView,
-    request: &FetchRequest,
+    request: &FetchView<'_>,
 ) -> (Fetch, bool) {
     let mut partitions = Vec::new();
     let mut unknown = false;
-    for topic in &request.topics {
-        match resolve(context.version(), view, topic) {
-            Ok(id) => partitions.extend(topic.partitions.iter().map(|part| wanted(id, part))),
+    for topic in request.topics.clone() {
+        match resolve(context.version(), view, &topic) {
+            Ok(id) => partitions.extend(topic.partitions.map(|part| wanted(id, part))),
             Err(_) => unknown = true,
         }
     }
@@ -113,16 +113,20 @@ fn question<E: Env>(
     (wish, unknown)
 }
 
-fn resolve(version: i16, view: &ClusterView, topic: &FetchTopic) -> Result<TopicId, ErrorCode> {
+fn resolve(
+    version: i16,
+    view: &ClusterView,
+    topic: &FetchTopicView<'_>,
+) -> Result<TopicId, ErrorCode> {
     if version >= TOPIC_ID_VERSION_MIN {
         let known = view.by_id.get(&TopicId(topic.topic_id));
         return known.map(|known| known.id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID);
     }
-    let known = view.topics.get(topic.topic.as_str());
+    let known = view.topics.get(topic.topic);
     known.map(|known| known.id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
 }
 
-fn wanted(topic: TopicId, part: &fetch_request::FetchPartition) -> FetchPartition {
+fn wanted(topic: TopicId, part: FetchPartitionView) -> FetchPartition {
     let known = |epoch: i32| (epoch >= 0).then_some(LeaderEpoch(epoch));
     FetchPartition {
         partition: PartitionId { topic, index: PartitionIndex(part.partition) },

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::{Probe, TopicId};
 use broker::api::{ClusterView, PartitionView, TopicView};
 use env::Env;
-use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::MetadataResponse;
 use protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use protocol::messages::{MetadataRequest, MetadataResponse};
+use protocol::views::{Elements, MetadataTopicView, MetadataView};
 
 use super::topics::{CLUSTER_OPERATIONS, NOT_ASKED, Placement, TOPIC_OPERATIONS};
 use crate::dispatch::{Context, Outcome};
@@ -26,7 +26,7 @@ const AUTO_CREATED_MAX: usize = 64;
 
 pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
-    request: MetadataRequest,
+    request: MetadataView<'_>,
 ) -> Outcome<FileOf<E>> {
     let version = context.version();
     let operations =
@@ -39,7 +39,7 @@ pub(crate) async fn handle<E: Env>(
         },
         Wanted::Refused(topics) => {
             context.probe().reached("metadata_ids_before_their_version");
-            topics.into_iter().map(refused).collect()
+            topics.map(refused).collect()
         },
         Wanted::Ids(ids) => {
             let view = broker.cluster();
@@ -50,7 +50,7 @@ pub(crate) async fn handle<E: Env>(
             let failures =
                 if may_create { auto_create(context, &names).await } else { BTreeMap::new() };
             let view = broker.cluster();
-            let answer = |name: String| by_name(context, &view, name, &failures, operations);
+            let answer = |name| by_name(context, &view, name, &failures, operations);
             names.into_iter().map(answer).collect()
         },
     };
@@ -67,31 +67,31 @@ pub(crate) async fn handle<E: Env>(
 }
 
 /// What a request names.
-enum Wanted {
+enum Wanted<'a> {
     All,
-    Names(Vec<String>),
+    Names(Vec<&'a str>),
     Ids(Vec<TopicId>),
     /// Ids in a version whose answer has no room for them.
-    Refused(Vec<MetadataRequestTopic>),
+    Refused(Elements<'a, MetadataTopicView<'a>>),
 }
 
-fn wanted(version: i16, topics: Option<Vec<MetadataRequestTopic>>) -> Wanted {
+fn wanted<'a>(version: i16, topics: Option<Elements<'a, MetadataTopicView<'a>>>) -> Wanted<'a> {
     let Some(topics) = topics else { return Wanted::All };
-    if version == 0 && topics.is_empty() {
+    if version == 0 && topics.len() == 0 {
         return Wanted::All;
     }
-    let has_id = |topic: &MetadataRequestTopic| !topic.topic_id.is_zero();
-    if version < 12 && topics.iter().any(|topic| has_id(topic) || topic.name.is_none()) {
+    let has_id = |topic: MetadataTopicView<'a>| !topic.topic_id.is_zero();
+    if version < 12 && topics.clone().any(|topic| has_id(topic) || topic.name.is_none()) {
         return Wanted::Refused(topics);
     }
-    if topics.iter().any(has_id) {
+    if topics.clone().any(has_id) {
         let mut seen = BTreeSet::new();
-        let ids = topics.into_iter().map(|topic| topic.topic_id).filter(|id| !id.is_zero());
+        let ids = topics.map(|topic| topic.topic_id).filter(|id| !id.is_zero());
         return Wanted::Ids(ids.filter(|id| seen.insert(*id)).map(TopicId).collect());
     }
     let mut seen = BTreeSet::new();
-    let names = topics.into_iter().filter_map(|topic| topic.name);
-    Wanted::Names(names.filter(|name| seen.insert(name.clone())).collect())
+    let names = topics.filter_map(|topic| topic.name);
+    Wanted::Names(names.filter(|name| seen.insert(*name)).collect())
 }
 
 /// Brokers, cluster id and controller.
@@ -114,21 +114,21 @@ fn cluster<E: Env>(context: &Context<'_, E>) -> MetadataResponse {
 /// Creates what is named and missing; returns what could not be, by name.
 async fn auto_create<E: Env>(
     context: &Context<'_, E>,
-    names: &[String],
+    names: &[&str],
 ) -> BTreeMap<String, ErrorCode> {
     let broker = &context.shared.broker;
     if !broker.config().auto_create_topics {
         return BTreeMap::new();
     }
     let view = broker.cluster();
-    let missing = |name: &&String| !view.topics.contains_key(name.as_str());
+    let missing = |name: &&&str| !view.topics.contains_key(**name);
     let mut failures = BTreeMap::new();
     for name in names.iter().filter(missing).take(AUTO_CREATED_MAX) {
         match broker.auto_create(name).await {
             Ok(()) => context.probe().reached("topic_auto_created"),
             Err(error) => {
                 context.probe().reached("topic_not_auto_created");
-                failures.insert(name.clone(), ErrorCode::from(&error));
+                failures.insert((*name).to_owned(), ErrorCode::from(&error));
             },
         }
     }
@@ -138,22 +138,22 @@ async fn auto_create<E: Env>(
 fn by_name<E: Env>(
     context: &Context<'_, E>,
     view: &ClusterView,
-    name: String,
+    name: &str,
     failures: &BTreeMap<String, ErrorCode>,
     operations: i32,
 ) -> MetadataResponseTopic {
-    if let Some(topic) = view.topics.get(name.as_str()) {
+    if let Some(topic) = view.topics.get(name) {
         return known(view, topic, operations);
     }
     context.probe().reached("metadata_unknown_topic");
-    let error = match failures.get(&name) {
+    let error = match failures.get(name) {
         Some(error) => *error,
-        None if broker::api::is_legal_name(&name) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        None if broker::api::is_legal_name(name) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         None => ErrorCode::INVALID_TOPIC_EXCEPTION,
     };
     MetadataResponseTopic {
         error_code: error.0,
-        name: Some(name),
+        name: Some(name.to_owned()),
         topic_authorized_operations: NOT_ASKED,
         ..MetadataResponseTopic::default()
     }
@@ -177,10 +177,10 @@ fn by_id<E: Env>(
     }
 }
 
-fn refused(topic: MetadataRequestTopic) -> MetadataResponseTopic {
+fn refused(topic: MetadataTopicView<'_>) -> MetadataResponseTopic {
     MetadataResponseTopic {
         error_code: ErrorCode::INVALID_REQUEST.0,
-        name: Some(topic.name.unwrap_or_default()),
+        name: Some(topic.name.unwrap_or_default().to_owned()),
         topic_id: topic.topic_id,
         ..MetadataResponseTopic::default()
     }

@@ -8,11 +8,11 @@ use base::{Duration, LeaderEpoch, Offset, PartitionIndex, Probe, TopicId};
 use broker::api::TopicView;
 use broker::api::group::{Command, Commit, CommitOffset, MemberOf, Reply};
 use env::Env;
-use protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
+use protocol::messages::OffsetCommitResponse;
 use protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
+use protocol::views::{OffsetCommitPartitionView, OffsetCommitView};
 
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -23,7 +23,7 @@ const TOPIC_ID_VERSION_MIN: i16 = 10;
 
 pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
-    request: OffsetCommitRequest,
+    request: OffsetCommitView<'_>,
 ) -> Outcome<FileOf<E>> {
     let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
     let view = context.shared.broker.cluster();
@@ -33,10 +33,10 @@ pub(crate) async fn handle<E: Env>(
         let found = if by_id {
             view.by_id.get(&TopicId(topic.topic_id)).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
         } else {
-            let found = view.topics.get(topic.name.as_str());
+            let found = view.topics.get(topic.name);
             found.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
         };
-        let partitions = topic.partitions.into_iter().map(|part| {
+        let partitions = topic.partitions.map(|part| {
             let index = part.partition_index;
             let refused = match found {
                 Err(error) => Some(error),
@@ -53,9 +53,9 @@ pub(crate) async fn handle<E: Env>(
         topics.push((topic.name, topic.topic_id, partitions.collect::<Vec<_>>()));
     }
     let who = MemberOf {
-        group: request.group_id,
-        member: request.member_id,
-        instance: request.group_instance_id,
+        group: request.group_id.to_owned(),
+        member: request.member_id.to_owned(),
+        instance: request.group_instance_id.map(str::to_owned),
         generation: request.generation_id_or_member_epoch,
     };
     // -1 stands for the broker's own rule; whatever else is negative has expired already.
@@ -78,7 +78,11 @@ pub(crate) async fn handle<E: Env>(
             }
             OffsetCommitResponsePartition { partition_index, error_code: error.0 }
         });
-        OffsetCommitResponseTopic { name, topic_id, partitions: partitions.collect() }
+        OffsetCommitResponseTopic {
+            name: name.to_owned(),
+            topic_id,
+            partitions: partitions.collect(),
+        }
     });
     let topics = topics.collect();
     context.reply(&OffsetCommitResponse { topics, throttle_time_ms: 0 })
@@ -106,7 +110,7 @@ async fn commit<E: Env>(
     }
 }
 
-fn committed(topic: &TopicView, part: OffsetCommitRequestPartition) -> CommitOffset {
+fn committed(topic: &TopicView, part: OffsetCommitPartitionView<'_>) -> CommitOffset {
     let epoch = part.committed_leader_epoch;
     CommitOffset {
         topic: topic.name.to_string(),
@@ -114,6 +118,6 @@ fn committed(topic: &TopicView, part: OffsetCommitRequestPartition) -> CommitOff
         partition: part.partition_index,
         offset: Offset(part.committed_offset),
         leader_epoch: (epoch >= 0).then_some(LeaderEpoch(epoch)),
-        metadata: part.committed_metadata.unwrap_or_default(),
+        metadata: part.committed_metadata.unwrap_or_default().to_owned(),
     }
 }

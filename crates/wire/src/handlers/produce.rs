@@ -12,12 +12,12 @@ use broker::Submitted;
 use broker::api::{Acks, ClusterView, Produce, ProduceError, Produced};
 use bytes::Bytes;
 use env::Env;
-use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use protocol::messages::ProduceResponse;
 use protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
     TopicProduceResponse,
 };
-use protocol::messages::{ProduceRequest, ProduceResponse};
+use protocol::views::{ProducePartitionView, ProduceTopicView, ProduceView};
 use records::{BatchError, Compression, exactly_one};
 
 use crate::dispatch::{Context, Outcome};
@@ -57,11 +57,11 @@ struct Part {
 
 pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
-    request: ProduceRequest,
+    request: &ProduceView<'_>,
 ) -> Outcome<FileOf<E>> {
-    let plan = Plan::of(context, &request);
-    let mut topics = Vec::with_capacity(request.topic_data.len());
-    for topic in request.topic_data {
+    let plan = Plan::of(context, request);
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics.clone() {
         topics.push(submit_topic(context, &plan, topic).await);
     }
     let mut answer = Answer { response: ProduceResponse::default(), leaders: BTreeSet::new() };
@@ -112,7 +112,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn of<E: Env>(context: &Context<'_, E>, request: &ProduceRequest) -> Self {
+    fn of<E: Env>(context: &Context<'_, E>, request: &ProduceView<'_>) -> Self {
         let acks = match request.acks {
             0 => Ok(Acks::None),
             1 => Ok(Acks::Leader),
@@ -120,7 +120,8 @@ impl Plan {
             _ => Err(ErrorCode::INVALID_REQUIRED_ACKS),
         };
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-        let unnamed = request.transactional_id.is_none() && has_transactional(request);
+        let unnamed =
+            request.transactional_id.is_none() && has_transactional(context.frame, request);
         if unnamed {
             context.probe().reached("produce_transactional_without_id");
         }
@@ -133,17 +134,20 @@ impl Plan {
     }
 }
 
-fn has_transactional(request: &ProduceRequest) -> bool {
-    let parts = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    let batches = parts.filter_map(|part| exactly_one(part.records.as_bytes()?).ok());
-    batches.into_iter().any(|batch| batch.header().attributes.is_transactional())
+fn has_transactional(frame: &Bytes, request: &ProduceView<'_>) -> bool {
+    let mut parts = request.topics.clone().flat_map(|topic| topic.partitions);
+    let transactional = |records: &[u8]| {
+        exactly_one(&frame.slice_ref(records))
+            .is_ok_and(|batch| batch.header().attributes.is_transactional())
+    };
+    parts.any(|part| part.records.is_some_and(transactional))
 }
 
 /// Submits the batches of one topic, in order.
 async fn submit_topic<E: Env>(
     context: &Context<'_, E>,
     plan: &Plan,
-    topic: TopicProduceData,
+    topic: ProduceTopicView<'_>,
 ) -> (TopicProduceResponse, Vec<Part>) {
     let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
     let view = context.shared.broker.cluster();
@@ -151,14 +155,14 @@ async fn submit_topic<E: Env>(
         let known = view.by_id.get(&TopicId(topic.topic_id));
         known.map(|known| known.id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
     } else {
-        let known = view.topics.get(topic.name.as_str());
+        let known = view.topics.get(topic.name);
         known.map(|known| known.id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
     };
     if found.is_err() {
         context.probe().reached("produce_unknown_topic");
     }
-    let mut parts = Vec::with_capacity(topic.partition_data.len());
-    for part in topic.partition_data {
+    let mut parts = Vec::with_capacity(topic.partitions.len());
+    for part in topic.partitions {
         let index = part.index;
         let progress = match (plan.refused, found) {
             (Some(error), _) | (None, Err(error)) => Err(Refused::Here(error)),
@@ -167,7 +171,7 @@ async fn submit_topic<E: Env>(
         parts.push(Part { index, progress });
     }
     let response = TopicProduceResponse {
-        name: topic.name,
+        name: topic.name.to_owned(),
         topic_id: topic.topic_id,
         ..TopicProduceResponse::default()
     };
@@ -179,14 +183,14 @@ async fn submit<E: Env>(
     plan: &Plan,
     view: &ClusterView,
     topic: TopicId,
-    part: PartitionProduceData,
+    part: ProducePartitionView<'_>,
 ) -> Result<Submitted, Refused> {
     let index = PartitionIndex(part.index);
     if view.by_id.get(&topic).is_none_or(|topic| topic.partition(index).is_none()) {
         context.probe().reached("produce_unknown_partition_of_topic");
         return Err(Refused::Here(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     }
-    let batch = part.records.as_bytes().cloned().unwrap_or_default();
+    let batch = context.frame.slice_ref(part.records.unwrap_or_default());
     check(context, &batch)?;
     let acks = plan.acks.map_err(|error| {
         context.probe().reached("produce_invalid_acks");
@@ -196,7 +200,7 @@ async fn submit<E: Env>(
         partition: PartitionId { topic, index },
         acks,
         deadline: plan.deadline,
-        batch: own(batch, context.request_bytes),
+        batch: own(batch, context.frame.len()),
         internal_allowed: plan.internal_allowed,
     };
     context.shared.broker.submit(wish).await.map_err(Refused::There)

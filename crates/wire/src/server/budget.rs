@@ -60,10 +60,11 @@ impl Share {
 }
 
 impl ByteBudget {
-    /// `bytes` in all, of requests up to `request_bytes_max` each.
+    /// `bytes` in all, of requests up to `request_bytes_max` each. Of that, the lane has the largest
+    /// request there may be and each share half of the rest, but room for one small request.
     pub(crate) fn new(bytes: usize, request_bytes_max: usize) -> Self {
-        let lane_bytes = request_bytes_max.min(bytes / 2);
-        let share = (bytes - lane_bytes) / 2;
+        let lane_bytes = request_bytes_max;
+        let share = bytes.saturating_sub(lane_bytes) / 2;
         Self {
             small: Share::new(share),
             large: Share::new(share),
@@ -187,6 +188,22 @@ mod tests {
         assert!(held.len() < 1000);
         assert!(served.is_some());
         assert!(budget.used() <= 8 * MIB);
+    }
+
+    #[test]
+    fn the_budget_holds_though_one_request_may_take_all_of_it() {
+        let budget = ByteBudget::new(8 * MIB, 8 * MIB);
+        let mut held = Vec::new();
+        while held.len() < 1000 {
+            let mut charge = Charge::default();
+            if ready(budget.charge(&mut charge, 8 * MIB, 8 * MIB)).is_none() {
+                break;
+            }
+            held.push(charge);
+        }
+
+        assert!(held.len() < 1000);
+        assert!(budget.used() <= 8 * MIB + 2 * SMALL_BYTES);
     }
 
     #[test]

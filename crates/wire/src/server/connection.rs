@@ -23,8 +23,11 @@ use crate::dispatch::{self, Outcome, Reply};
 /// they leave at once, so that short requests with long answers cannot pile up answers.
 const OUT_BYTES_MAX: usize = 256 * 1024;
 
-/// Requests that one connection may have handled before the others get their turn.
-const TURN_REQUESTS: usize = 16;
+/// What one connection may have read, asked and been answered in one go before the others get their
+/// turn, in bytes.
+const TURN_BYTES: usize = 256 * 1024;
+/// What a request counts for beside the bytes it came in and the bytes of its reply.
+const TURN_REQUEST_BYTES: usize = TURN_BYTES / 16;
 
 /// Serves one connection until either side ends it.
 pub(crate) async fn run<E: Env>(
@@ -38,6 +41,7 @@ pub(crate) async fn run<E: Env>(
         peer,
         frames: Frames::default(),
         out: Out { queue: SegmentQueue::new(), bytes: 0 },
+        spent: 0,
     };
     if let Err(end) = connection.serve().await {
         debug!(%peer, %end, "connection ended");
@@ -50,6 +54,8 @@ struct Connection<E: Env> {
     peer: IpAddr,
     frames: Frames,
     out: Out<FileOf<E>>,
+    /// Of [`TURN_BYTES`], since the others had their turn.
+    spent: usize,
 }
 
 /// Replies that are ready.
@@ -62,7 +68,6 @@ struct Out<F> {
 impl<E: Env> Connection<E> {
     async fn serve(&mut self) -> Result<(), FrameEnd> {
         loop {
-            let mut handled: usize = 0;
             while let Some(length) = self.frames.whole(&self.shared)? {
                 if !self.frames.try_charge(&self.shared, length) {
                     // What is answered gives its bytes back before more are waited for.
@@ -75,8 +80,9 @@ impl<E: Env> Connection<E> {
                 // What it holds of the budget is free before its reply leaves: how long that takes
                 // is up to the client.
                 drop((bytes, charge));
+                self.spent += TURN_REQUEST_BYTES;
                 match outcome {
-                    Outcome::Reply(reply) => self.out.push(reply),
+                    Outcome::Reply(reply) => self.spent += self.out.push(reply),
                     Outcome::Silent => {},
                     Outcome::Close => return self.write().await,
                 }
@@ -87,15 +93,22 @@ impl<E: Env> Connection<E> {
                     self.shared.env.probe().reached("replies_written_early");
                     self.write().await?;
                 }
-                handled = handled.wrapping_add(1);
-                if handled.is_multiple_of(TURN_REQUESTS) {
-                    yield_turn().await;
-                }
+                self.end_turn().await;
             }
             self.write().await?;
             if !self.wait_for_bytes().await? {
                 return Ok(());
             }
+            self.end_turn().await;
+        }
+    }
+
+    /// Lets the others have their turn if this connection had its own: a deep pipeline or a huge
+    /// request would otherwise keep the thread, and everybody else waiting, for as long as it is.
+    async fn end_turn(&mut self) {
+        if self.spent >= TURN_BYTES {
+            self.spent = 0;
+            self.shared.env.yield_now().await;
         }
     }
 
@@ -165,12 +178,26 @@ impl<E: Env> Connection<E> {
     /// Whether more bytes came; false when the server stops or the client was idle too long.
     async fn wait_for_bytes(&mut self) -> Result<bool, FrameEnd> {
         let shared = Arc::clone(&self.shared);
+        if shared.stop.is_stopping() {
+            return Ok(false);
+        }
+        let mut read = pin!(self.frames.read(&shared, &mut self.stream));
+        let at_once = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx)));
+        if let Poll::Ready(read) = at_once.await {
+            self.spent += read?;
+            return Ok(true);
+        }
+        // Whoever waits has given up its turn.
+        self.spent = 0;
         let idle = shared.settings.idle_max;
         let at = idle.map_or(base::Instant::NEVER, |idle| shared.env.now().after(idle));
-        let read = timeout_at(&shared.env, at, self.frames.read(&shared, &mut self.stream));
+        let read = timeout_at(&shared.env, at, read);
         let Some(read) = shared.stop.unless(read).await else { return Ok(false) };
         match read {
-            Ok(read) => read.map(|()| true),
+            Ok(read) => read.map(|read| {
+                self.spent += read;
+                true
+            }),
             Err(env::Elapsed) => {
                 shared.env.probe().reached("connection_idle_closed");
                 Ok(false)
@@ -179,24 +206,10 @@ impl<E: Env> Connection<E> {
     }
 }
 
-/// Lets every other task that is ready have its turn: a deep pipeline would otherwise keep the
-/// thread, and everybody else waiting, for as long as it is deep.
-async fn yield_turn() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 impl<F> Out<F> {
-    /// Queues a reply, with its segments in their places.
-    fn push(&mut self, mut reply: Reply<F>) {
+    /// Queues a reply, with its segments in their places; how many of its bytes are in memory.
+    fn push(&mut self, mut reply: Reply<F>) -> usize {
+        let before = self.bytes;
         for part in reply.parts {
             match part {
                 protocol::Part::Bytes(bytes) => self.push_segment(Segment::Bytes(bytes)),
@@ -209,6 +222,7 @@ impl<F> Out<F> {
                 },
             }
         }
+        self.bytes.saturating_sub(before)
     }
 
     fn push_segment(&mut self, segment: Segment<F>) {

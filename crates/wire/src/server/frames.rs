@@ -2,16 +2,17 @@
 //!
 //! Owns: one connection's read buffer. Invariants: a length is judged before anything is allocated
 //! for it; bytes are charged to the budget before room is made for them, as they arrive, so that
-//! an announced but unsent request costs no more than what was sent of it; an idle connection holds no buffer.
+//! an announced but unsent request costs no more than what was sent of it; a large request comes at
+//! the pace that is asked of it or ends the connection; an idle connection holds no buffer.
 
-use base::Probe;
+use base::{Instant, Probe};
 use bytes::{Buf, Bytes, BytesMut};
-use env::{Env, Pools, Stream};
+use env::{Env, Pools, Stream, timeout_at};
 use protocol::frame::{self, LENGTH_BYTES};
 use thiserror::Error;
 
 use super::Shared;
-use super::budget::Charge;
+use super::budget::{Charge, SMALL_BYTES};
 
 /// Bytes taken in while a request is waited for, so that a client's end is noticed.
 const WATCH_BYTES: usize = 512;
@@ -22,6 +23,9 @@ pub(crate) enum FrameEnd {
     /// The client has finished.
     #[error("closed by the client")]
     Closed,
+    /// It sends a large request more slowly than it may.
+    #[error("a large request came too slowly")]
+    TooSlow,
     /// It announced a request that is not served.
     #[error(transparent)]
     Length(#[from] frame::FrameLengthError),
@@ -43,6 +47,15 @@ pub(crate) struct Frames {
     buffer: BytesMut,
     /// Charged for the unfinished request at the buffer's front.
     charge: Charge,
+    /// While that request is a large one.
+    pace: Option<Progress>,
+}
+
+/// What must still come of a large request, and by when.
+#[derive(Debug)]
+struct Progress {
+    bytes: usize,
+    until: Instant,
 }
 
 impl Frames {
@@ -69,19 +82,48 @@ impl Frames {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
+        self.pace = None;
         Frame { bytes, charge: std::mem::take(&mut self.charge) }
     }
 
-    /// Reads more bytes from the socket. Cancel-safe.
+    /// Reads more bytes from the socket; how many. Cancel-safe.
     pub(crate) async fn read<E: Env>(
         &mut self,
         shared: &Shared<E>,
         stream: &mut impl Stream,
-    ) -> Result<(), FrameEnd> {
+    ) -> Result<usize, FrameEnd> {
         self.make_room(shared).await?;
-        match stream.read_into(&mut self.buffer).await? {
-            0 => Err(FrameEnd::Closed),
-            _ => Ok(()),
+        let due = self.due(shared)?;
+        let read = stream.read_into(&mut self.buffer);
+        let read = match due {
+            None => read.await?,
+            Some(until) => {
+                let Ok(read) = timeout_at(&shared.env, until, read).await else {
+                    shared.env.probe().reached("request_too_slow");
+                    return Err(FrameEnd::TooSlow);
+                };
+                read?
+            },
+        };
+        if let Some(pace) = &mut self.pace {
+            pace.bytes = pace.bytes.saturating_sub(read);
+        }
+        if read == 0 { Err(FrameEnd::Closed) } else { Ok(read) }
+    }
+
+    /// When more of the request at the buffer's front is too late; none if it has all the time.
+    fn due<E: Env>(&mut self, shared: &Shared<E>) -> Result<Option<Instant>, FrameEnd> {
+        let large = self.announced(shared)?.is_some_and(|length| length > SMALL_BYTES);
+        let Some(pace) = shared.settings.large_request_pace.filter(|_| large) else {
+            return Ok(None);
+        };
+        match &self.pace {
+            Some(progress) if progress.bytes > 0 => Ok(Some(progress.until)),
+            _ => {
+                let until = shared.env.now().after(pace.every);
+                self.pace = Some(Progress { bytes: pace.bytes, until });
+                Ok(Some(until))
+            },
         }
     }
 
@@ -127,7 +169,11 @@ impl Frames {
             return Ok(());
         }
         let room = whole.min(have.saturating_mul(2).max(Pools::READ_BYTES));
-        shared.budget.charge(&mut self.charge, room, length).await;
+        if !shared.budget.try_charge(&mut self.charge, room, length) {
+            shared.budget.charge(&mut self.charge, room, length).await;
+            // The client was not read meanwhile, so it was not slow.
+            self.pace = None;
+        }
         // Of exactly what was charged: room for more would also be filled with the front of the
         // next request, which would then hold all of this one's memory, charged or not.
         let mut larger = BytesMut::with_capacity(room);

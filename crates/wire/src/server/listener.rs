@@ -1,7 +1,9 @@
 //! Accepting connections.
 //!
 //! Invariants: at most `max.connections` are open, at most `max.connections.per.ip` from one
-//! address; a failing accept waits before it tries again, so it cannot spin.
+//! address; a failing accept waits before it tries again, so it cannot spin; everybody else gets a
+//! turn between two accepts, so a storm of connections queues up in the kernel and not before the
+//! requests of those who are connected.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -56,7 +58,7 @@ impl<E: Env> Drop for Place<E> {
         }
         self.shared.open.fetch_sub(1, Ordering::SeqCst);
         drop(peers);
-        self.shared.stop.poke();
+        self.shared.stop.connection_ended();
     }
 }
 
@@ -84,6 +86,7 @@ pub(crate) async fn accept_loop<E: Env>(
                 shared.env.sleep(ACCEPT_PAUSE).await;
             },
         }
+        shared.env.yield_now().await;
     }
 }
 

@@ -13,6 +13,23 @@ pub struct Advertised {
     pub port: u16,
 }
 
+/// How fast something has to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// At least so many bytes...
+    pub bytes: usize,
+    /// ...in each such time.
+    pub every: Duration,
+}
+
+impl Pace {
+    /// `bytes` a second, judged every ten seconds; none for 0.
+    pub fn per_second(bytes: usize) -> Option<Self> {
+        let bytes = bytes.saturating_mul(10);
+        (bytes > 0).then_some(Self { bytes, every: Duration::from_secs(10) })
+    }
+}
+
 /// Limits and addresses.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
@@ -23,8 +40,11 @@ pub struct ServerSettings {
     /// `socket.request.max.bytes`: a larger request closes the connection before it is allocated.
     pub request_bytes_max: usize,
     /// `queued.max.request.bytes`: request bytes in memory over all connections; beyond it nothing
-    /// more is read until some are answered.
+    /// more is read until some are answered. At least `request_bytes_max`.
     pub request_bytes_in_flight_max: usize,
+    /// `gregor.large.request.min.rate`: a request of more than 64 KiB that comes more slowly, while
+    /// it is read, closes the connection; `None` is however slowly.
+    pub large_request_pace: Option<Pace>,
     /// `connections.max.idle.ms`; `None` is for ever.
     pub idle_max: Option<Duration>,
     /// `max.connections`: further ones are closed at once.
@@ -45,6 +65,7 @@ impl ServerSettings {
             advertised: BTreeMap::from([(node_id, advertised)]),
             request_bytes_max: 104_857_600,
             request_bytes_in_flight_max: 268_435_456,
+            large_request_pace: Pace::per_second(32_768),
             idle_max: Some(Duration::from_millis(600_000)),
             connections_max: 100_000,
             connections_per_ip_max: usize::MAX,

@@ -9,6 +9,7 @@ use protocol::messages::{
     ProduceRequest,
 };
 use protocol::{Reader, Wire};
+use wire::server::Pace;
 
 use crate::world::{Served, World, framed};
 
@@ -229,6 +230,46 @@ fn request_bytes_in_flight_stay_within_their_budget() {
             }
             still_serves(&served).await;
             assert!(served.server.request_bytes_in_flight() <= BUDGET);
+        },
+    );
+}
+
+#[test]
+fn a_large_request_that_comes_too_slowly_gives_its_memory_back_and_others_do_not_notice() {
+    World::new("too-slow").serve(
+        |_, settings| {
+            settings.request_bytes_max = 1024 * 1024;
+            settings.request_bytes_in_flight_max = 2 * 1024 * 1024;
+            settings.large_request_pace =
+                Some(Pace { bytes: 100_000, every: Duration::from_millis(100) });
+        },
+        |served| async move {
+            let mut begun = BytesMut::new();
+            begun.put_i32(1_000_000);
+            begun.put_bytes(0, 300_000);
+            let begun = begun.freeze();
+            let mut held = Vec::new();
+            for _ in 0..10 {
+                let mut raw = served.raw().await;
+                raw.send(begun.clone()).await;
+                held.push(raw);
+            }
+            // Small, and none of anybody's business how slow.
+            let mut small = served.raw().await;
+            small.send(Bytes::from_static(&[0, 0, 0xff, 0, 1])).await;
+
+            for raw in &mut held {
+                assert_eq!(raw.frame().await, None);
+            }
+
+            // All of the room is there again, and whoever keeps the pace gets it.
+            served.topic("t", 1).await;
+            let large = "x".repeat(900_000);
+            let batch = crate::world::batch(&[&large]);
+            let mut writer = served.client().await;
+            writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
+            assert_eq!(served.server.request_bytes_in_flight(), 0);
+            drop(small);
         },
     );
 }

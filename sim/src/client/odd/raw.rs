@@ -9,7 +9,7 @@ use crate::fault::BROKER;
 use crate::net::address_of;
 
 /// How many there are.
-pub(super) const STEPS: usize = 6;
+pub(super) const STEPS: usize = 7;
 
 /// A frame that begins like a request: key, version, correlation id, client id.
 fn frame(key: i16, version: i16, rest: &[u8]) -> Bytes {
@@ -35,7 +35,9 @@ impl Odd {
             // An array of a thousand topics, of which none follows.
             2 => frame(METADATA, 1, &[0, 0, 3, 0xe8]),
             3 => Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0]),
-            4 => return self.unknown_api_versions(frame(API_VERSIONS, 99, &[])).await,
+            // A large request that does not go on.
+            4 => Bytes::from_static(&[0, 3, 0, 0, 0, 3]),
+            5 => return self.unknown_api_versions(frame(API_VERSIONS, 99, &[])).await,
             // Half a request, and nobody there any more.
             _ => {
                 let whole = frame(METADATA, 1, &[0, 0, 0, 0]);
