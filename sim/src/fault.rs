@@ -52,6 +52,9 @@ pub struct Work {
     pub batch_max: u64,
     /// Longest pause of a producer between two requests, milliseconds.
     pub think_max_ms: u64,
+    /// An idempotent producer has a drawn number of batches on the wire, up to this one.
+    #[serde(default = "one")]
+    pub in_flight: usize,
     /// Topics that are created and deleted on the side.
     pub side_topics: u64,
     /// Segment size of the broker, bytes.
@@ -59,6 +62,10 @@ pub struct Work {
     /// Whether a client asks for what nobody should ask for.
     #[serde(default)]
     pub odd: bool,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// A fault and when it begins.
