@@ -1,9 +1,15 @@
 //! What clients saw of the group: who owned what, and how far was committed.
+//!
+//! Invariant: a commit stands from its acknowledgement on; after a power loss exactly what the
+//! platter holds stands.
 
 use std::collections::BTreeMap;
 
 use super::History;
-use crate::world::World;
+use super::committed::{Committed, read_committed};
+use super::platter::View;
+use crate::fault::BROKER;
+use crate::world::{MS, World};
 
 /// What is known of the group.
 #[derive(Default)]
@@ -18,14 +24,31 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    /// What was acknowledged up to `due` is durable; the rest is excused.
-    pub(super) fn power_is_lost(&mut self, due: Option<u64>) {
+    /// The power goes out. What is on the platter stands, whether it was acknowledged or not: the
+    /// log that is found after it is what is durable, and perhaps more of what is in the cache.
+    pub(super) fn power_is_lost(&mut self, durable: &Committed, cached: &Committed) {
         self.losses += 1;
         self.newest = -1;
-        for standing in self.standing.values_mut() {
-            standing.retain(|(at, _)| due.is_some_and(|due| *at <= due));
-            // It stays durable.
-            standing.iter_mut().for_each(|(at, _)| *at = 0);
+        self.standing.clear();
+        for (partition, commits) in durable {
+            let kept = commits.len().saturating_sub(1);
+            let later = cached.get(partition).and_then(|all| all.get(kept..)).unwrap_or_default();
+            let least = commits.last().into_iter().chain(later).min();
+            self.standing.insert(*partition, least.map(|least| (0, *least)).into_iter().collect());
+        }
+    }
+
+    /// What was acknowledged up to `due` has to be in `durable`.
+    pub(super) fn must_be_flushed(&self, world: &World, durable: &Committed, due: Option<u64>) {
+        let Some(due) = due else { return };
+        for (partition, standing) in &self.standing {
+            let found = durable.get(partition).map(Vec::as_slice).unwrap_or_default();
+            for (at, offset) in standing.iter().filter(|(at, _)| *at > 0 && *at <= due) {
+                world.check("flushed-in-time", found.contains(offset), || {
+                    let ago = (world.now() - at) / MS;
+                    format!("{partition}: {offset} was committed {ago} ms ago; on the platter is {found:?}")
+                });
+            }
         }
     }
 
@@ -100,6 +123,15 @@ impl History {
         let (mine, newest) = generations;
         world.check("stale-commit", mine >= newest, || {
             format!("{partition}: generation {mine} committed though {newest} had begun")
+        });
+        let Some(topic) = seen.topic else { return };
+        let written = {
+            let disk = world.disks[BROKER].lock();
+            read_committed(&disk, topic, View::Cache)
+        };
+        let found = written.get(&partition).map(Vec::as_slice).unwrap_or_default();
+        world.check("commit-is-written", found.contains(&offset), || {
+            format!("{partition}: {offset} was committed; in the page cache is {found:?}")
         });
         seen.commits.standing.entry(partition).or_default().push((world.now(), offset));
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use env::{Guard, Lock, Rank};
 
 use super::commits::Commits;
+use super::committed::read_committed;
 use super::platter::{DiskLog, View, read_batch, read_log};
 use super::records::RecordId;
 use super::topics::Topics;
@@ -164,6 +165,11 @@ impl History {
         let Fetched { partition, from, watermark, bytes } = fetched;
         let mut seen = self.seen();
         let certain = seen.losses == losses;
+        let written = {
+            let disk = world.disks[BROKER].lock();
+            let topic = seen.topic.filter(|_| certain && !bytes.is_empty());
+            topic.and_then(|topic| read_log(&disk, topic, partition, View::Cache))
+        };
         let known = seen.partitions.entry(partition).or_default();
         let (mut next, mut first) = (from, true);
         for batch in records::batches(bytes) {
@@ -188,6 +194,12 @@ impl History {
                 world.check("known-content", known.sent.contains(&id), || {
                     format!("{partition}/{offset}: {id} was never sent there")
                 });
+                if let Some(log) = &written {
+                    let there = log.at(offset);
+                    world.check("high-watermark", there == Some(id), || {
+                        format!("{partition}/{offset}: read {id}, and written is {there:?}")
+                    });
+                }
                 if certain {
                     known.promise(world, partition, offset, id);
                 }
@@ -215,9 +227,11 @@ impl History {
         let mut seen = self.seen();
         seen.losses += 1;
         let due = due_before(world);
-        seen.commits.power_is_lost(due);
-        let Some(topic) = seen.topic else { return };
+        let topic = seen.topic.unwrap_or_default();
         let disk = world.disks[BROKER].lock();
+        let durable = read_committed(&disk, topic, View::Durable);
+        seen.commits.must_be_flushed(world, &durable, due);
+        seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             known.must_be_flushed(world, *partition, &log, due);
