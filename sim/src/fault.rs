@@ -59,6 +59,13 @@ pub struct Work {
     pub side_topics: u64,
     /// Segment size of the broker, bytes.
     pub segment_bytes: u64,
+    /// Whether the broker has little patience and little room: connections that say nothing are
+    /// closed soon, few are taken from one address, request bytes are few, a stop waits for nobody.
+    #[serde(default)]
+    pub tight: bool,
+    /// Whether the broker deletes no topics.
+    #[serde(default)]
+    pub topics_stay: bool,
     /// Whether a client asks for what nobody should ask for.
     #[serde(default)]
     pub odd: bool,

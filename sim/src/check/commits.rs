@@ -106,13 +106,12 @@ impl History {
         });
     }
 
-    /// A commit was acknowledged. `generations`: the member's, and the newest before the request
-    /// was sent; `losses` is from then, too.
+    /// Commits were acknowledged, partition and offset each. `generations`: the member's, and the
+    /// newest before the request was sent; `losses` is from then, too.
     pub fn committed(
         &self,
         world: &World,
-        partition: i32,
-        offset: i64,
+        commits: &[(i32, i64)],
         generations: (i32, i32),
         losses: u64,
     ) {
@@ -121,18 +120,20 @@ impl History {
             return;
         }
         let (mine, newest) = generations;
-        world.check("stale-commit", mine >= newest, || {
-            format!("{partition}: generation {mine} committed though {newest} had begun")
+        world.check("stale-commit", commits.is_empty() || mine >= newest, || {
+            format!("{commits:?}: generation {mine} committed though {newest} had begun")
         });
-        let Some(topic) = seen.topic else { return };
         let written = {
             let disk = world.disks[BROKER].lock();
-            read_committed(&disk, topic, View::Cache)
+            read_committed(&disk, seen.topic.unwrap_or_default(), View::Cache)
         };
-        let found = written.get(&partition).map(Vec::as_slice).unwrap_or_default();
-        world.check("commit-is-written", found.contains(&offset), || {
-            format!("{partition}: {offset} was committed; in the page cache is {found:?}")
-        });
-        seen.commits.standing.entry(partition).or_default().push((world.now(), offset));
+        for (partition, offset) in commits {
+            let found = written.get(partition).map(Vec::as_slice).unwrap_or_default();
+            world.check("commit-is-written", found.contains(offset), || {
+                format!("{partition}: {offset} was committed; in the page cache is {found:?}")
+            });
+            let standing = seen.commits.standing.entry(*partition).or_default();
+            standing.push((world.now(), *offset));
+        }
     }
 }

@@ -10,7 +10,9 @@ use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::metadata_response::MetadataResponseTopic;
 
 use super::connection::Connection;
-use super::errors::{NONE, TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION, is_retriable};
+use super::errors::{
+    NONE, TOPIC_ALREADY_EXISTS, TOPIC_DELETION_DISABLED, UNKNOWN_TOPIC_OR_PARTITION, is_retriable,
+};
 use super::{Job, TOPIC};
 use crate::fault::BROKER;
 use crate::world::{Dice, FailureKind, SimEnv};
@@ -79,13 +81,17 @@ impl Admin {
             timeout_ms: 1_000,
             ..DeleteTopicsRequest::default()
         };
-        self.job.history.topic_wished(name, false);
+        let stays = self.job.work.topics_stay;
+        if !stays {
+            self.job.history.topic_wished(name, false);
+        }
         loop {
             let answer = self.connection.call(5, &ask, TIMEOUT).await;
             let code =
                 answer.ok().and_then(|answer| answer.responses.first().map(|t| t.error_code));
             match code {
-                Some(NONE | UNKNOWN_TOPIC_OR_PARTITION) => {
+                Some(TOPIC_DELETION_DISABLED) if stays => return,
+                Some(NONE | UNKNOWN_TOPIC_OR_PARTITION) if !stays => {
                     return self.job.history.topic_settled(name, false);
                 },
                 Some(code) if !is_retriable(code) => return self.unexpected("DeleteTopics", code),

@@ -105,6 +105,11 @@ impl Connection {
         Ok(answer)
     }
 
+    /// Whether there is a connection, as far as is known.
+    pub fn is_open(&self) -> bool {
+        self.stream.is_some()
+    }
+
     async fn connect(&self, deadline: Instant) -> Result<SimStream, CallError> {
         let to = address_of(self.broker, PORT);
         match timeout_at(&self.env, deadline, self.env.net().connect(to)).await {
