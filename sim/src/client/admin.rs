@@ -38,7 +38,8 @@ pub async fn admin(job: Job, env: SimEnv) {
     for number in 0..admin.job.work.side_topics {
         let millis = admin.dice.between(50, 1_500);
         admin.env.sleep(Duration::from_millis(millis)).await;
-        let name = format!("side-{number}");
+        // A name of this process's own: what an earlier one asked for may still be under way.
+        let name = format!("side-{}-{number}", admin.env.process().incarnation);
         admin.create(&name, 1).await;
         if admin.dice.chance(600) {
             admin.delete(&name).await;

@@ -27,8 +27,6 @@ pub(super) const STEPS: usize = 4;
 const INVALID_TOPIC: i16 = 17;
 const POLICY_VIOLATION: i16 = 44;
 
-/// A topic that is there for a short while.
-const GONE: &str = "odd-gone";
 /// A topic that nobody creates.
 const AUTO: &str = "odd-auto";
 
@@ -74,21 +72,24 @@ impl Odd {
 
     async fn deleted_under_a_group(&mut self) {
         let history = self.job.history.clone();
-        history.topic_wished(GONE, true);
+        // A name of this process's own: what an earlier one asked for may still be under way.
+        let gone = format!("odd-gone-{}", self.env.process().incarnation);
+        let gone = gone.as_str();
+        history.topic_wished(gone, true);
         let code = |answer: &protocol::messages::create_topics_response::CreateTopicsResponse| {
             Some(answer.topics.first()?.error_code)
         };
-        let ask = create(vec![topic(GONE, 1)]);
+        let ask = create(vec![topic(gone, 1)]);
         let made = self.ask(5, &ask, code, &[NONE, TOPIC_ALREADY_EXISTS]).await;
         let made = made.and_then(|answer| code(&answer));
         if !matches!(made, Some(NONE | TOPIC_ALREADY_EXISTS)) {
             return;
         }
-        history.topic_settled(GONE, true);
-        let ask: OffsetCommitRequest = commit_of("odd-readers", GONE, -1, "", "");
+        history.topic_settled(gone, true);
+        let ask: OffsetCommitRequest = commit_of("odd-readers", gone, -1, "", "");
         self.ask(7, &ask, |_| None, &[]).await;
         let ask = DeleteTopicsRequest {
-            topic_names: vec![GONE.into()],
+            topic_names: vec![gone.into()],
             timeout_ms: 500,
             ..DeleteTopicsRequest::default()
         };
@@ -96,14 +97,14 @@ impl Odd {
         let mut racers = Vec::new();
         for number in 0..3 {
             let mut racer = self.other(&format!("racer-{number}"));
-            let ask = produce(GONE, 0, -1, batch(BatchBuilder::new(), 10));
+            let ask = produce(gone, 0, -1, batch(BatchBuilder::new(), 10));
             let deadline = self.env.now().after(TIMEOUT);
             let _sent = racer.send(9, &ask, deadline).await;
             racers.push(racer);
         }
         let stays = self.job.work.topics_stay;
         if !stays {
-            history.topic_wished(GONE, false);
+            history.topic_wished(gone, false);
         }
         let code = |answer: &protocol::messages::delete_topics_response::DeleteTopicsResponse| {
             Some(answer.responses.first()?.error_code)
@@ -112,7 +113,7 @@ impl Odd {
             if stays { &[TOPIC_DELETION_DISABLED] } else { &[NONE, UNKNOWN_TOPIC_OR_PARTITION] };
         let answer = self.ask(5, &ask, code, allowed).await;
         if answer.and_then(|answer| code(&answer)) == Some(NONE) {
-            history.topic_settled(GONE, false);
+            history.topic_settled(gone, false);
         }
         drop(racers);
     }
