@@ -21,6 +21,16 @@ pub(super) struct Commits {
     /// The newest generation that anybody was a member of.
     newest: i32,
     losses: u64,
+    /// How often what stands was lowered.
+    lowered: u64,
+}
+
+/// What a look at the committed offsets must at least show.
+#[derive(Clone, Debug)]
+pub struct Floors {
+    /// By partition.
+    pub offsets: BTreeMap<i32, i64>,
+    lowered: u64,
 }
 
 impl Commits {
@@ -28,6 +38,7 @@ impl Commits {
     /// log that is found after it is what is durable, and perhaps more of what is in the cache.
     pub(super) fn power_is_lost(&mut self, durable: &Committed, cached: &Committed) {
         self.losses += 1;
+        self.lowered += 1;
         self.newest = -1;
         self.standing.clear();
         for (partition, commits) in durable {
@@ -54,12 +65,14 @@ impl Commits {
 
     /// A reader found its position beyond the end of a log that lost records.
     pub(super) fn forget(&mut self, partition: i32) {
+        self.lowered += 1;
         self.standing.remove(&partition);
     }
 
-    fn floors(&self) -> BTreeMap<i32, i64> {
+    fn floors(&self) -> Floors {
         let highest = |standing: &Vec<(u64, i64)>| standing.iter().map(|(_, at)| *at).max();
-        self.standing.iter().filter_map(|(of, all)| Some((*of, highest(all)?))).collect()
+        let each = self.standing.iter().filter_map(|(of, all)| Some((*of, highest(all)?)));
+        Floors { offsets: each.collect(), lowered: self.lowered }
     }
 }
 
@@ -80,7 +93,7 @@ impl History {
     }
 
     /// What any later look at the committed offsets must at least show.
-    pub fn commit_floors(&self) -> BTreeMap<i32, i64> {
+    pub fn commit_floors(&self) -> Floors {
         self.seen().commits.floors()
     }
 
@@ -90,17 +103,11 @@ impl History {
     }
 
     /// A committed offset was looked up; `asked` is from before the request was sent.
-    pub fn commit_seen(
-        &self,
-        world: &World,
-        asked: &BTreeMap<i32, i64>,
-        partition: i32,
-        offset: i64,
-    ) {
+    pub fn commit_seen(&self, world: &World, asked: &Floors, partition: i32, offset: i64) {
         let seen = self.seen();
-        // A power loss in between may have lowered the floor.
-        let now = seen.commits.floors().get(&partition).copied();
-        let floor = asked.get(&partition).copied().zip(now).map_or(-1, |(then, now)| then.min(now));
+        // What was lowered in between may have been raised again since the answer was made.
+        let same = seen.commits.lowered == asked.lowered;
+        let floor = asked.offsets.get(&partition).filter(|_| same).copied().unwrap_or(-1);
         world.check("commits-stay", offset >= floor, || {
             format!("{partition}: {floor} was committed, now it is {offset}")
         });

@@ -28,7 +28,7 @@ fn read_logs(
 /// Whether the group has committed everything that is in the logs.
 pub fn settled(history: &History, world: &World, partitions: u32) -> bool {
     let logs = read_logs(history, world, partitions, View::Cache);
-    let floors = history.commit_floors();
+    let floors = history.commit_floors().offsets;
     logs.iter().all(|(index, log)| log.end == 0 || floors.get(index) == Some(&log.end))
 }
 
