@@ -41,7 +41,7 @@ pub const RARE: &[(u64, &[&str])] = &[
             "group_load_in_progress",
             "open_deletes_stray_log",
             "publisher_failed",
-            "retention_deleted",
+            "request_budget_exhausted",
         ],
     ),
 ];
@@ -106,7 +106,6 @@ pub const EXCUSED: &[(&str, &[&str])] = &[
             "metadata_while_stopping",
             "produce_unknown_partition",
             "produce_while_stopping",
-            "request_budget_exhausted",
             "storage_read_out_of_range",
         ],
     ),
