@@ -7,6 +7,7 @@
 //! never asked whether it kept a promise.
 
 mod commits;
+mod committed;
 mod finish;
 mod history;
 mod platter;

@@ -22,7 +22,7 @@ pub use connection::{CallError, Connection, PORT};
 pub use consumer::consumer;
 pub use odd::odd;
 pub use producer::producer;
-pub use reader::read_all;
+pub use reader::{read_all, read_commits};
 
 /// What every client gets.
 #[derive(Clone)]

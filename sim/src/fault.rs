@@ -52,13 +52,27 @@ pub struct Work {
     pub batch_max: u64,
     /// Longest pause of a producer between two requests, milliseconds.
     pub think_max_ms: u64,
+    /// An idempotent producer has a drawn number of batches on the wire, up to this one.
+    #[serde(default = "one")]
+    pub in_flight: usize,
     /// Topics that are created and deleted on the side.
     pub side_topics: u64,
     /// Segment size of the broker, bytes.
     pub segment_bytes: u64,
+    /// Whether the broker has little patience and little room: connections that say nothing are
+    /// closed soon, few are taken from one address, request bytes are few, a stop waits for nobody.
+    #[serde(default)]
+    pub tight: bool,
+    /// Whether the broker deletes no topics.
+    #[serde(default)]
+    pub topics_stay: bool,
     /// Whether a client asks for what nobody should ask for.
     #[serde(default)]
     pub odd: bool,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// A fault and when it begins.

@@ -177,7 +177,10 @@ async fn last_look(job: &Job) {
     let topics = client::list_topics(job.clone(), env.clone()).await;
     let names: Vec<String> = topics.into_iter().map(|(name, _)| name).collect();
     job.history.topics_listed(&job.world, &names);
-    client::read_all(job.clone(), env).await;
+    client::read_all(job.clone(), env.clone()).await;
+    if job.work.consumers > 0 {
+        client::read_commits(job.clone(), env).await;
+    }
     // Long enough for everything acknowledged to be due on the platter.
     job.world.sleep_ms(2_500).await;
     check::finish(&job.history, &job.world, job.work.partitions);

@@ -13,15 +13,24 @@ use crate::fault::{BROKER, Work};
 use crate::net::address_of;
 use crate::world::{Program, SimEnv, program};
 
-/// How long connections may take to finish at a stop.
+/// How long connections may take to finish at a stop; in a tight broker.
 const STOP_CONNECTIONS_MAX: Duration = Duration::from_millis(1_000);
+const STOP_CONNECTIONS_MAX_TIGHT: Duration = Duration::from_millis(10);
+/// How long a connection of a tight broker may be idle.
+const IDLE_MAX_TIGHT: Duration = Duration::from_millis(1_500);
+/// Connections a tight broker takes from one address.
+pub const CONNECTIONS_PER_IP_MAX: usize = 8;
+/// Request bytes a tight broker holds.
+const REQUEST_BYTES_MAX_TIGHT: usize = 250_000;
+/// Members a group takes.
+pub const GROUP_SIZE_MAX: usize = 5;
 
 const NODE_ID: BrokerId = BrokerId(1);
 
 /// The broker as a program of its node: it serves until something ends it.
 pub fn broker(work: &Work) -> Program {
-    let config = config(work);
-    program(move |env| serve(env, config.clone()))
+    let (config, tight) = (config(work), work.tight);
+    program(move |env| serve(env, config.clone(), tight))
 }
 
 /// Kafka's defaults, but small where a small number reaches a rare branch sooner.
@@ -33,6 +42,12 @@ fn config(work: &Work) -> BrokerConfig {
         // Kafka's smallest: it becomes a topic's own setting, which is held against the table.
         offsets_segment_bytes: 1 << 20,
         group_initial_rebalance_delay: Duration::from_millis(300),
+        group_session_timeout_min: Duration::from_millis(1_000),
+        group_size_max: GROUP_SIZE_MAX,
+        offsets_commit_timeout: Duration::from_millis(500),
+        offsets_retention_check_interval: Duration::from_millis(1_000),
+        retention_check_interval: Duration::from_millis(1_000),
+        delete_topics: !work.topics_stay,
         topic_defaults: TopicConfig {
             segment_bytes: work.segment_bytes,
             retention_age: None,
@@ -42,18 +57,23 @@ fn config(work: &Work) -> BrokerConfig {
     }
 }
 
-async fn serve(env: SimEnv, config: BrokerConfig) {
+async fn serve(env: SimEnv, config: BrokerConfig, tight: bool) {
     let broker = match Broker::start(env.clone(), config).await {
         Ok(broker) => broker,
         Err(error) => return env.halt(format!("the broker does not start: {error}")),
     };
     let at = address_of(BROKER, PORT);
     let advertised = Advertised { host: at.ip().to_string(), port: PORT };
-    let settings = ServerSettings {
+    let mut settings = ServerSettings {
         // The odd client has no ten seconds.
         large_request_pace: Some(Pace { bytes: 65_536, every: Duration::from_millis(1_000) }),
         ..ServerSettings::new(NODE_ID, advertised)
     };
+    if tight {
+        settings.idle_max = Some(IDLE_MAX_TIGHT);
+        settings.connections_per_ip_max = CONNECTIONS_PER_IP_MAX;
+        settings.request_bytes_in_flight_max = REQUEST_BYTES_MAX_TIGHT;
+    }
     let server = Server::new(env.clone(), broker.clone(), settings);
     if let Err(error) = server.listen(at).await {
         return env.halt(format!("the broker does not listen: {error}"));
@@ -61,6 +81,7 @@ async fn serve(env: SimEnv, config: BrokerConfig) {
     let process = env.process();
     process.world.told_to_stop(process.node).await;
     process.world.fired("clean stop");
-    server.stop(env.now().after(STOP_CONNECTIONS_MAX)).await;
+    let patience = if tight { STOP_CONNECTIONS_MAX_TIGHT } else { STOP_CONNECTIONS_MAX };
+    server.stop(env.now().after(patience)).await;
     broker.stop().await;
 }

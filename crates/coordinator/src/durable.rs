@@ -51,6 +51,13 @@ impl Durable {
         }
     }
 
+    /// For the mutant `forget_group_offsets` only.
+    pub(crate) fn forget_offsets(&mut self, group: &str) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.offsets.clear();
+        }
+    }
+
     /// What the log says of `group`.
     pub fn group(&self, group: &str) -> Option<&DurableGroup> {
         self.groups.get(group)

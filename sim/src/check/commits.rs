@@ -1,9 +1,15 @@
 //! What clients saw of the group: who owned what, and how far was committed.
+//!
+//! Invariant: a commit stands from its acknowledgement on; after a power loss exactly what the
+//! platter holds stands.
 
 use std::collections::BTreeMap;
 
 use super::History;
-use crate::world::World;
+use super::committed::{Committed, read_committed};
+use super::platter::View;
+use crate::fault::BROKER;
+use crate::world::{MS, World};
 
 /// What is known of the group.
 #[derive(Default)]
@@ -15,28 +21,58 @@ pub(super) struct Commits {
     /// The newest generation that anybody was a member of.
     newest: i32,
     losses: u64,
+    /// How often what stands was lowered.
+    lowered: u64,
+}
+
+/// What a look at the committed offsets must at least show.
+#[derive(Clone, Debug)]
+pub struct Floors {
+    /// By partition.
+    pub offsets: BTreeMap<i32, i64>,
+    lowered: u64,
 }
 
 impl Commits {
-    /// What was acknowledged up to `due` is durable; the rest is excused.
-    pub(super) fn power_is_lost(&mut self, due: Option<u64>) {
+    /// The power goes out. What is on the platter stands, whether it was acknowledged or not: the
+    /// log that is found after it is what is durable, and perhaps more of what is in the cache.
+    pub(super) fn power_is_lost(&mut self, durable: &Committed, cached: &Committed) {
         self.losses += 1;
+        self.lowered += 1;
         self.newest = -1;
-        for standing in self.standing.values_mut() {
-            standing.retain(|(at, _)| due.is_some_and(|due| *at <= due));
-            // It stays durable.
-            standing.iter_mut().for_each(|(at, _)| *at = 0);
+        self.standing.clear();
+        for (partition, commits) in durable {
+            let kept = commits.len().saturating_sub(1);
+            let later = cached.get(partition).and_then(|all| all.get(kept..)).unwrap_or_default();
+            let least = commits.last().into_iter().chain(later).min();
+            self.standing.insert(*partition, least.map(|least| (0, *least)).into_iter().collect());
+        }
+    }
+
+    /// What was acknowledged up to `due` has to be in `durable`.
+    pub(super) fn must_be_flushed(&self, world: &World, durable: &Committed, due: Option<u64>) {
+        let Some(due) = due else { return };
+        for (partition, standing) in &self.standing {
+            let found = durable.get(partition).map(Vec::as_slice).unwrap_or_default();
+            for (at, offset) in standing.iter().filter(|(at, _)| *at > 0 && *at <= due) {
+                world.check("flushed-in-time", found.contains(offset), || {
+                    let ago = (world.now() - at) / MS;
+                    format!("{partition}: {offset} was committed {ago} ms ago; on the platter is {found:?}")
+                });
+            }
         }
     }
 
     /// A reader found its position beyond the end of a log that lost records.
     pub(super) fn forget(&mut self, partition: i32) {
+        self.lowered += 1;
         self.standing.remove(&partition);
     }
 
-    fn floors(&self) -> BTreeMap<i32, i64> {
+    fn floors(&self) -> Floors {
         let highest = |standing: &Vec<(u64, i64)>| standing.iter().map(|(_, at)| *at).max();
-        self.standing.iter().filter_map(|(of, all)| Some((*of, highest(all)?))).collect()
+        let each = self.standing.iter().filter_map(|(of, all)| Some((*of, highest(all)?)));
+        Floors { offsets: each.collect(), lowered: self.lowered }
     }
 }
 
@@ -57,7 +93,7 @@ impl History {
     }
 
     /// What any later look at the committed offsets must at least show.
-    pub fn commit_floors(&self) -> BTreeMap<i32, i64> {
+    pub fn commit_floors(&self) -> Floors {
         self.seen().commits.floors()
     }
 
@@ -67,29 +103,22 @@ impl History {
     }
 
     /// A committed offset was looked up; `asked` is from before the request was sent.
-    pub fn commit_seen(
-        &self,
-        world: &World,
-        asked: &BTreeMap<i32, i64>,
-        partition: i32,
-        offset: i64,
-    ) {
+    pub fn commit_seen(&self, world: &World, asked: &Floors, partition: i32, offset: i64) {
         let seen = self.seen();
-        // A power loss in between may have lowered the floor.
-        let now = seen.commits.floors().get(&partition).copied();
-        let floor = asked.get(&partition).copied().zip(now).map_or(-1, |(then, now)| then.min(now));
+        // What was lowered in between may have been raised again since the answer was made.
+        let same = seen.commits.lowered == asked.lowered;
+        let floor = asked.offsets.get(&partition).filter(|_| same).copied().unwrap_or(-1);
         world.check("commits-stay", offset >= floor, || {
             format!("{partition}: {floor} was committed, now it is {offset}")
         });
     }
 
-    /// A commit was acknowledged. `generations`: the member's, and the newest before the request
-    /// was sent; `losses` is from then, too.
+    /// Commits were acknowledged, partition and offset each. `generations`: the member's, and the
+    /// newest before the request was sent; `losses` is from then, too.
     pub fn committed(
         &self,
         world: &World,
-        partition: i32,
-        offset: i64,
+        commits: &[(i32, i64)],
         generations: (i32, i32),
         losses: u64,
     ) {
@@ -98,9 +127,20 @@ impl History {
             return;
         }
         let (mine, newest) = generations;
-        world.check("stale-commit", mine >= newest, || {
-            format!("{partition}: generation {mine} committed though {newest} had begun")
+        world.check("stale-commit", commits.is_empty() || mine >= newest, || {
+            format!("{commits:?}: generation {mine} committed though {newest} had begun")
         });
-        seen.commits.standing.entry(partition).or_default().push((world.now(), offset));
+        let written = {
+            let disk = world.disks[BROKER].lock();
+            read_committed(&disk, seen.topic.unwrap_or_default(), View::Cache)
+        };
+        for (partition, offset) in commits {
+            let found = written.get(partition).map(Vec::as_slice).unwrap_or_default();
+            world.check("commit-is-written", found.contains(offset), || {
+                format!("{partition}: {offset} was committed; in the page cache is {found:?}")
+            });
+            let standing = seen.commits.standing.entry(*partition).or_default();
+            standing.push((world.now(), *offset));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::History;
+use super::committed::read_committed;
 use super::history::due_before;
 use super::platter::{DiskLog, View, read_log};
 use super::records::RecordId;
@@ -27,7 +28,7 @@ fn read_logs(
 /// Whether the group has committed everything that is in the logs.
 pub fn settled(history: &History, world: &World, partitions: u32) -> bool {
     let logs = read_logs(history, world, partitions, View::Cache);
-    let floors = history.commit_floors();
+    let floors = history.commit_floors().offsets;
     logs.iter().all(|(index, log)| log.end == 0 || floors.get(index) == Some(&log.end))
 }
 
@@ -37,6 +38,11 @@ pub fn finish(history: &History, world: &World, partitions: u32) {
     let durable = read_logs(history, world, partitions, View::Durable);
     let due = due_before(world);
     let seen = history.seen();
+    let committed = {
+        let disk = world.disks[BROKER].lock();
+        read_committed(&disk, seen.topic.unwrap_or_default(), View::Durable)
+    };
+    seen.commits.must_be_flushed(world, &committed, due);
     let mut places: BTreeMap<RecordId, (i32, i64)> = BTreeMap::new();
     for (index, known) in &seen.partitions {
         let nothing = DiskLog::default();

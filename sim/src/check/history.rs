@@ -12,6 +12,7 @@ use bytes::Bytes;
 use env::{Guard, Lock, Rank};
 
 use super::commits::Commits;
+use super::committed::read_committed;
 use super::platter::{DiskLog, View, read_batch, read_log};
 use super::records::RecordId;
 use super::topics::Topics;
@@ -164,6 +165,7 @@ impl History {
         let Fetched { partition, from, watermark, bytes } = fetched;
         let mut seen = self.seen();
         let certain = seen.losses == losses;
+        let topic = seen.topic.unwrap_or_default();
         let known = seen.partitions.entry(partition).or_default();
         let (mut next, mut first) = (from, true);
         for batch in records::batches(bytes) {
@@ -188,7 +190,9 @@ impl History {
                 world.check("known-content", known.sent.contains(&id), || {
                     format!("{partition}/{offset}: {id} was never sent there")
                 });
-                if certain {
+                // What was promised before was looked for then.
+                if certain && known.content.get(&offset) != Some(&id) {
+                    must_be_written(world, (topic, partition, offset), id);
                     known.promise(world, partition, offset, id);
                 }
             }
@@ -215,9 +219,11 @@ impl History {
         let mut seen = self.seen();
         seen.losses += 1;
         let due = due_before(world);
-        seen.commits.power_is_lost(due);
-        let Some(topic) = seen.topic else { return };
+        let topic = seen.topic.unwrap_or_default();
         let disk = world.disks[BROKER].lock();
+        let durable = read_committed(&disk, topic, View::Durable);
+        seen.commits.must_be_flushed(world, &durable, due);
+        seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             known.must_be_flushed(world, *partition, &log, due);
@@ -227,6 +233,18 @@ impl History {
             known.lossy |= known.acked.len() < before;
         }
     }
+}
+
+/// Holds a record that was handed out against the page cache.
+fn must_be_written(world: &World, (topic, partition, offset): (Uuid, i32, i64), id: RecordId) {
+    let log = {
+        let disk = world.disks[BROKER].lock();
+        read_log(&disk, topic, partition, View::Cache).unwrap_or_default()
+    };
+    let found = log.at(offset);
+    world.check("high-watermark", found == Some(id), || {
+        format!("{partition}/{offset} was read as {id}; the page cache has {found:?}")
+    });
 }
 
 /// What was acknowledged up to then has to be durable now, if anything has: a broker that is left

@@ -3,9 +3,10 @@
 //! Owns: the way from a partition to its bytes, without the broker's help but by its documented
 //! layout. Invariant: only what is contiguous and whole from the log's first byte on counts.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use base::{PartitionId, PartitionIndex, TopicId, Uuid};
+use base::{PartitionId, PartitionIndex, ReplicaGen, TopicId, Uuid};
 use bytes::Bytes;
 use env::EntryKind;
 use records::BatchView;
@@ -63,51 +64,84 @@ fn bytes_of(image: &Image, path: &Path, view: View) -> Option<Bytes> {
     found.map(Bytes::copy_from_slice)
 }
 
-/// The folder of the partition's current replica.
-fn folder(image: &Image, topic: Uuid, partition: i32, view: View) -> Option<PathBuf> {
-    let wanted = PartitionId { topic: TopicId(topic), index: PartitionIndex(partition) };
+/// The folder of the current replica of each `wanted` partition.
+pub(super) fn folders(
+    image: &Image,
+    view: View,
+    wanted: impl Fn(&PartitionId) -> bool,
+) -> BTreeMap<PartitionId, PathBuf> {
     let root = Path::new(DATA_DIR);
-    let found = list(image, root, view).into_iter().filter_map(|(name, _)| {
-        let (of, replica_gen) = parse_log_folder(&name)?;
+    let mut found = BTreeMap::<PartitionId, (ReplicaGen, PathBuf)>::new();
+    for (name, _) in list(image, root, view) {
+        let Some((of, replica_gen)) = parse_log_folder(&name) else { continue };
         let path = root.join(&name);
-        let deleted = list(image, &path, view).iter().any(|(name, _)| name == DELETED);
-        (of == wanted && !deleted).then_some((replica_gen, path))
-    });
-    found.max().map(|(_, path)| path)
+        if !wanted(&of) || list(image, &path, view).iter().any(|(name, _)| name == DELETED) {
+            continue;
+        }
+        let newest = found.entry(of).or_insert_with(|| (replica_gen, path.clone()));
+        if replica_gen > newest.0 {
+            *newest = (replica_gen, path);
+        }
+    }
+    found.into_iter().map(|(of, (_, path))| (of, path)).collect()
 }
 
 /// Reads the log of a partition as far as it is whole. `None` if there is no folder for it.
 pub fn read_log(image: &Image, topic: Uuid, partition: i32, view: View) -> Option<DiskLog> {
-    let folder = folder(image, topic, partition, view)?;
-    let mut segments: Vec<SegmentName> = list(image, &folder, view)
+    let wanted = PartitionId { topic: TopicId(topic), index: PartitionIndex(partition) };
+    let folder = folders(image, view, |of| *of == wanted).remove(&wanted)?;
+    let mut records = Vec::new();
+    let (end, stopped) = walk(image, &folder, view, |batch| {
+        read_batch(batch, batch.header().base_offset.0, &mut records)
+    });
+    Some(DiskLog { records, end, stopped })
+}
+
+/// Shows `each` batch of the log in `folder`, as far as it is whole. Returns the offset after the
+/// last one, and why it went no further than that if there were more bytes.
+pub(super) fn walk(
+    image: &Image,
+    folder: &Path,
+    view: View,
+    mut each: impl FnMut(&BatchView) -> Result<(), String>,
+) -> (i64, Option<String>) {
+    let mut segments: Vec<SegmentName> = list(image, folder, view)
         .into_iter()
         .filter_map(|(name, _)| SegmentName::parse(&name))
         .filter_map(|(segment, is_envelopes)| (!is_envelopes).then_some(segment))
         .collect();
     segments.sort_unstable();
-    let mut log = DiskLog::default();
+    let mut end = 0;
     for (at, segment) in segments.iter().enumerate() {
-        if segment.base.0 != log.end {
-            let (base, end) = (segment.base.0, log.end);
-            log.stopped = Some(format!("a segment begins at {base}, the one before ends at {end}"));
-            break;
+        let base = segment.base.0;
+        if base != end {
+            let why = format!("a segment begins at {base}, the one before ends at {end}");
+            return (end, Some(why));
         }
         let bytes = bytes_of(image, &folder.join(segment.log()), view).unwrap_or_default();
-        if let Err(why) = read_segment(bytes, &mut log) {
+        if let Err(why) = walk_segment(bytes, &mut end, &mut each) {
             let last = at + 1 == segments.len();
             let kind = if last { "the last segment" } else { "a closed segment" };
-            log.stopped = Some(format!("{kind}, {}: {why}", segment.log()));
-            break;
+            return (end, Some(format!("{kind}, {}: {why}", segment.log())));
         }
     }
-    Some(log)
+    (end, None)
 }
 
-fn read_segment(bytes: Bytes, log: &mut DiskLog) -> Result<(), String> {
+fn walk_segment(
+    bytes: Bytes,
+    end: &mut i64,
+    each: &mut impl FnMut(&BatchView) -> Result<(), String>,
+) -> Result<(), String> {
     for batch in records::batches(bytes) {
         let batch = batch.map_err(|error| error.to_string())?;
-        read_batch(&batch, log.end, &mut log.records)?;
-        log.end = batch.header().next_offset().0;
+        batch.verify_crc().map_err(|error| error.to_string())?;
+        let base = batch.header().base_offset.0;
+        if base != *end {
+            return Err(format!("a batch begins at {base}, not at {end}"));
+        }
+        each(&batch)?;
+        *end = batch.header().next_offset().0;
     }
     Ok(())
 }

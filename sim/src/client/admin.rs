@@ -10,7 +10,9 @@ use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::metadata_response::MetadataResponseTopic;
 
 use super::connection::Connection;
-use super::errors::{NONE, TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION, is_retriable};
+use super::errors::{
+    NONE, TOPIC_ALREADY_EXISTS, TOPIC_DELETION_DISABLED, UNKNOWN_TOPIC_OR_PARTITION, is_retriable,
+};
 use super::{Job, TOPIC};
 use crate::fault::BROKER;
 use crate::world::{Dice, FailureKind, SimEnv};
@@ -36,7 +38,8 @@ pub async fn admin(job: Job, env: SimEnv) {
     for number in 0..admin.job.work.side_topics {
         let millis = admin.dice.between(50, 1_500);
         admin.env.sleep(Duration::from_millis(millis)).await;
-        let name = format!("side-{number}");
+        // A name of this process's own: what an earlier one asked for may still be under way.
+        let name = format!("side-{}-{number}", admin.env.process().incarnation);
         admin.create(&name, 1).await;
         if admin.dice.chance(600) {
             admin.delete(&name).await;
@@ -79,13 +82,17 @@ impl Admin {
             timeout_ms: 1_000,
             ..DeleteTopicsRequest::default()
         };
-        self.job.history.topic_wished(name, false);
+        let stays = self.job.work.topics_stay;
+        if !stays {
+            self.job.history.topic_wished(name, false);
+        }
         loop {
             let answer = self.connection.call(5, &ask, TIMEOUT).await;
             let code =
                 answer.ok().and_then(|answer| answer.responses.first().map(|t| t.error_code));
             match code {
-                Some(NONE | UNKNOWN_TOPIC_OR_PARTITION) => {
+                Some(TOPIC_DELETION_DISABLED) if stays => return,
+                Some(NONE | UNKNOWN_TOPIC_OR_PARTITION) if !stays => {
                     return self.job.history.topic_settled(name, false);
                 },
                 Some(code) if !is_retriable(code) => return self.unexpected("DeleteTopics", code),

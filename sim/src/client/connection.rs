@@ -1,4 +1,4 @@
-//! One connection to the broker: a request, then its answer.
+//! One connection to the broker: requests, and their answers in the same order.
 //!
 //! Invariants: after an error or a timeout the connection is gone, so that a late answer can never
 //! be taken for another's; an answer with a wrong correlation id or with bytes left over is a
@@ -53,23 +53,61 @@ impl Connection {
         timeout: Duration,
     ) -> Result<R::Response, CallError> {
         let deadline = self.env.now().after(timeout);
+        let correlation = self.send(version, body, deadline).await?;
+        self.receive::<R>(version, correlation, deadline).await
+    }
+
+    /// Sends `body` and returns under which number its answer will come. Answers have to be
+    /// received in the order in which requests were sent.
+    ///
+    /// # Errors
+    /// [`CallError`]; the connection is then gone, and with it all answers that were to come.
+    pub async fn send<R: Request>(
+        &mut self,
+        version: i16,
+        body: &R,
+        deadline: Instant,
+    ) -> Result<i32, CallError> {
         if self.stream.is_none() {
             self.input.clear();
             self.stream = Some(self.connect(deadline).await?);
         }
-        // Taken out, and only put back after a complete answer.
+        // Taken out, and only put back when all went well.
         let Some(mut stream) = self.stream.take() else { return Err(CallError::NotSent) };
         self.correlation = self.correlation.wrapping_add(1);
         let env = self.env.clone();
-        let exchange = self.exchange(&mut stream, version, body);
-        match timeout_at(&env, deadline, exchange).await {
-            Ok(Some(answer)) => {
-                self.stream = Some(stream);
-                env.process().world.ledger.lock().requests += 1;
-                Ok(answer)
-            },
-            Ok(None) | Err(_) => Err(CallError::Unknown),
-        }
+        let writing = self.write(&mut stream, version, body);
+        let Ok(Some(())) = timeout_at(&env, deadline, writing).await else {
+            return Err(CallError::Unknown);
+        };
+        self.stream = Some(stream);
+        Ok(self.correlation)
+    }
+
+    /// Waits for the answer to the oldest request that has none yet.
+    ///
+    /// # Errors
+    /// [`CallError`]; the connection is then gone, and with it all answers that were to come.
+    pub async fn receive<R: Request>(
+        &mut self,
+        version: i16,
+        correlation: i32,
+        deadline: Instant,
+    ) -> Result<R::Response, CallError> {
+        let Some(mut stream) = self.stream.take() else { return Err(CallError::Unknown) };
+        let env = self.env.clone();
+        let reading = self.answer::<R>(&mut stream, version, correlation);
+        let Ok(Some(answer)) = timeout_at(&env, deadline, reading).await else {
+            return Err(CallError::Unknown);
+        };
+        self.stream = Some(stream);
+        env.process().world.ledger.lock().requests += 1;
+        Ok(answer)
+    }
+
+    /// Whether there is a connection, as far as is known.
+    pub fn is_open(&self) -> bool {
+        self.stream.is_some()
     }
 
     async fn connect(&self, deadline: Instant) -> Result<SimStream, CallError> {
@@ -80,12 +118,12 @@ impl Connection {
         }
     }
 
-    async fn exchange<R: Request>(
+    async fn write<R: Request>(
         &mut self,
         stream: &mut SimStream,
         version: i16,
         body: &R,
-    ) -> Option<R::Response> {
+    ) -> Option<()> {
         let parts = match frame::request(version, self.correlation, Some(&self.name), body) {
             Ok(parts) => parts,
             Err(error) => return self.broken(&format!("cannot encode {}: {error}", R::NAME)),
@@ -96,12 +134,19 @@ impl Connection {
                 queue.push_back(Segment::Bytes(bytes));
             }
         }
-        stream.write_segments(&mut queue).await.ok()?;
+        stream.write_segments(&mut queue).await.ok()
+    }
+
+    async fn answer<R: Request>(
+        &mut self,
+        stream: &mut SimStream,
+        version: i16,
+        wanted: i32,
+    ) -> Option<R::Response> {
         let answer = self.read_frame(stream).await?;
         match frame::read_response::<R>(&answer, version) {
-            Ok((correlation, answer)) if correlation == self.correlation => Some(answer),
+            Ok((correlation, answer)) if correlation == wanted => Some(answer),
             Ok((correlation, _)) => {
-                let wanted = self.correlation;
                 self.broken(&format!("{}: answer {correlation} to {wanted}", R::NAME))
             },
             Err(error) => self.broken(&format!("{} v{version}: bad answer: {error}", R::NAME)),

@@ -21,8 +21,8 @@ use protocol::messages::sync_group_request::{SyncGroupRequest, SyncGroupRequestA
 
 use super::connection::Connection;
 use super::errors::{
-    ILLEGAL_GENERATION, MEMBER_ID_REQUIRED, NONE, OFFSET_OUT_OF_RANGE, REBALANCE_IN_PROGRESS,
-    UNKNOWN_MEMBER_ID, is_retriable,
+    GROUP_MAX_SIZE_REACHED, ILLEGAL_GENERATION, MEMBER_ID_REQUIRED, NONE, OFFSET_OUT_OF_RANGE,
+    REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID, is_retriable,
 };
 use super::{GROUP, Job, TOPIC};
 use crate::check::Fetched;
@@ -104,7 +104,7 @@ impl Member {
     fn group_error(&mut self, what: &str, code: i16) -> Step {
         match code {
             NONE => Step::Done,
-            UNKNOWN_MEMBER_ID => {
+            UNKNOWN_MEMBER_ID | GROUP_MAX_SIZE_REACHED => {
                 self.member_id.clear();
                 Step::Rejoin
             },
@@ -206,6 +206,27 @@ impl Member {
         Step::Done
     }
 
+    /// Looks at the committed offsets of all partitions, as an onlooker does.
+    async fn look(&mut self) {
+        let partitions = i32::try_from(self.job.work.partitions).unwrap_or(1);
+        let topic = OffsetFetchRequestTopic {
+            name: TOPIC.into(),
+            partition_indexes: (0..partitions).collect(),
+        };
+        let ask = OffsetFetchRequest {
+            group_id: GROUP.into(),
+            topics: Some(vec![topic]),
+            ..OffsetFetchRequest::default()
+        };
+        let asked = self.job.history.commit_floors();
+        let Ok(answer) = self.connection.call(5, &ask, TIMEOUT).await else { return };
+        let parts = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        for part in parts.filter(|part| answer.error_code == NONE && part.error_code == NONE) {
+            let (index, offset) = (part.partition_index, part.committed_offset);
+            self.job.history.commit_seen(&self.job.world, &asked, index, offset);
+        }
+    }
+
     /// One fetch, and what is due besides.
     async fn round(&mut self) -> Step {
         if self.env.now() >= self.heartbeat_due {
@@ -213,6 +234,11 @@ impl Member {
             if self.heartbeat().await == Step::Rejoin {
                 return Step::Rejoin;
             }
+        }
+        // A broker that has just come back must know at once what it was told before.
+        let odds = if self.connection.is_open() { 20 } else { 800 };
+        if self.dice.chance(odds) {
+            self.look().await;
         }
         if self.positions.is_empty() {
             self.pause().await;
@@ -284,7 +310,11 @@ impl Member {
     }
 
     async fn commit(&mut self) -> Step {
-        let partitions = self.positions.iter().map(|(index, at)| OffsetCommitRequestPartition {
+        // Some clients commit what has moved, others everything.
+        let moved_only = self.dice.chance(500);
+        let moved = |(index, at): &(&i32, &i64)| self.committed.get(index) != Some(*at);
+        let wanted = self.positions.iter().filter(|each| !moved_only || moved(each));
+        let partitions = wanted.map(|(index, at)| OffsetCommitRequestPartition {
             partition_index: *index,
             committed_offset: *at,
             committed_leader_epoch: -1,
@@ -304,17 +334,21 @@ impl Member {
         };
         let (losses, newest) = (self.job.history.losses(), self.job.history.newest_generation());
         let Ok(answer) = self.connection.call(7, &ask, TIMEOUT).await else { return Step::Done };
+        let mut acked = Vec::new();
+        let mut step = Step::Done;
         for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             if partition.error_code != NONE {
-                return self.group_error("OffsetCommit", partition.error_code);
+                step = self.group_error("OffsetCommit", partition.error_code);
+                break;
             }
             let index = partition.partition_index;
             let Some(at) = self.positions.get(&index).copied() else { continue };
-            let history = &self.job.history;
-            history.committed(&self.job.world, index, at, (self.generation, newest), losses);
+            acked.push((index, at));
             self.committed.insert(index, at);
         }
-        Step::Done
+        let (history, generations) = (&self.job.history, (self.generation, newest));
+        history.committed(&self.job.world, &acked, generations, losses);
+        step
     }
 }
 

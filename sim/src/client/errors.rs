@@ -9,7 +9,9 @@ pub const TOPIC_ALREADY_EXISTS: i16 = 36;
 pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 pub const UNKNOWN_PRODUCER_ID: i16 = 59;
+pub const TOPIC_DELETION_DISABLED: i16 = 73;
 pub const MEMBER_ID_REQUIRED: i16 = 79;
+pub const GROUP_MAX_SIZE_REACHED: i16 = 81;
 
 /// Errors after which the same request is sent again a little later.
 pub fn is_retriable(code: i16) -> bool {

@@ -7,7 +7,9 @@
 mod cluster;
 mod data;
 mod groups;
+mod members;
 mod raw;
+mod topics;
 
 use base::{Duration, Uuid};
 use env::Env;
@@ -15,7 +17,6 @@ use protocol::Request;
 
 use super::Job;
 use super::connection::Connection;
-use super::errors::is_retriable;
 use crate::fault::BROKER;
 use crate::world::{Dice, FailureKind, SimEnv};
 
@@ -26,6 +27,9 @@ const OWN: &str = "odd";
 const NOBODY: &str = "nobody";
 /// No topic has this id.
 const NO_ID: Uuid = Uuid([7; 16]);
+
+/// How many things it does, besides its group's life.
+const STEPS: usize = raw::STEPS + data::STEPS + cluster::STEPS + members::STEPS + topics::STEPS + 1;
 
 struct Odd {
     job: Job,
@@ -42,7 +46,7 @@ pub async fn odd(job: Job, env: SimEnv) {
     let connection = Connection::new(env.clone(), BROKER, "odd".into());
     let mut odd = Odd { job, env, dice, connection };
     odd.make_topic().await;
-    let mut steps: Vec<usize> = (0..raw::STEPS + data::STEPS + cluster::STEPS + 1).collect();
+    let mut steps: Vec<usize> = (0..STEPS).collect();
     while !steps.is_empty() {
         let at = odd.dice.index(steps.len());
         odd.step(steps.swap_remove(at)).await;
@@ -55,17 +59,21 @@ impl Odd {
     async fn step(&mut self, number: usize) {
         const DATA: usize = raw::STEPS;
         const CLUSTER: usize = DATA + data::STEPS;
-        const GROUPS: usize = CLUSTER + cluster::STEPS;
+        const MEMBERS: usize = CLUSTER + cluster::STEPS;
+        const TOPICS: usize = MEMBERS + members::STEPS;
+        const GROUPS: usize = TOPICS + topics::STEPS;
         match number {
             GROUPS.. => self.group_life().await,
+            TOPICS.. => self.topics(number - TOPICS).await,
+            MEMBERS.. => self.members(number - MEMBERS).await,
             CLUSTER.. => self.cluster(number - CLUSTER).await,
             DATA.. => self.data(number - DATA).await,
             _ => self.raw(number).await,
         }
     }
 
-    /// Asks once. An answer's code must be in `allowed`, unless that is empty or the code asks for
-    /// patience; no answer is fine, for faults go on.
+    /// Asks once. An answer's code must be in `allowed`, unless that is empty or the code is one with
+    /// which this request may ask for patience; no answer is fine, for faults go on.
     async fn ask<R: Request>(
         &mut self,
         version: i16,
@@ -75,12 +83,30 @@ impl Odd {
     ) -> Option<R::Response> {
         let answer = self.connection.call(version, body, TIMEOUT).await.ok()?;
         let code = code(&answer);
-        let fits = code.is_some_and(|code| allowed.contains(&code) || is_retriable(code));
+        let fits =
+            code.is_some_and(|code| allowed.contains(&code) || patience(R::NAME).contains(&code));
         if !allowed.is_empty() && !fits {
             let name = R::NAME;
             let text = format!("errors: odd {name} v{version}: {code:?}, allowed {allowed:?}");
             self.job.world.fail(FailureKind::Safety, text);
         }
         Some(answer)
+    }
+}
+
+/// Error codes with which a broker that has just started, or is about to stop, may ask for patience.
+fn patience(request: &str) -> &'static [i16] {
+    const REQUEST_TIMED_OUT: i16 = 7;
+    const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+    const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+    const NOT_COORDINATOR: i16 = 16;
+    const KAFKA_STORAGE_ERROR: i16 = 56;
+    match request.strip_suffix("Request").unwrap_or(request) {
+        "FindCoordinator" | "JoinGroup" | "SyncGroup" | "Heartbeat" | "LeaveGroup"
+        | "OffsetCommit" | "OffsetFetch" | "DescribeGroups" | "ListGroups" => {
+            &[COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR]
+        },
+        "Produce" => &[REQUEST_TIMED_OUT, KAFKA_STORAGE_ERROR],
+        _ => &[],
     }
 }

@@ -1,9 +1,13 @@
-//! A producer, idempotent or plain: one batch under way, sent again until its outcome is known.
+//! A producer, idempotent or plain: batches under way, sent again until their outcome is known.
 //!
 //! Invariants: a record has one number for ever and is never put into two batches; an idempotent
-//! batch is sent again unchanged; what cannot be known is told to the history as such.
+//! batch is sent again unchanged, and those of a partition in the order in which they were made; a
+//! new producer id is asked for only when nothing of the old one is under way; what cannot be known
+//! is told to the history as such. A plain producer has one batch under way.
 
-use base::{Duration, ProducerEpoch, ProducerId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use base::{Duration, Instant, ProducerEpoch, ProducerId, Timestamp};
 use bytes::Bytes;
 use env::Env;
 use protocol::messages::init_producer_id_request::InitProducerIdRequest;
@@ -24,7 +28,15 @@ struct Batch {
     partition: i32,
     ids: Vec<RecordId>,
     bytes: Bytes,
-    sequence: Option<i32>,
+}
+
+/// A batch on the wire, whose answer is awaited.
+struct Flight {
+    batch: u64,
+    correlation: i32,
+    deadline: Instant,
+    /// Power losses before it was sent.
+    losses: u64,
 }
 
 struct Sender {
@@ -33,9 +45,20 @@ struct Sender {
     dice: Dice,
     connection: Connection,
     version: i16,
+    /// How many batches may be on the wire.
+    in_flight: usize,
+    /// Whether what is sent again is sent again one by one, as kafka-clients does; or else all of
+    /// it in a row.
+    patient: bool,
     identity: Option<(i64, i16)>,
+    /// A sequence was refused: nothing new until nothing is under way, then a new identity.
+    refused: bool,
     /// The next sequence number of each partition.
     sequences: Vec<i32>,
+    /// Batches whose outcome is not known, by the number of their first record.
+    window: BTreeMap<u64, Batch>,
+    /// Those of them that are on the wire, in the order in which they were sent.
+    flights: VecDeque<Flight>,
     /// Whose records these are: this process's, for an earlier one's may still be under way.
     client: u32,
     next: u64,
@@ -49,30 +72,44 @@ pub async fn producer(job: Job, env: SimEnv, records: u64) {
     let mut dice = job.world.dice(&format!("producer {} {incarnation}", job.id));
     let partitions = usize::try_from(job.work.partitions).unwrap_or(1);
     let version = *dice.pick(PRODUCE_VERSIONS);
-    let name = format!("producer-{}", job.id);
-    let connection = Connection::new(env.clone(), BROKER, name);
-    let sequences = vec![0; partitions];
+    let connection = Connection::new(env.clone(), BROKER, format!("producer-{}", job.id));
     let client = u32::try_from(job.id).unwrap_or(0) * 1000 + incarnation;
     let idempotent = job.is_idempotent();
+    let mut in_flight = 1;
     if idempotent {
         job.history.is_idempotent(client);
+        in_flight += dice.index(job.work.in_flight.max(1));
     }
-    let identity = None;
-    let mut sender =
-        Sender { job, env, dice, connection, version, identity, sequences, client, next: 0 };
+    let mut sender = Sender {
+        job,
+        env,
+        connection,
+        version,
+        in_flight,
+        patient: dice.chance(500),
+        dice,
+        identity: None,
+        refused: false,
+        sequences: vec![0; partitions],
+        window: BTreeMap::new(),
+        flights: VecDeque::new(),
+        client,
+        next: 0,
+    };
     loop {
         let acked = sender.job.history.progress(sender.job.id);
-        if acked >= records {
-            return;
+        if sender.window.is_empty() {
+            if acked >= records {
+                return;
+            }
+            if std::mem::take(&mut sender.refused) {
+                sender.identity = None;
+            }
+            if idempotent && sender.identity.is_none() {
+                sender.get_identity().await;
+            }
         }
-        if idempotent && sender.identity.is_none() {
-            sender.get_identity().await;
-        }
-        let Some(batch) = sender.make_batch(records - acked) else { return };
-        let count = sender.send(batch).await;
-        sender.job.history.add_progress(sender.job.id, count);
-        let think = sender.dice.between(0, sender.job.work.think_max_ms);
-        sender.env.sleep(Duration::from_millis(think)).await;
+        sender.step(records.saturating_sub(acked)).await;
     }
 }
 
@@ -112,75 +149,147 @@ impl Sender {
         self.job.world.fail(FailureKind::Safety, text);
     }
 
-    fn make_batch(&mut self, left: u64) -> Option<Batch> {
+    /// Makes a batch of at most `left` records for one partition and puts it under way.
+    fn make_batch(&mut self, partition: usize, left: u64) -> Option<u64> {
         let count = self.dice.between(1, self.job.work.batch_max.min(left));
-        let partition = self.dice.index(self.sequences.len());
         let mut builder = BatchBuilder::new();
         if self.dice.chance(100) {
             builder = builder.compression(Compression::Lz4);
         }
-        let sequence = self.identity.map(|(id, epoch)| {
-            let base = self.sequences[partition];
-            builder = builder.clone().producer(Producer {
+        if let Some((id, epoch)) = self.identity {
+            builder = builder.producer(Producer {
                 id: ProducerId(id),
                 epoch: ProducerEpoch(epoch),
-                base_sequence: Some(base),
+                base_sequence: Some(self.sequences[partition]),
             });
-            base
-        });
+            self.sequences[partition] += i32::try_from(count).ok()?;
+        }
+        let key = self.next;
         let mut ids = Vec::new();
         for _ in 0..count {
             let id = RecordId { client: self.client, number: self.next };
             self.next += 1;
             let mut value = id.to_bytes().to_vec();
             value.resize(value.len() + self.dice.index(200), b'.');
-            let key = partition.is_multiple_of(2).then_some(&b"key"[..]);
+            let name = partition.is_multiple_of(2).then_some(&b"key"[..]);
             let timestamp = Timestamp(self.env.wall().0);
-            let record = NewRecord { timestamp, key, value: Some(&value), headers: &[] };
+            let record = NewRecord { timestamp, key: name, value: Some(&value), headers: &[] };
             builder.push(&record).ok()?;
             ids.push(id);
         }
         let bytes = builder.finish_bytes().ok()?;
-        Some(Batch { partition: i32::try_from(partition).ok()?, ids, bytes, sequence })
+        let batch = Batch { partition: i32::try_from(partition).ok()?, ids, bytes };
+        self.job.history.sent(batch.partition, &batch.ids);
+        self.window.insert(key, batch);
+        Some(key)
     }
 
-    /// Sends until the outcome is known. Returns how many records were acknowledged.
-    async fn send(&mut self, batch: Batch) -> u64 {
-        let (world, history) = (self.job.world.clone(), self.job.history.clone());
-        history.sent(batch.partition, &batch.ids);
-        let count = u64::try_from(batch.ids.len()).unwrap_or(0);
-        loop {
-            let losses = history.losses();
-            let outcome = self.connection.call(self.version, &request(&batch), TIMEOUT).await;
-            let answered = outcome.ok().and_then(|answer| {
-                let topic = answer.responses.into_iter().next()?;
-                topic.partition_responses.into_iter().next()
-            });
-            let code = answered.as_ref().map(|answer| answer.error_code);
-            match (answered, code) {
-                (Some(answer), Some(NONE)) => {
-                    let base = answer.base_offset;
-                    history.acked(&world, batch.partition, base, &batch.ids, losses);
-                    if batch.sequence.is_some() {
-                        let at = usize::try_from(batch.partition).unwrap_or(0);
-                        self.sequences[at] += i32::try_from(count).unwrap_or(0);
-                    }
-                    return count;
-                },
-                (_, Some(code))
-                    if code == OUT_OF_ORDER_SEQUENCE_NUMBER || code == UNKNOWN_PRODUCER_ID =>
-                {
-                    history.sequence_refused(&world, batch.partition, code, &batch.ids);
-                    self.identity = None;
-                    return 0;
-                },
-                (_, Some(code)) if !is_retriable(code) => {
-                    self.unexpected("Produce", code);
-                    return 0;
-                },
-                _ => self.pause().await,
+    /// Sends one batch, if there is one to send, or takes in one answer.
+    async fn step(&mut self, owed: u64) {
+        if self.flights.len() < self.in_flight {
+            if let Some(batch) = self.next_again() {
+                return self.put_on_wire(batch).await;
+            }
+            if let Some(batch) = self.next_new(owed) {
+                self.put_on_wire(batch).await;
+                let think = self.dice.between(0, self.job.work.think_max_ms);
+                self.env.sleep(Duration::from_millis(think)).await;
+                // Some answers are taken in before all that may be is on the wire.
+                if self.dice.chance(600) {
+                    return;
+                }
             }
         }
+        self.take_answer().await;
+    }
+
+    fn is_flying(&self, batch: u64) -> bool {
+        self.flights.iter().any(|flight| flight.batch == batch)
+    }
+
+    /// The next batch that has to be sent again.
+    fn next_again(&self) -> Option<u64> {
+        let mut held = BTreeSet::new();
+        for (key, batch) in &self.window {
+            let first = held.insert(batch.partition);
+            if !self.is_flying(*key) && (first || !self.patient) {
+                return Some(*key);
+            }
+        }
+        None
+    }
+
+    /// A new batch, if one is owed and its partition has nothing that waits to be sent again.
+    fn next_new(&mut self, owed: u64) -> Option<u64> {
+        let under_way: usize = self.window.values().map(|batch| batch.ids.len()).sum();
+        let left = owed.saturating_sub(u64::try_from(under_way).ok()?);
+        if left == 0 || self.refused {
+            return None;
+        }
+        let partition = self.dice.index(self.sequences.len());
+        let waits = |(key, batch): (&u64, &Batch)| {
+            usize::try_from(batch.partition) == Ok(partition) && !self.is_flying(*key)
+        };
+        if self.window.iter().any(waits) {
+            return None;
+        }
+        self.make_batch(partition, left)
+    }
+
+    async fn put_on_wire(&mut self, batch: u64) {
+        let Some(ask) = self.window.get(&batch).map(request) else { return };
+        let losses = self.job.history.losses();
+        let deadline = self.env.now().after(TIMEOUT);
+        match self.connection.send(self.version, &ask, deadline).await {
+            Ok(correlation) => {
+                self.flights.push_back(Flight { batch, correlation, deadline, losses });
+            },
+            Err(_) => self.connection_lost().await,
+        }
+    }
+
+    /// Everything that was on the wire has to be sent again.
+    async fn connection_lost(&mut self) {
+        self.flights.clear();
+        self.pause().await;
+    }
+
+    async fn take_answer(&mut self) {
+        let Some(flight) = self.flights.pop_front() else { return };
+        let (version, correlation) = (self.version, flight.correlation);
+        let answer =
+            self.connection.receive::<ProduceRequest>(version, correlation, flight.deadline).await;
+        let Ok(answer) = answer else { return self.connection_lost().await };
+        let first = answer.responses.into_iter().next();
+        let part = first.and_then(|topic| topic.partition_responses.into_iter().next());
+        if !part.is_some_and(|part| self.is_final(&flight, part.error_code, part.base_offset)) {
+            self.pause().await;
+        }
+    }
+
+    /// Takes in what was answered. Returns whether that was the last word on the batch.
+    fn is_final(&mut self, flight: &Flight, code: i16, base: i64) -> bool {
+        let (world, history) = (self.job.world.clone(), self.job.history.clone());
+        let Some(batch) = self.window.get(&flight.batch) else { return true };
+        let partition = batch.partition;
+        let mut before = self.window.range(..flight.batch);
+        let is_first = !before.any(|(_, earlier)| earlier.partition == partition);
+        match code {
+            NONE => {
+                history.acked(&world, partition, base, &batch.ids, flight.losses);
+                let count = u64::try_from(batch.ids.len()).unwrap_or(0);
+                history.add_progress(self.job.id, count);
+            },
+            OUT_OF_ORDER_SEQUENCE_NUMBER | UNKNOWN_PRODUCER_ID if is_first => {
+                history.sequence_refused(&world, partition, code, &batch.ids);
+                self.refused = true;
+            },
+            OUT_OF_ORDER_SEQUENCE_NUMBER | UNKNOWN_PRODUCER_ID => return false,
+            code if is_retriable(code) => return false,
+            code => self.unexpected("Produce", code),
+        }
+        self.window.remove(&flight.batch);
+        true
     }
 }
 

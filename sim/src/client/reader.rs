@@ -1,14 +1,15 @@
-//! The last reader: everything, from the first record on, once.
+//! The last reader: everything, from the first record on, once; and how far the group is.
 
 use std::collections::BTreeMap;
 
 use base::Duration;
 use env::Env;
+use protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
 
-use super::Job;
 use super::connection::Connection;
 use super::consumer::fetch_request;
 use super::errors::NONE;
+use super::{GROUP, Job, TOPIC};
 use crate::check::Fetched;
 use crate::fault::BROKER;
 use crate::world::SimEnv;
@@ -42,5 +43,32 @@ pub async fn read_all(job: Job, env: SimEnv) {
                 positions.insert(index, next);
             }
         }
+    }
+}
+
+/// Asks how far the group has committed, until that is answered.
+pub async fn read_commits(job: Job, env: SimEnv) {
+    let mut connection = Connection::new(env.clone(), BROKER, "reader".into());
+    let partitions = i32::try_from(job.work.partitions).unwrap_or(1);
+    let indexes = (0..partitions).collect();
+    let topic = OffsetFetchRequestTopic { name: TOPIC.into(), partition_indexes: indexes };
+    let ask = OffsetFetchRequest {
+        group_id: GROUP.into(),
+        topics: Some(vec![topic]),
+        ..OffsetFetchRequest::default()
+    };
+    loop {
+        let asked = job.history.commit_floors();
+        if let Ok(answer) = connection.call(5, &ask, Duration::from_millis(5_000)).await {
+            let parts: Vec<_> = answer.topics.iter().flat_map(|topic| &topic.partitions).collect();
+            if answer.error_code == NONE && parts.iter().all(|part| part.error_code == NONE) {
+                for part in parts {
+                    let (index, offset) = (part.partition_index, part.committed_offset);
+                    job.history.commit_seen(&job.world, &asked, index, offset);
+                }
+                return;
+            }
+        }
+        env.sleep(Duration::from_millis(50)).await;
     }
 }

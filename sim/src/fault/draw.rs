@@ -12,6 +12,14 @@ const CHAOS_MS: u64 = 6_000;
 /// Faults of one plan at most.
 const FAULTS_MAX: u64 = 14;
 
+/// Batches of an idempotent producer on the wire; a broker remembers as many per partition.
+const IN_FLIGHT_MAX: usize = 5;
+
+/// Per mille of seeds in which the broker has little patience and little room.
+const TIGHT: u32 = 250;
+/// Per mille of seeds in which the broker deletes no topics.
+const TOPICS_STAY: u32 = 100;
+
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
 
@@ -77,6 +85,10 @@ impl Plan {
                 plan.faults.push(Timed { at_ms: dice.below(CHAOS_MS), fault });
             }
         }
+        plan.work.in_flight = Dice::new(seed, "plan: batches in flight").index(IN_FLIGHT_MAX) + 1;
+        let mut dice = Dice::new(seed, "plan: settings");
+        plan.work.tight = dice.chance(TIGHT);
+        plan.work.topics_stay = dice.chance(TOPICS_STAY);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
@@ -97,8 +109,11 @@ fn draw_work(dice: &mut Dice) -> Work {
         records: owed.div_ceil(producers),
         batch_max,
         think_max_ms: *dice.pick(&[0, 5, 50, 100]),
+        in_flight: 1,
         side_topics: dice.below(4),
         segment_bytes: *dice.pick(&[batch_bytes, 3 * batch_bytes, 10 * batch_bytes, 1 << 20]),
+        tight: false,
+        topics_stay: false,
         odd: false,
     }
 }

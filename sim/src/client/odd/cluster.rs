@@ -26,7 +26,7 @@ pub(super) const STEPS: usize = CREATE + ASK;
 const CREATE: usize = 6;
 const ASK: usize = 15;
 
-fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
+pub(super) fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
     CreatableTopic {
         name: name.into(),
         num_partitions,
@@ -35,7 +35,7 @@ fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
     }
 }
 
-fn create(topics: Vec<CreatableTopic>) -> CreateTopicsRequest {
+pub(super) fn create(topics: Vec<CreatableTopic>) -> CreateTopicsRequest {
     CreateTopicsRequest { topics, timeout_ms: 500, validate_only: false }
 }
 
@@ -45,7 +45,10 @@ impl Odd {
         self.job.history.topic_wished(OWN, true);
         loop {
             let allowed = &[NONE, TOPIC_ALREADY_EXISTS];
-            let ask = create(vec![topic(OWN, 1)]);
+            // Next to nothing is kept of it, so that its log loses its beginning.
+            let config =
+                CreatableTopicConfig { name: "retention.bytes".into(), value: Some("1".into()) };
+            let ask = create(vec![CreatableTopic { configs: vec![config], ..topic(OWN, 1) }]);
             let code =
                 |answer: &protocol::messages::create_topics_response::CreateTopicsResponse| {
                     Some(answer.topics.first()?.error_code)

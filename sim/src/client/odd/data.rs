@@ -2,11 +2,13 @@
 
 use base::{ProducerEpoch, ProducerId, Timestamp};
 use bytes::{Bytes, BytesMut};
+use env::Env;
 use protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use protocol::messages::produce_response::ProduceResponse;
 use protocol::{Part, frame};
 use records::header::{ATTRIBUTES_AT, CRC_AT, HEADER_LEN, crc32c};
 use records::{BatchBuilder, Compression, NewRecord, Producer};
@@ -16,11 +18,11 @@ use crate::client::errors::{NONE, OUT_OF_ORDER_SEQUENCE_NUMBER, is_retriable};
 
 /// How many there are.
 pub(super) const STEPS: usize = PRODUCE + FETCH + LIST;
-const PRODUCE: usize = 15;
+const PRODUCE: usize = 17;
 const FETCH: usize = 8;
 const LIST: usize = 10;
 
-fn batch(builder: BatchBuilder, bytes: usize) -> Bytes {
+pub(super) fn batch(builder: BatchBuilder, bytes: usize) -> Bytes {
     let value = vec![b'.'; bytes];
     let record =
         NewRecord { timestamp: Timestamp(0), key: None, value: Some(&value), headers: &[] };
@@ -48,7 +50,7 @@ fn of_producer(epoch: i16, base: i32) -> BatchBuilder {
     BatchBuilder::new().producer(Producer { id, epoch, base_sequence: Some(base) })
 }
 
-fn produce(name: &str, index: i32, acks: i16, records: Bytes) -> ProduceRequest {
+pub(super) fn produce(name: &str, index: i32, acks: i16, records: Bytes) -> ProduceRequest {
     let part = PartitionProduceData { index, records: records.into() };
     let topic = TopicProduceData {
         name: name.into(),
@@ -56,6 +58,10 @@ fn produce(name: &str, index: i32, acks: i16, records: Bytes) -> ProduceRequest 
         ..TopicProduceData::default()
     };
     ProduceRequest { transactional_id: None, acks, timeout_ms: 500, topic_data: vec![topic] }
+}
+
+fn code_of(answer: &ProduceResponse) -> Option<i16> {
+    Some(answer.responses.first()?.partition_responses.first()?.error_code)
 }
 
 fn fetch(name: &str, partition: i32, fetch_offset: i64, epoch: i32) -> FetchRequest {
@@ -125,12 +131,11 @@ impl Odd {
             11 => return self.own_sequences().await,
             12 => (9, produce(OWN, 0, -1, damaged_inside()), &[87]),
             13 => return self.behind_a_damaged_first().await,
+            14 => return self.larger_than_segment().await,
+            15 => return self.more_than_the_budget().await,
             _ => return self.unacknowledged().await,
         };
-        let code = |answer: &protocol::messages::produce_response::ProduceResponse| {
-            Some(answer.responses.first()?.partition_responses.first()?.error_code)
-        };
-        self.ask(version, &ask, code, allowed).await;
+        self.ask(version, &ask, code_of, allowed).await;
     }
 
     /// First, again, with a gap, with an older epoch. What a fault took away decides the answers.
@@ -138,6 +143,38 @@ impl Odd {
         for (epoch, base) in [(1, 0), (1, 0), (1, 7), (0, 0)] {
             let ask = produce(OWN, 0, -1, batch(of_producer(epoch, base), 10));
             self.ask(9, &ask, |_| None, &[]).await;
+        }
+    }
+
+    /// One batch that no segment holds, unless a segment holds what no batch may have.
+    async fn larger_than_segment(&mut self) {
+        const MESSAGE_TOO_LARGE: i16 = 10;
+        const RECORD_LIST_TOO_LARGE: i16 = 18;
+        let segment = usize::try_from(self.job.work.segment_bytes).unwrap_or(usize::MAX);
+        let allowed = if segment < 1 << 20 { RECORD_LIST_TOO_LARGE } else { MESSAGE_TOO_LARGE };
+        for _ in 0..if segment < 1 << 16 { 4 } else { 0 } {
+            // Segments that are closed, so that retention has something to delete.
+            let ask = produce(OWN, 0, -1, batch(BatchBuilder::new(), segment / 2));
+            self.ask(9, &ask, code_of, &[NONE]).await;
+        }
+        let ask = produce(OWN, 0, -1, batch(BatchBuilder::new(), segment));
+        self.ask(9, &ask, code_of, &[allowed]).await;
+    }
+
+    /// Requests at a time that together are more than a tight broker holds.
+    async fn more_than_the_budget(&mut self) {
+        let ask = produce(OWN, 0, -1, batch(BatchBuilder::new(), 60_000));
+        let mut sent = Vec::new();
+        for number in 0..4 {
+            let mut connection = self.other(&format!("large-{number}"));
+            let deadline = self.env.now().after(TIMEOUT);
+            if let Ok(correlation) = connection.send(9, &ask, deadline).await {
+                sent.push((connection, correlation, deadline));
+            }
+        }
+        for (mut connection, correlation, deadline) in sent {
+            // Whatever a fault leaves of the answers.
+            let _answer = connection.receive::<ProduceRequest>(9, correlation, deadline).await;
         }
     }
 

@@ -17,8 +17,14 @@ use super::{NO_ID, OWN, Odd};
 use crate::client::errors::{ILLEGAL_GENERATION, NONE, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID};
 
 const GROUP: &str = "odd-group";
+const OFFSET_METADATA_TOO_LARGE: i16 = 12;
 
-fn join(group: &str, kind: &str, session_timeout_ms: i32, member: &str) -> JoinGroupRequest {
+pub(super) fn join(
+    group: &str,
+    kind: &str,
+    session_timeout_ms: i32,
+    member: &str,
+) -> JoinGroupRequest {
     let metadata = Bytes::from_static(b"m");
     JoinGroupRequest {
         group_id: group.into(),
@@ -28,6 +34,34 @@ fn join(group: &str, kind: &str, session_timeout_ms: i32, member: &str) -> JoinG
         protocol_type: kind.into(),
         protocols: vec![JoinGroupRequestProtocol { name: "p".into(), metadata }],
         ..JoinGroupRequest::default()
+    }
+}
+
+/// A commit of one offset.
+pub(super) fn commit_of(
+    group: &str,
+    topic: &str,
+    generation: i32,
+    member: &str,
+    metadata: &str,
+) -> OffsetCommitRequest {
+    let part = OffsetCommitRequestPartition {
+        partition_index: 0,
+        committed_offset: 0,
+        committed_leader_epoch: -1,
+        committed_metadata: Some(metadata.into()),
+    };
+    let topic = OffsetCommitRequestTopic {
+        name: topic.into(),
+        partitions: vec![part],
+        ..OffsetCommitRequestTopic::default()
+    };
+    OffsetCommitRequest {
+        group_id: group.into(),
+        generation_id_or_member_epoch: generation,
+        member_id: member.into(),
+        topics: vec![topic],
+        ..OffsetCommitRequest::default()
     }
 }
 
@@ -67,28 +101,20 @@ impl Odd {
         for (generation, member, metadata) in
             [(generation + 40, member, ""), (-1, "", &metadata[..]), (-1, "", "")]
         {
-            let part = OffsetCommitRequestPartition {
-                partition_index: 0,
-                committed_offset: 0,
-                committed_leader_epoch: -1,
-                committed_metadata: Some(metadata.into()),
-            };
-            let topic = OffsetCommitRequestTopic {
-                name: OWN.into(),
-                partitions: vec![part],
-                ..OffsetCommitRequestTopic::default()
-            };
-            let ask = OffsetCommitRequest {
-                group_id: GROUP.into(),
-                generation_id_or_member_epoch: generation,
-                member_id: member.into(),
-                topics: vec![topic],
-                ..OffsetCommitRequest::default()
-            };
+            let ask = commit_of(GROUP, OWN, generation, member, metadata);
             self.ask(7, &ask, |_| None, &[]).await;
             // An old client that says how long its offsets are to be kept.
             let old = OffsetCommitRequest { retention_time_ms: 60_000, ..ask };
             self.ask(3, &old, |_| None, &[]).await;
+        }
+        // A group without members takes offsets from anybody, but no novels beside them.
+        for (metadata, allowed) in [(&metadata[..], OFFSET_METADATA_TOO_LARGE), ("", NONE)] {
+            let ask = commit_of("odd-simple", OWN, -1, "", metadata);
+            let code =
+                |answer: &protocol::messages::offset_commit_response::OffsetCommitResponse| {
+                    Some(answer.topics.first()?.partitions.first()?.error_code)
+                };
+            self.ask(7, &ask, code, &[allowed]).await;
         }
     }
 

@@ -1,15 +1,17 @@
 //! Frames that are no requests, and requests whose answer nobody waits for.
 
+use base::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
 
 use super::{Odd, TIMEOUT};
 use crate::client::PORT;
 use crate::fault::BROKER;
-use crate::net::address_of;
+use crate::net::{SimStream, address_of};
+use crate::system::CONNECTIONS_PER_IP_MAX;
 
 /// How many there are.
-pub(super) const STEPS: usize = 7;
+pub(super) const STEPS: usize = 9;
 
 /// A frame that begins like a request: key, version, correlation id, client id.
 fn frame(key: i16, version: i16, rest: &[u8]) -> Bytes {
@@ -37,7 +39,10 @@ impl Odd {
             3 => Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0]),
             // A large request that does not go on.
             4 => Bytes::from_static(&[0, 3, 0, 0, 0, 3]),
-            5 => return self.unknown_api_versions(frame(API_VERSIONS, 99, &[])).await,
+            // Its header ends with an empty set of tagged fields, as every newer one's.
+            5 => return self.unknown_api_versions(frame(API_VERSIONS, 99, &[0])).await,
+            6 => return self.ask_and_never_read(frame(API_VERSIONS, 0, &[])).await,
+            7 => return self.many_connections().await,
             // Half a request, and nobody there any more.
             _ => {
                 let whole = frame(METADATA, 1, &[0, 0, 0, 0]);
@@ -61,12 +66,41 @@ impl Odd {
         self.job.world.check("errors", fits, || format!("odd ApiVersions: {code:?}"));
     }
 
+    /// More answers than anybody keeps, and then nobody reads them for a while.
+    async fn ask_and_never_read(&self, ask: Bytes) {
+        const REQUESTS: usize = 2_500;
+        let mut all = BytesMut::new();
+        (0..REQUESTS).for_each(|_| all.extend_from_slice(&ask));
+        let Some(mut stream) = self.connect().await else { return };
+        let mut queue = SegmentQueue::new();
+        queue.push_back(Segment::Bytes(all.freeze()));
+        let deadline = self.env.now().after(TIMEOUT);
+        let written = timeout_at(&self.env, deadline, stream.write_segments(&mut queue)).await;
+        if written.is_ok() {
+            self.env.sleep(TIMEOUT).await;
+        }
+    }
+
+    /// More connections than one address may have, if there is a limit.
+    async fn many_connections(&self) {
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_PER_IP_MAX + 2 {
+            held.push(self.connect().await);
+        }
+        self.env.sleep(Duration::from_millis(50)).await;
+    }
+
+    async fn connect(&self) -> Option<SimStream> {
+        let deadline = self.env.now().after(TIMEOUT);
+        let connect = self.env.net().connect(address_of(BROKER, PORT));
+        timeout_at(&self.env, deadline, connect).await.ok()?.ok()
+    }
+
     /// Sends `bytes` on a connection of their own and reads what comes at first, if it `waits`.
     pub(super) async fn exchange(&mut self, bytes: Bytes, waits: bool) -> Option<BytesMut> {
         let env = self.env.clone();
         let deadline = env.now().after(TIMEOUT);
-        let connect = env.net().connect(address_of(BROKER, PORT));
-        let mut stream = timeout_at(&env, deadline, connect).await.ok()?.ok()?;
+        let mut stream = self.connect().await?;
         let mut queue = SegmentQueue::new();
         queue.push_back(Segment::Bytes(bytes));
         timeout_at(&env, deadline, stream.write_segments(&mut queue)).await.ok()?.ok()?;

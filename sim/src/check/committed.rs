@@ -1,0 +1,77 @@
+//! Reading the group's committed offsets straight off a simulated disk.
+//!
+//! Owns: the way from the bytes of `__consumer_offsets` to committed offsets, by Kafka's format of
+//! them (an offset's key is of kind 0 or 1, and a value of any version begins with the offset) and
+//! without the coordinator's decoder. Invariant: as for logs, only what is contiguous and whole
+//! counts.
+
+use std::collections::BTreeMap;
+
+use base::Uuid;
+
+use super::platter::{View, folders, walk};
+use crate::client::{GROUP, TOPIC};
+use crate::disk::Image;
+
+/// The offsets that were committed for each partition of the topic, in the order of the log.
+pub type Committed = BTreeMap<i32, Vec<i64>>;
+
+/// Every commit of the group. `topic` is the work's own log, in which none can be.
+pub fn read_committed(image: &Image, topic: Uuid, view: View) -> Committed {
+    let mut all = Committed::new();
+    for folder in folders(image, view, |of| of.topic.0 != topic).into_values() {
+        walk(image, &folder, view, |batch| {
+            let set = batch.open(1 << 24).map_err(|error| error.to_string())?;
+            for record in set.iter() {
+                let record = record.map_err(|error| error.to_string())?;
+                if let Some((partition, offset)) = commit(record.key, record.value) {
+                    all.entry(partition).or_default().push(offset);
+                }
+            }
+            Ok(())
+        });
+    }
+    all
+}
+
+/// Partition and offset, if a record is a commit of the group; −1 if the offset was taken back.
+fn commit(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<(i32, i64)> {
+    let (kind, rest) = key?.split_first_chunk::<2>()?;
+    if !matches!(i16::from_be_bytes(*kind), 0 | 1) {
+        return None;
+    }
+    let (group, rest) = string(rest)?;
+    let (topic, rest) = string(rest)?;
+    let partition = i32::from_be_bytes(rest.try_into().ok()?);
+    if group != GROUP.as_bytes() || topic != TOPIC.as_bytes() {
+        return None;
+    }
+    let Some(value) = value else { return Some((partition, -1)) };
+    Some((partition, i64::from_be_bytes(*value.get(2..)?.first_chunk()?)))
+}
+
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_read_in_every_version_and_nothing_else_is_taken_for_one() {
+        let key = b"\x00\x01\x00\x07readers\x00\x04work\x00\x00\x00\x02";
+        for version in 0..=4_u8 {
+            let value = [&[0, version][..], &77_i64.to_be_bytes(), b"whatever follows"].concat();
+            assert_eq!(commit(Some(key), Some(&value)), Some((2, 77)));
+        }
+        assert_eq!(commit(Some(key), None), Some((2, -1)));
+        let of_a_group = b"\x00\x02\x00\x07readers";
+        let of_another = b"\x00\x01\x00\x07writers\x00\x04work\x00\x00\x00\x02";
+        for other in [&of_a_group[..], &of_another[..], b"key", b""] {
+            assert_eq!(commit(Some(other), Some(b"\x00\x04")), None);
+        }
+        assert_eq!(commit(None, Some(b"\x00\x04")), None);
+    }
+}
