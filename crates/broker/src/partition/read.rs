@@ -97,8 +97,9 @@ impl<E: Env> Partition<E> {
         let Some(fetched) = wish.last_fetched_epoch else {
             return Ok(None);
         };
-        // The history of a log without records does not have the present epoch yet.
-        let present = (fetched == seen.epoch).then_some((fetched, seen.end));
+        // The history of a log without records has no epoch at all; there, every epoch up to the
+        // present one ended where the log does.
+        let present = (fetched <= seen.epoch).then_some((fetched, seen.end));
         let Some((epoch, end)) = self.log.end_of_epoch(fetched).or(present) else {
             self.env.probe().reached("fetch_epoch_never_was");
             return Err(self.out_of_range(seen));
