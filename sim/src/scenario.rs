@@ -174,9 +174,10 @@ async fn settle(job: &Job, plan: &Plan, fresh: &[usize]) -> bool {
 async fn last_look(job: &Job) {
     const ADMIN: usize = 1;
     let env = job.world.env(ADMIN);
+    let before = job.history.topics_settled();
     let topics = client::list_topics(job.clone(), env.clone()).await;
     let names: Vec<String> = topics.into_iter().map(|(name, _)| name).collect();
-    job.history.topics_listed(&job.world, &names);
+    job.history.topics_listed(&job.world, &before, &names);
     client::read_all(job.clone(), env.clone()).await;
     if job.work.consumers > 0 {
         client::read_commits(job.clone(), env).await;

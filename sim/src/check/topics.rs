@@ -23,12 +23,21 @@ impl History {
         self.seen().topics.wishes.insert(name.to_owned(), (exists, true));
     }
 
-    /// Holds what is listed against what was answered.
-    pub fn topics_listed(&self, world: &World, listed: &[String]) {
+    /// What is settled now: of those a listing that begins now must tell the truth.
+    pub fn topics_settled(&self) -> BTreeMap<String, bool> {
         let seen = self.seen();
-        for (name, (exists, settled)) in &seen.topics.wishes {
+        let settled = seen.topics.wishes.iter().filter(|(_, (_, settled))| *settled);
+        settled.map(|(name, (exists, _))| (name.clone(), *exists)).collect()
+    }
+
+    /// Holds what is listed against what was answered before the listing began, and has not been
+    /// asked for otherwise since.
+    pub fn topics_listed(&self, world: &World, before: &BTreeMap<String, bool>, listed: &[String]) {
+        let seen = self.seen();
+        for (name, exists) in before {
             let found = listed.contains(name);
-            world.check("topics", !settled || found == *exists, || {
+            let stands = seen.topics.wishes.get(name) == Some(&(*exists, true));
+            world.check("topics", !stands || found == *exists, || {
                 format!("{name}: listed {found}, though the answer said exists={exists}")
             });
         }

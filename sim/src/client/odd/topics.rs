@@ -72,8 +72,9 @@ impl Odd {
 
     async fn deleted_under_a_group(&mut self) {
         let history = self.job.history.clone();
-        // A name of this process's own: what an earlier one asked for may still be under way.
-        let gone = format!("odd-gone-{}", self.env.process().incarnation);
+        // A name of this step's own: what an earlier one asked for may still be under way.
+        let (process, step) = (self.env.process().incarnation, self.dice.index(1 << 30));
+        let gone = format!("odd-gone-{process}-{step}");
         let gone = gone.as_str();
         history.topic_wished(gone, true);
         let code = |answer: &protocol::messages::create_topics_response::CreateTopicsResponse| {
