@@ -20,8 +20,10 @@ const STOP_CONNECTIONS_MAX_TIGHT: Duration = Duration::from_millis(10);
 const IDLE_MAX_TIGHT: Duration = Duration::from_millis(1_500);
 /// Connections a tight broker takes from one address.
 pub const CONNECTIONS_PER_IP_MAX: usize = 8;
-/// Request bytes a tight broker holds.
+/// Bytes of the largest request a tight broker takes, and of all it holds: beside the largest, not
+/// even one small request of each kind.
 const REQUEST_BYTES_MAX_TIGHT: usize = 250_000;
+const REQUEST_BYTES_HELD_TIGHT: usize = REQUEST_BYTES_MAX_TIGHT + 100_000;
 /// Members a group takes.
 pub const GROUP_SIZE_MAX: usize = 5;
 
@@ -72,7 +74,8 @@ async fn serve(env: SimEnv, config: BrokerConfig, tight: bool) {
     if tight {
         settings.idle_max = Some(IDLE_MAX_TIGHT);
         settings.connections_per_ip_max = CONNECTIONS_PER_IP_MAX;
-        settings.request_bytes_in_flight_max = REQUEST_BYTES_MAX_TIGHT;
+        settings.request_bytes_max = REQUEST_BYTES_MAX_TIGHT;
+        settings.request_bytes_in_flight_max = REQUEST_BYTES_HELD_TIGHT;
     }
     let server = Server::new(env.clone(), broker.clone(), settings);
     if let Err(error) = server.listen(at).await {

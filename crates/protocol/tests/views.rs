@@ -252,6 +252,8 @@ fn views_and_owned_decodes_of_produce_requests_are_timed_side_by_side() {
             // As the handler does it: a slice of the frame for each.
             parts.map(|part| frame.slice_ref(part.records.unwrap_or_default()).len()).sum::<usize>()
         };
+        let bytes = 100 * usize::try_from(partitions).expect("a few");
+        assert_eq!((owned(), view()), (bytes, bytes), "both read all of it");
         let (owned, view) = (nanos(owned), nanos(view));
         println!("produce of {partitions} partitions: owned decode {owned} ns, view {view} ns");
     }

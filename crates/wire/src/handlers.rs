@@ -3,8 +3,8 @@
 //! Owns: which APIs are served. Invariants: what is advertised is served in every version (but for
 //! Produce 0 to 2, which Kafka advertises for librdkafka's sake and refuses as well); a handler
 //! answers every element of its request and does work proportional to it; the hot requests are read
-//! through views, which allocate nothing; nothing that a handler
-//! leaves behind keeps a request's bytes alive.
+//! through views, which allocate nothing; nothing that a handler leaves behind keeps a request's
+//! bytes alive.
 
 pub(crate) mod api_versions;
 mod configs;

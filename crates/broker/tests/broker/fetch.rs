@@ -1,9 +1,11 @@
 //! Reading and waiting.
 
 use base::{Duration, LeaderEpoch, Offset};
+use broker::Broker;
 use broker::api::{Fetch, FetchError, Isolation, ListOffset, ListOffsetError, OffsetSpec};
 use env::Env;
 
+use crate::shaky::Shaky;
 use crate::world::{World, batch, fetch, join, part, produce, read, records_of, spawn, topic};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -129,6 +131,36 @@ fn a_reader_of_another_log_is_told_at_once_where_they_part() {
         let out = Some(FetchError::OutOfRange { start: Offset(0), end: Offset(3) });
         assert_eq!(ask(1, 7).await.err(), out, "an epoch that never was here");
         assert_eq!(ask(-1, 0).await.err(), out, "before the start, whatever the epoch");
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn in_a_log_without_records_every_epoch_so_far_ended_where_the_log_does() {
+    let world = World::new("diverging-empty");
+    world.runtime.block_on(async {
+        let env = Shaky::new(world.env(), None);
+        let broker = Broker::start(env.clone(), world.config()).await.expect("starts");
+        let (t, other) = (topic(&broker, "t", &[]).await, topic(&broker, "other", &[]).await);
+        // An unclean stop, so that the next start begins an epoch.
+        env.fail();
+        assert!(produce(&broker, other, batch(&["a"])).await.is_err());
+        env.release();
+        broker.stop().await;
+        drop(broker);
+        let broker = world.start().await;
+        let ask = async |epoch| {
+            let mut wish = Fetch { max_wait: LONG, ..fetch(t, 9) };
+            wish.partitions[0].last_fetched_epoch = Some(LeaderEpoch(epoch));
+            read(&broker, wish).await
+        };
+
+        for epoch in [0, 1] {
+            let told = ask(epoch).await.expect("an epoch that was here");
+            assert_eq!(told.diverging, Some((LeaderEpoch(epoch), Offset(0))));
+        }
+        let out = FetchError::OutOfRange { start: Offset(0), end: Offset(0) };
+        assert_eq!(ask(2).await.err(), Some(out), "an epoch that never was here");
         broker.stop().await;
     });
 }

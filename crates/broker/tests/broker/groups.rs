@@ -91,6 +91,10 @@ fn committed_offsets_are_there_after_a_restart() {
             let reply = ask(&broker, commit(group, "t", offset)).await;
             assert_eq!(reply, Reply::Commit(vec![Ok(())]));
         }
+        let Command::Commit(old) = commit("i", "t", 5) else { panic!("a commit") };
+        let retention = Some(Duration::from_secs(60));
+        let reply = ask(&broker, Command::Commit(Commit { retention, ..old })).await;
+        assert_eq!(reply, Reply::Commit(vec![Ok(())]));
         broker.stop().await;
         let late = broker.group(commit("g", "t", 9)).await;
         assert_eq!(late, Reply::Commit(vec![Err(GroupError::NotCoordinator)]));
@@ -100,9 +104,10 @@ fn committed_offsets_are_there_after_a_restart() {
 
         assert_eq!(committed(&broker, "g").await, [("t".to_owned(), Some(7))]);
         assert_eq!(committed(&broker, "h").await, [("t".to_owned(), Some(3))]);
+        assert_eq!(committed(&broker, "i").await, [("t".to_owned(), Some(5))]);
         let Reply::List(Ok(groups)) = ask(&broker, Command::List).await else { panic!("a list") };
         let names: Vec<&str> = groups.iter().map(|listed| listed.group.as_str()).collect();
-        assert_eq!(names, ["g", "h"]);
+        assert_eq!(names, ["g", "h", "i"]);
         broker.stop().await;
     });
 }

@@ -18,7 +18,7 @@ use protocol::messages::produce_response::{
     TopicProduceResponse,
 };
 use protocol::views::{ProducePartitionView, ProduceTopicView, ProduceView};
-use records::{BatchError, Compression, exactly_one};
+use records::{BatchError, BatchHeader, Compression, exactly_one};
 
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -120,8 +120,7 @@ impl Plan {
             _ => Err(ErrorCode::INVALID_REQUIRED_ACKS),
         };
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-        let unnamed =
-            request.transactional_id.is_none() && has_transactional(context.frame, request);
+        let unnamed = request.transactional_id.is_none() && has_transactional(request);
         if unnamed {
             context.probe().reached("produce_transactional_without_id");
         }
@@ -134,11 +133,11 @@ impl Plan {
     }
 }
 
-fn has_transactional(frame: &Bytes, request: &ProduceView<'_>) -> bool {
+/// By the headers alone: what stands behind them is looked at when it is submitted.
+fn has_transactional(request: &ProduceView<'_>) -> bool {
     let mut parts = request.topics.clone().flat_map(|topic| topic.partitions);
     let transactional = |records: &[u8]| {
-        exactly_one(&frame.slice_ref(records))
-            .is_ok_and(|batch| batch.header().attributes.is_transactional())
+        BatchHeader::parse(records).is_ok_and(|header| header.attributes.is_transactional())
     };
     parts.any(|part| part.records.is_some_and(transactional))
 }
