@@ -167,24 +167,7 @@ impl BatchBuilder {
         let first = self.record_count == 0;
         let base = if first { record.timestamp } else { self.base_timestamp };
         let timestamp_delta = record.timestamp.0.checked_sub(base.0).ok_or(BuildError::TooLarge)?;
-        let len = record_len(timestamp_delta, offset_delta, record);
-        let whole = len.and_then(|len| self.bytes.len().checked_add(len)?.checked_add(5));
-        if whole.and_then(|whole| i32::try_from(whole).ok()).is_none() {
-            return Err(BuildError::TooLarge);
-        }
-        let len = len.and_then(|len| i64::try_from(len).ok()).ok_or(BuildError::TooLarge)?;
-
-        put_varlong(&mut self.bytes, len);
-        self.bytes.put_u8(0);
-        put_varlong(&mut self.bytes, timestamp_delta);
-        put_varlong(&mut self.bytes, i64::from(offset_delta));
-        put_nullable(&mut self.bytes, record.key);
-        put_nullable(&mut self.bytes, record.value);
-        put_len(&mut self.bytes, record.headers.len());
-        for header in record.headers {
-            put_nullable(&mut self.bytes, Some(header.key));
-            put_nullable(&mut self.bytes, header.value);
-        }
+        put_record(&mut self.bytes, timestamp_delta, offset_delta, record)?;
         self.base_timestamp = base;
         self.max_timestamp = self.max_timestamp.max(record.timestamp);
         self.last_offset_delta = offset_delta;
@@ -201,17 +184,7 @@ impl BatchBuilder {
         if self.record_count == 0 {
             return Err(BuildError::Empty);
         }
-        let mut header = self.header();
-        let mut bytes = self.bytes;
-        if self.compression != Compression::None {
-            let records = bytes.split_off(HEADER_LEN).freeze();
-            bytes.put_slice(&codec::compress(self.compression, records)?);
-        }
-        let length = bytes.len().saturating_sub(LOG_OVERHEAD);
-        header.batch_length = i32::try_from(length).map_err(|_| BuildError::TooLarge)?;
-        header.crc = crc32c_of_two(&header.encode()[ATTRIBUTES_AT..], &bytes[HEADER_LEN..]);
-        bytes[..HEADER_LEN].copy_from_slice(&header.encode());
-        Ok(BatchView::new(header, bytes.freeze()))
+        seal(self.header(), self.compression, self.bytes)
     }
 
     /// As [`BatchBuilder::finish`], but only the bytes.
@@ -246,6 +219,58 @@ impl BatchBuilder {
             record_count: self.record_count,
         }
     }
+}
+
+/// Puts one record behind the others.
+///
+/// # Errors
+/// [`BuildError::TooLarge`] beyond what the format's 32 bits hold; nothing is put then.
+pub(crate) fn put_record(
+    out: &mut BytesMut,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    record: &NewRecord<'_>,
+) -> Result<(), BuildError> {
+    let len = record_len(timestamp_delta, offset_delta, record);
+    let whole = len.and_then(|len| out.len().checked_add(len)?.checked_add(5));
+    if whole.and_then(|whole| i32::try_from(whole).ok()).is_none() {
+        return Err(BuildError::TooLarge);
+    }
+    let len = len.and_then(|len| i64::try_from(len).ok()).ok_or(BuildError::TooLarge)?;
+
+    put_varlong(out, len);
+    out.put_u8(0);
+    put_varlong(out, timestamp_delta);
+    put_varlong(out, i64::from(offset_delta));
+    put_nullable(out, record.key);
+    put_nullable(out, record.value);
+    put_len(out, record.headers.len());
+    for header in record.headers {
+        put_nullable(out, Some(header.key));
+        put_nullable(out, header.value);
+    }
+    Ok(())
+}
+
+/// Makes a batch of a header whose length and CRC are not known yet and of `bytes`: room for the
+/// header, then the records, uncompressed.
+///
+/// # Errors
+/// [`BuildError::TooLarge`], [`BuildError::Codec`].
+pub(crate) fn seal(
+    mut header: BatchHeader,
+    compression: Compression,
+    mut bytes: BytesMut,
+) -> Result<BatchView, BuildError> {
+    if compression != Compression::None {
+        let records = bytes.split_off(HEADER_LEN).freeze();
+        bytes.put_slice(&codec::compress(compression, records)?);
+    }
+    let length = bytes.len().saturating_sub(LOG_OVERHEAD);
+    header.batch_length = i32::try_from(length).map_err(|_| BuildError::TooLarge)?;
+    header.crc = crc32c_of_two(&header.encode()[ATTRIBUTES_AT..], &bytes[HEADER_LEN..]);
+    bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+    Ok(BatchView::new(header, bytes.freeze()))
 }
 
 /// Bytes of a record after its own length; `None` beyond `usize`.

@@ -194,6 +194,12 @@ impl Attributes {
     pub fn with_control(self) -> Self {
         Self(self.0 | Self::CONTROL)
     }
+
+    /// The same bits, saying that `baseTimestamp` is a delete horizon.
+    #[must_use]
+    pub fn with_delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
+    }
 }
 
 /// Who produced an idempotent or transactional batch (KIP-98).

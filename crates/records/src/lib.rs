@@ -15,6 +15,7 @@ pub mod header;
 pub mod lookup;
 pub mod patch;
 pub mod record;
+pub mod retain;
 pub mod scan;
 mod varint;
 
@@ -30,4 +31,5 @@ pub use header::{Attributes, BatchHeader, Compression, NO_TIMESTAMP, Producer, T
 pub use lookup::Found;
 pub use patch::{Patch, Patched, Stamp};
 pub use record::{Header, Headers, OpenError, Record, RecordError, RecordSet, Records};
+pub use retain::{RetainError, Retained, retain};
 pub use scan::Glance;
