@@ -30,7 +30,7 @@ pub enum RetainError {
 pub enum Retained {
     /// All of it, unchanged.
     Whole,
-    /// Some records, or all of them with a delete horizon.
+    /// Some records, or all of them with a delete horizon that is new.
     Part(BatchView),
     /// No record. The batch is its header alone, for whoever has to keep a producer's last
     /// sequence or a log's last offset.
@@ -39,9 +39,9 @@ pub enum Retained {
 
 /// Leaves out the records for which `keep` is false.
 ///
-/// `horizon` is the time from which on the tombstones in the batch may be removed; it is written
-/// into a batch that has none yet and keeps a record. `bytes_max` bounds what a compressed batch
-/// may hold.
+/// `horizon` is the time from which on tombstones in the batch may be removed; it is written into a
+/// batch that has none yet and keeps a tombstone. `bytes_max` bounds what a compressed batch may
+/// hold.
 ///
 /// # Errors
 /// [`RetainError`]; `keep` may have seen some of the records by then.
@@ -52,24 +52,31 @@ pub fn retain(
     mut keep: impl FnMut(&Record<'_>) -> bool,
 ) -> Result<Retained, RetainError> {
     let old = batch.header();
-    let horizon = horizon.filter(|_| !old.attributes.has_delete_horizon());
     let records = batch.open(bytes_max).map_err(OpenError::from)?;
-    let base_timestamp = horizon.unwrap_or(old.base_timestamp);
-    let mut left = Left::new(base_timestamp);
-    let mut headers: Vec<Header<'_>> = Vec::new();
+    let mut kept = Vec::new();
+    let mut tombstone = false;
     for record in &records {
         let record = record.map_err(OpenError::from)?;
         if keep(&record) {
-            headers.clear();
-            headers.extend(record.headers);
-            left.push(old, &record, &headers)?;
+            kept.push(record);
+            tombstone |= record.value.is_none();
         }
     }
-    if left.count == 0 {
+    if kept.is_empty() {
         return Ok(Retained::Nothing(empty(old)?));
     }
-    if left.count == old.record_count && horizon.is_none() {
+    let horizon = horizon.filter(|_| tombstone && !old.attributes.has_delete_horizon());
+    let all = usize::try_from(old.record_count).is_ok_and(|count| count == kept.len());
+    if all && horizon.is_none() {
         return Ok(Retained::Whole);
+    }
+    let base_timestamp = horizon.unwrap_or(old.base_timestamp);
+    let mut left = Left::new(base_timestamp);
+    let mut headers: Vec<Header<'_>> = Vec::new();
+    for record in &kept {
+        headers.clear();
+        headers.extend(record.headers);
+        left.push(old, record, &headers)?;
     }
     let attributes = old.attributes;
     let compression = attributes.compression().unwrap_or_default();
@@ -217,7 +224,11 @@ mod tests {
 
             prop_assert_eq!(left.verify_stored(), Ok(()));
             prop_assert_eq!(is_empty, wanted.is_empty());
-            prop_assert_eq!(&left == &batch, wanted.len() == all.len() && horizon.is_none());
+            // Every third record is a tombstone.
+            let tombstone = (0..all.len()).step_by(3).any(|at| kept(Offset(100 + at as i64)));
+            let marked = horizon.is_some() && tombstone;
+            prop_assert_eq!(&left == &batch, wanted.len() == all.len() && !marked);
+            prop_assert_eq!(left.header().attributes.has_delete_horizon(), marked);
             prop_assert_eq!(seen(&left), wanted);
             let (old, new) = (batch.header(), left.header());
             prop_assert_eq!(new.base_offset, old.base_offset);

@@ -7,6 +7,7 @@
 //! reported as damage, never as absence. The files are drawn in `docs/storage-format.md`.
 #![forbid(unsafe_code)]
 
+pub mod clean;
 mod codec;
 mod config;
 mod dir;

@@ -1,0 +1,286 @@
+//! What stays of a batch when its log is compacted.
+//!
+//! Invariant: see [`super`]. A batch that cannot be read stays as it is: compaction never turns
+//! damage into absence.
+
+use std::collections::BTreeMap;
+
+use base::{Duration, Offset, ProducerId, Timestamp};
+use records::{BatchView, OPEN_BYTES_MAX, Record, RetainError, Retained, retain};
+
+use super::{OffsetMap, millis};
+
+/// What becomes of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cleaned {
+    /// It stays as it is.
+    Whole,
+    /// This stays of it.
+    Part(BatchView),
+    /// Nothing stays of it; its offsets are a hole.
+    Gone,
+}
+
+/// The rules of one cleaning.
+#[derive(Debug)]
+pub struct Rules<'a> {
+    /// The keys of the dirty part and where each was seen last.
+    pub keys: &'a OffsetMap,
+    /// Records from here on stay; the keys below are all in `keys`, or were cleaned before.
+    pub upto: Offset,
+    /// Now, by the wall clock.
+    pub now: Timestamp,
+    /// `delete.retention.ms`.
+    pub tombstones_for: Duration,
+    /// The last offset of each producer that is remembered.
+    pub producers: &'a BTreeMap<ProducerId, Offset>,
+}
+
+impl Rules<'_> {
+    /// What becomes of `batch`.
+    ///
+    /// # Errors
+    /// [`RetainError`] if the batch cannot be read: leave the log as it is and report the damage.
+    pub fn clean(&self, batch: &BatchView) -> Result<Cleaned, RetainError> {
+        let header = batch.header();
+        if header.base_offset >= self.upto || header.attributes.is_control() {
+            return Ok(Cleaned::Whole);
+        }
+        let horizon = header.attributes.has_delete_horizon().then_some(header.base_timestamp);
+        let expired = horizon.is_some_and(|horizon| horizon <= self.now);
+        let new_horizon = Timestamp(self.now.0.saturating_add(millis(self.tombstones_for)));
+        let keep = |record: &Record<'_>| {
+            record.offset >= self.upto
+                || (self.is_last(record) && (record.value.is_some() || !expired))
+        };
+        Ok(match retain(batch, Some(new_horizon), OPEN_BYTES_MAX, keep)? {
+            Retained::Whole => Cleaned::Whole,
+            Retained::Part(left) => Cleaned::Part(left),
+            Retained::Nothing(_) if header.record_count == 0 && self.is_needed(batch) => {
+                Cleaned::Whole
+            },
+            Retained::Nothing(left) if self.is_needed(batch) => Cleaned::Part(left),
+            Retained::Nothing(_) => Cleaned::Gone,
+        })
+    }
+
+    /// Whether the record is the last of its key. One without a key cannot be: a compacted topic
+    /// takes none, so it is from a time before the topic was compacted.
+    fn is_last(&self, record: &Record<'_>) -> bool {
+        let last = record.key.map(|key| self.keys.get(key));
+        last.is_some_and(|last| last.is_none_or(|last| record.offset >= last))
+    }
+
+    /// Whether the batch tells what its producer sent last.
+    fn is_needed(&self, batch: &BatchView) -> bool {
+        let producer = batch.header().producer();
+        let last = producer.and_then(|producer| self.producers.get(&producer.id));
+        last.is_some_and(|last| *last == batch.header().last_offset())
+    }
+}
+
+/// Notes the keys of a batch of the dirty part. False, with some noted, if the map is full: then
+/// the cleaned range ends before this batch.
+///
+/// # Errors
+/// [`RetainError`] if the batch cannot be read.
+pub fn note_keys(keys: &mut OffsetMap, batch: &BatchView) -> Result<bool, RetainError> {
+    if batch.header().attributes.is_control() {
+        return Ok(true);
+    }
+    let records = batch.open(OPEN_BYTES_MAX).map_err(records::OpenError::from)?;
+    for record in &records {
+        let record = record.map_err(records::OpenError::from)?;
+        if let Some(key) = record.key
+            && !keys.put(key, record.offset)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{LeaderEpoch, ProducerEpoch};
+    use proptest::prelude::*;
+    use records::{BatchBuilder, Compression, NewRecord, Producer};
+
+    use super::*;
+
+    type Write = (u8, Option<u8>);
+
+    fn batch(base: i64, writes: &[Write], codec: Compression) -> BatchView {
+        let producer =
+            Producer { id: ProducerId(5), epoch: ProducerEpoch(0), base_sequence: Some(0) };
+        let mut batch = BatchBuilder::new()
+            .compression(codec)
+            .assigned(Offset(base), LeaderEpoch(0))
+            .producer(producer);
+        for (key, value) in writes {
+            let value = value.map(|value| [value]);
+            let record = NewRecord {
+                timestamp: Timestamp(1_000),
+                key: Some(std::slice::from_ref(key)),
+                value: value.as_ref().map(|value| &value[..]),
+                headers: &[],
+            };
+            batch.push(&record).unwrap();
+        }
+        batch.finish().unwrap()
+    }
+
+    fn log(batches: &[Vec<Write>], codec: Compression) -> Vec<BatchView> {
+        let mut base = 0;
+        let mut log = Vec::new();
+        for writes in batches {
+            log.push(batch(base, writes, codec));
+            base += i64::try_from(writes.len()).unwrap();
+        }
+        log
+    }
+
+    /// Offsets, keys and values, as a reader sees them.
+    fn read(log: &[BatchView]) -> Vec<(i64, u8, Option<u8>)> {
+        let mut seen = Vec::new();
+        for batch in log {
+            for record in &batch.open(OPEN_BYTES_MAX).unwrap() {
+                let record = record.unwrap();
+                let value = record.value.map(|value| value[0]);
+                seen.push((record.offset.0, record.key.unwrap()[0], value));
+            }
+        }
+        seen
+    }
+
+    fn table(records: &[(i64, u8, Option<u8>)]) -> BTreeMap<u8, u8> {
+        let mut table = BTreeMap::new();
+        for (_, key, value) in records {
+            match value {
+                Some(value) => table.insert(*key, *value),
+                None => table.remove(key),
+            };
+        }
+        table
+    }
+
+    /// One whole cleaning of what lies below `upto`, whose keys from `dirty` on are noted.
+    fn clean(
+        log: &[BatchView],
+        dirty: Offset,
+        upto: Offset,
+        now: i64,
+        producers: &BTreeMap<ProducerId, Offset>,
+    ) -> Vec<BatchView> {
+        let mut keys = OffsetMap::new(9, 1 << 20);
+        for batch in log {
+            let base = batch.header().base_offset;
+            if (dirty..upto).contains(&base) {
+                assert!(note_keys(&mut keys, batch).unwrap());
+            }
+        }
+        let tombstones_for = Duration::from_millis(100);
+        let rules = Rules { keys: &keys, upto, now: Timestamp(now), tombstones_for, producers };
+        let mut cleaned = Vec::new();
+        for batch in log {
+            match rules.clean(batch).unwrap() {
+                Cleaned::Whole => cleaned.push(batch.clone()),
+                Cleaned::Part(left) => cleaned.push(left),
+                Cleaned::Gone => {},
+            }
+        }
+        cleaned
+    }
+
+    proptest! {
+        #[test]
+        fn readers_of_a_cleaned_log_end_with_the_same_table(
+            batches in prop::collection::vec(
+                prop::collection::vec((0..6_u8, prop::option::of(any::<u8>())), 1..6), 1..12),
+            codec in prop::sample::select(vec![Compression::None, Compression::Lz4]),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let log = log(&batches, codec);
+            let before = read(&log);
+            let upto = log[cut.index(log.len())].header().base_offset;
+            let none = BTreeMap::new();
+            let once = clean(&log, Offset(0), upto, 5_000, &none);
+            let after = read(&once);
+
+            // Nothing is new, in another order, or elsewhere.
+            prop_assert!(after.iter().all(|record| before.contains(record)));
+            prop_assert!(after.is_sorted_by_key(|record| record.0));
+            // The first cleaning keeps tombstones, so a reader on its way sees every deletion.
+            prop_assert_eq!(table(&after), table(&before));
+            // One record a key below the end of the range, everything from there on.
+            let below: Vec<u8> =
+                after.iter().filter(|record| record.0 < upto.0).map(|record| record.1).collect();
+            let mut keys = below.clone();
+            keys.sort_unstable();
+            keys.dedup();
+            prop_assert_eq!(keys.len(), below.len());
+            prop_assert_eq!(
+                before.iter().filter(|record| record.0 >= upto.0).count(),
+                after.iter().filter(|record| record.0 >= upto.0).count()
+            );
+            // Long after, nothing dirty is left and no tombstone either.
+            let twice = read(&clean(&once, upto, upto, 5_101, &none));
+            prop_assert_eq!(table(&twice), table(&before));
+            prop_assert!(twice.iter().all(|record| record.0 >= upto.0 || record.2.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_tombstone_stays_for_its_time_after_the_first_cleaning_that_saw_it() {
+        let log =
+            log(&[vec![(1, Some(1))], vec![(1, None)], vec![(2, Some(2))]], Compression::None);
+        let none = BTreeMap::new();
+        let end = Offset(3);
+        let once = clean(&log, Offset(0), end, 5_000, &none);
+        assert_eq!(read(&once), [(1, 1, None), (2, 2, Some(2))]);
+        let early = clean(&once, end, end, 5_099, &none);
+        assert_eq!(early, once);
+        let late = clean(&once, end, end, 5_100, &none);
+        assert_eq!(read(&late), [(2, 2, Some(2))]);
+    }
+
+    #[test]
+    fn the_last_batch_of_a_producer_stays_without_its_records_until_it_is_forgotten() {
+        let log = log(&[vec![(1, Some(1))], vec![(1, Some(2))]], Compression::Gzip);
+        let known = BTreeMap::from([(ProducerId(5), Offset(0))]);
+        let once = clean(&log, Offset(0), Offset(2), 5_000, &known);
+
+        assert_eq!(once.len(), 2);
+        assert_eq!((once[0].header().record_count, once[0].header().last_offset()), (0, Offset(0)));
+        assert_eq!(once[0].header().producer(), log[0].header().producer());
+        assert_eq!(clean(&once, Offset(2), Offset(2), 5_000, &known), once);
+        assert_eq!(clean(&once, Offset(2), Offset(2), 5_000, &BTreeMap::new()), once[1..]);
+    }
+
+    #[test]
+    fn a_full_map_ends_the_range_before_the_batch_that_did_not_fit() {
+        let writes: Vec<Vec<Write>> = (0..60).map(|key| vec![(key, Some(1))]).collect();
+        let log = log(&writes, Compression::None);
+        let mut keys = OffsetMap::new(0, 0);
+        let fitted = log.iter().take_while(|batch| note_keys(&mut keys, batch).unwrap()).count();
+        assert_eq!(fitted, keys.len());
+        assert!(fitted < log.len(), "{fitted}");
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_read_is_not_cleaned() {
+        let good = batch(0, &[(1, Some(1)), (1, Some(2))], Compression::None);
+        let mut bytes = good.bytes().to_vec();
+        bytes[records::header::HEADER_LEN] = 0x7e;
+        let damaged = BatchView::parse(&bytes.into()).unwrap();
+        let keys = OffsetMap::new(0, 0);
+        let rules = Rules {
+            keys: &keys,
+            upto: Offset(9),
+            now: Timestamp(0),
+            tombstones_for: Duration::ZERO,
+            producers: &BTreeMap::new(),
+        };
+        assert!(matches!(rules.clean(&damaged), Err(RetainError::Open(_))));
+    }
+}
