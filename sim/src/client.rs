@@ -20,7 +20,7 @@ use crate::world::World;
 pub use admin::{admin, list_topics};
 pub use connection::{CallError, Connection, PORT};
 pub use consumer::consumer;
-pub use odd::odd;
+pub use odd::{odd, refused_frames_hang_up};
 pub use producer::producer;
 pub use reader::{read_all, read_commits};
 

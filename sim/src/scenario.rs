@@ -180,8 +180,9 @@ async fn last_look(job: &Job) {
     job.history.topics_listed(&job.world, &before, &names);
     client::read_all(job.clone(), env.clone()).await;
     if job.work.consumers > 0 {
-        client::read_commits(job.clone(), env).await;
+        client::read_commits(job.clone(), env.clone()).await;
     }
+    client::refused_frames_hang_up(job, &env).await;
     // Long enough for everything acknowledged to be due on the platter.
     job.world.sleep_ms(2_500).await;
     check::finish(&job.history, &job.world, job.work.partitions);

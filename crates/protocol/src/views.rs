@@ -1,7 +1,8 @@
 //! Borrowed views of the hot requests: they walk the frame and allocate nothing.
 //!
 //! Owns: Produce, Fetch, Metadata and OffsetCommit without their owned structs. Invariant: a view
-//! exists only of a body that parses to its end, so that its iterators cannot fail half way.
+//! exists only of a body that parses to its end, so that its iterators cannot fail half way, and that
+//! an answer has room for, so that what a handler makes of it is bounded by the size of its frame.
 //! `tests/views.rs` holds each against the owned decode.
 
 mod fetch;
@@ -23,6 +24,9 @@ pub use produce::{ProducePartitionView, ProduceTopicView, ProduceView};
 pub trait Element<'a>: Sized {
     /// The fewest bytes it takes in any version.
     const BYTES_MIN: usize;
+    /// The memory that handling one takes, about: what is asked because of it, and its place in the
+    /// answer. Counts against the same bound as the arrays of an owned decode.
+    const MEMORY_BYTES: usize;
 
     /// Reads one and leaves the reader behind it.
     ///
@@ -31,8 +35,12 @@ pub trait Element<'a>: Sized {
     fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError>;
 }
 
+/// What an element takes beside its answer.
+const ASKED_BYTES: usize = 64;
+
 impl Element<'_> for i32 {
     const BYTES_MIN: usize = 4;
+    const MEMORY_BYTES: usize = 4;
 
     fn read(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
         reader.i32()
@@ -55,6 +63,7 @@ impl<'a, T: Element<'a>> Elements<'a, T> {
         version: i16,
     ) -> Result<Option<Self>, DecodeError> {
         let Some(left) = reader.nullable_count(flexible, T::BYTES_MIN)? else { return Ok(None) };
+        reader.reserve(left, T::MEMORY_BYTES)?;
         let elements = Self { reader: reader.clone(), left, version, element: PhantomData };
         for _ in 0..left {
             T::read(reader, version)?;

@@ -202,6 +202,31 @@ proptest! {
 }
 
 /// Produce requests of one batch of 100 bytes for each of so many partitions.
+/// A body of `count` elements of `element` each, between `head` and nothing.
+fn many(head: &[u8], count: u32, element: &[u8]) -> Bytes {
+    [head, &count.to_be_bytes(), &element.repeat(usize::try_from(count).expect("few"))]
+        .concat()
+        .into()
+}
+
+#[test]
+fn a_request_whose_answer_would_be_many_times_larger_is_refused_by_the_view_as_well() {
+    let refused = |read: Result<(), DecodeError>| matches!(read, Err(DecodeError::Memory { .. }));
+    let names = many(&[], 2_000_000, &[0, 3, b'a', b'b', b'c']);
+    assert!(refused(MetadataView::read(&mut Reader::from(&names), 1).map(drop)));
+    assert!(refused(MetadataRequest::decode(&mut Reader::from(&names), 1).map(drop)));
+    let topic = [0, 0, 0, 1, 0, 1, b't'];
+    let acks = [&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1][..], &topic].concat();
+    let nothing = many(&acks, 2_500_000, &[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    assert!(refused(ProduceView::read(&mut Reader::from(&nothing), 3).map(drop)));
+    assert!(refused(ProduceRequest::decode(&mut Reader::from(&nothing), 3).map(drop)));
+    let head = [&[0xff; 4][..], &[0; 13], &topic].concat();
+    let parts = many(&head, 600_000, &[0; 16]);
+    assert!(refused(FetchView::read(&mut Reader::from(&parts), 4).map(drop)));
+    let parts = many(&head, 40_000, &[0; 16]);
+    assert!(FetchView::read(&mut Reader::from(&parts), 4).is_ok(), "a large consumer");
+}
+
 fn produce_frame(partitions: i32) -> Bytes {
     let partition_data = (0..partitions).map(|index| produce_request::PartitionProduceData {
         index,

@@ -1,8 +1,8 @@
 //! What a batch must be before a producer's bytes enter the log.
 //!
 //! Invariants: nothing is changed and nothing allocated per record but the list of a refused batch's
-//! faults; a compressed batch is never held inflated ([`BatchView::scan`]);
-//! checks come in the order in which Kafka makes them, so that a batch with two faults gets the
+//! faults; a compressed batch is not held inflated ([`BatchView::scan`]), but for a raw snappy block,
+//! which has no stream format and is bounded by what it claims to hold; checks come in the order in which Kafka makes them, so that a batch with two faults gets the
 //! same answer. Source: Kafka's produce path (`validateRecords`, `LogValidator`), KIP-32, KIP-467,
 //! KIP-937. Where we are stricter: offset deltas must be 0, 1, 2 … (Kafka rewrites such a batch),
 //! and bytes after the one batch are refused (Kafka cuts an incomplete one off).

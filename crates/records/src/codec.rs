@@ -18,15 +18,20 @@ use crate::header::Compression;
 /// A generous bound for [`decompress`] where nothing better is known: 64 MiB, sixty-four times
 /// Kafka's default `max.message.bytes`.
 pub const OPEN_BYTES_MAX: usize = 64 << 20;
-/// What a batch may always inflate to.
-const INFLATED_BYTES_MIN: usize = 128 << 20;
-/// How much larger the inside of a batch may be than the batch.
-const INFLATED_RATIO_MAX: usize = 64;
+/// What a batch may inflate to, whatever its size: sixteen records of Kafka's default size limit.
+const INFLATED_BYTES_MIN: usize = 16 << 20;
+/// How much larger the inside of a batch may be than the batch, up to [`INFLATED_BYTES_FULL`].
+const INFLATED_RATIO_SMALL: usize = 256;
+const INFLATED_BYTES_FULL: usize = 128 << 20;
+/// The same beyond that.
+const INFLATED_RATIO_LARGE: usize = 64;
 
-/// What a batch of `batch_bytes` may inflate to where it is walked and not held: 128 MiB, or
-/// sixty-four times its size. It bounds time, not memory.
+/// What a batch of `batch_bytes` may inflate to where it is walked and not held: 256 times its size,
+/// but 16 MiB in any case; beyond 128 MiB sixty-four times. It bounds time, not memory.
 pub fn inflated_bytes_max(batch_bytes: usize) -> usize {
-    batch_bytes.saturating_mul(INFLATED_RATIO_MAX).max(INFLATED_BYTES_MIN)
+    let small = batch_bytes.saturating_mul(INFLATED_RATIO_SMALL);
+    let large = batch_bytes.saturating_mul(INFLATED_RATIO_LARGE);
+    small.clamp(INFLATED_BYTES_MIN, INFLATED_BYTES_FULL).max(large)
 }
 
 /// The first bytes of an LZ4 frame; the legacy format, which Kafka does not read, has others.
@@ -65,11 +70,14 @@ pub fn decompress(codec: Compression, block: Bytes, bytes_max: usize) -> Result<
             read_all(flate2::bufread::MultiGzDecoder::new(&*block), codec, bytes_max)
         },
         Compression::Snappy => snappy::decompress(&block, bytes_max),
-        Compression::Lz4 if !block.starts_with(&LZ4_MAGIC) || !lz4_is_whole(&block) => {
-            Err(CodecError::Damaged(codec))
+        Compression::Lz4 => {
+            let mut decoder = lz4_flex::frame::FrameDecoder::new(
+                lz4_frame(&block).ok_or(CodecError::Damaged(codec))?,
+            );
+            let plain = read_all(&mut decoder, codec, bytes_max)?;
+            // The decoder says "no more" for an empty block in the middle of a frame as well.
+            if decoder.get_ref().is_empty() { Ok(plain) } else { Err(CodecError::Damaged(codec)) }
         },
-        // One frame only, as Kafka reads it: the decoder ends at the frame's end.
-        Compression::Lz4 => read_all(lz4_flex::frame::FrameDecoder::new(&*block), codec, bytes_max),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(&*block).map_err(damaged)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(damaged)?;
@@ -79,24 +87,29 @@ pub fn decompress(codec: Compression, block: Bytes, bytes_max: usize) -> Result<
     .map(Bytes::from)
 }
 
-/// Whether an LZ4 frame goes on to its end mark; the decoder takes a frame cut between two blocks
-/// for one that has ended.
-fn lz4_is_whole(frame: &[u8]) -> bool {
-    let flags = frame.get(4).copied().unwrap_or_default();
+/// The LZ4 frame at the front of `block`, to its end mark: one frame only, as Kafka reads it. `None`
+/// if it has none; the decoder takes a frame cut between two blocks for one that has ended.
+fn lz4_frame(block: &[u8]) -> Option<&[u8]> {
+    if !block.starts_with(&LZ4_MAGIC) {
+        return None;
+    }
+    let flags = block.get(4).copied()?;
     let bytes = |bit: u8, bytes| if flags & bit == 0 { 0 } else { bytes };
     // Magic, flags, block size, checksum; the content's size and the dictionary's id, if any.
     let head = 7 + bytes(0x08, 8) + bytes(0x01, 4);
     let (checksum, trailer) = (bytes(0x10, 4), bytes(0x04, 4));
-    let mut rest = frame.get(head..).unwrap_or_default();
+    let mut rest = block.get(head..)?;
     while let Some((size, more)) = rest.split_first_chunk() {
-        // The topmost bit says that the block is stored as it is.
+        // The topmost bit says that the block is stored as it is. Kafka takes a stored block of no
+        // bytes for the end mark as well.
         let size = usize::try_from(u32::from_le_bytes(*size) & 0x7fff_ffff).unwrap_or(usize::MAX);
         if size == 0 {
-            return more.len() >= trailer;
+            let after = more.get(trailer..)?;
+            return block.get(..block.len().saturating_sub(after.len()));
         }
         rest = more.get(size.saturating_add(checksum)..).unwrap_or_default();
     }
-    false
+    None
 }
 
 fn read_all(

@@ -8,13 +8,13 @@ use std::net::IpAddr;
 
 use base::{BrokerId, Probe};
 use broker::api::ClusterView;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use env::{Env, Segment};
 use protocol::{ApiKey, EncodeError, Message, Part, Reader, RequestHeader};
 use tracing::debug;
 
 use crate::handlers;
-use crate::server::{FileOf, Shared};
+use crate::server::{FileOf, Frame, Shared};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -48,8 +48,6 @@ pub(crate) struct Context<'a, E: Env> {
     pub(crate) shared: &'a Shared<E>,
     pub(crate) peer: IpAddr,
     pub(crate) header: RequestHeader,
-    /// The whole request.
-    pub(crate) frame: &'a Bytes,
 }
 
 impl<E: Env> Context<'_, E> {
@@ -127,20 +125,22 @@ pub(crate) fn may_wait(request: &Bytes) -> bool {
     matches!(key, Some(ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup))
 }
 
-/// Handles one request frame (without its length).
+/// Handles one request frame (without its length), which lives as long as it is needed.
 pub(crate) async fn handle<E: Env>(
     shared: &Shared<E>,
     peer: IpAddr,
-    request: &Bytes,
+    mut request: Frame,
 ) -> Outcome<FileOf<E>> {
-    let mut reader = Reader::from(request);
+    let mut reader = Reader::from(&request.bytes);
     let header = match RequestHeader::decode(&mut reader) {
         Ok(Some(header)) => header,
         Ok(None) => return refuse(shared, peer, "unknown API key"),
         Err(error) => return refuse(shared, peer, &error.to_string()),
     };
     let version = header.api_version;
-    let context = Context { shared, peer, header, frame: request };
+    let header_bytes = request.bytes.len().saturating_sub(reader.remaining());
+    request.bytes.advance(header_bytes);
+    let context = Context { shared, peer, header };
     if context.header.api_key == ApiKey::ApiVersions && !ApiKey::ApiVersions.has_version(version) {
         shared.env.probe().reached("api_versions_unknown_version");
         return handlers::api_versions::unknown_version(&context);
@@ -148,7 +148,7 @@ pub(crate) async fn handle<E: Env>(
     if !handlers::serves(context.header.api_key, version) {
         return refuse(shared, peer, "API key or version not served");
     }
-    match handlers::handle(&context, reader).await {
+    match handlers::handle(&context, request).await {
         Ok(outcome) => outcome,
         Err(error) => refuse(shared, peer, &error.to_string()),
     }

@@ -27,11 +27,11 @@ mod reassignments;
 mod topics;
 
 use env::Env;
-use protocol::views::{FetchView, MetadataView, OffsetCommitView, ProduceView};
+use protocol::views::{MetadataView, OffsetCommitView};
 use protocol::{ApiKey, DecodeError, Reader, Request};
 
 use crate::dispatch::{Context, Outcome};
-use crate::server::FileOf;
+use crate::server::{FileOf, Frame};
 
 /// The APIs of this version, by number.
 pub(crate) const SERVED: &[ApiKey] = &[
@@ -70,48 +70,61 @@ pub(crate) fn serves(key: ApiKey, version: i16) -> bool {
         && key.has_version(version)
 }
 
-/// Handles a request that is [served](serves).
+/// Handles a request that is [served](serves); `body` is what stands behind its header.
 ///
 /// # Errors
 /// [`DecodeError`] if the body does not parse.
 pub(crate) async fn handle<E: Env>(
     c: &Context<'_, E>,
-    mut reader: Reader<'_>,
+    body: Frame,
 ) -> Result<Outcome<FileOf<E>>, DecodeError> {
-    let version = c.version();
     let outcome = match c.header.api_key {
-        ApiKey::Produce => produce::handle(c, &ProduceView::read(&mut reader, version)?).await,
-        ApiKey::Fetch => fetch::handle(c, &FetchView::read(&mut reader, version)?).await,
-        ApiKey::ListOffsets => list_offsets::handle(c, body(c, reader)?).await,
-        ApiKey::Metadata => metadata::handle(c, MetadataView::read(&mut reader, version)?).await,
-        ApiKey::OffsetCommit => {
-            offset_commit::handle(c, OffsetCommitView::read(&mut reader, version)?).await
+        // What waits for somebody else to do something gives its bytes back first.
+        ApiKey::Fetch => {
+            let asked = fetch::read(c, &body.bytes)?;
+            drop(body);
+            fetch::handle(c, asked).await
         },
-        ApiKey::OffsetFetch => offset_fetch::handle(c, body(c, reader)?).await,
-        ApiKey::FindCoordinator => find_coordinator::handle(c, body(c, reader)?).await,
-        ApiKey::JoinGroup => membership::join(c, body(c, reader)?).await,
-        ApiKey::Heartbeat => membership::heartbeat(c, body(c, reader)?).await,
-        ApiKey::LeaveGroup => membership::leave(c, body(c, reader)?).await,
-        ApiKey::SyncGroup => membership::sync(c, body(c, reader)?).await,
-        ApiKey::DescribeGroups => group_admin::describe(c, body(c, reader)?).await,
-        ApiKey::ListGroups => group_admin::list(c, body(c, reader)?).await,
-        ApiKey::ApiVersions => api_versions::handle(c, &body(c, reader)?),
-        ApiKey::CreateTopics => create_topics::handle(c, body(c, reader)?).await,
-        ApiKey::DeleteTopics => delete_topics::handle(c, body(c, reader)?).await,
-        ApiKey::InitProducerId => init_producer_id::handle(c, body(c, reader)?).await,
-        ApiKey::DescribeConfigs => describe_configs::handle(c, body(c, reader)?),
-        ApiKey::ListPartitionReassignments => reassignments::handle(c, &body(c, reader)?),
-        ApiKey::DescribeCluster => describe_cluster::handle(c, &body(c, reader)?),
-        ApiKey::DescribeTopicPartitions => describe_topic_partitions::handle(c, body(c, reader)?),
+        ApiKey::JoinGroup => {
+            let asked = membership::read_join(c, decode(c, &body)?);
+            drop(body);
+            membership::join(c, asked).await
+        },
+        ApiKey::SyncGroup => {
+            let asked = membership::read_sync(decode(c, &body)?);
+            drop(body);
+            membership::sync(c, asked).await
+        },
+        ApiKey::Produce => produce::handle(c, &body.bytes).await?,
+        ApiKey::ListOffsets => list_offsets::handle(c, decode(c, &body)?).await,
+        ApiKey::Metadata => {
+            let request = MetadataView::read(&mut Reader::from(&body.bytes), c.version())?;
+            metadata::handle(c, request).await
+        },
+        ApiKey::OffsetCommit => {
+            let request = OffsetCommitView::read(&mut Reader::from(&body.bytes), c.version())?;
+            offset_commit::handle(c, request).await
+        },
+        ApiKey::OffsetFetch => offset_fetch::handle(c, decode(c, &body)?).await,
+        ApiKey::FindCoordinator => find_coordinator::handle(c, decode(c, &body)?).await,
+        ApiKey::Heartbeat => membership::heartbeat(c, decode(c, &body)?).await,
+        ApiKey::LeaveGroup => membership::leave(c, decode(c, &body)?).await,
+        ApiKey::DescribeGroups => group_admin::describe(c, decode(c, &body)?).await,
+        ApiKey::ListGroups => group_admin::list(c, decode(c, &body)?).await,
+        ApiKey::ApiVersions => api_versions::handle(c, &decode(c, &body)?),
+        ApiKey::CreateTopics => create_topics::handle(c, decode(c, &body)?).await,
+        ApiKey::DeleteTopics => delete_topics::handle(c, decode(c, &body)?).await,
+        ApiKey::InitProducerId => init_producer_id::handle(c, decode(c, &body)?).await,
+        ApiKey::DescribeConfigs => describe_configs::handle(c, decode(c, &body)?),
+        ApiKey::ListPartitionReassignments => reassignments::handle(c, &decode(c, &body)?),
+        ApiKey::DescribeCluster => describe_cluster::handle(c, &decode(c, &body)?),
+        ApiKey::DescribeTopicPartitions => describe_topic_partitions::handle(c, decode(c, &body)?),
         _ => Outcome::Close,
     };
     Ok(outcome)
 }
 
 /// Reads a request's body. Bytes behind it are tolerated, as Kafka does.
-fn body<E: Env, R: Request>(
-    context: &Context<'_, E>,
-    mut reader: Reader<'_>,
-) -> Result<R, DecodeError> {
-    R::decode(&mut reader, context.version())
+fn decode<E: Env, R: Request>(context: &Context<'_, E>, body: &Frame) -> Result<R, DecodeError> {
+    R::decode(&mut Reader::from(&body.bytes), context.version())
 }

@@ -12,4 +12,4 @@ mod marks;
 pub mod server;
 
 pub use error_code::ErrorCode;
-pub use marks::MARKS;
+pub use marks::{BUGGIFY_SITES, MARKS};

@@ -9,6 +9,7 @@ pub const MARKS: &[&str] = &[
     "client_gone_while_waiting",
     "connection_idle_closed",
     "connection_refused_by_limit",
+    "connection_turn_ended",
     "connection_write_stalled",
     "create_topic_refused",
     "create_topics_too_many",
@@ -42,6 +43,7 @@ pub const MARKS: &[&str] = &[
     "produce_invalid_acks",
     "produce_not_one_batch",
     "produce_transactional_without_id",
+    "produce_turn_ended",
     "produce_unknown_partition_of_topic",
     "produce_unknown_topic",
     "produce_zstd_too_early",
@@ -55,6 +57,9 @@ pub const MARKS: &[&str] = &[
     "topic_not_auto_created",
     "wait_ended_by_stop",
 ];
+
+/// Sites that behave in an unusual but legal way when the simulator says so. Sorted.
+pub const BUGGIFY_SITES: &[&str] = &["short_turns"];
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,7 @@ use broker::Broker;
 use env::{Disk, Env, Lock, Net, Rank};
 
 use budget::ByteBudget;
+pub(crate) use frames::Frame;
 use listener::Peers;
 pub use settings::{Advertised, Pace, ServerSettings};
 use stop::Stop;

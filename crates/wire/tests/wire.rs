@@ -15,5 +15,7 @@ mod data;
 mod groups;
 #[path = "wire/versions.rs"]
 mod versions;
+#[path = "wire/waiting.rs"]
+mod waiting;
 #[path = "wire/world.rs"]
 mod world;

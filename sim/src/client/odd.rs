@@ -14,6 +14,7 @@ mod topics;
 use base::{Duration, Uuid};
 use env::Env;
 use protocol::Request;
+pub use raw::refused_frames_hang_up;
 
 use super::Job;
 use super::connection::Connection;

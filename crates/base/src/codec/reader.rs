@@ -312,16 +312,23 @@ impl<'a> Reader<'a> {
         let Some(count) = self.nullable_count(flexible, element_bytes_min)? else {
             return Ok(None);
         };
-        let needed = count.saturating_mul(size_of::<T>());
-        self.allowed = self
-            .allowed
-            .checked_sub(needed)
-            .ok_or(DecodeError::Memory { needed, allowed: self.allowed })?;
+        self.reserve(count, size_of::<T>())?;
         let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
             elements.push(read(self)?);
         }
         Ok(Some(elements))
+    }
+
+    /// Takes the memory of `count` elements of `bytes` each off what arrays may still take.
+    ///
+    /// # Errors
+    /// [`DecodeError::Memory`] if that is less.
+    pub fn reserve(&mut self, count: usize, bytes: usize) -> Result<(), DecodeError> {
+        let needed = count.saturating_mul(bytes);
+        let left = self.allowed.checked_sub(needed);
+        self.allowed = left.ok_or(DecodeError::Memory { needed, allowed: self.allowed })?;
+        Ok(())
     }
 
     /// Reads an array, each element with `read`.

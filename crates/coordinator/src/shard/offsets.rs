@@ -3,7 +3,7 @@
 //! Invariants: a commit is answered when its records are in the log; the last one in the log wins,
 //! and it is the one that is fetched; an offset that is not there is no error.
 
-use base::{Duration, Probe, Timestamp};
+use base::{Duration, Probe, Timestamp, TopicId};
 
 use super::{Shard, Step};
 use crate::event::{AppendError, RequestId};
@@ -164,7 +164,10 @@ fn offset_record(
     let key = OffsetKey { group: group.to_owned(), topic, partition };
     let committed = CommittedOffset { offset, leader_epoch, metadata, topic_id };
     let stored = StoredOffset { committed, at: step.wall, expires_at: None };
-    let value = match retention {
+    // The record that can say a retention cannot say a topic id, and that is what keeps the offset
+    // from a topic that is made anew under the name.
+    let kept = retention.filter(|_| stored.committed.topic_id == TopicId::default());
+    let value = match kept {
         None => stored,
         Some(kept) => {
             let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);

@@ -3,9 +3,10 @@
 use base::Uuid;
 use base::codec::{DecodeError, Message as _, Reader, Wire as _};
 
-use super::{Element, Elements};
+use super::{ASKED_BYTES, Element, Elements};
 use crate::messages::FetchRequest;
 use crate::messages::fetch_request::ReplicaState;
+use crate::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 
 /// A Fetch request within its frame.
 #[derive(Clone, Debug)]
@@ -133,6 +134,7 @@ fn topic<'a>(reader: &mut Reader<'a>, version: i16) -> Result<(&'a str, Uuid), D
 
 impl<'a> Element<'a> for FetchTopicView<'a> {
     const BYTES_MIN: usize = 3;
+    const MEMORY_BYTES: usize = size_of::<FetchableTopicResponse>() + ASKED_BYTES;
 
     fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = FetchRequest::is_flexible(version);
@@ -147,6 +149,7 @@ impl<'a> Element<'a> for FetchTopicView<'a> {
 
 impl Element<'_> for FetchPartitionView {
     const BYTES_MIN: usize = 16;
+    const MEMORY_BYTES: usize = size_of::<PartitionData>() + ASKED_BYTES;
 
     fn read(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let mut view = Self {
@@ -175,6 +178,7 @@ impl Element<'_> for FetchPartitionView {
 
 impl<'a> Element<'a> for FetchForgottenView<'a> {
     const BYTES_MIN: usize = 3;
+    const MEMORY_BYTES: usize = 0;
 
     fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = FetchRequest::is_flexible(version);

@@ -3,8 +3,9 @@
 use base::Uuid;
 use base::codec::{DecodeError, Message as _, Reader};
 
-use super::{Element, Elements};
+use super::{ASKED_BYTES, Element, Elements};
 use crate::messages::MetadataRequest;
+use crate::messages::metadata_response::MetadataResponseTopic;
 
 /// A Metadata request within its frame.
 #[derive(Clone, Debug)]
@@ -57,6 +58,7 @@ impl<'a> MetadataView<'a> {
 
 impl<'a> Element<'a> for MetadataTopicView<'a> {
     const BYTES_MIN: usize = 2;
+    const MEMORY_BYTES: usize = size_of::<MetadataResponseTopic>() + ASKED_BYTES;
 
     fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = MetadataRequest::is_flexible(version);

@@ -3,8 +3,11 @@
 use base::Uuid;
 use base::codec::{DecodeError, Message as _, Reader};
 
-use super::{Element, Elements};
+use super::{ASKED_BYTES, Element, Elements};
 use crate::messages::OffsetCommitRequest;
+use crate::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
 
 /// An OffsetCommit request within its frame.
 #[derive(Clone, Debug)]
@@ -75,6 +78,7 @@ impl<'a> OffsetCommitView<'a> {
 
 impl<'a> Element<'a> for OffsetCommitTopicView<'a> {
     const BYTES_MIN: usize = 3;
+    const MEMORY_BYTES: usize = size_of::<OffsetCommitResponseTopic>() + ASKED_BYTES;
 
     fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = OffsetCommitRequest::is_flexible(version);
@@ -90,6 +94,7 @@ impl<'a> Element<'a> for OffsetCommitTopicView<'a> {
 
 impl<'a> Element<'a> for OffsetCommitPartitionView<'a> {
     const BYTES_MIN: usize = 14;
+    const MEMORY_BYTES: usize = size_of::<OffsetCommitResponsePartition>() + ASKED_BYTES;
 
     fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = OffsetCommitRequest::is_flexible(version);

@@ -3,8 +3,9 @@
 use base::Uuid;
 use base::codec::{DecodeError, Message as _, Reader};
 
-use super::{Element, Elements};
+use super::{ASKED_BYTES, Element, Elements};
 use crate::messages::ProduceRequest;
+use crate::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 
 /// A Produce request within its frame.
 #[derive(Clone, Debug)]
@@ -64,6 +65,7 @@ impl<'a> ProduceView<'a> {
 
 impl<'a> Element<'a> for ProduceTopicView<'a> {
     const BYTES_MIN: usize = 3;
+    const MEMORY_BYTES: usize = size_of::<TopicProduceResponse>() + ASKED_BYTES;
 
     fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = ProduceRequest::is_flexible(version);
@@ -79,6 +81,7 @@ impl<'a> Element<'a> for ProduceTopicView<'a> {
 
 impl<'a> Element<'a> for ProducePartitionView<'a> {
     const BYTES_MIN: usize = 6;
+    const MEMORY_BYTES: usize = size_of::<PartitionProduceResponse>() + ASKED_BYTES;
 
     fn read(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = ProduceRequest::is_flexible(version);

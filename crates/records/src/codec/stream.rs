@@ -3,15 +3,16 @@
 //! Invariants: a block of gzip, lz4 or zstd never takes more memory than its decoder's own window
 //! and [`WINDOW_BYTES`], whatever it inflates to; snappy, which has no stream format, takes what one
 //! chunk holds, and that is checked against the bound first. What was read never exceeds the bound
-//! unnoticed. An [`Opener`] keeps a decoder only if its block was read to the end without an error.
+//! unnoticed. Nothing of one block reaches the next: what an [`Opener`] keeps is empty room, and zstd's
+//! context, which is reset.
 
-use std::io::{Cursor, Read};
+use std::io::Read;
 
 use bytes::Bytes;
 use lz4_flex::frame::FrameDecoder;
 use zstd::zstd_safe::{DCtx, DParameter, ResetDirective};
 
-use super::{CodecError, LZ4_MAGIC, ZSTD_WINDOW_LOG_MAX, lz4_is_whole, snappy};
+use super::{CodecError, ZSTD_WINDOW_LOG_MAX, lz4_frame, snappy};
 use crate::header::Compression;
 
 /// Bytes of a window: a record that fits is looked at in one piece.
@@ -20,12 +21,11 @@ pub(crate) const WINDOW_BYTES: usize = 64 << 10;
 const KEPT_BYTES_MAX: usize = 8 << 20;
 
 /// The buffers and decoders that opening a block needs, kept between blocks as far as the codecs
-/// permit (gzip does not). One per task that opens blocks; make it once, it grows as it is used.
+/// permit (gzip and lz4 do not). One per task that opens blocks; make it once, it grows as it is used.
 #[derive(Default)]
 pub struct Opener {
     window: Vec<u8>,
     chunk: Vec<u8>,
-    lz4: Option<FrameDecoder<Cursor<Bytes>>>,
     zstd: Option<DCtx<'static>>,
 }
 
@@ -65,22 +65,10 @@ impl Opener {
                 }
                 seen
             },
-            Compression::Lz4 if !block.starts_with(&LZ4_MAGIC) || !lz4_is_whole(&block) => {
-                Err(damaged.into())
-            },
             Compression::Lz4 => {
-                let kept = self.lz4.take();
-                let mut decoder = kept.unwrap_or_else(|| FrameDecoder::new(Cursor::default()));
-                *decoder.get_mut() = Cursor::new(block);
-                let mut window = Window::new(Source::Lz4(&mut decoder), codec, buf, bytes_max);
-                let seen = look(&mut window);
-                let ended = window.ended;
-                drop(window);
-                if ended {
-                    *decoder.get_mut() = Cursor::default();
-                    self.lz4 = Some(decoder);
-                }
-                seen
+                let frame = lz4_frame(&block).ok_or(damaged)?;
+                let source = Source::Lz4(Box::new(FrameDecoder::new(frame)));
+                look(&mut Window::new(source, codec, buf, bytes_max))
             },
             Compression::Zstd => {
                 let kept = self.zstd.take().or_else(DCtx::try_create);
@@ -103,7 +91,7 @@ enum Source<'a> {
     Plain(&'a [u8]),
     Gzip(Box<flate2::bufread::MultiGzDecoder<&'a [u8]>>),
     Snappy { chunks: snappy::Chunks<'a>, chunk: &'a mut Vec<u8>, at: usize },
-    Lz4(&'a mut FrameDecoder<Cursor<Bytes>>),
+    Lz4(Box<FrameDecoder<&'a [u8]>>),
     Zstd(zstd::stream::read::Decoder<'a, &'a [u8]>),
 }
 
@@ -170,6 +158,12 @@ impl<'a> Window<'a> {
         let read = read.map_err(|_| CodecError::Damaged(codec))?;
         self.end += read;
         self.ended = read == 0;
+        // The decoder says "no more" for an empty block in the middle of a frame as well.
+        if let (true, Source::Lz4(decoder)) = (self.ended, &self.source)
+            && !decoder.get_ref().is_empty()
+        {
+            return Err(CodecError::Damaged(codec));
+        }
         self.left = left.checked_sub(read).ok_or(CodecError::TooLarge(bytes_max))?;
         Ok(())
     }

@@ -1,21 +1,26 @@
 //! Fetch: batches from several partitions, with a long poll.
 //!
 //! Invariants: no session is ever created (every answer has session id 0 and names every partition
-//! asked for); batches leave as segments, never copied into the response; a request for something
+//! asked for); a request that waits holds nothing of the bytes it came in, and memory for no more than
+//! the partitions there are; batches leave as segments, never copied into the response; a request for something
 //! unknown is answered at once; a long poll ends when the server stops. Source: KIP-74, KIP-227,
 //! KIP-320, KIP-516, KIP-595, KIP-951.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use base::{BrokerId, Duration, LeaderEpoch, Offset, PartitionId, PartitionIndex, Probe, TopicId};
+use base::{
+    BrokerId, Duration, LeaderEpoch, Offset, PartitionId, PartitionIndex, Probe, TopicId, Uuid,
+};
 use broker::api::{ClusterView, Fetch, FetchError, FetchPartition, FetchedData, Isolation};
+use bytes::Bytes;
 use env::{Env, Segment};
-use protocol::Records;
 use protocol::messages::FetchResponse;
 use protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use protocol::views::{FetchPartitionView, FetchTopicView, FetchView};
+use protocol::{DecodeError, Reader, Records};
 
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -27,35 +32,98 @@ const TOPIC_ID_VERSION_MIN: i16 = 13;
 const LEADER_VERSION_MIN: i16 = 16;
 /// Up to this version a failed disk is told as a lost leadership, which its clients understand.
 const NO_STORAGE_ERROR_VERSION_MAX: i16 = 5;
+/// Entries of a request that may repeat without a consequence.
+const REPEATS_MAX: usize = 1_024;
 
-pub(crate) async fn handle<E: Env>(
-    context: &Context<'_, E>,
-    request: &FetchView<'_>,
-) -> Outcome<FileOf<E>> {
-    if !matches!(request.session_epoch, -1 | 0) {
+/// A request without the bytes it came in.
+pub(crate) struct Asked {
+    /// The cluster as it was then.
+    view: Arc<ClusterView>,
+    in_session: bool,
+    read_committed: bool,
+    /// In the broker's words, without the topics that are unknown.
+    wish: Fetch,
+    topics: Vec<AskedTopic>,
+}
+
+struct AskedTopic {
+    name: String,
+    topic_id: Uuid,
+    found: Result<TopicId, ErrorCode>,
+    partitions: Vec<i32>,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// [`DecodeError`] if the body does not parse.
+pub(crate) fn read<E: Env>(context: &Context<'_, E>, body: &Bytes) -> Result<Asked, DecodeError> {
+    let version = context.version();
+    let request = FetchView::read(&mut Reader::from(body), version)?;
+    let view = context.shared.broker.cluster();
+    let mut partitions = Vec::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics.clone() {
+        let found = resolve(version, &view, &topic);
+        if let Ok(id) = found {
+            partitions.extend(topic.partitions.clone().map(|part| wanted(id, part)));
+        }
+        topics.push(AskedTopic {
+            name: topic.topic.to_owned(),
+            topic_id: topic.topic_id,
+            found,
+            partitions: topic.partitions.map(|part| part.partition).collect(),
+        });
+    }
+    let unknown = topics.iter().any(|topic| topic.found.is_err());
+    if unknown {
+        context.probe().reached("fetch_unknown_topic");
+    }
+    let at_once = unknown || repeats(&partitions);
+    let millis = if at_once { 0 } else { u64::try_from(request.max_wait_ms).unwrap_or(0) };
+    let read_committed = request.isolation_level == 1;
+    let wish = Fetch {
+        partitions,
+        isolation: match read_committed {
+            true => Isolation::ReadCommitted,
+            false => Isolation::ReadUncommitted,
+        },
+        min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
+        max_bytes: usize::try_from(request.max_bytes).unwrap_or(0),
+        max_wait: Duration::from_millis(millis),
+    };
+    let in_session = !matches!(request.session_epoch, -1 | 0);
+    Ok(Asked { view, in_session, read_committed, wish, topics })
+}
+
+/// Whether a long list names a partition twice: nobody has a reason to, and it would make what a
+/// client that waits keeps in memory as long as it likes.
+fn repeats(partitions: &[FetchPartition]) -> bool {
+    let mut seen = BTreeSet::new();
+    partitions.len() > REPEATS_MAX && !partitions.iter().all(|part| seen.insert(part.partition))
+}
+
+pub(crate) async fn handle<E: Env>(context: &Context<'_, E>, asked: Asked) -> Outcome<FileOf<E>> {
+    let Asked { view, in_session, read_committed, wish, topics } = asked;
+    if in_session {
         context.probe().reached("fetch_session_unknown");
         let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0;
         return context.reply(&FetchResponse { error_code, ..FetchResponse::default() });
-    }
-    let view = context.shared.broker.cluster();
-    let (wish, unknown) = question(context, &view, request);
-    if unknown {
-        context.probe().reached("fetch_unknown_topic");
     }
     let Some(fetched) = context.unless_stopped(context.shared.broker.fetch(wish)).await else {
         return Outcome::Close;
     };
     let mut answer = Answer {
         version: context.version(),
-        read_committed: request.isolation_level == 1,
+        read_committed,
         externals: Vec::new(),
         leaders: BTreeSet::new(),
     };
     let mut fetched = fetched.into_iter();
     let mut response = FetchResponse::default();
-    for topic in request.topics.clone() {
-        let found = resolve(context.version(), &view, &topic);
-        let partitions = topic.partitions.map(|part| {
+    for topic in topics {
+        let found = topic.found;
+        let partitions = topic.partitions.into_iter().map(|index| {
             let outcome = match found {
                 Err(error) => Err(Refused::Here(error)),
                 Ok(_) => match fetched.next() {
@@ -63,11 +131,11 @@ pub(crate) async fn handle<E: Env>(
                     None => Err(Refused::Here(ErrorCode::UNKNOWN_SERVER_ERROR)),
                 },
             };
-            answer.partition(&view, found.ok(), part.partition, outcome)
+            answer.partition(&view, found.ok(), index, outcome)
         });
         let partitions = partitions.collect();
         response.responses.push(FetchableTopicResponse {
-            topic: topic.topic.to_owned(),
+            topic: topic.name,
             topic_id: topic.topic_id,
             partitions,
         });
@@ -82,35 +150,6 @@ pub(crate) async fn handle<E: Env>(
         })
         .collect();
     context.reply_with(&response, answer.externals)
-}
-
-/// The request in the broker's words, without the topics that are unknown, and whether there are
-/// such.
-fn question<E: Env>(
-    context: &Context<'_, E>,
-    view: &ClusterView,
-    request: &FetchView<'_>,
-) -> (Fetch, bool) {
-    let mut partitions = Vec::new();
-    let mut unknown = false;
-    for topic in request.topics.clone() {
-        match resolve(context.version(), view, &topic) {
-            Ok(id) => partitions.extend(topic.partitions.map(|part| wanted(id, part))),
-            Err(_) => unknown = true,
-        }
-    }
-    let millis = if unknown { 0 } else { u64::try_from(request.max_wait_ms).unwrap_or(0) };
-    let wish = Fetch {
-        partitions,
-        isolation: match request.isolation_level {
-            1 => Isolation::ReadCommitted,
-            _ => Isolation::ReadUncommitted,
-        },
-        min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
-        max_bytes: usize::try_from(request.max_bytes).unwrap_or(0),
-        max_wait: Duration::from_millis(millis),
-    };
-    (wish, unknown)
 }
 
 fn resolve(

@@ -33,16 +33,13 @@ fn refused<E: Env>(context: &Context<'_, E>, error: ErrorCode) -> ErrorCode {
     error
 }
 
-pub(crate) async fn join<E: Env>(
-    context: &Context<'_, E>,
-    request: JoinGroupRequest,
-) -> Outcome<FileOf<E>> {
+/// A join without the bytes it came in.
+pub(crate) fn read_join<E: Env>(context: &Context<'_, E>, request: JoinGroupRequest) -> Join {
     let version = context.version();
-    let member = request.member_id.clone();
     let timeout =
         if version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms };
     let protocols = request.protocols.into_iter();
-    let command = Command::Join(Join {
+    Join {
         group: request.group_id,
         member: request.member_id,
         instance: request.group_instance_id,
@@ -54,8 +51,14 @@ pub(crate) async fn join<E: Env>(
         protocols: protocols.map(|one| (one.name, own(&one.metadata))).collect(),
         member_id_required: version >= 4,
         skip_assignment: version >= 9,
-    });
-    let Some(reply) = context.unless_stopped(context.shared.broker.group(command)).await else {
+    }
+}
+
+pub(crate) async fn join<E: Env>(context: &Context<'_, E>, asked: Join) -> Outcome<FileOf<E>> {
+    let version = context.version();
+    let member = asked.member.clone();
+    let answer = context.shared.broker.group(Command::Join(asked));
+    let Some(reply) = context.unless_stopped(answer).await else {
         return Outcome::Close;
     };
     let outcome = match reply {
@@ -96,27 +99,29 @@ fn joined_response(version: i16, joined: Joined) -> JoinGroupResponse {
     }
 }
 
-pub(crate) async fn sync<E: Env>(
-    context: &Context<'_, E>,
-    request: SyncGroupRequest,
-) -> Outcome<FileOf<E>> {
-    let unnamed = request.protocol_type.is_none() || request.protocol_name.is_none();
+/// A sync without the bytes it came in.
+pub(crate) fn read_sync(request: SyncGroupRequest) -> Sync {
+    let assignments = request.assignments.into_iter();
+    Sync {
+        who: MemberOf {
+            group: request.group_id,
+            member: request.member_id,
+            instance: request.group_instance_id,
+            generation: request.generation_id,
+        },
+        protocol_type: request.protocol_type,
+        protocol: request.protocol_name,
+        assignments: assignments.map(|one| (one.member_id, own(&one.assignment))).collect(),
+    }
+}
+
+pub(crate) async fn sync<E: Env>(context: &Context<'_, E>, asked: Sync) -> Outcome<FileOf<E>> {
+    let unnamed = asked.protocol_type.is_none() || asked.protocol.is_none();
     let outcome = if context.version() >= 5 && unnamed {
         Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
     } else {
-        let assignments = request.assignments.into_iter();
-        let command = Command::Sync(Sync {
-            who: MemberOf {
-                group: request.group_id,
-                member: request.member_id,
-                instance: request.group_instance_id,
-                generation: request.generation_id,
-            },
-            protocol_type: request.protocol_type,
-            protocol: request.protocol_name,
-            assignments: assignments.map(|one| (one.member_id, own(&one.assignment))).collect(),
-        });
-        match context.unless_stopped(context.shared.broker.group(command)).await {
+        let answer = context.shared.broker.group(Command::Sync(asked));
+        match context.unless_stopped(answer).await {
             None => return Outcome::Close,
             Some(Reply::Sync(outcome)) => outcome.map_err(ErrorCode::from),
             Some(_) => Err(ErrorCode::UNKNOWN_SERVER_ERROR),

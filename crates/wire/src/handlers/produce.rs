@@ -18,6 +18,7 @@ use protocol::messages::produce_response::{
     TopicProduceResponse,
 };
 use protocol::views::{ProducePartitionView, ProduceTopicView, ProduceView};
+use protocol::{DecodeError, Reader};
 use records::{BatchError, BatchHeader, Compression, exactly_one};
 
 use crate::dispatch::{Context, Outcome};
@@ -38,6 +39,10 @@ const SHARED_BYTES_MIN: usize = 16 * 1024;
 /// A batch shares the memory of its request only if that is at most this many times larger: the
 /// log may keep the batch long after the request is answered.
 const REQUEST_SHARE_MAX: usize = 8;
+/// Bytes of batches of one request that are looked at before others get their turn.
+const TURN_WORK: usize = 256 * 1024;
+/// What a byte of a compressed batch counts for.
+const OPENING_WORK: usize = 16;
 
 /// Why a partition's batch was not appended.
 enum Refused {
@@ -55,15 +60,29 @@ struct Part {
     progress: Result<Submitted, Refused>,
 }
 
+/// Handles a request.
+///
+/// # Errors
+/// [`DecodeError`] if the body does not parse.
 pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
-    request: &ProduceView<'_>,
-) -> Outcome<FileOf<E>> {
-    let plan = Plan::of(context, request);
+    body: &Bytes,
+) -> Result<Outcome<FileOf<E>>, DecodeError> {
+    let request = ProduceView::read(&mut Reader::from(body), context.version())?;
+    let mut plan = Plan::of(context, body, &request);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics.clone() {
-        topics.push(submit_topic(context, &plan, topic).await);
+        topics.push(submit_topic(context, &mut plan, topic).await);
     }
+    Ok(answer(context, &plan, topics).await)
+}
+
+/// Waits for what was submitted.
+async fn answer<E: Env>(
+    context: &Context<'_, E>,
+    plan: &Plan<'_>,
+    topics: Vec<(TopicProduceResponse, Vec<Part>)>,
+) -> Outcome<FileOf<E>> {
     let mut answer = Answer { response: ProduceResponse::default(), leaders: BTreeSet::new() };
     let mut failed = false;
     for (mut topic, parts) in topics {
@@ -103,7 +122,10 @@ pub(crate) async fn handle<E: Env>(
 }
 
 /// What holds for the whole request.
-struct Plan {
+struct Plan<'a> {
+    body: &'a Bytes,
+    /// Work since the others had their turn, of [`TURN_WORK`].
+    work: usize,
     acks: Result<Acks, ErrorCode>,
     deadline: Instant,
     internal_allowed: bool,
@@ -111,8 +133,8 @@ struct Plan {
     refused: Option<ErrorCode>,
 }
 
-impl Plan {
-    fn of<E: Env>(context: &Context<'_, E>, request: &ProduceView<'_>) -> Self {
+impl<'a> Plan<'a> {
+    fn of<E: Env>(context: &Context<'_, E>, body: &'a Bytes, request: &ProduceView<'_>) -> Self {
         let acks = match request.acks {
             0 => Ok(Acks::None),
             1 => Ok(Acks::Leader),
@@ -125,6 +147,8 @@ impl Plan {
             context.probe().reached("produce_transactional_without_id");
         }
         Self {
+            body,
+            work: 0,
             acks,
             deadline: context.shared.env.now().after(timeout),
             internal_allowed: context.client_id() == ADMIN_CLIENT,
@@ -145,7 +169,7 @@ fn has_transactional(request: &ProduceView<'_>) -> bool {
 /// Submits the batches of one topic, in order.
 async fn submit_topic<E: Env>(
     context: &Context<'_, E>,
-    plan: &Plan,
+    plan: &mut Plan<'_>,
     topic: ProduceTopicView<'_>,
 ) -> (TopicProduceResponse, Vec<Part>) {
     let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
@@ -179,7 +203,7 @@ async fn submit_topic<E: Env>(
 
 async fn submit<E: Env>(
     context: &Context<'_, E>,
-    plan: &Plan,
+    plan: &mut Plan<'_>,
     view: &ClusterView,
     topic: TopicId,
     part: ProducePartitionView<'_>,
@@ -189,8 +213,16 @@ async fn submit<E: Env>(
         context.probe().reached("produce_unknown_partition_of_topic");
         return Err(Refused::Here(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     }
-    let batch = context.frame.slice_ref(part.records.unwrap_or_default());
-    check(context, &batch)?;
+    let batch = plan.body.slice_ref(part.records.unwrap_or_default());
+    let compression = check(context, &batch)?;
+    // A batch that has to be opened may be much more inside.
+    let weight = if compression == Compression::None { 1 } else { OPENING_WORK };
+    plan.work = plan.work.saturating_add(batch.len().saturating_mul(weight));
+    if plan.work >= TURN_WORK || context.probe().buggify("short_turns") {
+        context.probe().reached("produce_turn_ended");
+        plan.work = 0;
+        context.shared.env.yield_now().await;
+    }
     let acks = plan.acks.map_err(|error| {
         context.probe().reached("produce_invalid_acks");
         Refused::Here(error)
@@ -199,7 +231,7 @@ async fn submit<E: Env>(
         partition: PartitionId { topic, index },
         acks,
         deadline: plan.deadline,
-        batch: own(batch, context.frame.len()),
+        batch: own(batch, plan.body.len()),
         internal_allowed: plan.internal_allowed,
     };
     context.shared.broker.submit(wish).await.map_err(Refused::There)
@@ -215,17 +247,17 @@ fn own(batch: Bytes, request_bytes: usize) -> Bytes {
 }
 
 /// What Kafka checks before it looks at `acks`.
-fn check<E: Env>(context: &Context<'_, E>, bytes: &Bytes) -> Result<(), Refused> {
+fn check<E: Env>(context: &Context<'_, E>, bytes: &Bytes) -> Result<Compression, Refused> {
     let batch = exactly_one(bytes).map_err(|error| {
         context.probe().reached("produce_not_one_batch");
         Refused::Batch(error)
     })?;
-    let zstd = batch.header().attributes.compression() == Some(Compression::Zstd);
-    if zstd && context.version() < ZSTD_VERSION_MIN {
+    let compression = batch.header().attributes.compression().unwrap_or_default();
+    if compression == Compression::Zstd && context.version() < ZSTD_VERSION_MIN {
         context.probe().reached("produce_zstd_too_early");
         return Err(Refused::Here(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
     }
-    Ok(())
+    Ok(compression)
 }
 
 /// The response under construction, and the leaders it points to.

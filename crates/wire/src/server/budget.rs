@@ -77,18 +77,14 @@ impl ByteBudget {
         if request <= SMALL_BYTES { &self.small } else { &self.large }
     }
 
-    /// Units that are missing from `charge` to cover `bytes` of a request of `request` bytes.
-    fn missing(&self, charge: &Charge, bytes: usize, request: usize) -> u32 {
-        if charge.lane.is_some() {
-            return 0;
-        }
-        let wanted = units(bytes).min(self.share(request).units);
-        wanted.saturating_sub(charge.units)
+    /// Units that are missing from `charge` to cover `bytes`.
+    fn missing(charge: &Charge, bytes: usize) -> u32 {
+        if charge.lane.is_some() { 0 } else { units(bytes).saturating_sub(charge.units) }
     }
 
     /// Raises `charge` if there is room; false if not.
     pub(crate) fn try_charge(&self, charge: &mut Charge, bytes: usize, request: usize) -> bool {
-        let more = self.missing(charge, bytes, request);
+        let more = Self::missing(charge, bytes);
         if more == 0 {
             return true;
         }
@@ -102,13 +98,20 @@ impl ByteBudget {
     }
 
     /// Raises `charge` to cover `bytes` of a request of `request` bytes, waiting for room or for
-    /// the lane. A request larger than its whole share counts as that share. Cancel-safe.
+    /// the lane; for the lane alone if it is more than the whole share. Cancel-safe.
     pub(crate) async fn charge(&self, charge: &mut Charge, bytes: usize, request: usize) {
         if self.try_charge(charge, bytes, request) {
             return;
         }
-        let more = self.missing(charge, bytes, request);
-        let mut room = pin!(Arc::clone(&self.share(request).free).acquire_many_owned(more));
+        let more = Self::missing(charge, bytes);
+        let share = self.share(request);
+        let never = units(bytes) > share.units;
+        let mut room = pin!(async {
+            if never {
+                std::future::pending::<()>().await;
+            }
+            Arc::clone(&share.free).acquire_many_owned(more).await
+        });
         if request <= SMALL_BYTES {
             let Ok(permit) = room.await else { unreachable!("the semaphores are never closed") };
             charge.add(permit, more);
@@ -204,6 +207,20 @@ mod tests {
 
         assert!(held.len() < 1000);
         assert!(budget.used() <= 8 * MIB + 2 * SMALL_BYTES);
+    }
+
+    #[test]
+    fn a_request_larger_than_its_share_has_the_lane_for_itself() {
+        let budget = ByteBudget::new(MIB, MIB);
+        let (mut first, mut second) = (Charge::default(), Charge::default());
+        let largest = MIB - UNIT_BYTES;
+
+        assert!(ready(budget.charge(&mut first, largest, largest)).is_some());
+        assert!(ready(budget.charge(&mut second, largest, largest)).is_none());
+        let begun = SMALL_BYTES + UNIT_BYTES;
+        assert!(ready(budget.charge(&mut second, begun, largest)).is_none(), "it may not go on");
+        drop(first);
+        assert!(ready(budget.charge(&mut second, largest, largest)).is_some());
     }
 
     #[test]

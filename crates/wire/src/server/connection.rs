@@ -75,11 +75,10 @@ impl<E: Env> Connection<E> {
                     self.write().await?;
                     self.frames.charge(&self.shared, length).await;
                 }
-                let Frame { bytes, charge } = self.frames.take(length);
-                let outcome = self.handle(&bytes).await?;
-                // What it holds of the budget is free before its reply leaves: how long that takes
-                // is up to the client.
-                drop((bytes, charge));
+                // What it holds of the budget is free before its reply leaves, and before it waits for
+                // something to happen: how long that takes is up to the client.
+                let frame = self.frames.take(length);
+                let outcome = self.handle(frame).await?;
                 self.spent += TURN_REQUEST_BYTES;
                 match outcome {
                     Outcome::Reply(reply) => self.spent += self.out.push(reply),
@@ -106,7 +105,9 @@ impl<E: Env> Connection<E> {
     /// Lets the others have their turn if this connection had its own: a deep pipeline or a huge
     /// request would otherwise keep the thread, and everybody else waiting, for as long as it is.
     async fn end_turn(&mut self) {
-        if self.spent >= TURN_BYTES {
+        let probe = self.shared.env.probe();
+        if self.spent >= TURN_BYTES || (self.spent > 0 && probe.buggify("short_turns")) {
+            probe.reached("connection_turn_ended");
             self.spent = 0;
             self.shared.env.yield_now().await;
         }
@@ -115,14 +116,14 @@ impl<E: Env> Connection<E> {
     /// Handles one request. While it is not ready, what is ready leaves. Where the client decides
     /// how long that takes, its end is noticed; anything else is done even if the client is gone,
     /// as it was asked for.
-    async fn handle(&mut self, request: &bytes::Bytes) -> Result<Outcome<FileOf<E>>, FrameEnd> {
+    async fn handle(&mut self, request: Frame) -> Result<Outcome<FileOf<E>>, FrameEnd> {
         let shared = Arc::clone(&self.shared);
+        let may_wait = dispatch::may_wait(&request.bytes);
         let mut handling = pin!(dispatch::handle(&shared, self.peer, request));
         let first = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx)));
         if let Poll::Ready(outcome) = first.await {
             return Ok(outcome);
         }
-        let may_wait = dispatch::may_wait(request);
         // Both at once: a client that does not read must not hold up what its request has in hand.
         let mut outcome = None;
         let written = {

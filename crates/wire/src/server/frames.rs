@@ -38,7 +38,8 @@ pub(crate) enum FrameEnd {
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
-    pub(crate) charge: Charge,
+    /// Returned when the frame is dropped.
+    _charge: Charge,
 }
 
 /// The read side of a connection.
@@ -83,7 +84,7 @@ impl Frames {
             self.buffer = BytesMut::new();
         }
         self.pace = None;
-        Frame { bytes, charge: std::mem::take(&mut self.charge) }
+        Frame { bytes, _charge: std::mem::take(&mut self.charge) }
     }
 
     /// Reads more bytes from the socket; how many. Cancel-safe.

@@ -5,10 +5,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
 
 use super::{Odd, TIMEOUT};
-use crate::client::PORT;
+use crate::client::{Job, PORT};
 use crate::fault::BROKER;
 use crate::net::{SimStream, address_of};
 use crate::system::CONNECTIONS_PER_IP_MAX;
+use crate::world::SimEnv;
 
 /// How many there are.
 pub(super) const STEPS: usize = 9;
@@ -27,16 +28,46 @@ fn frame(key: i16, version: i16, rest: &[u8]) -> Bytes {
     whole.freeze()
 }
 
+/// Frames at which the broker hangs up at once.
+const REFUSED: usize = 4;
+const METADATA: i16 = 3;
+
+fn refused(number: usize) -> Bytes {
+    match number {
+        0 => frame(999, 0, &[]),
+        1 => frame(METADATA, 99, &[]),
+        // An array of a thousand topics, of which none follows.
+        2 => frame(METADATA, 1, &[0, 0, 3, 0xe8]),
+        _ => Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0]),
+    }
+}
+
+/// When there are no faults any more, what is refused ends its connection, and without an answer.
+pub async fn refused_frames_hang_up(job: &Job, env: &SimEnv) {
+    for number in 0..REFUSED {
+        let deadline = env.now().after(TIMEOUT);
+        let mut answer = BytesMut::with_capacity(4096);
+        let ended = timeout_at(env, deadline, async {
+            let Ok(mut stream) = env.net().connect(address_of(BROKER, PORT)).await else {
+                return true;
+            };
+            let mut queue = SegmentQueue::from([Segment::Bytes(refused(number))]);
+            // A broker that has hung up already did what it should.
+            drop(stream.write_segments(&mut queue).await);
+            matches!(stream.read_into(&mut answer).await, Ok(0) | Err(_))
+        });
+        let ended = ended.await.unwrap_or(false);
+        job.world.check("errors", ended, || {
+            format!("odd frame {number} did not end its connection; {} bytes came", answer.len())
+        });
+    }
+}
+
 impl Odd {
     pub(super) async fn raw(&mut self, number: usize) {
-        const METADATA: i16 = 3;
         const API_VERSIONS: i16 = 18;
         let refused = match number {
-            0 => frame(999, 0, &[]),
-            1 => frame(METADATA, 99, &[]),
-            // An array of a thousand topics, of which none follows.
-            2 => frame(METADATA, 1, &[0, 0, 3, 0xe8]),
-            3 => Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0]),
+            0..REFUSED => refused(number),
             // A large request that does not go on.
             4 => Bytes::from_static(&[0, 3, 0, 0, 0, 3]),
             // Its header ends with an empty set of tagged fields, as every newer one's.
