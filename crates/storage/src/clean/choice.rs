@@ -185,9 +185,9 @@ mod tests {
     fn neighbours_become_one_segment_as_long_as_they_fit() {
         let segments = segments(5);
         assert_eq!(groups(&segments, Offset(50), 250), [0..2, 2..4, 4..5]);
-        assert_eq!(groups(&segments, Offset(30), 1_000), [0..3]);
+        assert_eq!(groups(&segments, Offset(30), 1_000), std::slice::from_ref(&(0..3)));
         assert_eq!(groups(&segments, Offset(20), 99), [0..1, 1..2]);
-        assert_eq!(groups(&segments, Offset(0), 1_000), [Range::<usize>::default(); 0]);
+        assert_eq!(groups(&segments, Offset(0), 1_000), []);
         let far = [segments[0], CleanSegment { base: Offset(1 << 31), ..segments[1] }];
         assert_eq!(groups(&far, Offset((1 << 31) + 1), 1_000), [0..1, 1..2]);
     }
