@@ -44,7 +44,7 @@ struct Cli {
     /// The first seed of a campaign.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     start: u64,
-    /// Threads of a campaign; changes nothing but the time it takes.
+    /// Threads of a campaign or a search; changes nothing but the time it takes.
     #[arg(long, value_name = "J", default_value_t = 2)]
     jobs: usize,
     /// Run a plan from a file, as written by --print-plan.

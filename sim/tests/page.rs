@@ -116,14 +116,14 @@ fn a_browser_draws_the_page_and_answers_clicks() {
     // The filter counts, lists and leaves the rest pale; dragging pans.
     ask(
         &mut browser,
-        "(() => { const f = document.getElementById('filter'); f.value = 'crash'; \
+        "(() => { const f = document.getElementById('filter'); f.value = 'boot'; \
          f.dispatchEvent(new Event('input')); return 1; })()",
     );
     assert!(
         ask(&mut browser, "document.getElementById('matches').textContent").ends_with(" found")
     );
     let rows =
-        "[...document.querySelectorAll('#list li')].every((row) => /crash/i.test(row.textContent))";
+        "[...document.querySelectorAll('#list li')].every((row) => /boot/i.test(row.textContent))";
     assert_eq!(ask(&mut browser, rows), "true");
     let from = "timeline.view.from";
     let before: f64 = ask(&mut browser, from).parse().unwrap();

@@ -1,7 +1,7 @@
 //! Which events led to a failure, as far as a machine can tell.
 //!
 //! Invariant: listed are what became of nodes (but for their first start), what clients learnt of the partition and offset that
-//! the oracle names, and the last events before it fired; nothing after.
+//! the oracle names, disk operations that failed, and the last events before it fired; nothing after.
 
 use super::timeline::{Class, Failed, Shown};
 
@@ -31,9 +31,8 @@ fn matters(event: &Shown, place: Option<(u64, Option<u64>)>) -> bool {
             let holds = |at: u64| event.k == "acked" && *offset <= at && at < offset + len;
             *target == partition && event.k != "committed" && wanted.is_none_or(holds)
         }),
-        // A sync that failed.
-        Class::Sync => event.d.3 != "0",
-        Class::Broken | Class::Disk => false,
+        Class::Sync | Class::Disk => event.bad,
+        Class::Broken => false,
     }
 }
 
@@ -52,7 +51,15 @@ mod tests {
     use super::*;
 
     fn event(t: f64, k: &'static str, class: Class, d: (u64, u64, u64)) -> Shown {
-        Shown { t, n: Some(0), k, x: String::new(), d: (d.0, d.1, d.2, "0".into()), class }
+        Shown {
+            t,
+            n: Some(0),
+            k,
+            x: String::new(),
+            d: (d.0, d.1, d.2, "0".into()),
+            bad: false,
+            class,
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ const who = (n) => (n < 0 ? "world" : run.nodes[n] || `node ${n}`);
 
 function kindOf(event) {
   const { k } = event;
-  if (k in DISK) return event.d[3] !== "0" && k !== "write" ? "bad" : k === "sync" || k === "sync_fs" ? "sync" : k === "sync_dir" ? "dir" : "disk";
+  if (k in DISK) return event.bad ? "bad" : k === "sync" || k === "sync_fs" ? "sync" : k === "sync_dir" ? "dir" : "disk";
   return { acked: "ack", fetched: "learnt", committed: "learnt", reset: "broken", boot: "life", resume: "life", pause: "fault", fault: "fault", calm: "fault", crash: "death", halt: "death" }[k] || "fault";
 }
 function apiKind(m) {

@@ -62,6 +62,9 @@ pub(super) struct Shown {
     pub x: String,
     /// Target, offset, length, result.
     pub d: (u64, u64, u64, String),
+    /// Whether it is a disk operation that failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bad: bool,
     #[serde(skip)]
     pub class: Class,
 }
@@ -158,7 +161,11 @@ fn names(plan: &Plan) -> Vec<String> {
 
 fn show(event: &Event) -> Option<Shown> {
     let (note, class) = (&event.note, class(event.note.kind)?);
+    let is_disk = matches!(class, Class::Sync | Class::Disk);
+    // The result of a write is what was written, and it has no text but its error.
+    let failed = if note.kind == "write" { !event.text.is_empty() } else { note.result != 0 };
     Some(Shown {
+        bad: is_disk && failed,
         t: micros(event.at),
         n: note.node,
         k: note.kind,
@@ -216,6 +223,7 @@ mod tests {
             k,
             x: String::new(),
             d: (0, 0, 0, String::new()),
+            bad: false,
             class,
         };
         times.map(event)

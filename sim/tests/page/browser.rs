@@ -31,7 +31,8 @@ impl Browser {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let (to, from) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
+        let (to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let from = BufReader::new(from);
         let mut browser = Self { child, to, from, sent: 0, session: None };
         if browser.try_call("Browser.getVersion", json!({})).is_none() {
             let status = browser.child.wait().unwrap();
@@ -89,10 +90,9 @@ impl Browser {
         );
         let arguments = json!({ "expression": drawn, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", arguments);
-        answer["result"]["value"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{script}: {answer}"))
-            .to_owned()
+        let said = answer["result"]["value"].as_str();
+        assert!(said.is_some(), "{script}: {answer}");
+        said.unwrap_or_default().to_owned()
     }
 
     fn mouse(&mut self, kind: &str, (x, y): (f64, f64), more: &Value) {
