@@ -1,29 +1,38 @@
 //! Many universes, on several cores, and what they add up to.
 //!
-//! Owns: the workers, the running totals, the verdict of a campaign. Invariant: how many workers
-//! there are changes nothing but the time it takes; wall-clock time only reaches the progress line.
+//! Owns: the workers, the running totals, the verdict of a campaign. Invariants: totals are those
+//! of a run of seeds without a gap, up to the seed of the last failure that counts, and depend on
+//! nothing else: not on how many workers there are, whether in processes of their own, nor on how
+//! often the campaign was stopped and resumed; wall-clock time decides only how many seeds are run.
 
+mod batch;
+mod clock;
 mod marks;
+mod saved;
 mod totals;
 
-use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use env::{Lock, Rank};
 
 use crate::fault::Plan;
-use crate::scenario::{self, RunOptions};
 use crate::world::{FailureKind, Outcome, seconds};
 
+use batch::Batch;
+use clock::Clock;
+
+pub use batch::serve as serve_batch;
 pub use marks::{EXCUSED, RARE, all as all_marks, catalog};
-pub use totals::{Failed, Totals};
+pub use saved::Saved;
+pub use totals::{Failed, Lost, Totals};
 
 /// Which seeds, on how many cores.
 #[derive(Clone, Debug)]
 pub struct Range {
     /// The first seed.
     pub start: u64,
-    /// How many.
+    /// How many at most.
     pub seeds: u64,
     /// On how many threads.
     pub jobs: usize,
@@ -31,6 +40,38 @@ pub struct Range {
     pub mutants: Vec<String>,
     /// Stop after so many failures.
     pub failures_max: u64,
+    /// Begin nothing more after so many nanoseconds, those of earlier processes included.
+    pub time_max: Option<u64>,
+    /// Each batch of seeds in a process of its own.
+    pub isolate: bool,
+    /// The process ends at this seed as by a bug that no unwinding stops.
+    pub abort_at: Option<u64>,
+}
+
+impl Range {
+    /// `seeds` seeds from `start` on, on `jobs` threads, without a limit of any kind.
+    pub fn new(start: u64, seeds: u64, jobs: usize) -> Self {
+        Self {
+            start,
+            seeds,
+            jobs: jobs.max(1),
+            mutants: Vec::new(),
+            failures_max: u64::MAX,
+            time_max: None,
+            isolate: false,
+            abort_at: None,
+        }
+    }
+
+    /// Seeds that a worker takes at once: many where each batch is a process, but never so many
+    /// that a worker has nothing to do.
+    fn batch(&self) -> u64 {
+        const TOGETHER: u64 = 16;
+        const ISOLATED: u64 = 50;
+        let most = if self.isolate { ISOLATED } else { TOGETHER };
+        let jobs = u64::try_from(self.jobs).unwrap_or(1).max(1);
+        self.seeds.div_ceil(jobs).clamp(1, most)
+    }
 }
 
 /// The exit code that says how a run failed.
@@ -45,39 +86,114 @@ pub fn exit_code(kind: FailureKind) -> u8 {
 /// The exit code of a campaign in which a mark or a fault class never fired.
 pub const EXIT_SILENT: u8 = 13;
 
-/// Runs every seed of `range`, reporting progress to `progress`.
-pub fn run(range: &Range, progress: &mut (dyn Write + Send)) -> Totals {
-    let next = AtomicU64::new(0);
-    let state = Lock::new(Rank(1), (Totals::default(), progress, Clock::start()));
-    let work = || {
-        loop {
-            let at = next.fetch_add(1, Relaxed);
-            if at >= range.seeds {
-                return;
-            }
-            let mut plan = Plan::draw(range.start + at);
-            plan.mutants.clone_from(&range.mutants);
-            let outcome = scenario::run_plan(&plan, &RunOptions::default());
-            let mut state = state.lock();
-            let (totals, progress, clock) = &mut *state;
-            totals.add(plan, outcome);
-            if clock.report_due() {
-                report(*progress, totals, range.seeds, clock);
-            }
-            if totals.failures() >= range.failures_max {
-                next.store(range.seeds, Relaxed);
-            }
-        }
-    };
-    threads(range.jobs, work);
-    let mut state = state.lock();
-    let (totals, progress, clock) = &mut *state;
-    report(*progress, totals, range.seeds, clock);
-    std::mem::take(totals)
+/// What a campaign has come to, and after how many nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Sums over all seeds so far.
+    pub totals: Totals,
+    /// Wall-clock nanoseconds so far, those of earlier processes included.
+    pub spent: u64,
 }
 
+/// Where a campaign tells how far it is.
+pub struct Reports<'a> {
+    /// A line for people now and then.
+    pub progress: &'a mut (dyn Write + Send),
+    /// Called with every new standing; an error ends the campaign.
+    pub keep: &'a mut (dyn FnMut(&Standing) -> io::Result<()> + Send),
+}
+
+struct State<'a> {
+    standing: Standing,
+    /// Seeds handed out, counted from the first.
+    handed: u64,
+    /// Batches that wait for an earlier one, by their first seed, counted from the first.
+    waiting: BTreeMap<u64, Batch>,
+    ended: bool,
+    /// Seeds, requests and events of earlier processes.
+    before: (u64, u64, u64),
+    reports: Reports<'a>,
+    clock: Clock,
+    kept: io::Result<()>,
+}
+
+/// Runs the seeds of `range` that `begun` does not have yet.
+///
+/// # Errors
+/// What `reports.keep` returns.
+pub fn run(range: &Range, begun: Standing, reports: Reports<'_>) -> io::Result<Totals> {
+    let totals = &begun.totals;
+    let state = State {
+        handed: totals.covered(),
+        before: (totals.seeds(), totals.acked_requests(), totals.notes()),
+        ended: begun.totals.failures() >= range.failures_max,
+        clock: Clock::start(begun.spent),
+        standing: begun,
+        waiting: BTreeMap::new(),
+        reports,
+        kept: Ok(()),
+    };
+    let state = Lock::new(Rank(1), state);
+    threads(range.jobs, || {
+        loop {
+            let Some((at, seeds)) = state.lock().hand_out(range) else { return };
+            let batch = batch::run(range, range.start + at, seeds);
+            state.lock().take_in(range, at, batch);
+        }
+    });
+    let mut state = state.lock();
+    let state = &mut *state;
+    report(state, range);
+    std::mem::replace(&mut state.kept, Ok(()))?;
+    Ok(std::mem::take(&mut state.standing.totals))
+}
+
+impl State<'_> {
+    /// A worker that is so many batches ahead of another one ends.
+    const WAITING_MAX: usize = 10_000;
+
+    fn hand_out(&mut self, range: &Range) -> Option<(u64, u64)> {
+        let late = range.time_max.is_some_and(|most| self.clock.spent() >= most);
+        let full = self.waiting.len() >= Self::WAITING_MAX;
+        if self.ended || late || full || self.handed >= range.seeds {
+            return None;
+        }
+        let (at, seeds) = (self.handed, range.batch().min(range.seeds - self.handed));
+        self.handed += seeds;
+        Some((at, seeds))
+    }
+
+    /// Adds a batch, once all that come before it were added.
+    fn take_in(&mut self, range: &Range, at: u64, batch: Batch) {
+        self.waiting.insert(at, batch);
+        let before = self.standing.totals.covered();
+        while let Some(batch) = self.waiting.remove(&self.standing.totals.covered()) {
+            self.ended |= batch.stopped;
+            self.clock.add_cpu(batch.cpu);
+            for piece in batch.pieces {
+                if !self.ended {
+                    self.standing.totals.merge(piece);
+                    self.ended = self.standing.totals.failures() >= range.failures_max;
+                }
+            }
+            if self.ended {
+                self.waiting.clear();
+            }
+        }
+        if self.standing.totals.covered() > before && self.kept.is_ok() {
+            self.standing.spent = self.clock.spent();
+            self.kept = (self.reports.keep)(&self.standing);
+            self.ended |= self.kept.is_err();
+        }
+        if self.clock.report_due() {
+            report(self, range);
+        }
+    }
+}
+
+/// Runs `work` on `jobs` threads and waits for all of them.
 #[expect(clippy::disallowed_methods, reason = "worker threads outside every universe")]
-fn threads(jobs: usize, work: impl Fn() + Sync) {
+pub(crate) fn threads(jobs: usize, work: impl Fn() + Sync) {
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(&work);
@@ -85,49 +201,21 @@ fn threads(jobs: usize, work: impl Fn() + Sync) {
     });
 }
 
-/// Wall-clock and processor time of this process, for the progress line only.
-struct Clock {
-    wall: u64,
-    cpu: u64,
-    reported: u64,
-}
-
-impl Clock {
-    const REPORT_EVERY: u64 = 2_000_000_000;
-
-    fn start() -> Self {
-        let wall = Self::read(rustix::time::ClockId::Monotonic);
-        let cpu = Self::read(rustix::time::ClockId::ProcessCPUTime);
-        Self { wall, cpu, reported: wall }
-    }
-
-    fn read(id: rustix::time::ClockId) -> u64 {
-        let time = rustix::time::clock_gettime(id);
-        let nanos = time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
-        u64::try_from(nanos).unwrap_or(0)
-    }
-
-    fn report_due(&mut self) -> bool {
-        let now = Self::read(rustix::time::ClockId::Monotonic);
-        let due = now.saturating_sub(self.reported) >= Self::REPORT_EVERY;
-        if due {
-            self.reported = now;
-        }
-        due
-    }
-}
-
-fn report(to: &mut (dyn Write + Send), totals: &Totals, of: u64, clock: &Clock) {
-    let wall = seconds(Clock::read(rustix::time::ClockId::Monotonic) - clock.wall).max(1e-9);
-    let cpu = seconds(Clock::read(rustix::time::ClockId::ProcessCPUTime) - clock.cpu).max(1e-9);
+fn report(state: &mut State<'_>, range: &Range) {
+    let (totals, clock) = (&state.standing.totals, &state.clock);
+    let (wall, cpu) = (seconds(clock.wall()).max(1e-9), seconds(clock.cpu()).max(1e-9));
+    let of = match range.time_max {
+        Some(most) => format!(" in {:.0} of {:.0} s", seconds(clock.spent()), seconds(most)),
+        None => format!("/{}", range.seeds),
+    };
     // A progress line that cannot be written is no reason to stop.
     drop(writeln!(
-        to,
-        "{}/{of} seeds, {:.1} seeds/s, {:.0} acked requests/CPU s, {:.0} events/CPU s, {} failed",
-        totals.seeds(),
-        ratio(totals.seeds(), wall),
-        ratio(totals.acked_requests(), cpu),
-        ratio(totals.notes(), cpu),
+        state.reports.progress,
+        "{}{of} seeds, {:.1} seeds/s, {:.0} acked requests/CPU s, {:.0} events/CPU s, {} failed",
+        totals.covered(),
+        ratio(totals.seeds() - state.before.0, wall),
+        ratio(totals.acked_requests() - state.before.1, cpu),
+        ratio(totals.notes() - state.before.2, cpu),
         totals.failures(),
     ));
 }
@@ -153,13 +241,11 @@ pub fn hunt(mutant: &str, range: &Range, wanted: usize) -> Killed {
     while killed.seeds < range.seeds && killed.kills.len() < wanted {
         let seeds = batch.min(range.seeds - killed.seeds);
         let part = Range {
-            start: range.start + killed.seeds,
-            seeds,
-            jobs: range.jobs,
             mutants: vec![mutant.to_owned()],
-            failures_max: u64::MAX,
+            ..Range::new(range.start + killed.seeds, seeds, range.jobs)
         };
-        let totals = run(&part, &mut std::io::sink());
+        let reports = Reports { progress: &mut io::sink(), keep: &mut |_| Ok(()) };
+        let totals = run(&part, Standing::default(), reports).unwrap_or_default();
         killed.seeds += seeds;
         let found = totals.into_failed();
         killed.kills.extend(found.into_iter().map(|failed| (failed.plan, failed.failure.text)));

@@ -3,32 +3,48 @@
 //! Owns: its flags and what they print. Exit codes: 0 fine, 2 usage, 10 safety, 11 liveness,
 //! 12 crash, 13 something that had to happen in a campaign never did.
 
+mod campaigns;
+mod shrinking;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
 
-use crate::campaign::{self, EXIT_SILENT, Range, exit_code, verdict};
+use crate::campaign::{exit_code, verdict};
 use crate::determinism;
 use crate::fault::Plan;
+use crate::page::page;
 use crate::scenario::{self, MUTANTS, RunOptions};
-use crate::world::install_panic_hook;
+use crate::world::{Outcome, install_panic_hook};
 
 /// Runs the whole broker in simulated universes, each of which is a function of its seed.
 #[derive(Debug, Parser)]
 #[command(name = "sim")]
 struct Cli {
     /// Run one seed and say how it went.
-    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "plan"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "time", "plan"])]
     seed: Option<u64>,
     /// Run so many seeds and sum up.
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
+    /// Run seeds for so long and sum up, for instance 90s, 30m or 2h; how long must not and does
+    /// not change what a seed does.
+    #[arg(long = "for", value_name = "TIME", value_parser = campaigns::nanos)]
+    time: Option<u64>,
+    /// In a campaign: run each batch of seeds in a process of its own. One that aborts, overflows
+    /// its stack or runs out of memory costs its batch, which is named.
+    #[arg(long)]
+    isolate: bool,
+    /// In a campaign: keep its standing in this file, and go on from there if the file exists. Time
+    /// that was spent before counts.
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
     /// The first seed of a campaign.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     start: u64,
-    /// Threads of a campaign; changes nothing but the time it takes.
+    /// Threads of a campaign or a search; changes nothing but the time it takes.
     #[arg(long, value_name = "J", default_value_t = 2)]
     jobs: usize,
     /// Run a plan from a file, as written by --print-plan.
@@ -40,6 +56,16 @@ struct Cli {
     /// Print everything that happened.
     #[arg(long)]
     trace: bool,
+    /// With --seed or --plan: write the run as a page for a browser, lanes over simulated time; with
+    /// --shrink, that of the smaller plan.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "time", "print_plan"])]
+    html: Option<PathBuf>,
+    /// With --seed or --plan: look for a smaller plan that fails in the same way.
+    #[arg(long, conflicts_with_all = ["seeds", "time", "trace", "print_plan"])]
+    shrink: bool,
+    /// With --shrink: where to write that plan; it is written anew with every step.
+    #[arg(long, value_name = "FILE", requires = "shrink")]
+    out: Option<PathBuf>,
     /// Switch a planted bug on.
     #[arg(long, value_name = "ID")]
     mutant: Vec<String>,
@@ -61,6 +87,12 @@ struct Cli {
     /// Let one choice depend on a randomly keyed map: the determinism check must notice.
     #[arg(long, hide = true)]
     canary: bool,
+    /// Run a campaign's batch for another process.
+    #[arg(long, hide = true)]
+    batch: bool,
+    /// End the process at this seed of a campaign: only its batch may be lost.
+    #[arg(long, hide = true, value_name = "SEED")]
+    abort_at: Option<u64>,
 }
 
 /// Parses the arguments, runs, and returns the exit code.
@@ -94,98 +126,78 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
         return determinism::check(cli.start, seeds, cli.canary, out);
     }
     if cli.mutants {
-        return hunt_all(cli, out);
+        return campaigns::hunt_all(cli, out);
     }
     if cli.hashes {
         return determinism::print_hashes(cli.start, cli.seeds.unwrap_or(1), cli.canary, out);
     }
-    if let Some(seeds) = cli.seeds {
-        return run_campaign(cli, seeds, out);
+    if cli.seeds.is_some() || cli.time.is_some() {
+        return campaigns::run(cli, out);
+    }
+    if cli.isolate || cli.resume.is_some() {
+        return Err(usage("--isolate and --resume belong to a campaign: --seeds N or --for TIME"));
     }
     let mut plan = match (&cli.plan, cli.seed) {
         (Some(path), _) => load(path)?,
         (None, Some(seed)) => Plan::draw(seed),
-        (None, None) => return Err(usage("say --seed N, --seeds N or --plan FILE; see --help")),
+        (None, None) => {
+            return Err(usage("say --seed N, --seeds N, --for TIME or --plan FILE; see --help"));
+        },
     };
-    plan.mutants.extend(cli.mutant.iter().cloned());
+    for id in &cli.mutant {
+        if !plan.mutants.contains(id) {
+            plan.mutants.push(id.clone());
+        }
+    }
     if cli.print_plan {
         writeln!(out, "{}", plan.to_json().map_err(io::Error::other)?)?;
         return Ok(0);
+    }
+    if cli.shrink {
+        return shrinking::run(cli, &plan, out);
     }
     run_one(cli, &plan, out)
 }
 
 fn run_one(cli: &Cli, plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
-    let options = RunOptions { keep_text: cli.trace, canary: cli.canary };
-    let outcome = scenario::run_plan(plan, &options);
-    for line in &outcome.lines {
-        writeln!(out, "{line}")?;
+    let keep_events = cli.trace || cli.html.is_some();
+    let outcome = scenario::run_plan(plan, &RunOptions { keep_events, canary: cli.canary });
+    for event in outcome.events.iter().filter(|_| cli.trace) {
+        writeln!(out, "{event}")?;
     }
     writeln!(out, "{}", verdict(plan.seed, &outcome))?;
-    let Some(failure) = outcome.failure else { return Ok(0) };
     let how = match &cli.plan {
         Some(path) => format!("--plan {}", path.display()),
         None => format!("--seed {}", plan.seed),
     };
-    reproduce(out, &how, &plan.mutants)?;
+    if let Some(path) = &cli.html {
+        draw(path, plan, &outcome, &command(&how, &cli.mutant), out)?;
+    }
+    let Some(failure) = outcome.failure else { return Ok(0) };
+    reproduce(out, &how, &cli.mutant)?;
     Ok(exit_code(failure.kind))
 }
 
-fn run_campaign(cli: &Cli, seeds: u64, out: &mut dyn Write) -> io::Result<u8> {
-    let range = Range {
-        start: cli.start,
-        seeds,
-        jobs: cli.jobs,
-        mutants: cli.mutant.clone(),
-        failures_max: 20,
-    };
-    let totals = campaign::run(&range, &mut io::stderr());
-    totals.print(out)?;
-    let mut code = 0;
-    for failed in totals.failed() {
-        let (seed, failure) = (failed.plan.seed, &failed.failure);
-        writeln!(out, "FAILED seed {seed}, {:?}: {}", failure.kind, failure.text)?;
-        reproduce(out, &format!("--seed {seed}"), &failed.plan.mutants)?;
-        code = exit_code(failure.kind);
-    }
-    let silent = totals.silent();
-    for line in &silent {
-        writeln!(out, "SILENT {line}")?;
-    }
-    Ok(if code == 0 && !silent.is_empty() { EXIT_SILENT } else { code })
+/// Writes the page of a run whose events were kept.
+fn draw(
+    path: &Path,
+    plan: &Plan,
+    outcome: &Outcome<()>,
+    again: &str,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    write(path, &page(plan, outcome, again).map_err(io::Error::other)?)?;
+    writeln!(out, "page: {}", path.display())
 }
 
-fn hunt_all(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
-    let seeds = cli.seeds.unwrap_or(400);
-    let range = Range {
-        start: cli.start,
-        seeds,
-        jobs: cli.jobs,
-        mutants: Vec::new(),
-        failures_max: u64::MAX,
-    };
-    let mut survived = false;
-    writeln!(out, "{:<22} {:>5} {:>6} {:>10}  found by", "mutant", "kills", "seeds", "seeds/kill")?;
-    for id in
-        MUTANTS.iter().filter(|id| cli.mutant.is_empty() || cli.mutant.iter().any(|m| m == *id))
-    {
-        let killed = campaign::hunt(id, &range, cli.kills);
-        let kills = u64::try_from(killed.kills.len()).unwrap_or(u64::MAX);
-        let mean = killed.seeds.checked_div(kills).map_or("-".to_owned(), |mean| mean.to_string());
-        let by = killed.kills.first().map_or("nobody", |(_, text)| text.as_str());
-        let by: String = by.chars().take(70).collect();
-        writeln!(out, "{id:<22} {kills:>5} {:>6} {mean:>10}  {by}", killed.seeds)?;
-        survived |= kills < 2;
-        if let (Some(dir), Some((plan, _))) = (&cli.save, killed.kills.first()) {
-            save(&dir.join(format!("mutant-{id}.json")), plan)?;
-        }
-    }
-    Ok(if survived { EXIT_SILENT } else { 0 })
+/// The command that runs something again.
+fn command(how: &str, mutants: &[String]) -> String {
+    let mutants: String = mutants.iter().map(|id| format!(" --mutant {id}")).collect();
+    format!("cargo sim {how}{mutants}   # at commit {}", commit())
 }
 
 fn reproduce(out: &mut dyn Write, how: &str, mutants: &[String]) -> io::Result<()> {
-    let mutants: String = mutants.iter().map(|id| format!(" --mutant {id}")).collect();
-    writeln!(out, "reproduce: cargo sim {how}{mutants}   # at commit {}", commit())
+    writeln!(out, "reproduce: {}", command(how, mutants))
 }
 
 /// The commit that is checked out, for a seed means something at one commit only.
@@ -204,9 +216,14 @@ fn load(path: &Path) -> io::Result<Plan> {
     Plan::from_json(&text).map_err(|error| usage(&format!("{}: {error}", path.display())))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a plan is written after every universe")]
 fn save(path: &Path, plan: &Plan) -> io::Result<()> {
-    std::fs::write(path, plan.to_json().map_err(io::Error::other)? + "\n")
+    write(path, &(plan.to_json().map_err(io::Error::other)? + "\n"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file is written after every universe")]
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    std::fs::write(path, text)
+        .map_err(|error| usage(&format!("cannot write {}: {error}", path.display())))
 }
 
 fn usage(text: &str) -> io::Error {

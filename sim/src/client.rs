@@ -18,7 +18,7 @@ use crate::fault::Work;
 use crate::world::World;
 
 pub use admin::{admin, list_topics};
-pub use connection::{CallError, Connection, PORT};
+pub use connection::{CallError, Connection, PORT, Shown};
 pub use consumer::consumer;
 pub use odd::{odd, refused_frames_hang_up};
 pub use producer::producer;

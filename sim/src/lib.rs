@@ -21,7 +21,9 @@ pub mod determinism;
 pub mod disk;
 pub mod fault;
 pub mod net;
+pub mod page;
 pub mod scenario;
+pub mod shrink;
 pub mod system;
 pub mod world;
 

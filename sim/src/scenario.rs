@@ -35,8 +35,8 @@ const FRESH: u64 = 5;
 /// How a plan is run, beyond what is in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunOptions {
-    /// Keep the trace as text.
-    pub keep_text: bool,
+    /// Keep the events of the trace.
+    pub keep_events: bool,
     /// Boot the nodes in the order of a randomly keyed map.
     pub canary: bool,
 }
@@ -48,7 +48,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Outcome<()> {
         nodes: 1 + plan.clients(),
         knobs: plan.knobs.clone(),
         mutants: plan.mutants.iter().cloned().collect(),
-        keep_text: options.keep_text,
+        keep_events: options.keep_events,
         notes_max: 0,
     };
     // Drawn out here, where keys are really random.

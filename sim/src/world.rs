@@ -10,6 +10,7 @@ mod door;
 mod knobs;
 mod ledger;
 mod node;
+mod remark;
 mod schedule;
 mod trace;
 mod universe;
@@ -29,8 +30,9 @@ pub use door::{SimEnv, SimProbe};
 pub use knobs::Knobs;
 pub use ledger::{Failure, FailureKind, Ledger};
 pub use node::{Crash, Process, Program, program};
+pub use remark::brief;
 pub use schedule::{DILATION, MS, Timer, US, pass};
-pub use trace::{Note, Trace, seconds};
+pub use trace::{Event, Note, Trace, seconds};
 pub use universe::{Outcome, install_panic_hook, run};
 
 use node::Nodes;
@@ -47,8 +49,8 @@ pub struct Settings {
     pub knobs: Knobs,
     /// Planted bugs that are switched on.
     pub mutants: BTreeSet<String>,
-    /// Whether the trace is kept as text.
-    pub keep_text: bool,
+    /// Whether the events of the trace are kept.
+    pub keep_events: bool,
     /// Notes after which the run is given up as livelocked; 0 for the default.
     pub notes_max: u64,
 }
@@ -89,7 +91,7 @@ impl World {
             nodes: Nodes::new(seed, settings.nodes),
             ledger: Lock::new(Rank(254), Ledger::default()),
             schedule: Lock::new(Rank(254), Schedule::default()),
-            trace: Lock::new(Rank(255), Trace::new(settings.keep_text)),
+            trace: Lock::new(Rank(255), Trace::new(settings.keep_events)),
             poke: Notify::new(),
             failed: Notify::new(),
             on_power_loss: Lock::new(Rank(254), None),
@@ -135,7 +137,7 @@ impl World {
         self.net.lock().set_cut(from, to, cut);
     }
 
-    /// Adds to the trace; `text` is asked only when text is kept.
+    /// Adds to the trace; `text` is asked only when events are kept.
     pub fn note(&self, note: Note, text: impl FnOnce() -> String) {
         let now = self.now();
         let count = {

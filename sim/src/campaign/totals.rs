@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use serde::{Deserialize, Serialize};
+
 use crate::fault::{Fault, Plan};
 use crate::world::{Failure, Outcome};
 
 use super::marks::catalog;
 
 /// A universe that failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     /// What was run.
     pub plan: Plan,
@@ -17,8 +19,24 @@ pub struct Failed {
     pub failure: Failure,
 }
 
+/// Seeds whose process ended before it could say how they went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The first of them.
+    pub from: u64,
+    /// How many.
+    pub seeds: u64,
+    /// The one that was being run.
+    pub at: Option<u64>,
+    /// How the process ended.
+    pub how: String,
+    /// Planted bugs that were switched on.
+    pub mutants: Vec<String>,
+}
+
 /// Sums. The order in which universes are added does not matter.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Totals {
     seeds: u64,
     notes: u64,
@@ -28,9 +46,10 @@ pub struct Totals {
     nanos: u64,
     lost_bytes: u64,
     halted: u64,
-    marks: BTreeMap<&'static str, (u64, u64)>,
-    faults: BTreeMap<&'static str, (u64, u64)>,
+    marks: BTreeMap<String, (u64, u64)>,
+    faults: BTreeMap<String, (u64, u64)>,
     failed: BTreeMap<u64, Failed>,
+    lost: BTreeMap<u64, Lost>,
 }
 
 impl Totals {
@@ -53,7 +72,7 @@ impl Totals {
         self.halted += u64::from(!ledger.halts.is_empty());
         for (sums, counts) in [(&mut self.marks, ledger.marks), (&mut self.faults, ledger.faults)] {
             for (name, count) in counts {
-                let sum = sums.entry(name).or_default();
+                let sum = sums.entry(name.to_owned()).or_default();
                 *sum = (sum.0 + count, sum.1 + 1);
             }
         }
@@ -66,6 +85,36 @@ impl Totals {
                 self.acked_min = Some(least);
             },
         }
+    }
+
+    /// Adds seeds whose process ended.
+    pub fn add_lost(&mut self, lost: Lost) {
+        self.lost.insert(lost.from, lost);
+    }
+
+    /// Adds the sums over other universes.
+    pub fn merge(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.notes += other.notes;
+        self.acked += other.acked;
+        self.acked_min = self.acked_min.into_iter().chain(other.acked_min).min();
+        self.requests += other.requests;
+        self.nanos += other.nanos;
+        self.lost_bytes += other.lost_bytes;
+        self.halted += other.halted;
+        for (sums, others) in [(&mut self.marks, other.marks), (&mut self.faults, other.faults)] {
+            for (name, (times, seeds)) in others {
+                let sum = sums.entry(name).or_default();
+                *sum = (sum.0 + times, sum.1 + seeds);
+            }
+        }
+        self.failed.extend(other.failed);
+        self.lost.extend(other.lost);
+    }
+
+    /// Seeds so far, those that were lost included.
+    pub fn covered(&self) -> u64 {
+        self.seeds + self.lost.values().map(|lost| lost.seeds).sum::<u64>()
     }
 
     /// Universes so far.
@@ -83,9 +132,14 @@ impl Totals {
         self.requests
     }
 
-    /// Universes that failed.
+    /// Universes that failed, and processes that ended.
     pub fn failures(&self) -> u64 {
-        u64::try_from(self.failed.len()).unwrap_or(u64::MAX)
+        u64::try_from(self.failed.len() + self.lost.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Seeds whose process ended.
+    pub fn lost(&self) -> impl Iterator<Item = &Lost> {
+        self.lost.values()
     }
 
     /// Those that failed, by seed.
@@ -104,10 +158,10 @@ impl Totals {
             return Vec::new();
         }
         let mut silent = Vec::new();
-        for class in Fault::CLASSES.iter().filter(|class| !self.faults.contains_key(*class)) {
+        for class in Fault::CLASSES.iter().filter(|class| !self.faults.contains_key(**class)) {
             silent.push(format!("fault class never fired: {class}"));
         }
-        for mark in catalog(self.seeds).filter(|mark| !self.marks.contains_key(mark)) {
+        for mark in catalog(self.seeds).filter(|mark| !self.marks.contains_key(*mark)) {
             silent.push(format!("mark never reached: {mark}"));
         }
         if self.lost_bytes * 1000 < self.seeds * Self::LOST_MIN {

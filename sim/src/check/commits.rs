@@ -9,7 +9,7 @@ use super::History;
 use super::committed::{Committed, read_committed};
 use super::platter::View;
 use crate::fault::BROKER;
-use crate::world::{MS, World};
+use crate::world::{MS, Note, World, brief};
 
 /// What is known of the group.
 #[derive(Default)]
@@ -140,6 +140,8 @@ impl History {
             let disk = world.disks[BROKER].lock();
             read_committed(&disk, seen.topic.unwrap_or_default(), View::Cache)
         };
+        let note = Note { node: Some(BROKER), kind: "committed", ..Note::default() };
+        world.remark(note, || format!("generation {mine}: {}", brief(&commits)));
         for (partition, offset) in commits {
             let found = written.get(partition).map(Vec::as_slice).unwrap_or_default();
             let standing = seen.commits.standing.entry(*partition).or_default();

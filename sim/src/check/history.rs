@@ -17,7 +17,7 @@ use super::platter::{DiskLog, View, read_batch, read_log};
 use super::records::RecordId;
 use super::topics::Topics;
 use crate::fault::BROKER;
-use crate::world::{MS, World};
+use crate::world::{MS, Note, World};
 
 /// A broker in peace makes everything durable within this time, nanoseconds. Its own bound is
 /// 200 ms; the rest is the disk's and the recovery's.
@@ -136,7 +136,13 @@ impl History {
             read_log(&disk, topic, partition, View::Cache).unwrap_or_default()
         };
         let known = seen.partitions.entry(partition).or_default();
-        world.ledger.lock().acked += u64::try_from(ids.len()).unwrap_or(0);
+        let count = u64::try_from(ids.len()).unwrap_or(0);
+        world.ledger.lock().acked += count;
+        remark(world, "acked", (partition, base, count), || {
+            let ends = ids.first().into_iter().chain(ids.last().filter(|_| count > 1));
+            let ends: Vec<String> = ends.map(ToString::to_string).collect();
+            format!("{partition}/{base}: {}", ends.join(" to "))
+        });
         for (id, offset) in ids.iter().zip(base..) {
             let found = log.at(offset);
             if certain || found == Some(*id) {
@@ -163,6 +169,9 @@ impl History {
     /// to read.
     pub fn read(&self, world: &World, fetched: Fetched, losses: u64) -> i64 {
         let Fetched { partition, from, watermark, bytes } = fetched;
+        remark(world, "fetched", (partition, from, u64::try_from(watermark).unwrap_or(0)), || {
+            format!("{partition}/{from}: high watermark {watermark}")
+        });
         let mut seen = self.seen();
         let certain = seen.losses == losses;
         let topic = seen.topic.unwrap_or_default();
@@ -233,6 +242,18 @@ impl History {
             known.lossy |= known.acked.len() < before;
         }
     }
+}
+
+/// Remarks on a partition, an offset and a number.
+fn remark(
+    world: &World,
+    kind: &'static str,
+    (partition, offset, len): (i32, i64, u64),
+    text: impl FnOnce() -> String,
+) {
+    let target = u64::try_from(partition).unwrap_or(0);
+    let offset = u64::try_from(offset).unwrap_or(0);
+    world.remark(Note { node: Some(BROKER), kind, target, offset, len, result: 0 }, text);
 }
 
 /// Holds a record that was handed out against the page cache.

@@ -4,13 +4,15 @@
 //! be taken for another's; an answer with a wrong correlation id or with bytes left over is a
 //! broken promise of the broker.
 
+use std::fmt::Debug;
+
 use base::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
 use protocol::{Part, Request, frame};
 
 use crate::net::{SimStream, address_of};
-use crate::world::{FailureKind, SimEnv};
+use crate::world::{FailureKind, Note, SimEnv, brief};
 
 /// The port the broker listens on.
 pub const PORT: u16 = 9092;
@@ -26,6 +28,10 @@ pub enum CallError {
     Unknown,
 }
 
+fn number(correlation: i32) -> u64 {
+    u64::try_from(correlation).unwrap_or(0)
+}
+
 /// See the module head.
 pub struct Connection {
     env: SimEnv,
@@ -34,19 +40,27 @@ pub struct Connection {
     stream: Option<SimStream>,
     correlation: i32,
     input: BytesMut,
+    /// Bytes of whole frames on this connection: written, read.
+    moved: (u64, u64),
 }
+
+/// A request that can be shown, as its answer.
+pub trait Shown: Request<Response: Debug> + Debug {}
+
+impl<R: Request<Response: Debug> + Debug> Shown for R {}
 
 impl Connection {
     /// A connection that is made when it is first needed.
     pub fn new(env: SimEnv, broker: usize, name: String) -> Self {
-        Self { env, broker, name, stream: None, correlation: 0, input: BytesMut::new() }
+        let input = BytesMut::new();
+        Self { env, broker, name, stream: None, correlation: 0, input, moved: (0, 0) }
     }
 
     /// Sends `body` and waits up to `timeout` for the answer.
     ///
     /// # Errors
     /// [`CallError`]; the connection is then gone.
-    pub async fn call<R: Request>(
+    pub async fn call<R: Shown>(
         &mut self,
         version: i16,
         body: &R,
@@ -62,7 +76,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`CallError`]; the connection is then gone, and with it all answers that were to come.
-    pub async fn send<R: Request>(
+    pub async fn send<R: Shown>(
         &mut self,
         version: i16,
         body: &R,
@@ -70,6 +84,7 @@ impl Connection {
     ) -> Result<i32, CallError> {
         if self.stream.is_none() {
             self.input.clear();
+            self.moved = (0, 0);
             self.stream = Some(self.connect(deadline).await?);
         }
         // Taken out, and only put back when all went well.
@@ -77,9 +92,19 @@ impl Connection {
         self.correlation = self.correlation.wrapping_add(1);
         let env = self.env.clone();
         let writing = self.write(&mut stream, version, body);
-        let Ok(Some(())) = timeout_at(&env, deadline, writing).await else {
+        let Ok(Some(len)) = timeout_at(&env, deadline, writing).await else {
             return Err(CallError::Unknown);
         };
+        self.moved.0 += len;
+        let note = Note {
+            kind: "request",
+            target: stream.pipe(),
+            offset: self.moved.0,
+            len,
+            result: number(self.correlation),
+            ..Note::default()
+        };
+        env.process().remark(note, || format!("{} v{version} {}", R::NAME, brief(body)));
         self.stream = Some(stream);
         Ok(self.correlation)
     }
@@ -88,7 +113,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`CallError`]; the connection is then gone, and with it all answers that were to come.
-    pub async fn receive<R: Request>(
+    pub async fn receive<R: Shown>(
         &mut self,
         version: i16,
         correlation: i32,
@@ -97,9 +122,19 @@ impl Connection {
         let Some(mut stream) = self.stream.take() else { return Err(CallError::Unknown) };
         let env = self.env.clone();
         let reading = self.answer::<R>(&mut stream, version, correlation);
-        let Ok(Some(answer)) = timeout_at(&env, deadline, reading).await else {
+        let Ok(Some((len, answer))) = timeout_at(&env, deadline, reading).await else {
             return Err(CallError::Unknown);
         };
+        self.moved.1 += len;
+        let note = Note {
+            kind: "answer",
+            target: stream.pipe(),
+            offset: self.moved.1,
+            len,
+            result: number(correlation),
+            ..Note::default()
+        };
+        env.process().remark(note, || format!("{} v{version} {}", R::NAME, brief(&answer)));
         self.stream = Some(stream);
         env.process().world.ledger.lock().requests += 1;
         Ok(answer)
@@ -123,18 +158,20 @@ impl Connection {
         stream: &mut SimStream,
         version: i16,
         body: &R,
-    ) -> Option<()> {
+    ) -> Option<u64> {
         let parts = match frame::request(version, self.correlation, Some(&self.name), body) {
             Ok(parts) => parts,
             Err(error) => return self.broken(&format!("cannot encode {}: {error}", R::NAME)),
         };
-        let mut queue = SegmentQueue::new();
+        let (mut queue, mut len) = (SegmentQueue::new(), 0);
         for part in parts {
             if let Part::Bytes(bytes) = part {
+                len += bytes.len();
                 queue.push_back(Segment::Bytes(bytes));
             }
         }
-        stream.write_segments(&mut queue).await.ok()
+        stream.write_segments(&mut queue).await.ok()?;
+        u64::try_from(len).ok()
     }
 
     async fn answer<R: Request>(
@@ -142,10 +179,11 @@ impl Connection {
         stream: &mut SimStream,
         version: i16,
         wanted: i32,
-    ) -> Option<R::Response> {
+    ) -> Option<(u64, R::Response)> {
         let answer = self.read_frame(stream).await?;
+        let len = u64::try_from(frame::LENGTH_BYTES + answer.len()).ok()?;
         match frame::read_response::<R>(&answer, version) {
-            Ok((correlation, answer)) if correlation == wanted => Some(answer),
+            Ok((correlation, answer)) if correlation == wanted => Some((len, answer)),
             Ok((correlation, _)) => {
                 self.broken(&format!("{}: answer {correlation} to {wanted}", R::NAME))
             },

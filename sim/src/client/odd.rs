@@ -13,11 +13,10 @@ mod topics;
 
 use base::{Duration, Uuid};
 use env::Env;
-use protocol::Request;
 pub use raw::refused_frames_hang_up;
 
 use super::Job;
-use super::connection::Connection;
+use super::connection::{Connection, Shown};
 use crate::fault::BROKER;
 use crate::world::{Dice, FailureKind, SimEnv};
 
@@ -75,7 +74,7 @@ impl Odd {
 
     /// Asks once. An answer's code must be in `allowed`, unless that is empty or the code is one with
     /// which this request may ask for patience; no answer is fine, for faults go on.
-    async fn ask<R: Request>(
+    async fn ask<R: Shown>(
         &mut self,
         version: i16,
         body: &R,

@@ -188,6 +188,11 @@ impl SimStream {
     /// What a region is read and sent in at most, bytes.
     const REGION_CHUNK: usize = 4096;
 
+    /// The pipe this end writes, the trace's name for it; the other direction's is one off.
+    pub(crate) fn pipe(&self) -> PipeId {
+        self.out
+    }
+
     /// Hands some of `bytes` to the network, waiting for room. Returns how many.
     async fn send_some(&self, bytes: &Bytes) -> io::Result<usize> {
         let process = &self.process;

@@ -1,9 +1,10 @@
-//! What happened, as a hash always and as text when asked.
+//! What happened, as a hash always and event by event when asked.
 //!
 //! Invariant: the hash covers every `Env` call (time, node, kind, target, offset, length, result)
-//! and every network frame both ways; text is never part of it, so tracing changes nothing.
+//! and every network frame both ways; text and remarks are never part of it, so that keeping events
+//! changes nothing.
 
-use std::fmt::Write;
+use std::fmt;
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,21 +23,44 @@ pub struct Note {
     pub result: u64,
 }
 
-/// The running hash and, if kept, the lines.
+/// A note or a remark, and when.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Simulated nanoseconds.
+    pub at: u64,
+    /// What.
+    pub note: Note,
+    /// The same for people; may be empty.
+    pub text: String,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let note = &self.note;
+        let who = note.node.map_or_else(|| "world".to_owned(), |node| format!("n{node}"));
+        write!(to, "{:>13.6} {who:<5} {:<9}", seconds(self.at), note.kind)?;
+        if !self.text.is_empty() {
+            write!(to, " {}", self.text)?;
+        }
+        write!(to, " {:x?}", (note.target, note.offset, note.len, note.result))
+    }
+}
+
+/// The running hash and, if kept, the events.
 #[derive(Debug)]
 pub struct Trace {
     hash: u64,
     count: u64,
-    lines: Option<Vec<String>>,
+    events: Option<Vec<Event>>,
 }
 
 impl Trace {
-    /// An empty trace that keeps its text or not.
-    pub fn new(keep_text: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, count: 0, lines: keep_text.then(Vec::new) }
+    /// An empty trace that keeps its events or not.
+    pub fn new(keep: bool) -> Self {
+        Self { hash: 0xcbf2_9ce4_8422_2325, count: 0, events: keep.then(Vec::new) }
     }
 
-    /// Adds `note`, which happened at `now` (nanoseconds); `text` is asked only if text is kept.
+    /// Adds `note`, which happened at `now` (nanoseconds); `text` is asked only if events are kept.
     pub fn add(&mut self, now: u64, note: &Note, text: impl FnOnce() -> String) {
         self.count += 1;
         let node = note.node.map_or(u64::MAX, |node| u64::try_from(node).unwrap_or(u64::MAX));
@@ -44,19 +68,13 @@ impl Trace {
         for word in [now, node, kind, note.target, note.offset, note.len, note.result] {
             self.hash = mix(self.hash, word);
         }
-        if let Some(lines) = &mut self.lines {
-            let who = note.node.map_or_else(|| "world".to_owned(), |node| format!("n{node}"));
-            let mut line = format!("{:>13.6} {who:<5} {:<9}", seconds(now), note.kind);
-            let text = text();
-            let numbers = (note.target, note.offset, note.len, note.result);
-            let written = if text.is_empty() {
-                write!(line, " {numbers:x?}")
-            } else {
-                write!(line, " {text} {numbers:x?}")
-            };
-            if written.is_ok() {
-                lines.push(line);
-            }
+        self.remark(now, note, text);
+    }
+
+    /// Keeps something for people that is not part of the hash, if events are kept.
+    pub fn remark(&mut self, now: u64, note: &Note, text: impl FnOnce() -> String) {
+        if let Some(events) = &mut self.events {
+            events.push(Event { at: now, note: *note, text: text() });
         }
     }
 
@@ -70,9 +88,9 @@ impl Trace {
         self.count
     }
 
-    /// The lines, if text was kept.
-    pub fn take_lines(&mut self) -> Vec<String> {
-        self.lines.as_mut().map(std::mem::take).unwrap_or_default()
+    /// The events, if they were kept.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.events.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
@@ -116,13 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn keeping_text_does_not_change_the_hash() {
+    fn keeping_events_and_remarks_does_not_change_the_hash() {
         let note = Note { kind: "read", ..Note::default() };
         let (mut quiet, mut chatty) = (Trace::new(false), Trace::new(true));
         quiet.add(1, &note, || "a".into());
         chatty.add(1, &note, || "b".into());
+        chatty.remark(2, &note, || "c".into());
 
         assert_eq!(quiet.hash(), chatty.hash());
-        assert_eq!(chatty.take_lines().len(), 1);
+        assert_eq!((quiet.count(), chatty.count()), (1, 1));
+        assert_eq!(chatty.take_events().len(), 2);
     }
 }

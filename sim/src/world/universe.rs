@@ -13,7 +13,7 @@ use std::task::Poll;
 
 use madsim::runtime::{Handle, Runtime};
 
-use super::{Failure, FailureKind, Ledger, Settings, World};
+use super::{Event, Failure, FailureKind, Ledger, Settings, World};
 
 /// What a run came to.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub struct Outcome<T> {
     pub nanos: u64,
     /// Marks, faults and counts.
     pub ledger: Ledger,
-    /// The trace's text, if it was kept.
-    pub lines: Vec<String>,
+    /// What happened, if it was kept.
+    pub events: Vec<Event>,
 }
 
 thread_local! {
@@ -106,8 +106,8 @@ where
         failure = Some(Failure { kind: FailureKind::Crash, text, at: nanos });
     }
     drop(runtime);
-    let lines = world.trace.lock().take_lines();
-    Outcome { value, failure, hash, notes, nanos, ledger, lines }
+    let events = world.trace.lock().take_events();
+    Outcome { value, failure, hash, notes, nanos, ledger, events }
 }
 
 async fn until_failure<T>(world: Arc<World>, main: impl Future<Output = T>) -> Option<T> {
@@ -151,6 +151,6 @@ fn lost<T>(text: String) -> Outcome<T> {
         notes: 0,
         nanos: 0,
         ledger: Ledger::default(),
-        lines: Vec::new(),
+        events: Vec::new(),
     }
 }

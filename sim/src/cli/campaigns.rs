@@ -1,0 +1,123 @@
+//! Campaigns and mutant hunts, from flags to exit codes.
+
+use std::io::{self, Write};
+
+use super::{Cli, reproduce, save, usage};
+use crate::campaign::{self, EXIT_SILENT, Range, Reports, Saved, Standing, Totals, exit_code};
+use crate::scenario::MUTANTS;
+
+/// Exit code of a process that ended before its time.
+const EXIT_CRASH: u8 = 12;
+
+/// A time like `90s`, `30m` or `2h`, as nanoseconds.
+pub(super) fn nanos(text: &str) -> Result<u64, String> {
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        _ => return Err("a number and s, m or h, for instance 30m".to_owned()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| "not a whole number".to_owned())?;
+    count.checked_mul(unit * 1_000_000_000).ok_or("too long".to_owned())
+}
+
+fn range(cli: &Cli) -> Range {
+    // Without a number of seeds the time is the limit.
+    let seeds = cli.seeds.unwrap_or(u64::MAX).min(u64::MAX - cli.start);
+    Range {
+        mutants: cli.mutant.clone(),
+        time_max: cli.time,
+        isolate: cli.isolate,
+        abort_at: cli.abort_at,
+        ..Range::new(cli.start, seeds, cli.jobs)
+    }
+}
+
+pub(super) fn run(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
+    const FAILURES_MAX: u64 = 20;
+    let range = Range { failures_max: FAILURES_MAX, ..range(cli) };
+    if cli.batch {
+        let range = Range { failures_max: u64::MAX, ..range };
+        return campaign::serve_batch(&range, out).map(|()| 0);
+    }
+    let saved = cli.resume.as_deref().map(Saved::at).transpose()?;
+    let begun = match &saved {
+        Some(saved) => saved.load(&range)?,
+        None => Standing::default(),
+    };
+    let mut keep = |standing: &Standing| match &saved {
+        Some(saved) => saved.keep(&range, standing),
+        None => Ok(()),
+    };
+    let reports = Reports { progress: &mut io::stderr(), keep: &mut keep };
+    judge(&campaign::run(&range, begun, reports)?, out)
+}
+
+/// Prints what a campaign came to. Returns the exit code.
+fn judge(totals: &Totals, out: &mut dyn Write) -> io::Result<u8> {
+    totals.print(out)?;
+    let mut code = 0;
+    for failed in totals.failed() {
+        let (seed, failure) = (failed.plan.seed, &failed.failure);
+        writeln!(out, "FAILED seed {seed}, {:?}: {}", failure.kind, failure.text)?;
+        reproduce(out, &format!("--seed {seed}"), &failed.plan.mutants)?;
+        code = exit_code(failure.kind);
+    }
+    for lost in totals.lost() {
+        let last = lost.from + lost.seeds - 1;
+        write!(out, "LOST seeds {} to {last}: their process ended with {}", lost.from, lost.how)?;
+        match lost.at {
+            Some(seed) => {
+                writeln!(out, ", at seed {seed}")?;
+                reproduce(out, &format!("--seed {seed}"), &lost.mutants)?;
+            },
+            None => writeln!(out, ", before the first of them")?,
+        }
+        code = EXIT_CRASH;
+    }
+    let silent = totals.silent();
+    for line in &silent {
+        writeln!(out, "SILENT {line}")?;
+    }
+    Ok(if code == 0 && !silent.is_empty() { EXIT_SILENT } else { code })
+}
+
+pub(super) fn hunt_all(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
+    const SEEDS: u64 = 400;
+    if cli.time.is_some() || cli.isolate || cli.resume.is_some() {
+        return Err(usage("--for, --isolate and --resume do not go with --mutants"));
+    }
+    let range = Range::new(cli.start, cli.seeds.unwrap_or(SEEDS), cli.jobs);
+    let mut survived = false;
+    writeln!(out, "{:<22} {:>5} {:>6} {:>10}  found by", "mutant", "kills", "seeds", "seeds/kill")?;
+    for id in
+        MUTANTS.iter().filter(|id| cli.mutant.is_empty() || cli.mutant.iter().any(|m| m == *id))
+    {
+        let killed = campaign::hunt(id, &range, cli.kills);
+        let kills = u64::try_from(killed.kills.len()).unwrap_or(u64::MAX);
+        let mean = killed.seeds.checked_div(kills).map_or("-".to_owned(), |mean| mean.to_string());
+        let by = killed.kills.first().map_or("nobody", |(_, text)| text.as_str());
+        let by: String = by.chars().take(70).collect();
+        writeln!(out, "{id:<22} {kills:>5} {:>6} {mean:>10}  {by}", killed.seeds)?;
+        survived |= kills < 2;
+        if let (Some(dir), Some((plan, _))) = (&cli.save, killed.kills.first()) {
+            save(&dir.join(format!("mutant-{id}.json")), plan)?;
+        }
+    }
+    Ok(if survived { EXIT_SILENT } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nanos;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(nanos("90s"), Ok(90_000_000_000));
+        assert_eq!(nanos("30m"), Ok(1_800_000_000_000));
+        assert_eq!(nanos("2h"), Ok(7_200_000_000_000));
+        for wrong in ["", "30", "m", "-1s", "1.5h", "3 m", "99999999999999h", "5ä"] {
+            assert!(nanos(wrong).is_err(), "{wrong}");
+        }
+    }
+}
