@@ -28,6 +28,7 @@ pub struct Totals {
     nanos: u64,
     lost_bytes: u64,
     halted: u64,
+    unexcused: u64,
     marks: BTreeMap<&'static str, (u64, u64)>,
     faults: BTreeMap<&'static str, (u64, u64)>,
     failed: BTreeMap<u64, Failed>,
@@ -50,6 +51,7 @@ impl Totals {
         self.acked += ledger.acked;
         self.requests += ledger.requests;
         self.lost_bytes += u64::from(ledger.sectors_lost > 0);
+        self.unexcused += u64::from(!ledger.budget.durability_excused());
         self.halted += u64::from(!ledger.halts.is_empty());
         for (sums, counts) in [(&mut self.marks, ledger.marks), (&mut self.faults, ledger.faults)] {
             for (name, count) in counts {
@@ -135,6 +137,12 @@ impl Totals {
             self.halted,
         )?;
         writeln!(out, "unsynced bytes were lost in {} seeds ({lost} %)", self.lost_bytes)?;
+        let unexcused = self.unexcused * 100 / self.seeds.max(1);
+        writeln!(
+            out,
+            "no acknowledged record or commit was excused in {} seeds ({unexcused} %)",
+            self.unexcused
+        )?;
         for (title, sums) in [("faults", &self.faults), ("marks", &self.marks)] {
             writeln!(out, "{title}:{:>36} {:>7}", "times", "seeds")?;
             for (name, (times, seeds)) in sums {

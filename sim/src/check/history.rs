@@ -16,6 +16,7 @@ use super::committed::read_committed;
 use super::platter::{DiskLog, View, read_batch, read_log};
 use super::records::RecordId;
 use super::topics::Topics;
+use crate::budget::Event;
 use crate::fault::BROKER;
 use crate::world::{MS, World};
 
@@ -147,6 +148,7 @@ impl History {
                 known.acked.insert(*id, (offset, world.now()));
             } else {
                 known.lossy = true;
+                world.ledger.lock().budget.fired(Event::AckedLost);
             }
         }
     }
@@ -163,6 +165,23 @@ impl History {
     /// to read.
     pub fn read(&self, world: &World, fetched: Fetched, losses: u64) -> i64 {
         let Fetched { partition, from, watermark, bytes } = fetched;
+        let is_empty = bytes.is_empty();
+        let (next, why) = self.read_batches(world, Fetched { bytes, ..fetched }, losses);
+        let Some(why) = why.or((next == from && !is_empty).then(|| "no batch".into())) else {
+            return next;
+        };
+        // A checksum that does not match tells of damage as well as an error does.
+        if let Some(behind) = self.told_of_damage(world, partition, next) {
+            return behind;
+        }
+        let cut = why == "no batch";
+        world.check("fetched-batch", cut, || format!("{partition}/{next} of {watermark}: {why}"));
+        from
+    }
+
+    /// Where the first batch begins that is not sound, and what is wrong with it.
+    fn read_batches(&self, world: &World, fetched: Fetched, losses: u64) -> (i64, Option<String>) {
+        let Fetched { partition, from, watermark, bytes } = fetched;
         let mut seen = self.seen();
         let certain = seen.losses == losses;
         let topic = seen.topic.unwrap_or_default();
@@ -176,8 +195,7 @@ impl History {
             first = false;
             let mut found = Vec::new();
             if let Err(why) = read_batch(&batch, expected, &mut found) {
-                world.check("fetched-batch", false, || format!("{partition}/{base}: {why}"));
-                return from;
+                return (next, Some(why));
             }
             next = batch.header().next_offset().0;
             world.check("fetch-position", next > from && base <= from.max(expected), || {
@@ -197,7 +215,7 @@ impl History {
                 }
             }
         }
-        next
+        (next, None)
     }
 
     /// A fetch was out of range: legitimate only after records were lost.
@@ -223,7 +241,8 @@ impl History {
         let disk = world.disks[BROKER].lock();
         let durable = read_committed(&disk, topic, View::Durable);
         seen.commits.must_be_flushed(world, &durable, due);
-        seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
+        let mut lost =
+            seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             known.must_be_flushed(world, *partition, &log, due);
@@ -231,6 +250,10 @@ impl History {
             let before = known.acked.len();
             known.acked.retain(|id, (offset, _)| log.at(*offset) == Some(*id));
             known.lossy |= known.acked.len() < before;
+            lost |= known.acked.len() < before;
+        }
+        if lost {
+            world.ledger.lock().budget.fired(Event::AckedLost);
         }
     }
 }

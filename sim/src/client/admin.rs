@@ -15,7 +15,7 @@ use super::errors::{
 };
 use super::{Job, TOPIC};
 use crate::fault::BROKER;
-use crate::world::{Dice, FailureKind, SimEnv};
+use crate::world::{Dice, SimEnv};
 
 const TIMEOUT: Duration = Duration::from_millis(2_000);
 
@@ -126,8 +126,7 @@ impl Admin {
     }
 
     fn unexpected(&self, what: &str, code: i16) {
-        let text = format!("errors: {what} was answered with {code}");
-        self.job.world.fail(FailureKind::Safety, text);
+        self.job.world.check("errors", false, || format!("{what} was answered with {code}"));
     }
 }
 
