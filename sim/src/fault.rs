@@ -104,6 +104,10 @@ fn one() -> usize {
     1
 }
 
+fn one_sector() -> u32 {
+    1
+}
+
 /// A fault and when it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timed {
@@ -184,10 +188,13 @@ pub enum Fault {
         /// How many.
         count: u32,
     },
-    /// A sector at rest cannot be read.
+    /// Sectors at rest cannot be read.
     LatentSector {
         /// Where.
         node: usize,
+        /// How many.
+        #[serde(default = "one_sector")]
+        sectors: u32,
         /// For how long.
         ms: u64,
     },

@@ -2,7 +2,7 @@
 //!
 //! Owns: virtual time, the trace, the node table, the network, one disk per node, and the ledger
 //! of marks, faults and the first failure. Invariants: everything random comes from a stream of
-//! the seed; locks are leaves of the rank order (251 disk, 252 net, 253 nodes, 254 ledger and
+//! the seed; locks are leaves of the rank order (251 disk, 252 net, 253 nodes, 254 ledger, clocks and
 //! schedule, 255 trace), never held across an await nor while a waker is woken or dropped.
 
 mod clock;

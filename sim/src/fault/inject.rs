@@ -106,7 +106,8 @@ fn crash(world: &Arc<World>, fault: &Fault, node: usize, how: Crash, down_ms: u6
 fn inject_net(world: &Arc<World>, fault: &Fault) {
     match *fault {
         Fault::Reset { a, b } => {
-            if world.reset_between(a, b) > 0 {
+            let count = world.reset_between(a, b);
+            if count > 0 {
                 world.fired(fault.class());
             }
         },
@@ -178,11 +179,12 @@ fn inject_time(world: &Arc<World>, fault: &Fault) {
             later(world, ms, move |world| world.set_poll_cost(node, 0));
         },
         Fault::StalledRuntime { node, ms } => {
-            if world.is_up(node) {
-                world.fired(fault.class());
-                world.stall_runtime(node, world.now() + ms * MS);
-                later(world, ms, move |world| world.disturb(node));
+            if !world.is_up(node) {
+                return;
             }
+            world.fired(fault.class());
+            world.stall_runtime(node, world.now() + ms * MS);
+            later(world, ms, move |world| world.disturb(node));
         },
         _ => {},
     }

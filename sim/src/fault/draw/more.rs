@@ -36,17 +36,17 @@ enum Class {
 const CLASSES: &[(Class, u32)] = &[
     (Class::StalledDisk, 150),
     (Class::FailedRead, 150),
-    (Class::LatentSector, 150),
+    (Class::LatentSector, 300),
     (Class::BitRot, 150),
     (Class::MisdirectedWrite, 150),
     (Class::LyingSync, 60),
-    (Class::ReorderedDirs, 250),
+    (Class::ReorderedDirs, 400),
     (Class::Suspend, 150),
     (Class::ClockDrift, 200),
     (Class::ClockJump, 200),
     (Class::SlowNode, 150),
     (Class::StalledRuntime, 150),
-    (Class::StalledReader, 200),
+    (Class::StalledReader, 350),
     (Class::KernelRestart, 200),
     (Class::CrashBetween, 250),
     (Class::CrashAtMark, 250),
@@ -112,24 +112,27 @@ fn draw_fault(dice: &mut Dice, class: Class, clients: u64) -> Fault {
     match class {
         Class::StalledDisk => Fault::StalledDisk { node, ms: dice.between(500, 5_000) },
         Class::FailedRead => Fault::FailedRead { node, count: few },
-        Class::LatentSector => Fault::LatentSector { node, ms },
+        Class::LatentSector => {
+            let sectors = u32::try_from(dice.between(5, 40)).unwrap_or(1);
+            Fault::LatentSector { node, sectors, ms: 2 * ms }
+        },
         Class::BitRot => Fault::BitRot { node, sectors: few, unprotected: false },
         Class::MisdirectedWrite => Fault::MisdirectedWrite { node, unprotected: false },
         Class::LyingSync => Fault::LyingSync { node, ms },
         Class::ReorderedDirs => Fault::ReorderedDirs { node },
         Class::Suspend => Fault::Suspend { node: any, ms: dice.between(100, 5_000) },
         Class::ClockDrift => {
-            let ppm = i64::try_from(*dice.pick(&[100, 1_000, 20_000, 100_000])).unwrap_or(0);
+            let ppm: i64 = *dice.pick(&[100, 1_000, 20_000, 100_000]);
             Fault::ClockDrift { node: any, ppm: if dice.chance(500) { ppm } else { -ppm } }
         },
         Class::ClockJump => {
-            let by_ms = i64::try_from(*dice.pick(&[100, 3_000, 60_000, 300_000])).unwrap_or(0);
+            let by_ms: i64 = *dice.pick(&[100, 3_000, 60_000, 300_000]);
             Fault::ClockJump { node: any, by_ms: if dice.chance(500) { by_ms } else { -by_ms } }
         },
         Class::SlowNode => Fault::SlowNode { node: any, poll_us: dice.between(20, 300), ms },
         Class::StalledRuntime => Fault::StalledRuntime { node: any, ms },
         Class::StalledReader => {
-            Fault::StalledReader { node: client, ms, window: dice.index(256) + 1 }
+            Fault::StalledReader { node: client, ms: 2 * ms, window: dice.index(256) + 1 }
         },
         Class::KernelRestart => Fault::KernelRestart { node, down_ms: ms },
         Class::CrashBetween => {

@@ -41,12 +41,14 @@ pub(super) fn inject(world: &Arc<World>, history: &History, fault: &Fault) {
                 }
             });
         },
-        Fault::LatentSector { node, ms } => {
+        Fault::LatentSector { node, sectors, ms } => {
             let mut places = at_rest(world, history, node);
-            if let Some(place) = pick(world, &mut places) {
-                world.disk(node).lose_sector(&place);
-                for_a_while(world, node, ms, move |world| world.disk(node).repair_sectors());
+            for _ in 0..sectors {
+                if let Some(place) = pick(world, &mut places) {
+                    world.disk(node).lose_sector(&place);
+                }
             }
+            for_a_while(world, node, ms, move |world| world.disk(node).repair_sectors());
         },
         Fault::BitRot { node, sectors, unprotected } => {
             let mut dice = world.dice(&format!("rot at {}", world.now()));
