@@ -12,7 +12,10 @@ use env::{Access, DirIdentity, Disk, Entry, EntryKind, File, IoBufs};
 
 use super::armed::{OpKind, Sprung};
 use super::image::Image;
-use crate::world::{Note, Process, digest};
+use crate::world::{MS, Note, Process, digest};
+
+/// How often an operation on a stalled disk looks whether it may return, nanoseconds.
+const STALL_LOOK: u64 = 5 * MS;
 
 /// The disk of one process.
 #[derive(Clone)]
@@ -65,10 +68,14 @@ impl<'a> Op<'a> {
             let mut disk = world.disks[node].lock();
             (disk.latency(is_sync), disk.armed.stalled_until)
         };
+        world.sleep_until(begun + nanos).await;
         if stalled > begun {
             world.fired_on(node, "stalled disk");
+            // It may be over earlier than was said.
+            while world.disks[node].lock().armed.stalled_until > world.now() {
+                world.sleep_until(world.now() + STALL_LOOK).await;
+            }
         }
-        world.sleep_until(stalled.max(begun + nanos)).await;
         self.process.must_live().await;
     }
 
