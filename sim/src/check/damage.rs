@@ -6,7 +6,7 @@
 use base::{PartitionId, PartitionIndex, TopicId};
 
 use super::History;
-use super::platter::{closed_segments, damage_at};
+use super::platter::{closed_segments, damage_at, is_damaged};
 use crate::budget::Event;
 use crate::disk::Place;
 use crate::fault::BROKER;
@@ -33,6 +33,14 @@ impl History {
         };
         world.ledger.lock().budget.fired(Event::DamageTold);
         Some(next)
+    }
+
+    /// Whether a start may have forgotten producers of a partition: it reads them out of batch
+    /// headers, and not behind a damaged one.
+    pub(super) fn may_forget_producers(&self, world: &World, partition: i32) -> bool {
+        let Some(topic) = self.seen().topic else { return false };
+        let of = PartitionId { topic: TopicId(topic), index: PartitionIndex(partition) };
+        is_damaged(&world.disk(BROKER), of)
     }
 
     /// A reader that asked often for `offset` alone got nothing and no error.

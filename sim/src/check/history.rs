@@ -153,10 +153,12 @@ impl History {
         }
     }
 
-    /// A producer's sequence was refused: legitimate only after acknowledged records were lost.
+    /// A producer's sequence was refused: legitimate only after acknowledged records were lost or
+    /// damaged.
     pub fn sequence_refused(&self, world: &World, partition: i32, code: i16, ids: &[RecordId]) {
         let lossy = self.seen().partitions.entry(partition).or_default().lossy;
-        world.check("sequences", lossy, || {
+        let excused = lossy || self.may_forget_producers(world, partition);
+        world.check("sequences", excused, || {
             format!("{partition}: {ids:?} refused with {code} though nothing was lost before")
         });
     }

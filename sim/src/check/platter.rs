@@ -130,6 +130,15 @@ pub(super) fn closed_segments(image: &Image, topic: Uuid) -> Vec<Place> {
     files
 }
 
+/// Whether any segment of a partition is damaged.
+pub(super) fn is_damaged(image: &Image, of: PartitionId) -> bool {
+    let Some(folder) = folders(image, View::Cache, |found| *found == of).remove(&of) else {
+        return false;
+    };
+    let segments = segments_in(image, &folder, View::Cache);
+    segments.iter().any(|segment| image.is_damaged(&folder.join(segment.log()), 0..u64::MAX))
+}
+
 /// The offset behind the batch that holds `offset`, if that batch or one before it in its segment
 /// is damaged: what a broker cannot read its way through.
 pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i64> {
