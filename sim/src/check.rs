@@ -8,6 +8,7 @@
 
 mod commits;
 mod committed;
+mod damage;
 mod finish;
 mod history;
 mod platter;

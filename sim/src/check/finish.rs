@@ -28,8 +28,11 @@ fn read_logs(
 /// Whether the group has committed everything that is in the logs.
 pub fn settled(history: &History, world: &World, partitions: u32) -> bool {
     let logs = read_logs(history, world, partitions, View::Cache);
-    let floors = history.commit_floors().offsets;
-    logs.iter().all(|(index, log)| log.end == 0 || floors.get(index) == Some(&log.end))
+    // Not what was acknowledged: the answer to the last commit may have been lost.
+    let topic = history.seen().topic.unwrap_or_default();
+    let committed = read_committed(&world.disk(BROKER), topic, View::Cache);
+    let last = |index| committed.get(index).and_then(|offsets| offsets.last());
+    logs.iter().all(|(index, log)| log.end == 0 || last(index) == Some(&log.end))
 }
 
 /// Holds the logs on the disk against everything clients saw.

@@ -16,6 +16,7 @@ use super::committed::read_committed;
 use super::platter::{DiskLog, View, read_batch, read_log};
 use super::records::RecordId;
 use super::topics::Topics;
+use crate::budget::Event;
 use crate::fault::BROKER;
 use crate::world::{MS, Note, World};
 
@@ -153,14 +154,17 @@ impl History {
                 known.acked.insert(*id, (offset, world.now()));
             } else {
                 known.lossy = true;
+                world.ledger.lock().budget.fired(Event::AckedLost);
             }
         }
     }
 
-    /// A producer's sequence was refused: legitimate only after acknowledged records were lost.
+    /// A producer's sequence was refused: legitimate only after acknowledged records were lost or
+    /// damaged.
     pub fn sequence_refused(&self, world: &World, partition: i32, code: i16, ids: &[RecordId]) {
         let lossy = self.seen().partitions.entry(partition).or_default().lossy;
-        world.check("sequences", lossy, || {
+        let excused = lossy || self.may_forget_producers(world, partition);
+        world.check("sequences", excused, || {
             format!("{partition}: {ids:?} refused with {code} though nothing was lost before")
         });
     }
@@ -172,6 +176,23 @@ impl History {
         remark(world, "fetched", (partition, from, u64::try_from(watermark).unwrap_or(0)), || {
             format!("{partition}/{from}: high watermark {watermark}")
         });
+        let is_empty = bytes.is_empty();
+        let (next, why) = self.read_batches(world, Fetched { bytes, ..fetched }, losses);
+        let Some(why) = why.or((next == from && !is_empty).then(|| "no batch".into())) else {
+            return next;
+        };
+        // A checksum that does not match tells of damage as well as an error does.
+        if let Some(behind) = self.told_of_damage(world, partition, next) {
+            return behind;
+        }
+        let cut = why == "no batch";
+        world.check("fetched-batch", cut, || format!("{partition}/{next} of {watermark}: {why}"));
+        from
+    }
+
+    /// Where the first batch begins that is not sound, and what is wrong with it.
+    fn read_batches(&self, world: &World, fetched: Fetched, losses: u64) -> (i64, Option<String>) {
+        let Fetched { partition, from, watermark, bytes } = fetched;
         let mut seen = self.seen();
         let certain = seen.losses == losses;
         let topic = seen.topic.unwrap_or_default();
@@ -185,8 +206,7 @@ impl History {
             first = false;
             let mut found = Vec::new();
             if let Err(why) = read_batch(&batch, expected, &mut found) {
-                world.check("fetched-batch", false, || format!("{partition}/{base}: {why}"));
-                return from;
+                return (next, Some(why));
             }
             next = batch.header().next_offset().0;
             world.check("fetch-position", next > from && base <= from.max(expected), || {
@@ -206,7 +226,7 @@ impl History {
                 }
             }
         }
-        next
+        (next, None)
     }
 
     /// A fetch was out of range: legitimate only after records were lost.
@@ -232,7 +252,8 @@ impl History {
         let disk = world.disks[BROKER].lock();
         let durable = read_committed(&disk, topic, View::Durable);
         seen.commits.must_be_flushed(world, &durable, due);
-        seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
+        let mut lost =
+            seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             known.must_be_flushed(world, *partition, &log, due);
@@ -240,6 +261,10 @@ impl History {
             let before = known.acked.len();
             known.acked.retain(|id, (offset, _)| log.at(*offset) == Some(*id));
             known.lossy |= known.acked.len() < before;
+            lost |= known.acked.len() < before;
+        }
+        if lost {
+            world.ledger.lock().budget.fired(Event::AckedLost);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns: the way from a partition to its bytes, without the broker's help but by its documented
 //! layout. Invariant: only what is contiguous and whole from the log's first byte on counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use base::{PartitionId, PartitionIndex, ReplicaGen, TopicId, Uuid};
@@ -13,7 +13,7 @@ use records::BatchView;
 use storage::names::{DELETED, SegmentName, parse_log_folder};
 
 use super::RecordId;
-use crate::disk::Image;
+use crate::disk::{Image, Place};
 
 /// Where the broker keeps its files.
 pub const DATA_DIR: &str = "/data";
@@ -97,6 +97,69 @@ pub fn read_log(image: &Image, topic: Uuid, partition: i32, view: View) -> Optio
     Some(DiskLog { records, end, stopped })
 }
 
+/// The segments in `folder`, oldest first.
+fn segments_in(image: &Image, folder: &Path, view: View) -> Vec<SegmentName> {
+    let mut segments: Vec<SegmentName> = list(image, folder, view)
+        .into_iter()
+        .filter_map(|(name, _)| SegmentName::parse(&name))
+        .filter_map(|(segment, is_envelopes)| (!is_envelopes).then_some(segment))
+        .collect();
+    segments.sort_unstable();
+    segments
+}
+
+/// The files of all segments of a topic that are not written any more, and their bytes that no
+/// checksum covers.
+pub(super) fn closed_segments(image: &Image, topic: Uuid) -> Vec<Place> {
+    let mut files = Vec::new();
+    for folder in folders(image, View::Cache, |of| of.topic.0 == topic).into_values() {
+        let mut segments = segments_in(image, &folder, View::Cache);
+        segments.pop();
+        for path in segments.iter().map(|segment| folder.join(segment.log())) {
+            let bytes = bytes_of(image, &path, View::Cache).unwrap_or_default();
+            let mut uncovered = BTreeSet::new();
+            let mut at = 0;
+            for batch in records::batches(bytes) {
+                let Ok(batch) = batch else { break };
+                uncovered.extend((at..at + 8).chain(at + 12..at + 16));
+                at += u64::try_from(batch.bytes().len()).unwrap_or(0);
+            }
+            files.push((path, uncovered));
+        }
+    }
+    files
+}
+
+/// Whether any segment of a partition is damaged.
+pub(super) fn is_damaged(image: &Image, of: PartitionId) -> bool {
+    let Some(folder) = folders(image, View::Cache, |found| *found == of).remove(&of) else {
+        return false;
+    };
+    let segments = segments_in(image, &folder, View::Cache);
+    segments.iter().any(|segment| image.is_damaged(&folder.join(segment.log()), 0..u64::MAX))
+}
+
+/// The offset behind the batch that holds `offset`, if that batch or one before it in its segment
+/// is damaged: what a broker cannot read its way through.
+pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i64> {
+    let folder = folders(image, View::Cache, |found| *found == of).remove(&of)?;
+    for segment in segments_in(image, &folder, View::Cache) {
+        let path = folder.join(segment.log());
+        let (mut at, mut damaged) = (0, false);
+        for batch in records::batches(bytes_of(image, &path, View::Cache)?) {
+            let batch = batch.ok()?;
+            let end = at + u64::try_from(batch.bytes().len()).ok()?;
+            damaged |= image.is_damaged(&path, at..end);
+            at = end;
+            let next = batch.header().next_offset().0;
+            if (batch.header().base_offset.0..next).contains(&offset) {
+                return damaged.then_some(next);
+            }
+        }
+    }
+    None
+}
+
 /// Shows `each` batch of the log in `folder`, as far as it is whole. Returns the offset after the
 /// last one, and why it went no further than that if there were more bytes.
 pub(super) fn walk(
@@ -105,12 +168,7 @@ pub(super) fn walk(
     view: View,
     mut each: impl FnMut(&BatchView) -> Result<(), String>,
 ) -> (i64, Option<String>) {
-    let mut segments: Vec<SegmentName> = list(image, folder, view)
-        .into_iter()
-        .filter_map(|(name, _)| SegmentName::parse(&name))
-        .filter_map(|(segment, is_envelopes)| (!is_envelopes).then_some(segment))
-        .collect();
-    segments.sort_unstable();
+    let segments = segments_in(image, folder, view);
     let mut end = 0;
     for (at, segment) in segments.iter().enumerate() {
         let base = segment.base.0;

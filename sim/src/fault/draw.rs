@@ -1,6 +1,8 @@
 //! Drawing a plan from a seed, swarm fashion: each seed enables a random subset of the fault
 //! classes with intensities of its own, so that rare combinations are not drowned by the average.
 
+mod more;
+
 use super::{Fault, Plan, Timed, Work};
 use crate::disk::OpKind;
 use crate::world::{Dice, Knobs};
@@ -63,7 +65,8 @@ impl Plan {
         let mut dice = Dice::new(seed, "plan");
         let work = draw_work(&mut dice);
         let knobs = draw_knobs(&mut dice);
-        let mut plan = Self { seed, work, knobs, mutants: Vec::new(), faults: Vec::new() };
+        let mut plan =
+            Self { seed, work, knobs, mutants: Vec::new(), faults: Vec::new(), gone: Vec::new() };
         let enabled: Vec<Class> = CLASSES
             .iter()
             .filter(|(_, odds)| dice.chance(*odds))
@@ -89,6 +92,7 @@ impl Plan {
         let mut dice = Dice::new(seed, "plan: settings");
         plan.work.tight = dice.chance(TIGHT);
         plan.work.topics_stay = dice.chance(TOPICS_STAY);
+        more::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
@@ -171,7 +175,7 @@ fn draw_fault(dice: &mut Dice, class: Class, clients: u64) -> Fault {
             Fault::FailedSync { node, count: u32::try_from(dice.between(1, 2)).unwrap_or(1) }
         },
         Class::ShortWrite => Fault::ShortWrite { node },
-        Class::Full => Fault::DiskFull { node, ms },
+        Class::Full => Fault::DiskFull { node, ms, room: ms * 16 },
         Class::SlowDisk => Fault::SlowDisk { node, factor: dice.between(2, 60), ms },
         Class::Reset => Fault::Reset { a: node, b: client },
         Class::Cut => {
