@@ -3,8 +3,8 @@
 //! Owns: the ledger (behind the lock) and the log. Invariants: the lock is held for nanoseconds
 //! and never across an await; at most one writer is at work; the writer never lives in a future
 //! that a client's connection can drop; a batch is checked before the lock is taken and copied at
-//! most once. Driven by: the front door (appends, reads) and the coordinator host. Performance
-//! design C3, items 1 and 2.
+//! most once. Driven by: the front door (appends, reads) and the coordinator host. Source: ADR
+//! 0002; docs/architecture.md, "The way of a produce".
 
 mod awaited;
 pub(crate) mod ledger;

@@ -8,7 +8,7 @@ use super::Kind::{Boolean, Double, Int, List, Long, Short, String};
 #[rustfmt::skip]
 pub const BROKER_KEYS: &[Key] = &[
     Key::live("advertised.listeners", String, None, Any, &[],
-        "Addresses given to clients, `PLAINTEXT://host:port`; by default the listeners, with the wildcard replaced by the first address of the machine that is known."),
+        "Addresses given to clients, `PLAINTEXT://host:port`; by default those of the first listener, where a wildcard and localhost become 127.0.0.1, which other machines cannot reach. A wildcard is refused."),
     Key::live("auto.create.topics.enable", Boolean, Some("true"), Any, &[],
         "Whether a topic is created when a client asks for it."),
     Key::inert("background.threads", Int, Some("10"), AtLeast(1), &[],

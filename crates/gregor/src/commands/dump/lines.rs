@@ -8,6 +8,7 @@ use storage::StartClass;
 use storage::inspect::BatchReport;
 
 use crate::commands::consume::RecordLine;
+use crate::output::counted;
 
 /// One line; `kind` says which.
 #[derive(Serialize)]
@@ -199,11 +200,11 @@ impl<'a> Batch<'a> {
         };
         let control = if self.control { ", control" } else { "" };
         format!(
-            "    batch {}..{} at {}: {} records, {} bytes, epoch {}, {}, time {}{producer}{control}",
+            "    batch {}..{} at {}: {}, {} bytes, epoch {}, {}, time {}{producer}{control}",
             self.base_offset,
             self.last_offset,
             self.position,
-            self.records,
+            counted(u64::try_from(self.records).unwrap_or(0), "record"),
             self.bytes,
             self.leader_epoch,
             self.compression,

@@ -17,7 +17,7 @@ use super::lines::{Batch, Damage, Line, Log, Segment};
 use crate::cli::Dump;
 use crate::commands::consume::{OPEN_BYTES_MAX, RecordLine};
 use crate::failure::Failure;
-use crate::output::{Column, or_dash};
+use crate::output::{Column, counted, or_dash};
 
 /// Batches looked at in one go.
 const BATCHES: usize = 1024;
@@ -84,12 +84,18 @@ impl Look<'_> {
                 Some(false) => "not closed",
                 None => "no state file",
             };
+            let watermark = or_dash(line.high_watermark);
+            // While a log is open the file is written now and then, for a start to begin from.
+            let watermark = match line.sealed {
+                Some(false) => format!("at least {watermark} (saved hint)"),
+                Some(true) | None => watermark,
+            };
+            let producers = line.producers.and_then(|count| u64::try_from(count).ok());
             report.out.line(&format!(
-                "  {closed}; start {}, durable to {}, high watermark {}, {} producers",
+                "  {closed}; start {}, durable to {}, high watermark {watermark}, {}",
                 or_dash(line.log_start),
                 or_dash(line.flushed_end),
-                or_dash(line.high_watermark),
-                or_dash(line.producers),
+                producers.map_or_else(|| "- producers".to_owned(), |n| counted(n, "producer")),
             ))?;
             if !line.unknown.is_empty() {
                 report.out.line(&format!("  not ours: {}", line.unknown.join(", ")))?;
@@ -175,7 +181,8 @@ impl Look<'_> {
             envelopes_incomplete: found.envelopes.as_ref().is_none_or(|found| found.damaged),
         };
         if self.is_listing() && !report.out.is_json() {
-            report.out.line(&format!("  segment {}, {} bytes", line.file, line.bytes))?;
+            let bytes = counted(line.bytes, "byte");
+            report.out.line(&format!("  segment {}, {bytes}", line.file))?;
         }
         let sealed = state.is_some_and(|state| state.sealed);
         let durable = match state {
