@@ -152,6 +152,10 @@ impl<E: Env> Publisher<E> {
             self.node.env.probe().reached("open_cut_a_log");
             tracing::warn!(partition = %id, at = %cut.at, bytes = cut.bytes, torn = cut.torn, "cut the end of a log");
         }
+        if recovery.uncertain {
+            self.node.env.probe().reached("open_found_damage");
+            tracing::error!(partition = %id, "the log may hold less than it was promised to");
+        }
         for faulty in &recovery.faulty {
             self.node.env.probe().reached("open_found_damage");
             tracing::error!(partition = %id, from = %faulty.from, to = %faulty.to, "bytes on disk are damaged");
