@@ -268,7 +268,8 @@ impl History {
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             known.must_be_flushed(world, *partition, &log, due);
-            if fsync {
+            // What a drive has lied about is lost from now on, and the budget knows it then.
+            if fsync && !disk.owes() {
                 known.must_be_durable(world, *partition, &log);
             }
             known.content.retain(|offset, id| log.at(*offset) == Some(*id));

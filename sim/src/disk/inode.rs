@@ -37,6 +37,11 @@ pub struct SyncPoint {
 }
 
 impl FileNode {
+    /// Whether a drive has promised sectors of it that it does not have.
+    pub fn is_owed(&self) -> bool {
+        !self.promised.is_empty()
+    }
+
     /// The bytes as a reader sees them.
     pub fn cache(&self) -> &[u8] {
         &self.cache

@@ -81,6 +81,12 @@ impl Image {
         }
     }
 
+    /// Whether it has promised what it does not have.
+    pub fn owes(&self) -> bool {
+        let lied = |inode: &Inode| matches!(inode, Inode::File(file) if file.is_owed());
+        self.promised_ops > 0 || self.inodes.values().any(lied)
+    }
+
     /// The kernel shuts down in good order: it writes its cache back. A drive that lies does not.
     pub fn shut_down(&mut self) {
         if !self.armed.lying {
