@@ -63,6 +63,8 @@ pub struct StartInfo {
     pub unknown: Vec<String>,
     /// Logs whose interrupted deletion was finished.
     pub deletions_finished: usize,
+    /// Logs that hold records and whose folder is gone.
+    pub missing: Vec<Found>,
     /// A part of the journal that was durable could not be read: every log is marked uncertain.
     pub journal_damaged: bool,
 }

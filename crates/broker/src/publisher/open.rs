@@ -61,7 +61,10 @@ pub(crate) fn nothing_lost<E: Env>(
         let here = numbered.filter(|(_, partition)| partition.leader == Some(me));
         here.map(|(index, _)| PartitionId { topic: topic.id, index })
     });
-    match placed.into_iter().find(|id| !logs.contains(id)) {
+    let missing = &dir.start().missing;
+    let gone =
+        |id: &PartitionId| !logs.contains(id) || missing.iter().any(|found| found.partition == *id);
+    match placed.into_iter().find(gone) {
         Some(lost) => Err(OpenAllError::LogLost(lost)),
         None => Ok(()),
     }

@@ -16,7 +16,9 @@ use super::starts::{SLOT_BYTES, SLOTS_MAX, Start, StartClass, decode_starts, enc
 use super::{DIR_RANK, DirShared, FAILURE_RANK, Found, Held, LogDir, Slot, StartInfo, deletion};
 use crate::config::{DirOptions, Expect};
 use crate::error::DirError;
-use crate::journal::{Journal, JournalEnd, JournalFailure, JournalOptions, OpenedJournal};
+use crate::journal::{
+    Journal, JournalEnd, JournalFailure, JournalOptions, JournalState, OpenedJournal,
+};
 use crate::names::{
     IDENTITY, JOURNAL, LOCK, MANIFEST, OLD_STATE, OURS, SEAL, STARTS, TMP, parse_log_folder,
 };
@@ -48,6 +50,7 @@ pub(super) async fn open<E: Env>(
     sync_ancestors(env, path).await?;
     let sealed_by = take_seal(env, path).await?;
     let (start, sealed_by) = note_start(env, path, sealed_by, is_new).await?;
+    let folders = contents.logs();
     let (opened, unknown) = open_journal(env, path, identity.dir_id, &options, contents).await?;
     let state = opened.journal.state();
     let info = StartInfo {
@@ -58,6 +61,7 @@ pub(super) async fn open<E: Env>(
         dir_id: identity.dir_id,
         unknown,
         deletions_finished: state.dropped().len(),
+        missing: missing(&state, &folders),
         journal_damaged: opened.end == JournalEnd::Corrupt,
     };
     let shared = DirShared {
@@ -265,6 +269,20 @@ struct Contents {
     /// Folders with the name of a log.
     folders: Vec<String>,
     unknown: Vec<String>,
+}
+
+impl Contents {
+    /// The logs that have a folder.
+    fn logs(&self) -> BTreeSet<Found> {
+        let parsed = self.folders.iter().filter_map(|name| parse_log_folder(name));
+        parsed.map(|(partition, replica_gen)| Found { partition, replica_gen }).collect()
+    }
+}
+
+/// Logs with segments and without a folder.
+fn missing(state: &JournalState, folders: &BTreeSet<Found>) -> Vec<Found> {
+    let filled = state.logs().iter().filter(|(_, log)| !log.segments.is_empty());
+    filled.map(|(found, _)| *found).filter(|found| !folders.contains(found)).collect()
 }
 
 /// Looks at what is there and touches nothing; refuses what an older release wrote.
