@@ -16,5 +16,5 @@ mod topics;
 
 pub use finish::{finish, settled};
 pub use history::{Fetched, History};
-pub use platter::{DATA_DIR, DiskLog, View, read_log};
+pub use platter::{DATA_DIR, DiskLog, View, missing_segment, read_log};
 pub use records::RecordId;

@@ -69,6 +69,9 @@ pub struct Work {
     /// Whether a client asks for what nobody should ask for.
     #[serde(default)]
     pub odd: bool,
+    /// Whether an acknowledgement in the topic means that the record is durable.
+    #[serde(default)]
+    pub fsync: bool,
 }
 
 fn one() -> usize {

@@ -23,6 +23,11 @@ pub const MUTANTS: &[&str] = &[
     "forget_group_offsets",
     "duplicate_is_error",
     "refused_first_forgotten",
+    "ack_before_group_flush",
+    "recycle_keeps_nonce",
+    "envelope_before_flush",
+    "unlink_before_drop_flushed",
+    "cut_not_journaled",
 ];
 
 /// Faults end after so many simulated milliseconds, whatever work is left.

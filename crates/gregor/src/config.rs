@@ -184,6 +184,7 @@ impl Keys {
             fetch_bytes_max: self.size("fetch.max.bytes"),
             retention_check_interval: self.millis("log.retention.check.interval.ms"),
             producer_expiration: self.millis("producer.id.expiration.ms"),
+            journal_file_bytes: self.int("gregor.journal.file.bytes")?,
             offsets_partitions: self.int("offsets.topic.num.partitions")?,
             offsets_replication_factor: self.int("offsets.topic.replication.factor")?,
             offsets_segment_bytes: self.int("offsets.topic.segment.bytes")?,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::History;
 use super::committed::read_committed;
 use super::history::due_before;
-use super::platter::{DiskLog, View, read_log};
+use super::platter::{DiskLog, View, missing_segment, read_log};
 use super::records::RecordId;
 use crate::fault::BROKER;
 use crate::world::World;
@@ -43,6 +43,12 @@ pub fn finish(history: &History, world: &World, partitions: u32) {
         read_committed(&disk, seen.topic.unwrap_or_default(), View::Durable)
     };
     seen.commits.must_be_flushed(world, &committed, due);
+    for view in [View::Cache, View::Durable] {
+        let missing = missing_segment(&world.disks[BROKER].lock(), view);
+        world.check("named-segments", missing.is_none(), || {
+            format!("the journal names {}, which is not there", missing.unwrap_or_default())
+        });
+    }
     let mut places: BTreeMap<RecordId, (i32, i64)> = BTreeMap::new();
     for (index, known) in &seen.partitions {
         let nothing = DiskLog::default();

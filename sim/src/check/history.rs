@@ -13,7 +13,7 @@ use env::{Guard, Lock, Rank};
 
 use super::commits::Commits;
 use super::committed::read_committed;
-use super::platter::{DiskLog, View, read_batch, read_log};
+use super::platter::{DiskLog, View, missing_segment, read_batch, read_log};
 use super::records::RecordId;
 use super::topics::Topics;
 use crate::fault::BROKER;
@@ -50,6 +50,8 @@ pub struct Fetched {
 #[derive(Default)]
 pub(super) struct Seen {
     pub topic: Option<Uuid>,
+    /// Whether the topic's acknowledgements mean durable.
+    pub fsync: bool,
     /// Power losses of the broker so far.
     pub losses: u64,
     pub partitions: BTreeMap<i32, Partition>,
@@ -88,6 +90,11 @@ impl History {
     /// The topic exists under this id.
     pub fn topic_known(&self, id: Uuid) {
         self.seen().topic = Some(id);
+    }
+
+    /// An acknowledgement in the topic means that the record is durable.
+    pub fn topic_is_fsync(&self) {
+        self.seen().fsync = true;
     }
 
     /// Whether the topic exists.
@@ -219,14 +226,21 @@ impl History {
         let mut seen = self.seen();
         seen.losses += 1;
         let due = due_before(world);
-        let topic = seen.topic.unwrap_or_default();
+        let (topic, fsync) = (seen.topic.unwrap_or_default(), seen.fsync);
         let disk = world.disks[BROKER].lock();
+        let missing = missing_segment(&disk, View::Durable);
+        world.check("named-segments", missing.is_none(), || {
+            format!("the journal names {}, which is not there", missing.unwrap_or_default())
+        });
         let durable = read_committed(&disk, topic, View::Durable);
         seen.commits.must_be_flushed(world, &durable, due);
         seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             known.must_be_flushed(world, *partition, &log, due);
+            if fsync {
+                known.must_be_durable(world, *partition, &log);
+            }
             known.content.retain(|offset, id| log.at(*offset) == Some(*id));
             let before = known.acked.len();
             known.acked.retain(|id, (offset, _)| log.at(*offset) == Some(*id));
@@ -261,6 +275,21 @@ impl Partition {
         world.check("one-content", before == id, || {
             format!("{partition}/{offset} was {before} and is {id}")
         });
+    }
+
+    /// Everything promised has to be in `durable`.
+    fn must_be_durable(&self, world: &World, partition: i32, durable: &DiskLog) {
+        for (offset, id) in &self.content {
+            let found = durable.at(*offset);
+            world.check("fsync-survives", found == Some(*id), || {
+                let why = durable.stopped.clone().unwrap_or_default();
+                format!(
+                    "{partition}/{offset} was acked or read as {id}; the platter has {found:?} of \
+                     {} records; {why}",
+                    durable.end
+                )
+            });
+        }
     }
 
     /// What was acknowledged up to `due` has to be in `durable`.

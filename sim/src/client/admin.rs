@@ -4,7 +4,9 @@
 
 use base::{Duration, Uuid};
 use env::Env;
-use protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 use protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::metadata_response::MetadataResponseTopic;
@@ -32,6 +34,9 @@ pub async fn admin(job: Job, env: SimEnv) {
     let connection = Connection::new(env.clone(), BROKER, "admin".into());
     let mut admin = Admin { job, env, dice, connection };
     let partitions = i32::try_from(admin.job.work.partitions).unwrap_or(1);
+    if admin.job.work.fsync {
+        admin.job.history.topic_is_fsync();
+    }
     admin.create(TOPIC, partitions).await;
     let id = admin.topic_id(TOPIC).await;
     admin.job.history.topic_known(id);
@@ -54,10 +59,14 @@ impl Admin {
     }
 
     async fn create(&mut self, name: &str, num_partitions: i32) {
+        let value = Some("fsync".into());
+        let durable = CreatableTopicConfig { name: "gregor.durability".into(), value };
+        let configs = if self.job.work.fsync { vec![durable] } else { Vec::new() };
         let topic = CreatableTopic {
             name: name.into(),
             num_partitions,
             replication_factor: 1,
+            configs,
             ..CreatableTopic::default()
         };
         let ask =

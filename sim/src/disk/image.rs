@@ -331,7 +331,9 @@ impl Image {
         if end > FILE_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let error = if self.armed.full {
+        // Room that a file has already is not taken from it.
+        let grows = end > self.len_of(inode)?;
+        let error = if self.armed.full && grows {
             Some(io::ErrorKind::StorageFull.into())
         } else if self.armed.short_writes > 0 {
             self.armed.short_writes -= 1;

@@ -20,6 +20,9 @@ const TIGHT: u32 = 250;
 /// Per mille of seeds in which the broker deletes no topics.
 const TOPICS_STAY: u32 = 100;
 
+/// Per mille of seeds in which the topic asks for durable acknowledgements.
+const FSYNC: u32 = 400;
+
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
 
@@ -89,6 +92,7 @@ impl Plan {
         let mut dice = Dice::new(seed, "plan: settings");
         plan.work.tight = dice.chance(TIGHT);
         plan.work.topics_stay = dice.chance(TOPICS_STAY);
+        plan.work.fsync = Dice::new(seed, "plan: durability").chance(FSYNC);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
@@ -115,6 +119,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         tight: false,
         topics_stay: false,
         odd: false,
+        fsync: false,
     }
 }
 

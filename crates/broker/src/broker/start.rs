@@ -53,10 +53,18 @@ impl<E: Env> Broker<E> {
     /// [`StartError`]; nothing is left running.
     pub async fn start(env: E, config: BrokerConfig) -> Result<Self, StartError> {
         let expect = Expect { cluster_id: None, node_id: config.node_id };
-        let options =
-            DirOptions { producer_expiration: config.producer_expiration, ..DirOptions::default() };
+        let options = DirOptions {
+            producer_expiration: config.producer_expiration,
+            journal_file_bytes: config.journal_file_bytes,
+            ..DirOptions::default()
+        };
         let (dir, start) = LogDir::open(&env, &config.log_dir, expect, options).await?;
         tracing::info!(class = ?start.class, ordinal = start.ordinal, cluster = start.cluster_id, "log directory opened");
+        if start.journal_damaged {
+            tracing::error!(
+                "a part of the storage journal cannot be read: every log may hold less than it was promised to"
+            );
+        }
         let (mut log, mut image) = MetadataLog::open(env.clone(), &config.log_dir).await?;
         let fresh = image.cluster_id.is_zero();
         // Before the first record is written: with it the next start would take the metadata for

@@ -61,7 +61,10 @@ pub(crate) fn nothing_lost<E: Env>(
         let here = numbered.filter(|(_, partition)| partition.leader == Some(me));
         here.map(|(index, _)| PartitionId { topic: topic.id, index })
     });
-    match placed.into_iter().find(|id| !logs.contains(id)) {
+    let missing = &dir.start().missing;
+    let gone =
+        |id: &PartitionId| !logs.contains(id) || missing.iter().any(|found| found.partition == *id);
+    match placed.into_iter().find(gone) {
         Some(lost) => Err(OpenAllError::LogLost(lost)),
         None => Ok(()),
     }
@@ -139,6 +142,10 @@ impl<E: Env> Publisher<E> {
         if let Some(cut) = recovery.cut {
             self.node.env.probe().reached("open_cut_a_log");
             tracing::warn!(partition = %id, at = %cut.at, bytes = cut.bytes, torn = cut.torn, "cut the end of a log");
+        }
+        if recovery.uncertain {
+            self.node.env.probe().reached("open_found_damage");
+            tracing::error!(partition = %id, "the log may hold less than it was promised to");
         }
         for faulty in &recovery.faulty {
             self.node.env.probe().reached("open_found_damage");

@@ -114,6 +114,7 @@ pub struct Log {
     pub partition: i32,
     pub replica_gen: u64,
     pub sealed: Option<bool>,
+    pub uncertain: bool,
     pub log_start: Option<i64>,
     pub flushed_end: Option<i64>,
     pub high_watermark: Option<i64>,
