@@ -106,12 +106,14 @@ fn patience(request: &str) -> &'static [i16] {
     const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
     const COORDINATOR_NOT_AVAILABLE: i16 = 15;
     const NOT_COORDINATOR: i16 = 16;
+    /// While a disk stands still, a partition takes only so much.
+    const NOT_ENOUGH_REPLICAS: i16 = 19;
     match request.strip_suffix("Request").unwrap_or(request) {
         "FindCoordinator" | "JoinGroup" | "SyncGroup" | "Heartbeat" | "LeaveGroup"
         | "OffsetCommit" | "OffsetFetch" | "DescribeGroups" | "ListGroups" => {
             &[COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR]
         },
-        "Produce" => &[REQUEST_TIMED_OUT, KAFKA_STORAGE_ERROR],
+        "Produce" => &[REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR],
         _ => &[],
     }
 }
