@@ -70,15 +70,24 @@ fn the_brokers_own_topic_is_not_deleted_and_the_others_of_the_list_are() {
 #[test]
 fn what_a_new_topic_asks_for_in_vain_is_said() {
     let broker = Broker::start(&fresh_dir("notes"));
-    let asked =
-        ["topic", "create", "t", "-r", "3", "-c", "flush.ms=5", "-c", "cleanup.policy=compact"];
+    let asked = [
+        "topic",
+        "create",
+        "t",
+        "-r",
+        "3",
+        "-c",
+        "preallocate=true",
+        "-c",
+        "cleanup.policy=compact",
+    ];
 
     let made = broker.run(&asked);
 
     let created = "created t with 1 partition and 1 replica (3 asked, 1 broker)\n";
     assert_eq!(text(&made), created);
     let notes = String::from_utf8(made.stderr).unwrap();
-    assert!(notes.contains("note: flush.ms has no effect"), "{notes}");
+    assert!(notes.contains("note: preallocate has no effect"), "{notes}");
     assert!(notes.contains("note: nothing is compacted"), "{notes}");
     let said = error(&broker.run(&["topic", "create", "a b"]));
     assert!(said.contains("hint: a name has 1 to 249 letters"), "{said}");
