@@ -117,6 +117,9 @@ pub(crate) struct DirShared<E: Env> {
     stopped: AtomicBool,
     failure: Lock<Option<DirectoryFailed>>,
     seg_gens: AtomicU64,
+    /// Folders of logs that the journal does not name although a part of it cannot be read: it may
+    /// have named them.
+    pub(crate) unexplained: BTreeSet<Found>,
     dirty: Lock<BTreeSet<Found>>,
     kick: tokio::sync::Notify,
 }

@@ -122,6 +122,8 @@ struct Table {
     laps: BTreeMap<u64, Lap>,
     /// Files that nobody needs, with the nonce of their last lap.
     free: Vec<FreeFile>,
+    /// How far each log is durable in its segments, with envelopes, as it was last noted.
+    filed: BTreeMap<Found, Offset>,
     /// Number of the next file to be made.
     next_number: u32,
 }
@@ -178,6 +180,7 @@ impl<E: Env> Journal<E> {
     /// Everything of `log` below `end` is durable in its segments, with envelopes.
     pub fn note_filed(&self, log: Found, end: Offset) {
         let mut table = self.table.lock();
+        table.filed.insert(log, end);
         for lap in table.laps.values_mut() {
             if lap.needs.get(&log).is_some_and(|need| *need <= end) {
                 lap.needs.remove(&log);

@@ -48,6 +48,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_journal_corrupt",
     "storage_journal_queue_full",
     "storage_journal_upkeep_put_off",
+    "storage_log_made_beside_its_files",
     "storage_manifest_damaged",
     "storage_old_format",
     "storage_other_cluster",

@@ -64,6 +64,8 @@ pub(super) async fn open<E: Env>(
         missing: missing(&state, &folders),
         journal_damaged: opened.end == JournalEnd::Corrupt,
     };
+    let mut unexplained = folders;
+    unexplained.retain(|found| info.journal_damaged && !state.logs().contains_key(found));
     let shared = DirShared {
         env: env.clone(),
         path: path.to_owned(),
@@ -77,6 +79,7 @@ pub(super) async fn open<E: Env>(
         stopped: AtomicBool::new(false),
         failure: Lock::new(FAILURE_RANK, None),
         seg_gens: AtomicU64::new(u64::from(start.ordinal) << 32),
+        unexplained,
         dirty: Lock::new(super::DIRTY_RANK, BTreeSet::new()),
         kick: tokio::sync::Notify::new(),
     };

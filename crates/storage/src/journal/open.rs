@@ -206,7 +206,8 @@ async fn begin<E: Env>(
     env.disk().sync_dir(&folder).await?;
     let state = std::mem::take(&mut replayed.state);
     let laps = kept_laps(&files, replayed);
-    let mut table = Table { state, done: 0, lap, group: 0, laps, free, next_number };
+    let mut table =
+        Table { state, done: 0, lap, group: 0, laps, free, filed: BTreeMap::new(), next_number };
     table.begin_lap(taken.number, &header);
     let writer = Writer { file, lap, nonce: header.nonce, group: 0, at: PLACE_BYTES };
     let journal = Journal {

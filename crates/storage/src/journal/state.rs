@@ -258,9 +258,11 @@ impl LogState {
     fn move_start(&mut self, at: Offset) {
         self.start = self.start.max(at);
         let start = self.start;
-        self.epochs.forget_before(start);
         self.faulty.retain(|range| range.to > start);
         self.segments.retain(|segment| segment.closed.is_none_or(|closed| closed.end > start));
+        // A scan begins with the first segment, which may begin before the log does.
+        let first = self.segments.first().map_or(start, |segment| segment.name.base.min(start));
+        self.epochs.forget_before(first);
     }
 
     fn mark(&mut self, mark: Mark) {

@@ -90,6 +90,7 @@ impl<E: Env> Journal<E> {
             let fits = table.state.apply(record);
             invariant!(JOURNAL_1, fits.is_ok(), "{fits:?}: {record:?}");
             if record.change == super::Change::Drop {
+                table.filed.remove(&record.log);
                 table
                     .laps
                     .values_mut()
@@ -97,7 +98,9 @@ impl<E: Env> Journal<E> {
             }
         }
         for (log, end) in group.commits.iter().filter_map(|commit| commit.batch) {
-            if let Some(lap) = table.laps.get_mut(&writer.lap) {
+            // Its segment may have become durable before its group did.
+            let is_filed = table.filed.get(&log).is_some_and(|filed| *filed >= end);
+            if let (false, Some(lap)) = (is_filed, table.laps.get_mut(&writer.lap)) {
                 lap.needs.insert(log, end);
             }
         }

@@ -252,6 +252,11 @@ impl<E: Env> Opening<E> {
         let cuts = cuts && !self.probe().mutant("cut_not_journaled");
         if cuts || epochs != known.epochs {
             changes.push(Change::Cut(end));
+            // A cut lets go of every segment that begins there, the one that stays in use as well.
+            let stays = segments.last().filter(|segment| segment.open && segment.name.base >= end);
+            if let (Some(open), None) = (stays, findings.emptied) {
+                changes.push(Change::SegAdd(open.name));
+            }
         }
         if cuts {
             self.probe().reached("storage_cut_journaled");

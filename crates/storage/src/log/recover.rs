@@ -20,7 +20,7 @@ use crate::dir::{DirShared, Found};
 use crate::envelope::{Envelopes, Owner, SLOT, decode_file};
 use crate::epochs::EpochHistory;
 use crate::error::OpenError;
-use crate::journal::{Change, LogState, SealedLog, SegmentSummary};
+use crate::journal::{Change, LogState, Mark, SealedLog, SegmentSummary};
 use crate::names::{PRODUCERS, SegmentName, TMP};
 use crate::producers::{ProducerSnapshot, ProducerStates, decode_snapshot};
 use crate::replace::read_whole;
@@ -105,7 +105,13 @@ impl<E: Env> Log<E> {
         found: Found,
         config: LogConfig,
     ) -> Result<Self, OpenError> {
-        dir.commit(found, vec![Change::Create]).await?;
+        let mut changes = vec![Change::Create];
+        if dir.unexplained.contains(&found) {
+            // It may have held more than nothing, and its files are not to be removed.
+            dir.env.probe().reached("storage_log_made_beside_its_files");
+            changes.push(Change::Mark(Mark::Uncertain));
+        }
+        dir.commit(found, changes).await?;
         let opening = Opening::new(dir, found, Arc::default());
         Ok(opening.assemble(opening.without_segments(), config))
     }

@@ -149,9 +149,10 @@ impl<E: Env> Log<E> {
         {
             let mut shared = self.inner.shared.lock();
             shared.start = start;
-            shared.epochs.forget_before(start);
             shared.faulty.retain(|range| range.to > start);
             shared.segments.retain(|segment| !gone.contains(&segment.name));
+            let first = shared.segments.first().map_or(start, |first| first.name.base.min(start));
+            shared.epochs.forget_before(first);
         }
         if early { Ok(()) } else { self.remove_segments(&gone).await }
     }

@@ -3,6 +3,7 @@
 
 mod batches;
 mod crash;
+mod forgotten;
 mod interleaving;
 mod journal;
 mod journaled;

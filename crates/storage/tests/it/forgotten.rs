@@ -1,0 +1,113 @@
+//! What a start, a cut, a deletion of old records or a quiet log could make the journal forget.
+
+use std::task::{Context, Waker};
+
+use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex, TopicId, Uuid};
+use storage::journal::read_journal;
+
+use crate::crash::recover;
+use crate::support::*;
+
+fn other() -> PartitionId {
+    PartitionId { topic: TopicId(Uuid([6; 16])), index: PartitionIndex(1) }
+}
+
+#[test]
+fn a_cut_at_the_base_of_the_open_segment_leaves_it_in_the_journal() {
+    let mut emptied = 0;
+    for seed in 0..10 {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        run(log.append(append_of(&[Spec::at(0).build()]))).unwrap();
+        run(log.append(append_of(&[Spec { epoch: 1, ..Spec::at(1) }.build()]))).unwrap();
+        let env = env.after_power_loss(seed);
+        let (log, _) = recover(&env).unwrap();
+        if log.end() > Offset(0) {
+            continue;
+        }
+        emptied += 1;
+        for at in 0..60 {
+            let batch = Spec { epoch: 2, ..Spec::at(at) }.build();
+            run(log.append(fsync_of(&[batch]))).unwrap();
+        }
+        run(log.checkpoint()).unwrap();
+        let (log, recovery) = recover(&env.after_power_loss(seed)).unwrap();
+        assert_eq!((log.end(), recovery.faulty), (Offset(60), Vec::new()), "seed {seed}");
+    }
+    assert!(emptied > 0);
+}
+
+#[test]
+fn a_log_start_inside_the_open_segment_leaves_the_epochs_that_a_scan_needs() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    run(log.append(append_of(&[Spec::at(0).build()]))).unwrap();
+    run(log.append(fsync_of(&[Spec { epoch: 1, ..Spec::at(1) }.build()]))).unwrap();
+    run(log.set_log_start(Offset(1))).unwrap();
+    run(log.append(append_of(&[Spec { epoch: 1, ..Spec::at(2) }.build()]))).unwrap();
+    run(log.append(fsync_of(&[Spec { epoch: 1, ..Spec::at(3) }.build()]))).unwrap();
+
+    let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+
+    assert_eq!((log.end(), recovery.faulty), (Offset(4), Vec::new()));
+}
+
+#[test]
+fn a_log_made_anew_beside_its_files_after_damage_of_the_journal_is_uncertain() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 1);
+    // A group to be damaged, and the other log behind it.
+    run(log.begin_epoch(LeaderEpoch(3))).unwrap();
+    let behind = run(dir.create_log(other(), GEN, small())).unwrap();
+    for at in 0..3 {
+        run(behind.append(fsync_of(&[Spec::at(at).build()]))).unwrap();
+    }
+    run(behind.checkpoint()).unwrap();
+    let journal = run(read_journal(&env, &root())).unwrap();
+    let first = journal.files.iter().find(|file| file.1.is_some_and(|head| head.lap == 1));
+    let env = env.after_process_crash();
+    let name = first.unwrap().0.to_string();
+    env.rot(&root().join("journal").join(name), 4096 * 3 + 40, 0x40);
+
+    let (dir, start) = open_dir(&env);
+    assert!(start.journal_damaged);
+    let anew = run(dir.create_log(other(), GEN, small())).unwrap();
+    run(anew.append(fsync_of(&[Spec::at(0).build()]))).unwrap();
+    drop((anew, dir));
+    let before = env.files(&root()).len();
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    let (_log, recovery) = run(dir.open_log(other(), GEN, small())).unwrap();
+
+    assert!(recovery.uncertain);
+    assert!(env.files(&root()).len() >= before, "nothing of the old log is removed");
+}
+
+#[test]
+fn a_log_that_is_quiet_pins_no_lap_of_the_journal() {
+    for seed in 0..40 {
+        let mut env = MemEnv::new();
+        env.restless = true;
+        (0..seed).for_each(|_| drop(env::Env::random_u64(&env)));
+        let (dir, log) = fresh(&env);
+        let busy = run(dir.create_log(other(), GEN, small())).unwrap();
+        run(log.append(fsync_of(&[Spec::at(0).build()]))).unwrap();
+        // The segment is durable before the group is.
+        let mut append = Box::pin(log.append(fsync_of(&[Spec::at(1).build()])));
+        let mut done = false;
+        while log.end() < Offset(2) && !done {
+            done = append.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        }
+        run(log.checkpoint()).unwrap();
+        if !done {
+            run(append).unwrap();
+        }
+        for epoch in 1..80 {
+            run(busy.begin_epoch(LeaderEpoch(epoch))).unwrap();
+        }
+
+        let manifest = run(read_journal(&env, &root())).unwrap().manifest.unwrap().unwrap();
+        assert_eq!(manifest.kept, Vec::new(), "seed {seed}");
+    }
+}
