@@ -7,10 +7,14 @@
 use base::{Offset, PartitionId, PartitionIndex, ReplicaGen, SegGen, TopicId, Uuid};
 use libfuzzer_sys::fuzz_target;
 use storage::names::{SegmentName, log_folder, parse_log_folder};
+use storage::journal::{
+    BLOCK, decode_block, decode_journal_header, decode_manifest, decode_records,
+    encode_journal_header, encode_manifest,
+};
 use storage::{
     Owner, ProducerStates, SLOT, SLOT_BYTES, decode_file, decode_identity, decode_seal,
-    decode_slot, decode_start, decode_starts, decode_state, encode_identity, encode_seal,
-    encode_slot, encode_start, encode_state,
+    decode_slot, decode_snapshot, decode_start, decode_starts, encode_identity, encode_seal,
+    encode_slot, encode_snapshot, encode_start,
 };
 
 /// A whole-file frame around `body`.
@@ -106,12 +110,32 @@ fn names(bytes: &[u8]) {
     }
 }
 
+fn journal(bytes: &[u8], repair: bool) {
+    if let Ok(records) = decode_records(bytes) {
+        let mut again = Vec::new();
+        records.iter().for_each(|record| record.encode(&mut again));
+        assert_eq!(again, bytes);
+    }
+    let mut block = bytes.to_vec();
+    if repair {
+        block.resize(BLOCK - 4, 0);
+        let crc = crc32fast::hash(&block);
+        block.extend_from_slice(&crc.to_le_bytes());
+    }
+    if let Ok(block) = decode_block(&block) {
+        assert!(block.index < block.count);
+    }
+    if let Ok(header) = decode_journal_header(bytes) {
+        assert_eq!(decode_journal_header(&encode_journal_header(&header)), Ok(header));
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     let [which, repair, rest @ ..] = data else { return };
     let framed = |magic| if repair & 1 == 0 { rest.to_vec() } else { frame(magic, rest) };
     let slotted =
         |magic, len| if repair & 1 == 0 { rest.to_vec() } else { slots(magic, len, rest) };
-    match which % 8 {
+    match which % 9 {
         0 => {
             if let Ok(identity) = decode_identity(&framed(b"GRGIDENT")) {
                 assert_eq!(decode_identity(&encode_identity(&identity)), Ok(identity));
@@ -123,8 +147,11 @@ fuzz_target!(|data: &[u8]| {
             }
         },
         2 => {
-            if let Ok(state) = decode_state(&framed(b"GRGSTATE")) {
-                assert_eq!(decode_state(&encode_state(&state)), Ok(state));
+            if let Ok(snapshot) = decode_snapshot(&framed(b"GRGPRODS")) {
+                assert_eq!(decode_snapshot(&encode_snapshot(&snapshot)), Ok(snapshot));
+            }
+            if let Ok(manifest) = decode_manifest(&framed(b"GRGMANIF")) {
+                assert_eq!(decode_manifest(&encode_manifest(&manifest)), Ok(manifest));
             }
         },
         3 => starts(&slotted(b"GSTR", SLOT_BYTES)),
@@ -137,6 +164,7 @@ fuzz_target!(|data: &[u8]| {
             }
         },
         6 => names(rest),
+        7 => journal(rest, repair & 1 == 1),
         _ => {
             let bytes = if repair & 1 == 0 { Some(rest.to_vec()) } else { metadata_log(rest) };
             if let Some(bytes) = bytes {

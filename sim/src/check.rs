@@ -8,6 +8,7 @@
 
 mod commits;
 mod committed;
+mod damage;
 mod finish;
 mod history;
 mod platter;
@@ -16,5 +17,5 @@ mod topics;
 
 pub use finish::{finish, settled};
 pub use history::{Fetched, History};
-pub use platter::{DATA_DIR, DiskLog, View, read_log};
+pub use platter::{DATA_DIR, DiskLog, View, missing_segment, read_log};
 pub use records::RecordId;

@@ -3,12 +3,17 @@
 //! Owns: [`Image`], the pure model of one machine's file system, and [`SimDisk`], the door to it.
 //! Invariants: bytes are durable only after a successful sync, directory entries only after their
 //! directory's sync; a process crash keeps the cache; a power loss keeps, drops or tears each
-//! dirty sector on its own.
+//! dirty sector on its own; damage changes what is read and never what was written.
 
+mod armed;
+mod damage;
 mod door;
 mod image;
 mod inode;
 mod names;
+mod power;
 
+pub use armed::{Armed, OpKind, Sprung, StartTrap, Trap};
+pub use damage::{AtRest, Place};
 pub use door::{SimDirLock, SimDisk, SimFile};
-pub use image::{Image, OpKind};
+pub use image::Image;

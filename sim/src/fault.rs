@@ -13,7 +13,7 @@ use crate::disk::OpKind;
 use crate::world::Knobs;
 
 pub use draw::BROKER;
-pub use inject::{heal, inject_all};
+pub use inject::{heal, inject_all, lose};
 
 /// Everything that decides a run, but for the code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,35 @@ pub struct Plan {
     /// What goes wrong, sorted by time.
     #[serde(default)]
     pub faults: Vec<Timed>,
+    /// Clients that are lost for good once everything is quiet: the others must go on without them.
+    #[serde(default)]
+    pub gone: Vec<Gone>,
+}
+
+/// A client that is lost for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gone {
+    /// Which.
+    pub node: usize,
+    /// In which way.
+    pub how: Lost,
+}
+
+/// How a client is lost for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lost {
+    /// Nothing passes between it and the broker.
+    Cut,
+    /// It is heard and hears nothing.
+    Deaf,
+    /// It hears and is not heard.
+    Mute,
+    /// It stands still; its kernel goes on.
+    Frozen,
+    /// Its machine has no power.
+    Off,
 }
 
 /// What the clients do.
@@ -69,9 +98,16 @@ pub struct Work {
     /// Whether a client asks for what nobody should ask for.
     #[serde(default)]
     pub odd: bool,
+    /// Whether an acknowledgement in the topic means that the record is durable.
+    #[serde(default)]
+    pub fsync: bool,
 }
 
 fn one() -> usize {
+    1
+}
+
+fn one_sector() -> u32 {
     1
 }
 
@@ -131,12 +167,76 @@ pub enum Fault {
         /// Where.
         node: usize,
     },
-    /// Nothing more fits on the disk.
+    /// Only so much more fits on the disk.
     DiskFull {
         /// Where.
         node: usize,
         /// How long.
         ms: u64,
+        /// Bytes that still fit.
+        #[serde(default)]
+        room: u64,
+    },
+    /// Operations that begin now return when it is over.
+    StalledDisk {
+        /// Where.
+        node: usize,
+        /// For how long.
+        ms: u64,
+    },
+    /// The next reads fail, and succeed when tried again.
+    FailedRead {
+        /// Where.
+        node: usize,
+        /// How many.
+        count: u32,
+    },
+    /// Sectors at rest cannot be read.
+    LatentSector {
+        /// Where.
+        node: usize,
+        /// How many.
+        #[serde(default = "one_sector")]
+        sectors: u32,
+        /// For how long.
+        ms: u64,
+    },
+    /// Sectors at rest change by themselves.
+    BitRot {
+        /// Where.
+        node: usize,
+        /// How many.
+        sectors: u32,
+        /// Whether the bytes of a batch that no checksum covers change as well.
+        #[serde(default)]
+        unprotected: bool,
+    },
+    /// The next write also lands on a sector at rest.
+    MisdirectedWrite {
+        /// Where.
+        node: usize,
+        /// Whether it may land where a batch begins.
+        #[serde(default)]
+        unprotected: bool,
+    },
+    /// Syncs say that they succeeded, and the drive keeps the bytes in its own volatile cache.
+    LyingSync {
+        /// Where.
+        node: usize,
+        /// For how long; then the drive writes what it has.
+        ms: u64,
+    },
+    /// From now on a power loss keeps any part of the pending directory changes.
+    ReorderedDirs {
+        /// Where.
+        node: usize,
+    },
+    /// The machine goes down and comes back with another directory.
+    ReplacedDirectory {
+        /// Where.
+        node: usize,
+        /// How old the copy is that it comes back with; none for an empty directory.
+        age_ms: Option<u64>,
     },
     /// Disk operations take longer.
     SlowDisk {
@@ -179,6 +279,98 @@ pub enum Fault {
         /// For how long.
         ms: u64,
     },
+    /// A machine sleeps: monotonic time stands still, boot time goes on.
+    Suspend {
+        /// Where.
+        node: usize,
+        /// For how long.
+        ms: u64,
+    },
+    /// A machine's clocks run too fast, or too slow.
+    ClockDrift {
+        /// Where.
+        node: usize,
+        /// Parts per million.
+        ppm: i64,
+    },
+    /// A machine's wall clock jumps.
+    ClockJump {
+        /// Where.
+        node: usize,
+        /// Milliseconds forth, or back.
+        by_ms: i64,
+    },
+    /// Each poll of a task takes time.
+    SlowNode {
+        /// Where.
+        node: usize,
+        /// How much, microseconds.
+        poll_us: u64,
+        /// For how long.
+        ms: u64,
+    },
+    /// A runtime polls nothing; tasks that run on their own go on.
+    StalledRuntime {
+        /// Where.
+        node: usize,
+        /// For how long.
+        ms: u64,
+    },
+    /// A node reads nothing from its sockets and offers a small window.
+    StalledReader {
+        /// Where.
+        node: usize,
+        /// For how long.
+        ms: u64,
+        /// Bytes that may come meanwhile, per connection.
+        window: usize,
+    },
+    /// The kernel restarts in good order.
+    KernelRestart {
+        /// Where.
+        node: usize,
+        /// Until the process is started again.
+        down_ms: u64,
+    },
+    /// After the `nth` next operation `after` on a name, right before the next operation `before`,
+    /// the process or machine ends.
+    CrashBetween {
+        /// Where.
+        node: usize,
+        /// The first operation.
+        after: OpKind,
+        /// Part of the name it is done to; empty for any.
+        #[serde(default)]
+        name: String,
+        /// Which of them, from 1.
+        nth: u32,
+        /// The second operation, which is not done any more.
+        before: OpKind,
+        /// Whether the machine loses power.
+        power: bool,
+    },
+    /// The process or machine ends when the product reaches a mark.
+    CrashAtMark {
+        /// Where.
+        node: usize,
+        /// Which mark.
+        mark: String,
+        /// At which time, from 1.
+        nth: u32,
+        /// Whether the machine loses power.
+        power: bool,
+    },
+    /// The process ends, and so do its next starts, each after its `nth` disk operation.
+    CrashDuringStart {
+        /// Where.
+        node: usize,
+        /// How many starts.
+        times: u32,
+        /// After which operation.
+        nth: u32,
+        /// Whether the machine loses power each time.
+        power: bool,
+    },
 }
 
 impl Fault {
@@ -197,7 +389,29 @@ impl Fault {
         "cut",
         "slow net",
         "pause",
+        "stalled disk",
+        "failed read",
+        "latent sector",
+        "bit rot",
+        "misdirected write",
+        "lying sync",
+        "directory changes reordered",
+        "suspend",
+        "clock drift",
+        "clock jump",
+        "slow node",
+        "stalled runtime",
+        "stalled reader",
+        "kernel restart",
+        "crash between two operations",
+        "crash at a mark",
+        "process crash during start",
+        "power loss during start",
+        "gone for good",
     ];
+
+    /// Classes that no seed draws: a plan has to ask for them.
+    pub const UNDRAWN_CLASSES: &'static [&'static str] = &["replaced directory"];
 
     /// The class it is counted under when it takes effect.
     pub fn class(&self) -> &'static str {
@@ -215,6 +429,25 @@ impl Fault {
             Self::Cut { .. } => "cut",
             Self::SlowNet { .. } => "slow net",
             Self::Pause { .. } => "pause",
+            Self::StalledDisk { .. } => "stalled disk",
+            Self::FailedRead { .. } => "failed read",
+            Self::LatentSector { .. } => "latent sector",
+            Self::BitRot { .. } => "bit rot",
+            Self::MisdirectedWrite { .. } => "misdirected write",
+            Self::LyingSync { .. } => "lying sync",
+            Self::ReorderedDirs { .. } => "directory changes reordered",
+            Self::ReplacedDirectory { .. } => "replaced directory",
+            Self::Suspend { .. } => "suspend",
+            Self::ClockDrift { .. } => "clock drift",
+            Self::ClockJump { .. } => "clock jump",
+            Self::SlowNode { .. } => "slow node",
+            Self::StalledRuntime { .. } => "stalled runtime",
+            Self::StalledReader { .. } => "stalled reader",
+            Self::KernelRestart { .. } => "kernel restart",
+            Self::CrashBetween { .. } => "crash between two operations",
+            Self::CrashAtMark { .. } => "crash at a mark",
+            Self::CrashDuringStart { power: false, .. } => "process crash during start",
+            Self::CrashDuringStart { power: true, .. } => "power loss during start",
         }
     }
 }
@@ -234,6 +467,17 @@ impl Plan {
     /// If the text is not a plan; unknown fields are refused.
     pub fn from_json(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str(text)
+    }
+
+    /// The nodes of the producers.
+    pub fn producers(&self) -> std::ops::Range<usize> {
+        2..2 + self.work.idempotent + self.work.plain
+    }
+
+    /// The nodes of the group's members.
+    pub fn consumers(&self) -> std::ops::Range<usize> {
+        let first = self.producers().end;
+        first..first + self.work.consumers
     }
 
     /// How many client nodes the plan needs.
@@ -269,12 +513,25 @@ mod tests {
 
     #[test]
     fn a_hundred_seeds_draw_every_fault_class() {
-        let drawn: BTreeSet<&str> = (0..100)
-            .flat_map(|seed| Plan::draw(seed).faults)
-            .map(|timed| timed.fault.class())
-            .collect();
+        let plans: Vec<Plan> = (0..100).map(Plan::draw).collect();
+        let faults = plans.iter().flat_map(|plan| &plan.faults);
+        let mut drawn: BTreeSet<&str> = faults.map(|timed| timed.fault.class()).collect();
+        if plans.iter().any(|plan| !plan.gone.is_empty()) {
+            drawn.insert("gone for good");
+        }
         let all: BTreeSet<&str> = Fault::CLASSES.iter().copied().collect();
         assert_eq!(drawn, all);
+    }
+
+    #[test]
+    fn a_client_that_is_lost_for_good_leaves_a_producer_and_a_member_behind() {
+        for plan in (0..200).map(Plan::draw) {
+            let gone: BTreeSet<usize> = plan.gone.iter().map(|gone| gone.node).collect();
+            let (producers, consumers) = (plan.producers(), plan.consumers());
+            assert!(producers.clone().any(|node| !gone.contains(&node)));
+            assert!(consumers.is_empty() || consumers.clone().any(|node| !gone.contains(&node)));
+            assert!(gone.iter().all(|node| producers.contains(node) || consumers.contains(node)));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ compile_error!(
      an environment RUSTFLAGS replaces it: unset RUSTFLAGS, or add `--cfg madsim` to it"
 );
 
+pub mod budget;
 pub mod campaign;
 pub mod check;
 pub mod cli;

@@ -49,6 +49,8 @@ fn config(work: &Work) -> BrokerConfig {
         offsets_commit_timeout: Duration::from_millis(500),
         offsets_retention_check_interval: Duration::from_millis(1_000),
         retention_check_interval: Duration::from_millis(1_000),
+        // The smallest: a file is full after fifteen groups, and used again soon.
+        journal_file_bytes: 64 * 1024,
         delete_topics: !work.topics_stay,
         topic_defaults: TopicConfig {
             segment_bytes: work.segment_bytes,

@@ -2,14 +2,16 @@
 //!
 //! Owns: virtual time, the trace, the node table, the network, one disk per node, and the ledger
 //! of marks, faults and the first failure. Invariants: everything random comes from a stream of
-//! the seed; locks are leaves of the rank order (251 disk, 252 net, 253 nodes, 254 ledger and
+//! the seed; locks are leaves of the rank order (251 disk, 252 net, 253 nodes, 254 ledger, clocks and
 //! schedule, 255 trace), never held across an await nor while a waker is woken or dropped.
 
+mod clock;
 mod dice;
 mod door;
 mod knobs;
 mod ledger;
 mod node;
+mod pace;
 mod remark;
 mod schedule;
 mod trace;
@@ -28,7 +30,7 @@ use crate::net::NetState;
 pub use dice::{Dice, digest};
 pub use door::{SimEnv, SimProbe};
 pub use knobs::Knobs;
-pub use ledger::{Failure, FailureKind, Ledger};
+pub use ledger::{Failure, FailureKind, Ledger, MarkTrap};
 pub use node::{Crash, Process, Program, program};
 pub use remark::brief;
 pub use schedule::{DILATION, MS, Timer, US, pass};
@@ -135,6 +137,22 @@ impl World {
     /// Cuts or mends one direction between two nodes.
     pub fn cut(&self, from: usize, to: usize, cut: bool) {
         self.net.lock().set_cut(from, to, cut);
+    }
+
+    /// Disk operations of `node` that begin before `until` (nanoseconds) return after it; 0 ends it.
+    pub fn stall_disk(&self, node: usize, until: u64) {
+        self.disks[node].lock().armed.stalled_until = until;
+    }
+
+    /// `node` reads nothing from its sockets before `until` (nanoseconds) and offers a window of so
+    /// many bytes per connection.
+    pub fn stall_reader(&self, node: usize, until: u64, window: usize) {
+        self.net.lock().stall_reader(node, until, window);
+    }
+
+    /// How often a fault of `class` took effect.
+    pub fn faults(&self, class: &str) -> u64 {
+        self.ledger.lock().faults.get(class).copied().unwrap_or(0)
     }
 
     /// Adds to the trace; `text` is asked only when events are kept.

@@ -47,3 +47,12 @@ fn every_plan_that_once_showed_a_bug_passes() {
         assert_eq!(outcome.failure, None, "{}", path.display());
     }
 }
+
+#[test]
+fn every_open_plan_still_shows_what_is_open() {
+    install_panic_hook();
+    for (path, plan) in plans("open-") {
+        let outcome = run_plan(&plan, &RunOptions::default());
+        assert!(outcome.failure.is_some(), "{}: mended? Then it is fixed-*", path.display());
+    }
+}

@@ -11,7 +11,7 @@ mod topic_keys;
 mod value;
 
 pub use broker_keys::BROKER_KEYS;
-pub use properties::{PropertiesError, parse_properties};
+pub use properties::{PropertiesError, parse_numbered_properties, parse_properties};
 pub use topic_keys::TOPIC_KEYS;
 pub use value::{Bound, Kind, ValueError};
 

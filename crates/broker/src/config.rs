@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base::{BrokerId, Duration};
 use metadata::Defaults;
 use records::TimestampType;
+use storage::Durability;
 
 /// Everything one broker is told at its start. Each field names its Kafka property.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct BrokerConfig {
     pub retention_check_interval: Duration,
     /// `producer.id.expiration.ms`.
     pub producer_expiration: Duration,
+    /// `gregor.journal.file.bytes`.
+    pub journal_file_bytes: u64,
     /// `offsets.topic.num.partitions`, fixed when the topic is created.
     pub offsets_partitions: i32,
     /// `offsets.topic.replication.factor`; more than the live brokers becomes their number.
@@ -72,6 +75,7 @@ impl Default for BrokerConfig {
             fetch_bytes_max: 57_671_680,
             retention_check_interval: Duration::from_secs(300),
             producer_expiration: Duration::from_secs(86_400),
+            journal_file_bytes: 16 * 1024 * 1024,
             offsets_partitions: 50,
             offsets_replication_factor: 3,
             offsets_segment_bytes: 104_857_600,
@@ -120,6 +124,8 @@ pub struct TopicConfig {
     pub compact: bool,
     /// `cleanup.policy` contains `delete`.
     pub delete: bool,
+    /// `gregor.durability`; `flush.messages=1` and `flush.ms=0` mean `fsync` as well.
+    pub durability: Durability,
 }
 
 impl Default for TopicConfig {
@@ -135,6 +141,7 @@ impl Default for TopicConfig {
             retention_bytes: None,
             compact: false,
             delete: true,
+            durability: Durability::Replicated,
         }
     }
 }
@@ -144,8 +151,14 @@ impl TopicConfig {
     #[must_use]
     pub fn with(&self, overrides: &BTreeMap<Arc<str>, Arc<str>>) -> Self {
         let mut config = self.clone();
+        // Sorted, but Kafka's names for it count whatever our own says.
         for (key, value) in overrides {
             config.set(key, value);
+        }
+        for key in ["flush.messages", "flush.ms"] {
+            if let Some(value) = overrides.get(key) {
+                config.set(key, value);
+            }
         }
         config
     }
@@ -180,6 +193,10 @@ impl TopicConfig {
             "retention.bytes" => {
                 self.retention_bytes = if number == Some(-1) { None } else { natural };
             },
+            "gregor.durability" if value == "fsync" => self.durability = Durability::Fsync,
+            "gregor.durability" => self.durability = Durability::Replicated,
+            "flush.messages" if number == Some(1) => self.durability = Durability::Fsync,
+            "flush.ms" if number == Some(0) => self.durability = Durability::Fsync,
             "cleanup.policy" => {
                 let mut policies = value.split(',').map(str::trim);
                 self.compact = policies.clone().any(|policy| policy == "compact");
@@ -215,6 +232,24 @@ mod tests {
         assert!(config.compact && config.delete);
         assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(config.segment_bytes, TopicConfig::default().segment_bytes);
+    }
+
+    #[test]
+    fn kafkas_flush_keys_mean_fsync_at_one_message_and_at_no_wait() {
+        let with = |key: &str, value: &str| {
+            let overrides = [(Arc::from(key), Arc::from(value))].into_iter().collect();
+            TopicConfig::default().with(&overrides).durability
+        };
+        for (key, value) in
+            [("gregor.durability", "fsync"), ("flush.messages", "1"), ("flush.ms", "0")]
+        {
+            assert_eq!(with(key, value), Durability::Fsync, "{key}={value}");
+        }
+        for (key, value) in
+            [("gregor.durability", "replicated"), ("flush.messages", "2"), ("flush.ms", "1")]
+        {
+            assert_eq!(with(key, value), Durability::Replicated, "{key}={value}");
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Owns: the ledger (behind the lock) and the log. Invariants: the lock is held for nanoseconds
 //! and never across an await; at most one writer is at work; the writer never lives in a future
 //! that a client's connection can drop; a batch is checked before the lock is taken and copied at
-//! most once. Driven by: the front door (appends, reads) and the coordinator host. Performance
-//! design C3, items 1 and 2.
+//! most once. Driven by: the front door (appends, reads) and the coordinator host. Source: ADR
+//! 0002; docs/architecture.md, "The way of a produce".
 
 mod awaited;
 pub(crate) mod ledger;
@@ -23,7 +23,7 @@ use records::{
     BatchError, BatchView, CodecError, Depth, Patch, Policy, Stamp, TimestampType, exactly_one,
     inflated_bytes_max, validate,
 };
-use storage::{Append, DirectoryFailed, Log};
+use storage::{Append, DirectoryFailed, Durability, Log};
 use tokio::sync::{Notify, oneshot};
 
 use crate::api::{Acks, ProduceError, Produced};
@@ -257,7 +257,7 @@ impl<E: Env> Partition<E> {
             let promised = self.ledger.lock().promise_unwritten(end);
             promised.tell();
         }
-        let completed = match self.log.append(to_append(run)).await {
+        let completed = match self.log.append(to_append(run, self.config.durability)).await {
             Ok(_) => {
                 let completed = self.ledger.lock().written(end, bytes);
                 self.log.note_high_watermark(end);
@@ -310,8 +310,9 @@ impl<E: Env> Partition<E> {
 }
 
 /// The run as the log takes it: heads in one new buffer, the rest shared with what was received.
-fn to_append(run: Run) -> Append {
-    let mut append = Append { bufs: IoBufs::new(), batches: smallvec::SmallVec::new() };
+fn to_append(run: Run, durability: Durability) -> Append {
+    let batches = smallvec::SmallVec::new();
+    let mut append = Append { bufs: IoBufs::new(), batches, durability };
     let heads = run.batches.iter().map(|batch| batch.head().len()).sum();
     let mut head = BytesMut::with_capacity(heads);
     for batch in &run.batches {

@@ -2,12 +2,12 @@
 //!
 //! Invariants: changes are acted on in index order; a topic is visible to clients only after its
 //! logs exist, and its logs go only after it is invisible; nothing reads a half-applied image.
-//! Architecture §4, item 5.
+//! Source: docs/architecture.md, "Metadata: one loop, one direction".
 
 mod open;
 
 pub use open::OpenAllError;
-pub(crate) use open::nothing_lost;
+pub(crate) use open::{Opened, nothing_lost};
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Listening and connecting.
 //!
-//! Invariants: every stream has `TCP_NODELAY` on; a peer that is gone before it was accepted is
-//! skipped, every other accept error is handed up.
+//! Invariants: a socket on an IPv6 address serves IPv6 alone, so that the IPv4 wildcard has room
+//! beside it whatever the system's default is; every stream has `TCP_NODELAY` on; a peer that is
+//! gone before it was accepted is skipped, every other accept error is handed up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -69,6 +70,9 @@ impl Net for TokioNet {
     async fn listen(&self, at: SocketAddr) -> io::Result<TokioListener> {
         let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
+        if at.is_ipv6() {
+            rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+        }
         socket.bind(at)?;
         let listener = socket.listen(self.backlog)?;
         Ok(TokioListener { listener, counters: Arc::clone(&self.counters) })

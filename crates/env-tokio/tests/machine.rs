@@ -7,6 +7,8 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -52,6 +54,22 @@ fn hold_the_pool(runtime: &Runtime) -> SyncSender<()> {
     let (held, gate) = sync_channel(0);
     drop(runtime.spawn_blocking(move || gate.recv()));
     held
+}
+
+#[test]
+fn the_wildcards_of_both_families_share_a_port() -> Verdict {
+    let (runtime, env) = world(1, Settings::default())?;
+    runtime.block_on(async {
+        let four = env.net().listen((Ipv4Addr::UNSPECIFIED, 0).into()).await?;
+        let port = four.local_addr()?.port();
+
+        let six = env.net().listen((Ipv6Addr::UNSPECIFIED, port).into()).await;
+
+        // A machine without IPv6 says something else.
+        let taken = |error: &std::io::Error| error.kind() == ErrorKind::AddrInUse;
+        assert!(!six.as_ref().is_err_and(taken), "{six:?}");
+        Ok(())
+    })
 }
 
 #[test]

@@ -21,12 +21,12 @@ pub use produce::{Acks, Produce};
 pub use serve::Serve;
 pub use topic::{CreateTopic, Topic, TopicCommand};
 
-/// An Apache-Kafka-compatible replicated log whose every failure can be replayed from a seed.
+/// Gregor, an Apache-Kafka-compatible broker, and its tools
 #[derive(Debug, Parser)]
 #[command(
     name = "gregor",
     version,
-    about,
+    about = "Gregor, an Apache-Kafka-compatible broker, and its tools",
     propagate_version = true,
     after_help = "First steps, in two terminals:
   gregor serve
@@ -63,6 +63,12 @@ pub enum Command {
     /// List the configuration keys, or check a configuration file
     Config(Keys),
     /// Print a completion script for a shell
+    #[command(after_help = "Examples:
+  gregor completions bash > ~/.local/share/bash-completion/completions/gregor
+  gregor completions zsh > ~/.zfunc/_gregor      (with fpath+=(~/.zfunc) before compinit in ~/.zshrc)
+  gregor completions fish > ~/.config/fish/completions/gregor.fish
+
+The folder must be there; a new shell reads the script.")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -72,12 +78,38 @@ pub enum Command {
 /// How a broker is reached.
 #[derive(Args, Clone, Debug)]
 pub struct Connect {
-    /// A broker; `host:port`
+    /// A broker, or several separated by commas, of which the first that answers is asked
     #[arg(short, long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
-    pub bootstrap_server: String,
+    #[arg(value_parser = Servers::parse)]
+    pub bootstrap_server: Servers,
     /// How long one answer may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub timeout: Duration,
+}
+
+/// Where brokers are, `host:port` each; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Servers(pub Vec<String>);
+
+impl Servers {
+    /// Reads `host:port`, or several separated by commas, as Kafka's tools do.
+    fn parse(text: &str) -> Result<Self, String> {
+        let servers: Vec<&str> = text.split(',').map(str::trim).collect();
+        for server in &servers {
+            if server.contains("://") {
+                return Err("write host:port, without a protocol".to_owned());
+            }
+            let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let is_host =
+                !bare.unwrap_or(host).is_empty() && (bare.is_some() || !host.contains(':'));
+            if !is_host || port.parse::<u16>().is_err() {
+                let of = if servers.len() > 1 { format!("'{server}': ") } else { String::new() };
+                return Err(format!("{of}write host:port, such as 127.0.0.1:9092 or [::1]:9092"));
+            }
+        }
+        Ok(Self(servers.into_iter().map(str::to_owned).collect()))
+    }
 }
 
 /// How results are printed.
@@ -86,6 +118,12 @@ pub struct Format {
     /// Print JSON, one object per line
     #[arg(long)]
     pub json: bool,
+}
+
+/// A `KEY=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -108,13 +146,21 @@ mod tests {
     }
 
     #[test]
+    fn brokers_are_a_list_of_hosts_with_ports() {
+        let servers = Servers::parse("a:9092, [::1]:9093").expect("two");
+        assert_eq!(servers.0, ["a:9092", "[::1]:9093"]);
+        for bad in ["", "127.0.0.1", "http://a:9092", "a:9092,", "a:99999", ":9092", "::1:9092"] {
+            assert!(Servers::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn every_command_that_does_something_shows_examples() {
         fn check(command: &clap::Command, path: &str) {
             let path = format!("{path} {}", command.get_name());
             let leaf = !command.has_subcommands();
-            let known = ["completions"].contains(&command.get_name());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(!leaf || known || help.contains("Examples:"), "{path} has no examples");
+            assert!(!leaf || help.contains("Examples:"), "{path} has no examples");
             assert!(command.get_about().is_some() || path == " gregor", "{path} says nothing");
             for sub in command.get_subcommands() {
                 check(sub, &path);

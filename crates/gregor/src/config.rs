@@ -4,10 +4,10 @@
 //! or without effect is reported once and never fatal, so that `server.properties` works as it is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::config::{BROKER_KEYS, TOPIC_KEYS, broker_key, parse_properties};
+use base::config::{BROKER_KEYS, TOPIC_KEYS, broker_key, parse_numbered_properties};
 use base::{BrokerId, Duration};
 use broker::BrokerConfig;
 use wire::server::{Advertised, Pace, ServerSettings};
@@ -15,6 +15,7 @@ use wire::server::{Advertised, Pace, ServerSettings};
 use crate::cli::Serve;
 use crate::failure::Failure;
 use crate::listeners::{self, Endpoint};
+use crate::spelling::nearest;
 
 /// Hard limit on connections, whatever `max.connections` says.
 const CONNECTIONS_MAX: usize = 100_000;
@@ -30,7 +31,9 @@ pub struct Config {
     pub server: ServerSettings,
     /// Where to listen.
     pub listeners: Vec<Endpoint>,
-    /// Keys that nobody knows.
+    /// What clients of a wildcard listener are told, if that reaches no other machine.
+    pub only_here: Option<String>,
+    /// What is said of keys that nobody knows.
     pub unknown: Vec<String>,
     /// Keys that are known and without effect.
     pub inert: Vec<String>,
@@ -41,25 +44,74 @@ pub struct Config {
 /// # Errors
 /// [`Failure::Read`] and [`Failure::Config`].
 pub fn load(arguments: &Serve) -> Result<Config, Failure> {
-    let mut given = BTreeMap::new();
-    if let Some(path) = &arguments.config {
-        let shown = path.display().to_string();
-        let bytes =
-            std::fs::read(path).map_err(|source| Failure::Read { path: shown.clone(), source })?;
-        given = parse_properties(&bytes)
-            .map_err(|error| Failure::Config(format!("{shown}: {error}")))?;
-    }
-    for pair in &arguments.overrides {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| Failure::Config(format!("--override {pair}: write it as KEY=VALUE")))?;
-        given.insert(key.trim().to_owned(), value.trim().to_owned());
+    let file = arguments.config.as_deref().map(File::read).transpose()?;
+    let mut given = file.as_ref().map(File::keys).unwrap_or_default();
+    for (key, value) in &arguments.overrides {
+        given.insert(key.clone(), value.clone());
     }
     if let Some(data) = &arguments.data {
         given.remove("log.dirs");
         given.insert("log.dir".to_owned(), data.display().to_string());
     }
-    from_keys(given)
+    let mut config = match (from_keys(given), &file) {
+        (Err(Failure::Config(why)), Some(file)) if from_keys(file.keys()).is_err() => {
+            let shown = &file.shown;
+            return Err(Failure::Advised {
+                what: format!("configuration: {shown}: {why}"),
+                hint: format!("`gregor config check {shown}` shows all that is wrong in it"),
+            });
+        },
+        (outcome, _) => outcome?,
+    };
+    for name in &mut config.unknown {
+        let overridden = arguments.overrides.iter().any(|(key, _)| *key == *name);
+        let of_file = file.as_ref().filter(|_| !overridden);
+        let of_file = of_file.and_then(|file| Some((file, file.pairs.get(name.as_str())?)));
+        let text = unknown_key(name);
+        *name = match of_file {
+            Some((file, (line, _))) => format!("{} line {line}: {text}", file.shown),
+            None => text,
+        };
+    }
+    Ok(config)
+}
+
+/// A properties file.
+pub struct File {
+    /// Its name, as given.
+    pub shown: String,
+    /// Line and value of each key.
+    pub pairs: BTreeMap<String, (usize, String)>,
+}
+
+impl File {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Failure::Read`] and [`Failure::Config`].
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let shown = path.display().to_string();
+        let bytes =
+            std::fs::read(path).map_err(|source| Failure::Read { path: shown.clone(), source })?;
+        let pairs = parse_numbered_properties(&bytes)
+            .map_err(|error| Failure::Config(format!("{shown}: {error}")))?;
+        Ok(Self { shown, pairs })
+    }
+
+    /// Keys and values alone.
+    pub fn keys(&self) -> BTreeMap<String, String> {
+        self.pairs.iter().map(|(key, (_, value))| (key.clone(), value.clone())).collect()
+    }
+}
+
+/// What is said of a key that the table does not have.
+pub fn unknown_key(name: &str) -> String {
+    if name.is_empty() {
+        return "a value without a key".to_owned();
+    }
+    let guess = nearest(name, BROKER_KEYS.iter().map(|key| key.name));
+    let guess = guess.map(|key| format!("; did you mean {key}?")).unwrap_or_default();
+    format!("unknown key {name}{guess}")
 }
 
 /// What these keys amount to.
@@ -75,10 +127,10 @@ pub fn from_keys(given: BTreeMap<String, String>) -> Result<Config, Failure> {
     }
     let (unknown, inert) = keys.check()?;
     let listeners = listeners::parse(&keys.text("listeners"), &keys.given)?;
-    let advertised = keys.advertised(&listeners)?;
+    let (advertised, only_here) = keys.advertised(&listeners)?;
     let broker = keys.broker()?;
     let server = keys.server(advertised, &broker)?;
-    Ok(Config { broker, server, listeners, unknown, inert })
+    Ok(Config { broker, server, listeners, only_here, unknown, inert })
 }
 
 /// What was given, with the table's defaults behind it.
@@ -95,7 +147,7 @@ impl Keys {
                 None => unknown.push(name.clone()),
                 Some(key) => {
                     key.check(value).map_err(|error| Failure::Config(error.to_string()))?;
-                    if key.inert && key.default != Some(value.as_str()) {
+                    if key.inert {
                         inert.push(name.clone());
                     }
                 },
@@ -184,6 +236,7 @@ impl Keys {
             fetch_bytes_max: self.size("fetch.max.bytes"),
             retention_check_interval: self.millis("log.retention.check.interval.ms"),
             producer_expiration: self.millis("producer.id.expiration.ms"),
+            journal_file_bytes: self.int("gregor.journal.file.bytes")?,
             offsets_partitions: self.int("offsets.topic.num.partitions")?,
             offsets_replication_factor: self.int("offsets.topic.replication.factor")?,
             offsets_segment_bytes: self.int("offsets.topic.segment.bytes")?,
@@ -198,15 +251,26 @@ impl Keys {
         })
     }
 
-    fn advertised(&self, listeners: &[Endpoint]) -> Result<Advertised, Failure> {
-        if let Some(list) = self.given("advertised.listeners") {
+    /// What clients are told; its host once more if a wildcard stands behind it.
+    fn advertised(&self, listeners: &[Endpoint]) -> Result<(Advertised, Option<String>), Failure> {
+        const KEY: &str = "advertised.listeners";
+        if let Some(list) = self.given(KEY) {
             let endpoints = listeners::parse(list, &self.given)?;
             if let Some(first) = endpoints.into_iter().next() {
-                return Ok(Advertised { host: first.host, port: first.port });
+                if first.is_wildcard() {
+                    return Err(Failure::Config(format!(
+                        "{KEY}={list}: no client can connect to a wildcard; \
+                         write PLAINTEXT://HOST:{} with a name or address of this machine",
+                        first.port
+                    )));
+                }
+                return Ok((Advertised { host: first.host, port: first.port }, None));
             }
         }
         let first = listeners.first().ok_or_else(|| Failure::Config("no listener".to_owned()))?;
-        Ok(Advertised { host: listeners::advertised_host(first), port: first.port })
+        let host = listeners::advertised_host(first);
+        let only_here = first.is_wildcard().then(|| host.clone());
+        Ok((Advertised { host, port: first.port }, only_here))
     }
 
     fn server(
@@ -290,7 +354,7 @@ mod tests {
         assert_eq!(config.broker.topic_defaults.retention_age, Some(hour));
         assert_eq!(config.unknown, ["no.such.key"]);
         assert!(config.inert.contains(&"controller.quorum.bootstrap.servers".to_owned()));
-        assert!(!config.inert.contains(&"num.network.threads".to_owned()));
+        assert!(config.inert.contains(&"num.network.threads".to_owned()));
     }
 
     #[test]
@@ -307,6 +371,22 @@ mod tests {
         assert_eq!(budget(&[(queued, "104857600")]).expect("just"), 104_857_600);
         assert_eq!(budget(&[(queued, "-1")]).expect("the default"), 268_435_456);
         assert_eq!(budget(&[(largest, "500000000")]).expect("grows"), 1_000_000_000);
+    }
+
+    #[test]
+    fn a_wildcard_is_told_to_no_client_and_what_is_told_instead_is_known_to_reach_nobody_else() {
+        for wildcard in ["", "0.0.0.0", "[::]"] {
+            let listener = format!("PLAINTEXT://{wildcard}:9992");
+            let config = check(&[("listeners", &listener)]).expect("a wildcard may be listened on");
+            assert_eq!(config.server.advertised[&BrokerId(1)].host, "127.0.0.1");
+            assert_eq!(config.only_here.as_deref(), Some("127.0.0.1"));
+
+            let error = check(&[("advertised.listeners", &listener)]).expect_err("of no use");
+            assert!(error.to_string().contains("PLAINTEXT://HOST:9992"), "{error}");
+        }
+        let told = [("listeners", "PLAINTEXT://:9"), ("advertised.listeners", "PLAINTEXT://h:9")];
+        assert_eq!(check(&told).expect("fine").only_here, None);
+        assert_eq!(check(&[]).expect("localhost").only_here, None);
     }
 
     #[test]

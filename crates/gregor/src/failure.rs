@@ -6,6 +6,8 @@ use std::io;
 use thiserror::Error;
 use wire::error_code::ErrorCode;
 
+use crate::output::counted;
+
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub enum Failure {
@@ -97,9 +99,45 @@ pub enum Failure {
     /// No such group.
     #[error("there is no group '{0}'")]
     UnknownGroup(String),
+    /// What nobody deletes.
+    #[error("'{0}' holds the offsets of all groups and is the broker's own; it is not deleted")]
+    OwnTopic(String),
+    /// A line of the input is more than a topic takes.
+    #[error(
+        "line {line} is too large: a batch of {bytes} bytes{}; it was refused{}",
+        allowed.map(|most| format!(", {most} allowed")).unwrap_or_default(),
+        match *behind {
+            0 => String::new(),
+            1 => ", 1 line behind it was not sent".to_owned(),
+            lines => format!(", {lines} lines behind it were not sent"),
+        }
+    )]
+    LineTooLarge {
+        /// Which, from 1.
+        line: u64,
+        /// The batch that holds it alone.
+        bytes: usize,
+        /// The topic's limit, if it is known.
+        allowed: Option<usize>,
+        /// Lines read and not sent.
+        behind: u64,
+    },
+    /// The command line or the environment asks for what there is not.
+    #[error("{0}")]
+    Usage(String),
+    /// A failure with advice of its own.
+    #[error("{what}")]
+    Advised {
+        /// What is wrong.
+        what: String,
+        /// What to do next.
+        hint: String,
+    },
     /// Some records were not acknowledged.
-    #[error("{missing} of {sent} records were not acknowledged; the first reason: {why}")]
+    #[error("{missing} of {} not acknowledged; the first reason: {why}", if *sent == 1 { "1 record was".to_owned() } else { format!("{sent} records were") })]
     Unacknowledged {
+        /// Of these, records that may be stored nonetheless.
+        unknown: u64,
         /// Records without acknowledgement.
         missing: u64,
         /// Records read from the input.
@@ -144,6 +182,18 @@ impl Failure {
         }
     }
 
+    /// Whether what was asked may have been done all the same.
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Broken { .. } | Self::TimedOut { .. } => true,
+            Self::Refused { code, .. } => matches!(
+                *code,
+                ErrorCode::REQUEST_TIMED_OUT | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether a broker said that the same request may be accepted a little later.
     pub fn is_refused_for_now(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if PASSING.contains(code))
@@ -180,9 +230,22 @@ impl Failure {
                 "`gregor group list` shows the groups; one appears when its first member joins or commits"
             },
             Self::Refused { code, .. } => return refusal_hint(*code),
-            Self::Unacknowledged { .. } => {
-                "what was acknowledged is stored; the others may or may not be. Look at the broker's log"
+            Self::Unacknowledged { unknown: 0, .. } => {
+                "what was acknowledged is stored, the others are not"
             },
+            Self::Unacknowledged { unknown, .. } => {
+                return Some(
+                    format!(
+                        "what was acknowledged is stored; {} may or may not be. Look at the broker's log",
+                        counted(*unknown, "record")
+                    )
+                    .into(),
+                );
+            },
+            Self::LineTooLarge { .. } => {
+                "shorten it, or create the topic with -c max.message.bytes=N"
+            },
+            Self::Advised { hint, .. } => return Some(hint.clone().into()),
             Self::Damaged { .. } => {
                 "keep a copy of the directory before anything else; a replica or a backup has the bytes that are lost here"
             },
@@ -190,6 +253,8 @@ impl Failure {
             | Self::System { .. }
             | Self::Start(_)
             | Self::Output(_)
+            | Self::OwnTopic(_)
+            | Self::Usage(_)
             | Self::Other(_) => return None,
         };
         Some(hint.into())
@@ -200,6 +265,9 @@ fn refusal_hint(code: ErrorCode) -> Option<Cow<'static, str>> {
     let hint = match code {
         ErrorCode::TOPIC_ALREADY_EXISTS => "`gregor topic describe NAME` shows it",
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => "`gregor topic list` shows what there is",
+        ErrorCode::INVALID_TOPIC_EXCEPTION => {
+            "a name has 1 to 249 letters, digits, '.', '_' and '-', and is not '.' or '..'"
+        },
         ErrorCode::INVALID_CONFIG => "`gregor config list --topic` shows the settings of topics",
         ErrorCode::OFFSET_OUT_OF_RANGE => {
             "start with --from beginning or --from end; retention may have deleted what was there"

@@ -26,6 +26,13 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+impl Endpoint {
+    /// Whether it stands for every address of the machine.
+    pub fn is_wildcard(&self) -> bool {
+        matches!(self.host.as_str(), "" | "0.0.0.0" | "::")
+    }
+}
+
 /// Reads a list of endpoints, leaving out those that are not for clients: the listeners named in
 /// `controller.listener.names` (this broker has its controller inside).
 ///
@@ -102,10 +109,11 @@ pub fn binds(endpoint: &Endpoint) -> Result<Vec<Bind>, Failure> {
 }
 
 /// What clients are told for a listener without `advertised.listeners`: an IPv4 literal, which
-/// every client understands.
+/// every client understands; for a wildcard this machine alone.
 pub fn advertised_host(endpoint: &Endpoint) -> String {
     match endpoint.host.as_str() {
-        "" | "localhost" | "0.0.0.0" | "::" => Ipv4Addr::LOCALHOST.to_string(),
+        "localhost" => Ipv4Addr::LOCALHOST.to_string(),
+        _ if endpoint.is_wildcard() => Ipv4Addr::LOCALHOST.to_string(),
         host => host.to_owned(),
     }
 }

@@ -18,6 +18,7 @@ mod listeners;
 mod output;
 mod remote;
 mod serve;
+mod spelling;
 
 use std::io;
 use std::process::ExitCode;
@@ -40,7 +41,10 @@ fn main() -> ExitCode {
             if let Some(hint) = failure.hint() {
                 eprintln!("hint: {hint}");
             }
-            ExitCode::FAILURE
+            match failure {
+                Failure::Usage(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         },
     }
 }

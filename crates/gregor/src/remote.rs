@@ -27,6 +27,12 @@ const CLIENT_ID: &str = "gregor-cli";
 /// A connection.
 pub type Broker = Client<TokioEnv>;
 
+/// A connection, and the address it goes to.
+struct Link {
+    at: String,
+    broker: Broker,
+}
+
 /// Which broker is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum To {
@@ -40,8 +46,11 @@ pub enum To {
 pub struct Remote {
     env: TokioEnv,
     timeout: Duration,
-    addresses: BTreeMap<To, String>,
-    clients: BTreeMap<To, Broker>,
+    /// Where each is; of the broker named on the command line, every address that was named.
+    addresses: BTreeMap<To, Vec<String>>,
+    clients: BTreeMap<To, Link>,
+    /// Whether the user knows that a broker is away.
+    told_lost: bool,
 }
 
 /// Runs a command's future on a small runtime, with the cluster of `connect`.
@@ -56,8 +65,9 @@ pub fn run<F: Future<Output = Result<(), Failure>>>(
         command(Remote {
             env,
             timeout: connect.timeout,
-            addresses: BTreeMap::from([(To::Any, connect.bootstrap_server.clone())]),
+            addresses: BTreeMap::from([(To::Any, connect.bootstrap_server.0.clone())]),
             clients: BTreeMap::new(),
+            told_lost: false,
         })
     })
 }
@@ -114,39 +124,67 @@ impl Remote {
         what: &str,
         question: impl AsyncFnOnce(&mut Broker, Instant) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
-        let deadline = self.deadline();
-        let timeout = self.timeout;
-        let at = self.address(to)?;
-        let client = self.client(to, &at, deadline).await?;
-        question(client, deadline).await.map_err(|error| failure(&at, what, timeout, error))
+        self.ask_for(to, what, self.timeout, question).await
     }
 
-    fn address(&self, to: To) -> Result<String, Failure> {
-        let found = self.addresses.get(&to).cloned();
-        found.ok_or_else(|| Failure::Other(format!("the cluster has no broker {to:?}")))
-    }
-
-    async fn client(
+    /// Asks like [`Remote::ask`], for an answer that may take as long as `timeout`.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn ask_for<T>(
         &mut self,
         to: To,
-        at: &str,
-        deadline: Instant,
-    ) -> Result<&mut Broker, Failure> {
-        if !self.clients.get(&to).is_some_and(Broker::is_usable) {
-            let fresh = connect(&self.env, at, deadline).await?;
-            self.clients.insert(to, fresh);
+        what: &str,
+        timeout: Duration,
+        question: impl AsyncFnOnce(&mut Broker, Instant) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let deadline = self.env.now().after(timeout);
+        let link = self.link(to, deadline).await?;
+        let answer = question(&mut link.broker, deadline).await;
+        let answer = answer.map_err(|error| failure(&link.at, what, timeout, error))?;
+        self.told_lost = false;
+        Ok(answer)
+    }
+
+    /// Tells the user, once until the next answer, that a broker is away and is tried again.
+    pub fn tell_lost(&mut self, failure: &Failure) {
+        let (Failure::Connect { at, .. } | Failure::Broken { at, .. }) = failure else { return };
+        if !std::mem::replace(&mut self.told_lost, true) {
+            eprintln!("lost {at}, trying again for {} s", self.timeout.as_secs_f64());
         }
-        let client = self.clients.get_mut(&to);
-        client.ok_or_else(|| Failure::Other("the connection is gone".to_owned()))
+    }
+
+    /// The connection to a broker, made anew if need be: to its first address that answers.
+    async fn link(&mut self, to: To, deadline: Instant) -> Result<&mut Link, Failure> {
+        if !self.clients.get(&to).is_some_and(|link| link.broker.is_usable()) {
+            let none = || Failure::Other(format!("the cluster has no broker {to:?}"));
+            let mut last = None;
+            for at in self.addresses.get(&to).ok_or_else(none)? {
+                match connect(&self.env, at, deadline).await {
+                    Ok(broker) => {
+                        self.clients.insert(to, Link { at: at.clone(), broker });
+                        last = None;
+                        break;
+                    },
+                    Err(failure) => last = Some(failure),
+                }
+            }
+            if let Some(failure) = last {
+                return Err(failure);
+            }
+        }
+        let link = self.clients.get_mut(&to);
+        link.ok_or_else(|| Failure::Other("the connection is gone".to_owned()))
     }
 
     /// Notes where a broker is.
     pub fn note_address(&mut self, to: To, host: &str, port: i32) {
         let bracketed = host.contains(':') && !host.starts_with('[');
         let at = if bracketed { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        if self.addresses.get(&to) != Some(&at) {
+        let addresses = vec![at];
+        if self.addresses.get(&to) != Some(&addresses) {
             self.clients.remove(&to);
-            self.addresses.insert(to, at);
+            self.addresses.insert(to, addresses);
         }
     }
 

@@ -30,9 +30,21 @@ pub struct Expect {
     pub node_id: BrokerId,
 }
 
+/// When an append is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Once it is written: every replica's page cache has it (`gregor.durability=replicated`).
+    #[default]
+    Replicated,
+    /// Once it is durable with everything before it (`gregor.durability=fsync`).
+    Fsync,
+}
+
 /// What may be chosen about a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirOptions {
+    /// Bytes of a journal file (`gregor.journal.file.bytes`).
+    pub journal_file_bytes: u64,
     /// Recent bytes kept in memory over all logs of the directory.
     pub tail_bytes_max: usize,
     /// How long a producer's state outlives its last write (`producer.id.expiration.ms`).
@@ -42,6 +54,7 @@ pub struct DirOptions {
 impl Default for DirOptions {
     fn default() -> Self {
         Self {
+            journal_file_bytes: 16 * 1024 * 1024,
             tail_bytes_max: 64 * 1024 * 1024,
             producer_expiration: Duration::from_millis(86_400_000),
         }

@@ -22,6 +22,7 @@ use env::{Disk, Env, Lock, Rank};
 
 use crate::config::{DirOptions, Expect, LogConfig};
 use crate::error::{DirError, DirectoryFailed, OpenError};
+use crate::journal::{Change, Journal, JournalBatch, Record};
 use crate::log::{Log, Recovery};
 use crate::names::log_folder;
 use crate::tail::TailBudget;
@@ -34,6 +35,7 @@ pub use starts::{SLOT_BYTES, Start, StartClass, decode_start, decode_starts, enc
 const DIR_RANK: Rank = Rank(210);
 const DIRTY_RANK: Rank = Rank(211);
 const FAILURE_RANK: Rank = Rank(212);
+const BATCHES_RANK: Rank = Rank(213);
 
 /// A log on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +63,10 @@ pub struct StartInfo {
     pub unknown: Vec<String>,
     /// Logs whose interrupted deletion was finished.
     pub deletions_finished: usize,
+    /// Logs that hold records and whose folder is gone.
+    pub missing: Vec<Found>,
+    /// A part of the journal that was durable could not be read: every log is marked uncertain.
+    pub journal_damaged: bool,
 }
 
 /// How a graceful stop ended.
@@ -104,6 +110,9 @@ pub(crate) struct DirShared<E: Env> {
     /// The start id in the seal, if the last process left one.
     pub(crate) sealed_by: Option<Uuid>,
     pub(crate) tail_budget: TailBudget,
+    pub(crate) journal: Journal<E>,
+    /// Batches that the journal held at the start, until their log is opened.
+    batches: Lock<BTreeMap<Found, Vec<JournalBatch>>>,
     is_failed: AtomicBool,
     stopped: AtomicBool,
     failure: Lock<Option<DirectoryFailed>>,
@@ -144,7 +153,7 @@ impl<E: Env> LogDir<E> {
         self.held.logs.lock().keys().copied().collect()
     }
 
-    /// Creates an empty log. Its folder and first segment are durable before this returns.
+    /// Creates an empty log, durably. It has no folder before its first append.
     ///
     /// # Errors
     /// [`OpenError::Exists`], or the directory failed.
@@ -315,6 +324,37 @@ impl<E: Env> DirShared<E> {
         self.is_failed.store(true, Ordering::Release);
         self.kick.notify_one();
         failed
+    }
+
+    /// Makes changes of one log true.
+    pub(crate) async fn commit(
+        &self,
+        log: Found,
+        changes: Vec<Change>,
+    ) -> Result<(), DirectoryFailed> {
+        let records = changes.into_iter().map(|change| Record { log, change });
+        self.commit_records(records.collect()).await
+    }
+
+    pub(crate) async fn commit_records(&self, records: Vec<Record>) -> Result<(), DirectoryFailed> {
+        self.check()?;
+        let result = self.journal.commit(records).await;
+        result.map_err(|error| self.fail("write the journal in", &self.path, &error))?;
+        if self.journal.is_upkeep_due() {
+            self.kick.notify_one();
+        }
+        // Something else may have failed meanwhile; then nothing is promised any more.
+        self.check()
+    }
+
+    /// What the journal held of this log at the start.
+    pub(crate) fn held_batches(&self, log: Found) -> Vec<JournalBatch> {
+        self.batches.lock().get(&log).cloned().unwrap_or_default()
+    }
+
+    /// They are durable in their segment.
+    pub(crate) fn forget_batches(&self, log: Found) {
+        self.batches.lock().remove(&log);
     }
 
     /// A generation no segment of this directory has ever had.

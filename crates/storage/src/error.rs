@@ -69,6 +69,27 @@ pub enum DirError {
         /// What is wrong.
         source: FormatError,
     },
+    /// It was written by a release without a journal.
+    #[error(
+        "log directory {} has the format of a release without a journal ({} is there): read it with that release, and move it away to start empty",
+        path.display(),
+        found.display()
+    )]
+    OldFormat {
+        /// The directory.
+        path: PathBuf,
+        /// What says so.
+        found: PathBuf,
+    },
+    /// It holds logs, and what says which of them count is gone.
+    #[error(
+        "log directory {} has logs but no manifest; restore the manifest and the journal from a backup, or move the directory away to start empty",
+        path.display()
+    )]
+    ManifestLost {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The cluster id cannot be stored.
     #[error("a cluster id has 1 to 64 bytes, this one has {0}")]
     ClusterId(usize),

@@ -3,8 +3,11 @@
 //! Invariant: nothing is written, locked or repaired, and nothing that is damaged stops the look;
 //! a directory in use may be looked at, its last bytes may then be half-written.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use base::{Offset, PartitionId, ReplicaGen};
 use env::{Access, Disk, EntryKind, Env, File};
@@ -12,13 +15,15 @@ use records::BatchHeader;
 use records::batch::{BatchView, FrameError};
 
 use crate::codec::FormatError;
+use crate::dir::Found;
 use crate::dir::{Identity, Seal, Start, decode_identity, decode_seal, decode_starts};
 use crate::envelope::{Envelopes, Owner, decode_file};
+use crate::journal::{LogState, ReadJournal, read_journal};
 use crate::names::{
-    IDENTITY, LOCK, METADATA, SEAL, STARTS, STATE, SegmentName, TMP, parse_log_folder,
+    IDENTITY, OURS, PRODUCERS, SEAL, STARTS, SegmentName, TMP, log_folder, parse_log_folder,
 };
+use crate::producers::{ProducerSnapshot, decode_snapshot};
 use crate::replace::read_whole;
-use crate::state::{State, decode_state};
 
 /// A small file: absent, or read, or damaged.
 pub type SideFile<T> = Option<Result<T, FormatError>>;
@@ -34,7 +39,10 @@ pub struct DirReport {
     pub starts: Vec<Start>,
     /// Start slots that are not whole.
     pub starts_damaged: usize,
-    /// The logs, by partition.
+    /// What the journal says.
+    pub journal: ReadJournal,
+    /// The logs, by partition: those that the journal names, or, if it cannot be read, those that
+    /// have a folder.
     pub logs: Vec<LogReport>,
     /// Entries whose names are not ours.
     pub unknown: Vec<String>,
@@ -47,11 +55,13 @@ pub struct LogReport {
     pub partition: PartitionId,
     /// Which incarnation of the replica.
     pub replica_gen: ReplicaGen,
-    /// Its state file.
-    pub state: SideFile<State>,
-    /// Its segments, by first offset.
+    /// What the journal says of it; `None` if that cannot be read.
+    pub state: Option<Arc<LogState>>,
+    /// Its producers' file.
+    pub producers: SideFile<ProducerSnapshot>,
+    /// Its segments, by first offset: those that the journal names, where it can be read.
     pub segments: Vec<SegmentReport>,
-    /// Files whose names are not ours.
+    /// Files whose names are not ours, and segments that the journal does not name.
     pub unknown: Vec<String>,
 }
 
@@ -60,7 +70,7 @@ pub struct LogReport {
 pub struct SegmentReport {
     /// Its name.
     pub name: SegmentName,
-    /// Bytes of its file.
+    /// Bytes that count: of its file, or fewer if the journal says so.
     pub bytes: u64,
     /// Its envelopes; `None` without such a file.
     pub envelopes: Option<Envelopes>,
@@ -97,44 +107,69 @@ pub async fn directory<E: Env>(env: &E, path: &Path) -> io::Result<DirReport> {
     let seal = side_file(env, &path.join(SEAL), decode_seal).await?;
     let starts = read_whole(env, &path.join(STARTS)).await?.unwrap_or_default();
     let (starts, starts_damaged) = decode_starts(&starts);
+    let journal = read_journal(env, path).await?;
     let (logs, unknown) = (Vec::new(), Vec::new());
-    let mut report = DirReport { identity, seal, starts, starts_damaged, logs, unknown };
+    let state = journal.replayed.as_ref().map(|replayed| replayed.state.clone());
+    let mut report = DirReport { identity, seal, starts, starts_damaged, journal, logs, unknown };
+    let mut folders = BTreeSet::new();
     for entry in env.disk().list(path).await? {
         if let Some((partition, replica_gen)) = parse_log_folder(&entry.name)
             && entry.kind == EntryKind::Dir
         {
-            report.logs.push(log(env, &path.join(&entry.name), partition, replica_gen).await?);
-        } else if ![IDENTITY, SEAL, STARTS, LOCK, METADATA].contains(&entry.name.as_str()) {
+            folders.insert(Found { partition, replica_gen });
+        } else if !OURS.contains(&entry.name.as_str()) {
             report.unknown.push(entry.name);
+        }
+    }
+    let Some(state) = state else {
+        for found in folders {
+            report.logs.push(log(env, path, found, None).await?);
+        }
+        return Ok(report);
+    };
+    for (found, known) in state.logs() {
+        report.logs.push(log(env, path, *found, Some(known.clone())).await?);
+    }
+    for Found { partition, replica_gen } in folders {
+        if !state.logs().contains_key(&Found { partition, replica_gen }) {
+            report.unknown.push(log_folder(partition, replica_gen));
         }
     }
     Ok(report)
 }
 
-/// Looks at one log's folder; reads no batch.
-///
-/// # Errors
-/// Only what the operating system refuses.
-pub async fn log<E: Env>(
+/// Looks at one log of the directory `root`; reads no batch.
+async fn log<E: Env>(
     env: &E,
-    folder: &Path,
-    partition: PartitionId,
-    replica_gen: ReplicaGen,
+    root: &Path,
+    found: Found,
+    state: Option<Arc<LogState>>,
 ) -> io::Result<LogReport> {
-    let state = side_file(env, &folder.join(STATE), decode_state).await?;
-    let mut report =
-        LogReport { partition, replica_gen, state, segments: Vec::new(), unknown: Vec::new() };
-    for entry in env.disk().list(folder).await? {
+    let Found { partition, replica_gen } = found;
+    let folder = root.join(log_folder(partition, replica_gen));
+    let producers = side_file(env, &folder.join(PRODUCERS), decode_snapshot).await?;
+    let (segments, unknown) = (Vec::new(), Vec::new());
+    let mut report = LogReport { partition, replica_gen, state, producers, segments, unknown };
+    let entries = match env.disk().list(&folder).await {
+        Ok(entries) => entries,
+        // A log without an append has no folder.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
         match SegmentName::parse(&entry.name) {
-            Some((name, false)) => {
-                let file = env.disk().open(&folder.join(name.log()), Access::Read).await?;
-                let owner = Owner { partition, replica_gen, seg_gen: name.seg_gen };
-                let envelopes = read_whole(env, &folder.join(name.env())).await?;
-                let envelopes = envelopes.map(|bytes| decode_file(&owner, name.base, &bytes));
-                report.segments.push(SegmentReport { name, bytes: file.len().await?, envelopes });
+            Some((name, is_envelopes)) => {
+                let known = report.known(name);
+                match known {
+                    Some(bytes_max) if !is_envelopes => {
+                        let found = segment(env, &folder, (&report, name), bytes_max).await?;
+                        report.segments.push(found);
+                    },
+                    Some(_) => {},
+                    None => report.unknown.push(entry.name),
+                }
             },
-            Some((_, true)) => {},
-            None if entry.name == STATE || entry.name.ends_with(TMP) => {},
+            None if entry.name == PRODUCERS || entry.name.ends_with(TMP) => {},
             None => report.unknown.push(entry.name),
         }
     }
@@ -142,19 +177,42 @@ pub async fn log<E: Env>(
     Ok(report)
 }
 
-/// Looks at up to `count` batches of a segment file from byte `position` on.
+impl LogReport {
+    /// How many bytes of a segment can count; `None` if it does not count.
+    fn known(&self, name: SegmentName) -> Option<u64> {
+        let Some(state) = &self.state else { return Some(u64::MAX) };
+        let segment = state.segments.iter().find(|segment| segment.name == name)?;
+        Some(segment.closed.map_or(u64::MAX, |closed| u64::from(closed.bytes)))
+    }
+}
+
+async fn segment<E: Env>(
+    env: &E,
+    folder: &Path,
+    (log, name): (&LogReport, SegmentName),
+    bytes_max: u64,
+) -> io::Result<SegmentReport> {
+    let file = env.disk().open(&folder.join(name.log()), Access::Read).await?;
+    let (partition, replica_gen) = (log.partition, log.replica_gen);
+    let owner = Owner { partition, replica_gen, seg_gen: name.seg_gen };
+    let envelopes = read_whole(env, &folder.join(name.env())).await?;
+    let envelopes = envelopes.map(|bytes| decode_file(&owner, name.base, &bytes));
+    Ok(SegmentReport { name, bytes: file.len().await?.min(bytes_max), envelopes })
+}
+
+/// Looks at up to `count` batches of a segment file within a range of bytes.
 ///
 /// # Errors
 /// Only what the operating system refuses.
 pub async fn batches<E: Env>(
     env: &E,
     segment: &Path,
-    position: u64,
+    range: Range<u64>,
     count: usize,
 ) -> io::Result<BatchesReport> {
     let file = env.disk().open(segment, Access::Read).await?;
-    let end = file.len().await?;
-    let mut report = BatchesReport { batches: Vec::new(), position, stopped: None };
+    let end = file.len().await?.min(range.end);
+    let mut report = BatchesReport { batches: Vec::new(), position: range.start, stopped: None };
     while report.batches.len() < count && report.position < end {
         match batch_at(&file, report.position, end).await? {
             Ok(batch) => {

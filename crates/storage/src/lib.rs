@@ -1,6 +1,6 @@
 //! A partition's log on disk, and the directory that holds logs.
 //!
-//! Owns: the layout of a log directory, appending, reading, look-ups by offset and time, epoch
+//! Owns: the layout of a log directory, its journal, appending, reading, look-ups by offset and time, epoch
 //! history, producer snapshots, flushing, and recovery. Knows no request and no replication.
 //! Invariants: bytes of a batch are stored as they came; nothing that was flushed is ever cut;
 //! after a write or fsync error the directory is dead for this process; what cannot be read is
@@ -15,12 +15,12 @@ mod envelope;
 mod epochs;
 mod error;
 pub mod inspect;
+pub mod journal;
 mod log;
 mod marks;
 pub mod names;
 mod producers;
 mod replace;
-mod state;
 mod tail;
 
 pub use codec::FormatError;
@@ -38,6 +38,6 @@ pub use log::{
 };
 pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS};
 pub use producers::{
-    BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerState, ProducerStates, Verdict,
+    BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerSnapshot, ProducerState, ProducerStates,
+    Verdict, decode_snapshot, encode_snapshot,
 };
-pub use state::{SegmentSummary, State, decode_state, encode_state};

@@ -1,7 +1,8 @@
 //! One partition's log: what is in memory about it, and the questions that need no disk.
 //!
-//! Invariants: `start <= flushed_end <= end`; segments are contiguous and only the last one grows;
-//! every segment but the last is durable; the lock is never held across an await.
+//! Invariants: `start <= flushed_end <= end`; segments are contiguous and only the last one may be
+//! open; every closed one is durable; there is no segment before the first append, and none open
+//! after a cut; the lock is never held across an await.
 //! Driven by: `broker`, one appender at a time; readers and flushers at any time.
 
 mod append;
@@ -11,6 +12,8 @@ mod flush;
 mod read;
 mod rebuild;
 mod recover;
+mod roll;
+mod scan;
 mod segments;
 mod time;
 
@@ -22,7 +25,7 @@ use env::{Disk, Env, IoBufs, Lock, Rank, Segment};
 use records::BatchHeader;
 use smallvec::SmallVec;
 
-use crate::config::LogConfig;
+use crate::config::{Durability, LogConfig};
 use crate::dir::DirShared;
 use crate::envelope::Run;
 use crate::epochs::{EpochHistory, EpochStart};
@@ -47,12 +50,14 @@ pub struct Append {
     pub bufs: IoBufs,
     /// Their headers, in order. Offsets continue where the log ends, epochs never fall.
     pub batches: SmallVec<[BatchHeader; 4]>,
+    /// When the append is done.
+    pub durability: Durability,
 }
 
 /// What an append did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// One past the last record: written, readable, not yet durable.
+    /// One past the last record: written, readable, and durable if that was asked for.
     pub end: Offset,
 }
 
@@ -98,26 +103,31 @@ pub(crate) struct LogInner<E: Env> {
     pub(crate) replica_gen: ReplicaGen,
     pub(crate) folder: PathBuf,
     pub(crate) shared: Lock<Shared<FileOf<E>>>,
-    /// Held by whoever writes envelopes or the state file, or changes the set of segments.
+    /// Held by whoever writes envelopes or producers, or changes the set of segments.
     pub(crate) upkeep: tokio::sync::Mutex<Upkeep<FileOf<E>>>,
 }
 
 /// What only the holder of the upkeep lock touches.
 pub(crate) struct Upkeep<F> {
-    /// The envelope file of the last segment.
-    pub(crate) env: F,
+    /// The envelope file of the open segment.
+    pub(crate) env: Option<F>,
     /// Its length: envelopes written so far times their size.
     pub(crate) env_bytes: u64,
+    /// Whether the log has a folder.
+    pub(crate) has_folder: bool,
 }
 
 /// What the lock guards.
 pub(crate) struct Shared<F> {
     pub(crate) config: LogConfig,
-    /// Oldest first, never empty; the last one grows.
+    /// Oldest first; the last one may be open.
     pub(crate) segments: Vec<SegmentState<F>>,
     pub(crate) start: Offset,
     pub(crate) end: Offset,
+    /// Everything below is durable in segments.
     pub(crate) flushed_end: Offset,
+    /// Everything below is durable in segments or in the journal.
+    pub(crate) journaled_end: Offset,
     pub(crate) high_watermark: Offset,
     pub(crate) epochs: EpochHistory,
     pub(crate) producers: ProducerStates,
@@ -127,7 +137,7 @@ pub(crate) struct Shared<F> {
     pub(crate) dirty_since: Option<Instant>,
     /// Bytes without an envelope.
     pub(crate) dirty_bytes: u64,
-    /// Bytes appended since the state file was last written.
+    /// Bytes appended since the producers were last written.
     pub(crate) state_age_bytes: u64,
     /// Whether an append is under way.
     pub(crate) appending: bool,
@@ -141,12 +151,14 @@ pub(crate) struct SegmentState<F> {
     /// One past its last offset.
     pub(crate) end: Offset,
     pub(crate) bytes: u32,
+    /// Whether batches are still added to it.
+    pub(crate) open: bool,
     /// Largest timestamp, and the base offset of the batch that has it.
     pub(crate) max_timestamp: Option<(Timestamp, Offset)>,
     /// Largest timestamp of its first batch, or of its creation if that had none.
     pub(crate) first_timestamp: Option<Timestamp>,
     pub(crate) file: Option<F>,
-    /// Its runs, once somebody needed them; always there for the last segment.
+    /// Its runs, once somebody needed them; always there for the open segment.
     pub(crate) runs: Option<Vec<Run>>,
     /// How many of the runs have their envelope on disk.
     pub(crate) enveloped: usize,
@@ -155,18 +167,17 @@ pub(crate) struct SegmentState<F> {
 }
 
 impl<F> Shared<F> {
-    pub(crate) fn active(&self) -> &SegmentState<F> {
-        match self.segments.last() {
-            Some(segment) => segment,
-            None => unreachable!("a log always has a segment"),
-        }
+    /// The segment that grows.
+    pub(crate) fn active(&self) -> Option<&SegmentState<F>> {
+        self.segments.last().filter(|segment| segment.open)
     }
 
-    pub(crate) fn active_mut(&mut self) -> &mut SegmentState<F> {
-        match self.segments.last_mut() {
-            Some(segment) => segment,
-            None => unreachable!("a log always has a segment"),
-        }
+    pub(crate) fn active_mut(&mut self) -> Option<&mut SegmentState<F>> {
+        self.segments.last_mut().filter(|segment| segment.open)
+    }
+
+    pub(crate) fn durable_end(&self) -> Offset {
+        self.flushed_end.max(self.journaled_end)
     }
 
     /// The segment that holds `offset`, or would.
@@ -203,7 +214,7 @@ impl<E: Env> Log<E> {
 
     /// One past the last record that is durable with everything before it.
     pub fn flushed_end(&self) -> Offset {
-        self.inner.shared.lock().flushed_end
+        self.inner.shared.lock().durable_end()
     }
 
     /// Bytes of all segments.
@@ -244,7 +255,7 @@ impl<E: Env> Log<E> {
         shared.high_watermark.min(shared.end)
     }
 
-    /// Notes the high watermark; written with the next state file.
+    /// Notes the high watermark; journaled with the log's next change.
     pub fn note_high_watermark(&self, offset: Offset) {
         let mut shared = self.inner.shared.lock();
         shared.high_watermark = shared.high_watermark.max(offset.min(shared.end));

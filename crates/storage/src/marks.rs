@@ -4,11 +4,25 @@
 /// never fires is not thorough.
 pub const MARKS: &[&str] = &[
     "storage_append_waits_for_flush",
+    "storage_batch_from_journal",
+    "storage_cut_journaled",
     "storage_damaged_tail_cut",
     "storage_deletion_resumed",
     "storage_directory_failed",
+    "storage_envelopes_rewritten",
+    "storage_fsync_by_journal",
+    "storage_fsync_by_segment",
+    "storage_journal_file_recycled",
+    "storage_journal_group",
+    "storage_journal_group_shared",
+    "storage_journal_group_torn",
+    "storage_journal_held_batches",
+    "storage_journal_next_file",
+    "storage_journal_replayed",
     "storage_log_opened_clean",
     "storage_log_recovered",
+    "storage_manifest_written",
+    "storage_producers_lost",
     "storage_read_out_of_range",
     "storage_sealed",
     "storage_segment_rolled",
@@ -16,7 +30,7 @@ pub const MARKS: &[&str] = &[
     "storage_start_after_process_crash",
     "storage_start_clean",
     "storage_start_slot_torn",
-    "storage_state_missing",
+    "storage_stray_removed",
     "storage_sync_failed",
     "storage_tail_written_again",
     "storage_torn_tail_cut",
@@ -28,11 +42,14 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_directory_locked",
     "storage_durable_bytes_damaged",
     "storage_envelopes_missing",
-    "storage_envelopes_rewritten",
-    "storage_envelopes_without_segment",
     "storage_identity_damaged",
     "storage_index_rebuilt",
     "storage_index_rebuilt_on_read",
+    "storage_journal_corrupt",
+    "storage_journal_queue_full",
+    "storage_journal_upkeep_put_off",
+    "storage_manifest_damaged",
+    "storage_old_format",
     "storage_other_cluster",
     "storage_other_node",
     "storage_producers_behind_damage",
@@ -40,15 +57,22 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_seal_damaged",
     "storage_seal_withheld",
     "storage_sealed_state_contradicted",
-    "storage_segment_superseded",
     "storage_segments_gone",
-    "storage_state_damaged",
+    "storage_stray_salvaged",
     "storage_unknown_entry",
     "storage_unknown_file",
 ];
 
 /// Planted bugs this crate knows.
-pub const MUTANTS: &[&str] = &["skip_dir_sync", "trust_page_cache"];
+pub const MUTANTS: &[&str] = &[
+    "ack_before_group_flush",
+    "cut_not_journaled",
+    "envelope_before_flush",
+    "recycle_keeps_nonce",
+    "skip_dir_sync",
+    "trust_page_cache",
+    "unlink_before_drop_flushed",
+];
 
 /// Where the simulator may ask for small segments, tails, runs and an early flush.
 pub const BUGGIFY_SITES: &[&str] =

@@ -13,16 +13,22 @@ pub const LOCK: &str = "lock";
 pub const SEAL: &str = "seal";
 /// One slot per process start.
 pub const STARTS: &str = "starts";
-/// In a log's folder: what is known about it besides its segments.
-pub const STATE: &str = "state";
-/// In a log's folder: it is being deleted.
-pub const DELETED: &str = "deleted";
+/// In a log's folder: its producers up to some offset.
+pub const PRODUCERS: &str = "producers";
+/// In a log's folder of a release without a journal.
+pub const OLD_STATE: &str = "state";
 /// Ends the name of a file that is about to replace another.
 pub const TMP: &str = ".tmp";
 /// The folder of the cluster's metadata, which is the broker's.
 pub const METADATA: &str = "metadata";
-/// Names that the next storage issues will use.
-pub const RESERVED: [&str; 3] = ["journal", "manifest", "salvage"];
+/// The folder of the journal.
+pub const JOURNAL: &str = "journal";
+/// The journal's state at one moment.
+pub const MANIFEST: &str = "manifest";
+/// The folder of files that nothing explains.
+pub const SALVAGE: &str = "salvage";
+/// Every name in a log directory that is not a log's.
+pub const OURS: [&str; 8] = [IDENTITY, LOCK, METADATA, SEAL, STARTS, JOURNAL, MANIFEST, SALVAGE];
 
 /// A segment: its first offset, and the generation that tells it from others at that offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

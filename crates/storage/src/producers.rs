@@ -7,11 +7,15 @@
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
-use base::{Duration, Offset, ProducerEpoch, ProducerId, Timestamp};
+use base::{
+    Duration, Offset, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, ReplicaGen,
+    Timestamp, TopicId, Uuid,
+};
 use records::BatchHeader;
 use records::header::sequence_after;
 
-use crate::codec::{FormatError, Reader, put_count};
+use crate::codec::{FormatError, Reader, frame, put_count, unframe};
+use crate::dir::Found;
 
 /// Batches remembered per producer: `max.in.flight.requests.per.connection` of idempotent ones.
 pub const BATCHES_KEPT: usize = 5;
@@ -236,6 +240,50 @@ impl ProducerStates {
         }
         Ok(Self { by_id })
     }
+}
+
+const MAGIC: [u8; 8] = *b"GRGPRODS";
+const VERSION: u16 = 1;
+
+/// A log's producers as of one offset: its `producers` file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerSnapshot {
+    /// Which log.
+    pub log: Found,
+    /// Holds every batch below this offset and none above.
+    pub upto: Offset,
+    /// The producers.
+    pub producers: ProducerStates,
+}
+
+/// The whole file.
+pub fn encode_snapshot(snapshot: &ProducerSnapshot) -> Vec<u8> {
+    let mut body = Vec::with_capacity(128);
+    body.extend_from_slice(&snapshot.log.partition.topic.0.0);
+    body.extend_from_slice(&snapshot.log.partition.index.0.to_le_bytes());
+    body.extend_from_slice(&snapshot.log.replica_gen.0.to_le_bytes());
+    body.extend_from_slice(&snapshot.upto.0.to_le_bytes());
+    snapshot.producers.encode(&mut body);
+    frame(MAGIC, VERSION, &body)
+}
+
+/// Reads the whole file.
+///
+/// # Errors
+/// [`FormatError`] if it is not exactly what [`encode_snapshot`] writes.
+pub fn decode_snapshot(bytes: &[u8]) -> Result<ProducerSnapshot, FormatError> {
+    let mut reader = Reader::new(unframe(bytes, MAGIC, VERSION)?);
+    let topic = TopicId(Uuid(reader.array()?));
+    let index = PartitionIndex(reader.i32()?);
+    let replica_gen = ReplicaGen(reader.u64()?);
+    let upto = Offset(reader.i64()?);
+    let producers = ProducerStates::read(&mut reader)?;
+    reader.finish()?;
+    if upto < Offset::ZERO {
+        return Err(FormatError::Field("offset"));
+    }
+    let log = Found { partition: PartitionId { topic, index }, replica_gen };
+    Ok(ProducerSnapshot { log, upto, producers })
 }
 
 #[cfg(test)]

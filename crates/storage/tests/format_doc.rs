@@ -10,11 +10,16 @@ use base::{
 };
 use env::DirIdentity;
 use records::{BatchBuilder, NewRecord, Producer};
+use storage::journal::{
+    BLOCK, Change, JournalBatch, JournalHeader, JournalState, KeptLap, Manifest, Mark, Record,
+    SegmentSummary, decode_block, decode_journal_header, decode_manifest, decode_records,
+    encode_group, encode_journal_header, encode_manifest,
+};
 use storage::names::{SegmentName, log_folder};
 use storage::{
-    EpochHistory, FaultyRange, Identity, Owner, ProducerStates, Run, Seal, SegmentSummary, Start,
-    StartClass, State, decode_identity, decode_seal, decode_slot, decode_start, decode_state,
-    encode_identity, encode_seal, encode_slot, encode_start, encode_state,
+    FaultyRange, Found, Identity, Owner, ProducerSnapshot, ProducerStates, Run, Seal, Start,
+    StartClass, decode_identity, decode_seal, decode_slot, decode_snapshot, decode_start,
+    encode_identity, encode_seal, encode_slot, encode_snapshot, encode_start,
 };
 
 const DOC: &str = include_str!("../../../docs/storage-format.md");
@@ -116,33 +121,91 @@ fn envelope() {
     assert_eq!(decode_slot(&encode_slot(&owner, &run)), Ok((owner, run)));
 }
 
+fn log() -> Found {
+    Found { partition: partition(), replica_gen: ReplicaGen(7) }
+}
+
 #[test]
-fn state() {
-    let mut epochs = EpochHistory::default();
-    epochs.begin(LeaderEpoch(4), Offset(100));
+fn producers() {
     let mut producers = ProducerStates::default();
     producers.apply(batch().header(), Timestamp(1_700_000_000_005));
-    let sample = State {
-        partition: partition(),
-        replica_gen: ReplicaGen(7),
-        start_id: Uuid(counted(0xb0)),
-        sealed: true,
-        log_start: Offset(90),
-        flushed_end: Offset(101),
-        high_watermark: Offset(101),
-        epochs,
-        segments: vec![SegmentSummary {
-            name: name(),
-            end: Offset(101),
-            bytes: u32::try_from(batch().bytes().len()).unwrap(),
-            max_timestamp: Some((Timestamp(1_700_000_000_000), Offset(100))),
-        }],
-        faulty: vec![FaultyRange { from: Offset(90), to: Offset(100) }],
-        producers_upto: Offset(101),
-        producers,
+    let sample = ProducerSnapshot { log: log(), upto: Offset(101), producers };
+    check("producers", &encode_snapshot(&sample));
+    assert_eq!(decode_snapshot(&encode_snapshot(&sample)), Ok(sample));
+}
+
+/// What becomes of the log of the samples, up to its next segment.
+fn records() -> Vec<Record> {
+    let closed = SegmentSummary {
+        name: name(),
+        end: Offset(101),
+        bytes: u32::try_from(batch().bytes().len()).unwrap(),
+        max_timestamp: Some((Timestamp(1_700_000_000_000), Offset(100))),
     };
-    check("state", &encode_state(&sample));
-    assert_eq!(decode_state(&encode_state(&sample)), Ok(sample));
+    let next = SegmentName { base: Offset(101), seg_gen: SegGen(0x1_0000_0003) };
+    let (epoch, start) = (LeaderEpoch(4), Offset(100));
+    let changes = [
+        Change::Create,
+        Change::LogStart(Offset(90)),
+        Change::SegAdd(name()),
+        Change::Epoch { epoch, start },
+        Change::Close(closed),
+        Change::SegAdd(next),
+        Change::Flushed { end: Offset(101), high_watermark: Offset(101) },
+        Change::Mark(Mark::Faulty(FaultyRange { from: Offset(90), to: Offset(100) })),
+    ];
+    changes.into_iter().map(|change| Record { log: log(), change }).collect()
+}
+
+#[test]
+fn records_of_the_journal() {
+    let mut bytes = Vec::new();
+    for record in records() {
+        record.encode(&mut bytes);
+    }
+    check("records", &bytes);
+    assert_eq!(decode_records(&bytes), Ok(records()));
+}
+
+#[test]
+fn journal() {
+    let header = JournalHeader { lap: 5, nonce: 0x1122_3344_5566_7788, groups_before: 9 };
+    let bytes = encode_journal_header(&header);
+    check("journal", &bytes[..64]);
+    assert!(bytes[64..].iter().all(|byte| *byte == 0));
+    assert_eq!(decode_journal_header(&bytes), Ok(header));
+}
+
+#[test]
+fn block() {
+    let seg_gen = SegGen(0x1_0000_0003);
+    let next = BatchBuilder::new().assigned(Offset(101), LeaderEpoch(4));
+    let mut next = next;
+    let timestamp = Timestamp(1_700_000_000_001);
+    next.push(&NewRecord { timestamp, ..NewRecord::default() }).unwrap();
+    let bytes = next.finish().unwrap().into_bytes();
+    let (base, end) = (Offset(101), Offset(102));
+    let batch = JournalBatch { seg_gen, position: 0, base, end, bytes };
+    let record = Record { log: log(), change: Change::Batch(batch) };
+    let mut payload = Vec::new();
+    record.encode(&mut payload);
+    let bytes = encode_group(0x1122_3344_5566_7788, 0, &payload);
+    check("block", &bytes[..192]);
+    assert_eq!(bytes.len(), BLOCK);
+    assert!(bytes[192..BLOCK - 4].iter().all(|byte| *byte == 0));
+    assert_eq!(decode_records(decode_block(&bytes).unwrap().payload), Ok(vec![record]));
+}
+
+#[test]
+fn manifest() {
+    let mut state = JournalState::default();
+    for record in records() {
+        state.apply(&record).unwrap();
+    }
+    let kept = vec![KeptLap { lap: 4, groups: 9 }];
+    let sample = Manifest { dir_id: Uuid(counted(0xa0)), lap: 5, group: 2, kept, state };
+    check("manifest", &encode_manifest(&sample));
+    assert_eq!(decode_manifest(&encode_manifest(&sample)), Ok(sample));
 }
 
 #[test]

@@ -36,9 +36,15 @@ pub const RARE: &[(u64, &[&str])] = &[
     (
         20_000,
         &[
+            "fetch_corrupt",
+            "fetch_io_error",
+            "group_coordinator_broken",
+            "group_load_failed",
+            "open_found_damage",
             "group_commit_timed_out",
             "group_join_deferred",
             "group_load_in_progress",
+            "list_offsets_unreadable",
             "open_deletes_stray_log",
             "publisher_failed",
             "request_budget_exhausted",
@@ -51,17 +57,6 @@ pub const EXCUSED: &[(&str, &[&str])] = &[
     (
         "wants a second broker, or leadership that moves: there is one broker",
         &["api_versions_other_cluster", "find_coordinator_not_available"],
-    ),
-    (
-        "wants damage on the disk or reads that fail, which no simulated fault causes",
-        &[
-            "fetch_corrupt",
-            "fetch_io_error",
-            "group_coordinator_broken",
-            "group_load_failed",
-            "list_offsets_unreadable",
-            "open_found_damage",
-        ],
     ),
     ("wants records of kinds that only other coordinators write", &["group_record_skipped"]),
     ("wants a listener that fails, which no simulated fault causes", &["accept_failed"]),

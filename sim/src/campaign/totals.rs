@@ -46,6 +46,7 @@ pub struct Totals {
     nanos: u64,
     lost_bytes: u64,
     halted: u64,
+    unexcused: u64,
     marks: BTreeMap<String, (u64, u64)>,
     faults: BTreeMap<String, (u64, u64)>,
     failed: BTreeMap<u64, Failed>,
@@ -69,6 +70,7 @@ impl Totals {
         self.acked += ledger.acked;
         self.requests += ledger.requests;
         self.lost_bytes += u64::from(ledger.sectors_lost > 0);
+        self.unexcused += u64::from(!ledger.budget.durability_excused());
         self.halted += u64::from(!ledger.halts.is_empty());
         for (sums, counts) in [(&mut self.marks, ledger.marks), (&mut self.faults, ledger.faults)] {
             for (name, count) in counts {
@@ -80,6 +82,8 @@ impl Totals {
             Some(failure) => {
                 self.failed.insert(plan.seed, Failed { plan, failure });
             },
+            // Whose drive lied may be left without a topic to write to.
+            None if ledger.budget.excuses("settle") => {},
             None => {
                 let least = self.acked_min.unwrap_or(u64::MAX).min(ledger.acked);
                 self.acked_min = Some(least);
@@ -102,6 +106,7 @@ impl Totals {
         self.nanos += other.nanos;
         self.lost_bytes += other.lost_bytes;
         self.halted += other.halted;
+        self.unexcused += other.unexcused;
         for (sums, others) in [(&mut self.marks, other.marks), (&mut self.faults, other.faults)] {
             for (name, (times, seeds)) in others {
                 let sum = sums.entry(name).or_default();
@@ -189,6 +194,12 @@ impl Totals {
             self.halted,
         )?;
         writeln!(out, "unsynced bytes were lost in {} seeds ({lost} %)", self.lost_bytes)?;
+        let unexcused = self.unexcused * 100 / self.seeds.max(1);
+        writeln!(
+            out,
+            "no acknowledged record or commit was excused in {} seeds ({unexcused} %)",
+            self.unexcused
+        )?;
         for (title, sums) in [("faults", &self.faults), ("marks", &self.marks)] {
             writeln!(out, "{title}:{:>36} {:>7}", "times", "seeds")?;
             for (name, (times, seeds)) in sums {

@@ -36,7 +36,12 @@ pub struct Floors {
 impl Commits {
     /// The power goes out. What is on the platter stands, whether it was acknowledged or not: the
     /// log that is found after it is what is durable, and perhaps more of what is in the cache.
-    pub(super) fn power_is_lost(&mut self, durable: &Committed, cached: &Committed) {
+    /// Returns whether a commit that was acknowledged is not on the platter.
+    pub(super) fn power_is_lost(&mut self, durable: &Committed, cached: &Committed) -> bool {
+        let is_lost = self.standing.iter().any(|(partition, standing)| {
+            let found = durable.get(partition).map(Vec::as_slice).unwrap_or_default();
+            standing.iter().any(|(_, offset)| !found.contains(offset))
+        });
         self.losses += 1;
         self.lowered += 1;
         self.newest = -1;
@@ -47,6 +52,7 @@ impl Commits {
             let least = commits.last().into_iter().chain(later).min();
             self.standing.insert(*partition, least.map(|least| (0, *least)).into_iter().collect());
         }
+        is_lost
     }
 
     /// What was acknowledged up to `due` has to be in `durable`.
@@ -147,7 +153,8 @@ impl History {
             let standing = seen.commits.standing.entry(*partition).or_default();
             standing.push((world.now(), *offset));
             // Each commit is a record of its own, so one that was there before does not count.
-            let times = standing.iter().filter(|(_, same)| same == offset).count();
+            let again = |(at, same): &&(u64, i64)| *at > 0 && same == offset;
+            let times = standing.iter().filter(again).count();
             world.check("commit-is-written", occurs(found, *offset) >= times, || {
                 format!(
                     "{partition}: {offset} was committed {times} times; in the page cache is {found:?}"

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use base::Uuid;
 
-use super::platter::{View, folders, walk};
+use super::platter::{View, logs, walk};
 use crate::client::{GROUP, TOPIC};
 use crate::disk::Image;
 
@@ -19,8 +19,8 @@ pub type Committed = BTreeMap<i32, Vec<i64>>;
 /// Every commit of the group. `topic` is the work's own log, in which none can be.
 pub fn read_committed(image: &Image, topic: Uuid, view: View) -> Committed {
     let mut all = Committed::new();
-    for folder in folders(image, view, |of| of.topic.0 != topic).into_values() {
-        walk(image, &folder, view, |batch| {
+    for log in logs(image, view, |of| of.topic.0 != topic).into_values() {
+        walk(image, &log, view, |batch| {
             let set = batch.open(1 << 24).map_err(|error| error.to_string())?;
             for record in set.iter() {
                 let record = record.map_err(|error| error.to_string())?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::History;
 use super::committed::read_committed;
 use super::history::due_before;
-use super::platter::{DiskLog, View, read_log};
+use super::platter::{DiskLog, View, missing_segment, read_log};
 use super::records::RecordId;
 use crate::fault::BROKER;
 use crate::world::World;
@@ -28,8 +28,11 @@ fn read_logs(
 /// Whether the group has committed everything that is in the logs.
 pub fn settled(history: &History, world: &World, partitions: u32) -> bool {
     let logs = read_logs(history, world, partitions, View::Cache);
-    let floors = history.commit_floors().offsets;
-    logs.iter().all(|(index, log)| log.end == 0 || floors.get(index) == Some(&log.end))
+    // Not what was acknowledged: the answer to the last commit may have been lost.
+    let topic = history.seen().topic.unwrap_or_default();
+    let committed = read_committed(&world.disk(BROKER), topic, View::Cache);
+    let last = |index| committed.get(index).and_then(|offsets| offsets.last());
+    logs.iter().all(|(index, log)| log.end == 0 || last(index) == Some(&log.end))
 }
 
 /// Holds the logs on the disk against everything clients saw.
@@ -43,6 +46,12 @@ pub fn finish(history: &History, world: &World, partitions: u32) {
         read_committed(&disk, seen.topic.unwrap_or_default(), View::Durable)
     };
     seen.commits.must_be_flushed(world, &committed, due);
+    for view in [View::Cache, View::Durable] {
+        let missing = missing_segment(&world.disks[BROKER].lock(), view);
+        world.check("named-segments", missing.is_none(), || {
+            format!("the journal names {}, which is not there", missing.unwrap_or_default())
+        });
+    }
     let mut places: BTreeMap<RecordId, (i32, i64)> = BTreeMap::new();
     for (index, known) in &seen.partitions {
         let nothing = DiskLog::default();

@@ -13,9 +13,10 @@ use env::{Guard, Lock, Rank};
 
 use super::commits::Commits;
 use super::committed::read_committed;
-use super::platter::{DiskLog, View, read_batch, read_log};
+use super::platter::{DiskLog, View, missing_segment, read_batch, read_log};
 use super::records::RecordId;
 use super::topics::Topics;
+use crate::budget::Event;
 use crate::fault::BROKER;
 use crate::world::{MS, Note, World};
 
@@ -50,6 +51,8 @@ pub struct Fetched {
 #[derive(Default)]
 pub(super) struct Seen {
     pub topic: Option<Uuid>,
+    /// Whether the topic's acknowledgements mean durable.
+    pub fsync: bool,
     /// Power losses of the broker so far.
     pub losses: u64,
     pub partitions: BTreeMap<i32, Partition>,
@@ -88,6 +91,11 @@ impl History {
     /// The topic exists under this id.
     pub fn topic_known(&self, id: Uuid) {
         self.seen().topic = Some(id);
+    }
+
+    /// An acknowledgement in the topic means that the record is durable.
+    pub fn topic_is_fsync(&self) {
+        self.seen().fsync = true;
     }
 
     /// Whether the topic exists.
@@ -153,14 +161,17 @@ impl History {
                 known.acked.insert(*id, (offset, world.now()));
             } else {
                 known.lossy = true;
+                world.ledger.lock().budget.fired(Event::AckedLost);
             }
         }
     }
 
-    /// A producer's sequence was refused: legitimate only after acknowledged records were lost.
+    /// A producer's sequence was refused: legitimate only after acknowledged records were lost or
+    /// damaged.
     pub fn sequence_refused(&self, world: &World, partition: i32, code: i16, ids: &[RecordId]) {
         let lossy = self.seen().partitions.entry(partition).or_default().lossy;
-        world.check("sequences", lossy, || {
+        let excused = lossy || self.may_forget_producers(world, partition);
+        world.check("sequences", excused, || {
             format!("{partition}: {ids:?} refused with {code} though nothing was lost before")
         });
     }
@@ -172,6 +183,24 @@ impl History {
         remark(world, "fetched", (partition, from, u64::try_from(watermark).unwrap_or(0)), || {
             format!("{partition}/{from}: high watermark {watermark}")
         });
+        let is_empty = bytes.is_empty();
+        let (next, why) = self.read_batches(world, Fetched { bytes, ..fetched }, losses);
+        let Some(why) = why.or((next == from && !is_empty).then(|| "no batch".into())) else {
+            return next;
+        };
+        // A checksum that does not match tells of damage as well as an error does.
+        if let Some(behind) = self.told_of_damage(world, partition, next) {
+            return behind;
+        }
+        let cut = why == "no batch";
+        world.check("fetched-batch", cut, || format!("{partition}/{next} of {watermark}: {why}"));
+        // Whose drive lied may send bytes whose checksum shows it, and nobody gets past them.
+        if cut { from } else { watermark }
+    }
+
+    /// Where the first batch begins that is not sound, and what is wrong with it.
+    fn read_batches(&self, world: &World, fetched: Fetched, losses: u64) -> (i64, Option<String>) {
+        let Fetched { partition, from, watermark, bytes } = fetched;
         let mut seen = self.seen();
         let certain = seen.losses == losses;
         let topic = seen.topic.unwrap_or_default();
@@ -185,8 +214,7 @@ impl History {
             first = false;
             let mut found = Vec::new();
             if let Err(why) = read_batch(&batch, expected, &mut found) {
-                world.check("fetched-batch", false, || format!("{partition}/{base}: {why}"));
-                return from;
+                return (next, Some(why));
             }
             next = batch.header().next_offset().0;
             world.check("fetch-position", next > from && base <= from.max(expected), || {
@@ -206,7 +234,7 @@ impl History {
                 }
             }
         }
-        next
+        (next, None)
     }
 
     /// A fetch was out of range: legitimate only after records were lost.
@@ -228,18 +256,31 @@ impl History {
         let mut seen = self.seen();
         seen.losses += 1;
         let due = due_before(world);
-        let topic = seen.topic.unwrap_or_default();
+        let (topic, fsync) = (seen.topic.unwrap_or_default(), seen.fsync);
         let disk = world.disks[BROKER].lock();
+        let missing = missing_segment(&disk, View::Durable);
+        world.check("named-segments", missing.is_none(), || {
+            format!("the journal names {}, which is not there", missing.unwrap_or_default())
+        });
         let durable = read_committed(&disk, topic, View::Durable);
         seen.commits.must_be_flushed(world, &durable, due);
-        seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
+        let mut lost =
+            seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             known.must_be_flushed(world, *partition, &log, due);
+            // What a drive has lied about is lost from now on, and the budget knows it then.
+            if fsync && !disk.owes() {
+                known.must_be_durable(world, *partition, &log);
+            }
             known.content.retain(|offset, id| log.at(*offset) == Some(*id));
             let before = known.acked.len();
             known.acked.retain(|id, (offset, _)| log.at(*offset) == Some(*id));
             known.lossy |= known.acked.len() < before;
+            lost |= known.acked.len() < before;
+        }
+        if lost {
+            world.ledger.lock().budget.fired(Event::AckedLost);
         }
     }
 }
@@ -282,6 +323,21 @@ impl Partition {
         world.check("one-content", before == id, || {
             format!("{partition}/{offset} was {before} and is {id}")
         });
+    }
+
+    /// Everything promised has to be in `durable`.
+    fn must_be_durable(&self, world: &World, partition: i32, durable: &DiskLog) {
+        for (offset, id) in &self.content {
+            let found = durable.at(*offset);
+            world.check("fsync-survives", found == Some(*id), || {
+                let why = durable.stopped.clone().unwrap_or_default();
+                format!(
+                    "{partition}/{offset} was acked or read as {id}; the platter has {found:?} of \
+                     {} records; {why}",
+                    durable.end
+                )
+            });
+        }
     }
 
     /// What was acknowledged up to `due` has to be in `durable`.

@@ -1,19 +1,22 @@
 //! Reading a partition's log straight off a simulated disk.
 //!
 //! Owns: the way from a partition to its bytes, without the broker's help but by its documented
-//! layout. Invariant: only what is contiguous and whole from the log's first byte on counts.
+//! layout: the journal says which segments count and how far, and batches in it count as if they
+//! were in their segment. Invariant: only what is contiguous and whole from the log's first byte on
+//! counts.
 
-use std::collections::BTreeMap;
+mod journal;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use base::{PartitionId, PartitionIndex, ReplicaGen, TopicId, Uuid};
+use base::{PartitionId, PartitionIndex, TopicId, Uuid};
 use bytes::Bytes;
 use env::EntryKind;
 use records::BatchView;
-use storage::names::{DELETED, SegmentName, parse_log_folder};
 
 use super::RecordId;
-use crate::disk::Image;
+use crate::disk::{Image, Place};
 
 /// Where the broker keeps its files.
 pub const DATA_DIR: &str = "/data";
@@ -64,68 +67,163 @@ fn bytes_of(image: &Image, path: &Path, view: View) -> Option<Bytes> {
     found.map(Bytes::copy_from_slice)
 }
 
-/// The folder of the current replica of each `wanted` partition.
-pub(super) fn folders(
+/// The current replica of each `wanted` partition.
+pub(super) fn logs(
     image: &Image,
     view: View,
     wanted: impl Fn(&PartitionId) -> bool,
-) -> BTreeMap<PartitionId, PathBuf> {
-    let root = Path::new(DATA_DIR);
-    let mut found = BTreeMap::<PartitionId, (ReplicaGen, PathBuf)>::new();
-    for (name, _) in list(image, root, view) {
-        let Some((of, replica_gen)) = parse_log_folder(&name) else { continue };
-        let path = root.join(&name);
-        if !wanted(&of) || list(image, &path, view).iter().any(|(name, _)| name == DELETED) {
-            continue;
-        }
-        let newest = found.entry(of).or_insert_with(|| (replica_gen, path.clone()));
-        if replica_gen > newest.0 {
-            *newest = (replica_gen, path);
+) -> BTreeMap<PartitionId, Found> {
+    let mut found = BTreeMap::new();
+    // In order of the generation, so that the newest one stays.
+    for ((of, replica_gen), log) in journal::logs(image, view) {
+        if wanted(&of) {
+            let folder = format!("{DATA_DIR}/{of}-{replica_gen}");
+            found.insert(of, Found { folder, log });
         }
     }
-    found.into_iter().map(|(of, (_, path))| (of, path)).collect()
+    found
 }
 
-/// Reads the log of a partition as far as it is whole. `None` if there is no folder for it.
+/// A log and where its files are.
+pub(super) struct Found {
+    folder: String,
+    log: journal::Log,
+}
+
+impl Found {
+    fn path(&self, segment: &journal::Segment) -> PathBuf {
+        let [name, _] = segment.files();
+        Path::new(&self.folder).join(name)
+    }
+}
+
+/// A segment that the journal names and whose files are not there; `None` if all are.
+pub fn missing_segment(image: &Image, view: View) -> Option<String> {
+    for ((of, replica_gen), log) in journal::logs(image, view) {
+        let folder = format!("{DATA_DIR}/{of}-{replica_gen}");
+        let names = log.segments.iter().flat_map(journal::Segment::files);
+        for name in names {
+            let path = Path::new(&folder).join(&name);
+            if bytes_of(image, &path, view).is_none() {
+                return Some(format!("{folder}/{name}"));
+            }
+        }
+    }
+    None
+}
+
+/// Reads the log of a partition as far as it is whole. `None` if there is none.
 pub fn read_log(image: &Image, topic: Uuid, partition: i32, view: View) -> Option<DiskLog> {
     let wanted = PartitionId { topic: TopicId(topic), index: PartitionIndex(partition) };
-    let folder = folders(image, view, |of| *of == wanted).remove(&wanted)?;
+    let found = logs(image, view, |of| *of == wanted).remove(&wanted)?;
     let mut records = Vec::new();
-    let (end, stopped) = walk(image, &folder, view, |batch| {
+    let (end, stopped) = walk(image, &found, view, |batch| {
         read_batch(batch, batch.header().base_offset.0, &mut records)
     });
     Some(DiskLog { records, end, stopped })
 }
 
-/// Shows `each` batch of the log in `folder`, as far as it is whole. Returns the offset after the
-/// last one, and why it went no further than that if there were more bytes.
+/// The files of all segments of a topic that are not written any more, and their bytes that no
+/// checksum covers.
+pub(super) fn closed_segments(image: &Image, topic: Uuid) -> Vec<Place> {
+    let mut files = Vec::new();
+    for found in logs(image, View::Cache, |of| of.topic.0 == topic).into_values() {
+        for segment in found.log.segments.iter().filter(|segment| segment.closed.is_some()) {
+            let path = found.path(segment);
+            let mut uncovered = BTreeSet::new();
+            let mut at = 0;
+            for batch in records::batches(segment_bytes(image, &found, segment, View::Cache)) {
+                let Ok(batch) = batch else { break };
+                uncovered.extend((at..at + 8).chain(at + 12..at + 16));
+                at += u64::try_from(batch.bytes().len()).unwrap_or(0);
+            }
+            files.push((path, uncovered));
+        }
+    }
+    files
+}
+
+/// Whether any segment of a partition is damaged.
+pub(super) fn is_damaged(image: &Image, of: PartitionId) -> bool {
+    let Some(found) = logs(image, View::Cache, |found| *found == of).remove(&of) else {
+        return false;
+    };
+    found.log.segments.iter().any(|segment| image.is_damaged(&found.path(segment), 0..u64::MAX))
+}
+
+/// The offset behind the batch that holds `offset`, if that batch or one before it in its segment
+/// is damaged: what a broker cannot read its way through.
+pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i64> {
+    let found = logs(image, View::Cache, |found| *found == of).remove(&of)?;
+    for segment in &found.log.segments {
+        let path = found.path(segment);
+        let (mut at, mut damaged) = (0, false);
+        for batch in records::batches(segment_bytes(image, &found, segment, View::Cache)) {
+            let batch = batch.ok()?;
+            let end = at + u64::try_from(batch.bytes().len()).ok()?;
+            damaged |= image.is_damaged(&path, at..end);
+            at = end;
+            let next = batch.header().next_offset().0;
+            if (batch.header().base_offset.0..next).contains(&offset) {
+                return damaged.then_some(next);
+            }
+        }
+    }
+    None
+}
+
+/// Shows `each` batch of a log, as far as it is whole. Returns the offset after the last one, and
+/// why it went no further than that if there were more bytes.
 pub(super) fn walk(
     image: &Image,
-    folder: &Path,
+    found: &Found,
     view: View,
     mut each: impl FnMut(&BatchView) -> Result<(), String>,
 ) -> (i64, Option<String>) {
-    let mut segments: Vec<SegmentName> = list(image, folder, view)
-        .into_iter()
-        .filter_map(|(name, _)| SegmentName::parse(&name))
-        .filter_map(|(segment, is_envelopes)| (!is_envelopes).then_some(segment))
-        .collect();
-    segments.sort_unstable();
-    let mut end = 0;
+    let segments = &found.log.segments;
+    // Where the log was let go of, it begins with a whole segment.
+    let mut end = match segments.first() {
+        Some(first) if found.log.start > 0 => first.base,
+        Some(_) | None => 0,
+    };
     for (at, segment) in segments.iter().enumerate() {
-        let base = segment.base.0;
-        if base != end {
+        if segment.base != end {
+            let base = segment.base;
             let why = format!("a segment begins at {base}, the one before ends at {end}");
             return (end, Some(why));
         }
-        let bytes = bytes_of(image, &folder.join(segment.log()), view).unwrap_or_default();
-        if let Err(why) = walk_segment(bytes, &mut end, &mut each) {
+        let [name, _] = segment.files();
+        let bytes = segment_bytes(image, found, segment, view);
+        let walked = walk_segment(bytes, &mut end, &mut each);
+        let closed_at = segment.closed.map(|(at, _)| at);
+        let walked = match (walked, closed_at) {
+            (Ok(()), Some(at)) if at != end => Err(format!("it was closed at {at}, not {end}")),
+            (walked, _) => walked,
+        };
+        if let Err(why) = walked {
             let last = at + 1 == segments.len();
             let kind = if last { "the last segment" } else { "a closed segment" };
-            return (end, Some(format!("{kind}, {}: {why}", segment.log())));
+            return (end, Some(format!("{kind}, {name}: {why}")));
         }
     }
     (end, None)
+}
+
+/// The bytes of a segment that count: of its file, and what the journal holds of it.
+fn segment_bytes(image: &Image, found: &Found, segment: &journal::Segment, view: View) -> Bytes {
+    let bytes = bytes_of(image, &found.path(segment), view).unwrap_or_default();
+    if let Some((_, len)) = segment.closed {
+        return bytes.slice(..len.min(bytes.len()));
+    }
+    let mut bytes = bytes.to_vec();
+    for held in found.log.held.iter().filter(|held| held.generation == segment.generation) {
+        let end = held.position + held.bytes.len();
+        if held.position <= bytes.len() {
+            bytes.resize(bytes.len().max(end), 0);
+            bytes[held.position..end].copy_from_slice(&held.bytes);
+        }
+    }
+    bytes.into()
 }
 
 fn walk_segment(

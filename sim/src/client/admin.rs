@@ -4,18 +4,20 @@
 
 use base::{Duration, Uuid};
 use env::Env;
-use protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 use protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::metadata_response::MetadataResponseTopic;
 
-use super::connection::Connection;
+use super::connection::{CallError, Connection};
 use super::errors::{
     NONE, TOPIC_ALREADY_EXISTS, TOPIC_DELETION_DISABLED, UNKNOWN_TOPIC_OR_PARTITION, is_retriable,
 };
 use super::{Job, TOPIC};
 use crate::fault::BROKER;
-use crate::world::{Dice, FailureKind, SimEnv};
+use crate::world::{Dice, SimEnv};
 
 const TIMEOUT: Duration = Duration::from_millis(2_000);
 
@@ -32,6 +34,9 @@ pub async fn admin(job: Job, env: SimEnv) {
     let connection = Connection::new(env.clone(), BROKER, "admin".into());
     let mut admin = Admin { job, env, dice, connection };
     let partitions = i32::try_from(admin.job.work.partitions).unwrap_or(1);
+    if admin.job.work.fsync {
+        admin.job.history.topic_is_fsync();
+    }
     admin.create(TOPIC, partitions).await;
     let id = admin.topic_id(TOPIC).await;
     admin.job.history.topic_known(id);
@@ -40,9 +45,9 @@ pub async fn admin(job: Job, env: SimEnv) {
         admin.env.sleep(Duration::from_millis(millis)).await;
         // A name of this process's own: what an earlier one asked for may still be under way.
         let name = format!("side-{}-{number}", admin.env.process().incarnation);
-        admin.create(&name, 1).await;
+        let is_certain = admin.create(&name, 1).await;
         if admin.dice.chance(600) {
-            admin.delete(&name).await;
+            admin.delete(&name, is_certain).await;
         }
     }
 }
@@ -53,30 +58,42 @@ impl Admin {
         self.env.sleep(Duration::from_millis(millis)).await;
     }
 
-    async fn create(&mut self, name: &str, num_partitions: i32) {
+    /// Returns whether no request to create it is still under way.
+    async fn create(&mut self, name: &str, num_partitions: i32) -> bool {
+        let value = Some("fsync".into());
+        let durable = CreatableTopicConfig { name: "gregor.durability".into(), value };
+        let configs = if self.job.work.fsync { vec![durable] } else { Vec::new() };
         let topic = CreatableTopic {
             name: name.into(),
             num_partitions,
             replication_factor: 1,
+            configs,
             ..CreatableTopic::default()
         };
         let ask =
             CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, validate_only: false };
         self.job.history.topic_wished(name, true);
+        let mut is_certain = true;
         loop {
             let answer = self.connection.call(5, &ask, TIMEOUT).await;
+            is_certain &= !matches!(answer, Err(CallError::Unknown));
             let code = answer.ok().and_then(|answer| answer.topics.first().map(|t| t.error_code));
             match code {
                 Some(NONE | TOPIC_ALREADY_EXISTS) => {
-                    return self.job.history.topic_settled(name, true);
+                    self.job.history.topic_settled(name, true);
+                    return is_certain;
                 },
-                Some(code) if !is_retriable(code) => return self.unexpected("CreateTopics", code),
+                Some(code) if !is_retriable(code) => {
+                    self.unexpected("CreateTopics", code);
+                    return is_certain;
+                },
                 _ => self.pause().await,
             }
         }
     }
 
-    async fn delete(&mut self, name: &str) {
+    /// Deletes it. Unless that `is_certain`, a request to create it may come after this one.
+    async fn delete(&mut self, name: &str, is_certain: bool) {
         let ask = DeleteTopicsRequest {
             topic_names: vec![name.into()],
             timeout_ms: 1_000,
@@ -93,7 +110,10 @@ impl Admin {
             match code {
                 Some(TOPIC_DELETION_DISABLED) if stays => return,
                 Some(NONE | UNKNOWN_TOPIC_OR_PARTITION) if !stays => {
-                    return self.job.history.topic_settled(name, false);
+                    if is_certain {
+                        self.job.history.topic_settled(name, false);
+                    }
+                    return;
                 },
                 Some(code) if !is_retriable(code) => return self.unexpected("DeleteTopics", code),
                 _ => self.pause().await,
@@ -126,8 +146,7 @@ impl Admin {
     }
 
     fn unexpected(&self, what: &str, code: i16) {
-        let text = format!("errors: {what} was answered with {code}");
-        self.job.world.fail(FailureKind::Safety, text);
+        self.job.world.check("errors", false, || format!("{what} was answered with {code}"));
     }
 }
 

@@ -21,13 +21,13 @@ use protocol::messages::sync_group_request::{SyncGroupRequest, SyncGroupRequestA
 
 use super::connection::Connection;
 use super::errors::{
-    GROUP_MAX_SIZE_REACHED, ILLEGAL_GENERATION, MEMBER_ID_REQUIRED, NONE, OFFSET_OUT_OF_RANGE,
-    REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID, is_retriable,
+    CORRUPT_MESSAGE, GROUP_MAX_SIZE_REACHED, ILLEGAL_GENERATION, MEMBER_ID_REQUIRED, NONE,
+    OFFSET_OUT_OF_RANGE, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID, is_retriable,
 };
 use super::{GROUP, Job, TOPIC};
 use crate::check::Fetched;
 use crate::fault::BROKER;
-use crate::world::{Dice, FailureKind, SimEnv};
+use crate::world::{Dice, SimEnv};
 
 const TIMEOUT: Duration = Duration::from_millis(2_000);
 /// A join or sync waits for the other members.
@@ -95,8 +95,9 @@ impl Member {
     }
 
     fn unexpected(&self, what: &str, code: i16) -> Step {
-        let text = format!("errors: {what} of consumer {} was answered with {code}", self.job.id);
-        self.job.world.fail(FailureKind::Safety, text);
+        self.job.world.check("errors", false, || {
+            format!("{what} of consumer {} was answered with {code}", self.job.id)
+        });
         Step::Rejoin
     }
 
@@ -290,6 +291,16 @@ impl Member {
                     let at = self.positions.get(&index).copied().unwrap_or(0);
                     self.job.history.out_of_range(&self.job.world, index, at);
                     self.positions.insert(index, 0);
+                    continue;
+                },
+                CORRUPT_MESSAGE => {
+                    let at = self.positions.get(&index).copied().unwrap_or(0);
+                    let Some(behind) = self.job.history.told_of_damage(&self.job.world, index, at)
+                    else {
+                        self.unexpected("Fetch", CORRUPT_MESSAGE);
+                        return 0;
+                    };
+                    self.positions.insert(index, behind);
                     continue;
                 },
                 code if is_retriable(code) => continue,

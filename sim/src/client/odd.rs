@@ -18,7 +18,7 @@ pub use raw::refused_frames_hang_up;
 use super::Job;
 use super::connection::{Connection, Shown};
 use crate::fault::BROKER;
-use crate::world::{Dice, FailureKind, SimEnv};
+use crate::world::{Dice, SimEnv};
 
 const TIMEOUT: Duration = Duration::from_millis(2_000);
 /// Its topic.
@@ -27,6 +27,8 @@ const OWN: &str = "odd";
 const NOBODY: &str = "nobody";
 /// No topic has this id.
 const NO_ID: Uuid = Uuid([7; 16]);
+
+const KAFKA_STORAGE_ERROR: i16 = 56;
 
 /// How many things it does, besides its group's life.
 const STEPS: usize = raw::STEPS + data::STEPS + cluster::STEPS + members::STEPS + topics::STEPS + 1;
@@ -83,13 +85,17 @@ impl Odd {
     ) -> Option<R::Response> {
         let answer = self.connection.call(version, body, TIMEOUT).await.ok()?;
         let code = code(&answer);
-        let fits =
-            code.is_some_and(|code| allowed.contains(&code) || patience(R::NAME).contains(&code));
-        if !allowed.is_empty() && !fits {
-            let name = R::NAME;
-            let text = format!("errors: odd {name} v{version}: {code:?}, allowed {allowed:?}");
-            self.job.world.fail(FailureKind::Safety, text);
-        }
+        // Whose disk cannot be read may say so of anything.
+        let is_unreadable =
+            ["failed read", "latent sector"].iter().any(|class| self.job.world.faults(class) > 0);
+        let fits = code.is_some_and(|code| {
+            allowed.contains(&code)
+                || patience(R::NAME).contains(&code)
+                || (is_unreadable && code == KAFKA_STORAGE_ERROR)
+        });
+        self.job.world.check("errors", allowed.is_empty() || fits, || {
+            format!("odd {} v{version}: {code:?}, allowed {allowed:?}", R::NAME)
+        });
         Some(answer)
     }
 }
@@ -100,13 +106,14 @@ fn patience(request: &str) -> &'static [i16] {
     const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
     const COORDINATOR_NOT_AVAILABLE: i16 = 15;
     const NOT_COORDINATOR: i16 = 16;
-    const KAFKA_STORAGE_ERROR: i16 = 56;
+    /// While a disk stands still, a partition takes only so much.
+    const NOT_ENOUGH_REPLICAS: i16 = 19;
     match request.strip_suffix("Request").unwrap_or(request) {
         "FindCoordinator" | "JoinGroup" | "SyncGroup" | "Heartbeat" | "LeaveGroup"
         | "OffsetCommit" | "OffsetFetch" | "DescribeGroups" | "ListGroups" => {
             &[COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR]
         },
-        "Produce" => &[REQUEST_TIMED_OUT, KAFKA_STORAGE_ERROR],
+        "Produce" => &[REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR],
         _ => &[],
     }
 }

@@ -19,7 +19,7 @@ use super::errors::{NONE, OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID, is_
 use super::{Job, TOPIC};
 use crate::check::RecordId;
 use crate::fault::BROKER;
-use crate::world::{Dice, FailureKind, SimEnv};
+use crate::world::{Dice, SimEnv};
 
 const PRODUCE_VERSIONS: &[i16] = &[3, 5, 7, 8, 9, 10, 12];
 const TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -145,8 +145,9 @@ impl Sender {
     }
 
     fn unexpected(&self, what: &str, code: i16) {
-        let text = format!("errors: {what} of producer {} was answered with {code}", self.job.id);
-        self.job.world.fail(FailureKind::Safety, text);
+        self.job.world.check("errors", false, || {
+            format!("{what} of producer {} was answered with {code}", self.job.id)
+        });
     }
 
     /// Makes a batch of at most `left` records for one partition and puts it under way.

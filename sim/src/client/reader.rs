@@ -8,18 +8,23 @@ use protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRe
 
 use super::connection::Connection;
 use super::consumer::fetch_request;
-use super::errors::NONE;
+use super::errors::{CORRUPT_MESSAGE, NONE};
 use super::{GROUP, Job, TOPIC};
 use crate::check::Fetched;
 use crate::fault::BROKER;
 use crate::world::SimEnv;
+
+/// Answers that may bring nothing new, one after the other.
+const IN_VAIN_MAX: u32 = 200;
 
 /// Reads every partition until a fetch brings nothing more.
 pub async fn read_all(job: Job, env: SimEnv) {
     let mut connection = Connection::new(env.clone(), BROKER, "reader".into());
     let partitions = i32::try_from(job.work.partitions).unwrap_or(1);
     let mut positions: BTreeMap<i32, i64> = (0..partitions).map(|index| (index, 0)).collect();
+    let mut in_vain = 0;
     while !positions.is_empty() {
+        let before = positions.clone();
         let losses = job.history.losses();
         let ask = fetch_request(&positions, 1 << 20);
         let timeout = Duration::from_millis(5_000);
@@ -30,6 +35,12 @@ pub async fn read_all(job: Job, env: SimEnv) {
         for data in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
             let index = data.partition_index;
             let Some(from) = positions.get(&index).copied() else { continue };
+            if data.error_code == CORRUPT_MESSAGE
+                && let Some(behind) = job.history.told_of_damage(&job.world, index, from)
+            {
+                positions.insert(index, behind);
+                continue;
+            }
             job.world.check("errors", data.error_code == NONE, || {
                 format!("the last read of {index} from {from} failed with {}", data.error_code)
             });
@@ -42,6 +53,13 @@ pub async fn read_all(job: Job, env: SimEnv) {
             } else {
                 positions.insert(index, next);
             }
+        }
+        in_vain = if positions == before { in_vain + 1 } else { 0 };
+        if in_vain > IN_VAIN_MAX {
+            positions
+                .iter()
+                .for_each(|(index, at)| job.history.got_nothing(&job.world, *index, *at));
+            return;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `env::Disk` and `env::File` of one simulated process.
 //!
 //! Invariants: an operation takes effect at one instant, between its latency and its answer; a
-//! crash tied to it happens after the effect and before the answer; a dead process's operations
+//! crash tied to it happens after the effect and before the answer, or instead of both; a dead process's operations
 //! never return.
 
 use std::io;
@@ -10,8 +10,12 @@ use std::path::Path;
 use bytes::Bytes;
 use env::{Access, DirIdentity, Disk, Entry, EntryKind, File, IoBufs};
 
-use super::image::{Image, OpKind};
-use crate::world::{Crash, Note, Process, digest};
+use super::armed::{OpKind, Sprung};
+use super::image::Image;
+use crate::world::{MS, Note, Process, digest};
+
+/// How often an operation on a stalled disk looks whether it may return, nanoseconds.
+const STALL_LOOK: u64 = 5 * MS;
 
 /// The disk of one process.
 #[derive(Clone)]
@@ -22,6 +26,7 @@ pub struct SimDisk(Process);
 pub struct SimFile {
     process: Process,
     inode: u64,
+    name: std::sync::Arc<str>,
     writable: bool,
 }
 
@@ -42,27 +47,41 @@ impl Drop for SimDirLock {
 /// One operation on its way through the disk.
 struct Op<'a> {
     process: &'a Process,
+    /// Of what it is done to.
+    name: &'a str,
     note: Note,
 }
 
 impl<'a> Op<'a> {
-    fn on_path(process: &'a Process, kind: &'static str, path: &Path) -> Self {
+    fn on_path(process: &'a Process, kind: &'static str, path: &'a Path) -> Self {
         let target = digest(path.as_os_str().as_encoded_bytes());
-        Self { process, note: Note { kind, target, ..Note::default() } }
+        let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+        Self { process, name, note: Note { kind, target, ..Note::default() } }
     }
 
     /// Waits as long as the disk takes.
     async fn wait(&self, is_sync: bool) {
         self.process.must_live().await;
-        let world = &self.process.world;
-        let nanos = world.disks[self.process.node].lock().latency(is_sync);
-        world.sleep_until(world.now() + nanos).await;
+        let (world, node) = (&self.process.world, self.process.node);
+        let begun = world.now();
+        let (nanos, stalled) = {
+            let mut disk = world.disks[node].lock();
+            (disk.latency(is_sync), disk.armed.stalled_until)
+        };
+        world.sleep_until(begun + nanos).await;
+        if stalled > begun {
+            world.fired_on(node, "stalled disk");
+            // It may be over earlier than was said.
+            while world.disks[node].lock().armed.stalled_until > world.now() {
+                world.sleep_until(world.now() + STALL_LOOK).await;
+            }
+        }
         self.process.must_live().await;
     }
 
     /// Makes it happen, traces it, and ends the machine here if a fault says so.
     async fn take_effect<T>(
-        self,
+        &self,
         trap: Option<OpKind>,
         text: impl FnOnce() -> String,
         effect: impl FnOnce(&mut Image) -> io::Result<T>,
@@ -70,25 +89,17 @@ impl<'a> Op<'a> {
         self.process.must_live().await;
         let world = &self.process.world;
         let node = self.process.node;
-        let (result, fired, crash) = {
+        let before = world.disks[node].lock().armed.before(trap);
+        if let Some(sprung) = before {
+            self.end(sprung);
+            self.process.must_live().await;
+        }
+        let (result, fired, sprung) = {
             let mut disk = world.disks[node].lock();
-            let before = disk.armed.clone();
             let result = effect(&mut disk);
-            let fired = if disk.armed.failed_syncs < before.failed_syncs {
-                Some("failed sync")
-            } else if disk.armed.short_writes < before.short_writes {
-                Some("short write")
-            } else if result.as_ref().err().map(io::Error::kind) == Some(io::ErrorKind::StorageFull)
-            {
-                Some("disk full")
-            } else {
-                None
-            };
-            let crash = match (&result, trap) {
-                (Ok(_), Some(kind)) => disk.crash_after(kind),
-                _ => None,
-            };
-            (result, fired, crash)
+            let trap = trap.filter(|_| result.is_ok());
+            let sprung = disk.armed.after(trap, self.name);
+            (result, disk.armed.fired.take(), sprung)
         };
         let note = match &result {
             Ok(_) => self.note,
@@ -101,16 +112,19 @@ impl<'a> Op<'a> {
         if let Some(class) = fired {
             world.fired_on(node, class);
         }
-        if let Some(how) = crash {
-            world.fired(match how {
-                Crash::Process => "process crash at a disk operation",
-                Crash::Power => "power loss at a disk operation",
-            });
-            world.crash(node, how);
-            world.restart_later(node);
+        if let Some(sprung) = sprung {
+            self.end(sprung);
         }
         self.process.must_live().await;
         result
+    }
+
+    /// A fault ends the process or the machine here.
+    fn end(&self, sprung: Sprung) {
+        let (world, node) = (&self.process.world, self.process.node);
+        world.fired(sprung.class);
+        world.crash(node, sprung.how);
+        world.restart_later(node);
     }
 }
 
@@ -143,7 +157,8 @@ impl Disk for SimDisk {
         };
         let opened = self.on_path("open", path, trap, |image| image.open(path, access)).await;
         let (inode, _) = opened?;
-        Ok(SimFile { process: self.0.clone(), inode, writable: access != Access::Read })
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default().into();
+        Ok(SimFile { process: self.0.clone(), inode, name, writable: access != Access::Read })
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -195,7 +210,7 @@ impl SimFile {
     fn op(&self, kind: &'static str, offset: u64, len: usize) -> Op<'_> {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         let note = Note { kind, target: self.inode, offset, len, ..Note::default() };
-        Op { process: &self.process, note }
+        Op { process: &self.process, name: &self.name, note }
     }
 
     fn must_be_writable(&self) -> io::Result<()> {
@@ -204,7 +219,15 @@ impl SimFile {
 
     /// Reads without waiting: what the kernel does for `sendfile`.
     pub(crate) fn read_now(&self, at: u64, len: usize) -> io::Result<Bytes> {
-        self.process.world.disks[self.process.node].lock().read(self.inode, at, len)
+        let (world, node) = (&self.process.world, self.process.node);
+        let (read, fired) = {
+            let mut disk = world.disks[node].lock();
+            (disk.read(self.inode, at, len), disk.armed.fired.take())
+        };
+        if let Some(class) = fired {
+            world.fired_on(node, class);
+        }
+        read
     }
 
     /// Its inode, the trace's name for it.
@@ -266,7 +289,14 @@ impl File for SimFile {
         let op = self.op("reserve", len, 0);
         op.wait(false).await;
         op.take_effect(None, String::new, |image| {
-            if image.armed.full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            let growth = len.saturating_sub(image.len_of(self.inode)?);
+            match image.armed.room {
+                Some(room) if room < growth => {
+                    image.armed.fired = Some("disk full");
+                    Err(io::ErrorKind::StorageFull.into())
+                },
+                Some(_) | None => Ok(()),
+            }
         })
         .await
     }

@@ -1,7 +1,6 @@
 //! One machine's file system, cache and platter.
 //!
-//! Owns: inodes, the journal of pending directory changes, lock files, and the faults that are
-//! armed. Pure but for its random stream. Invariants: see [`super`]; a failed operation changed
+//! Owns: inodes, the journal of pending directory changes and lock files. Pure but for its random stream. Invariants: see [`super`]; a failed operation changed
 //! nothing but what its trait says may have been written.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,68 +9,44 @@ use std::path::Path;
 
 use bytes::Bytes;
 use env::{Access, Entry, EntryKind};
-use serde::{Deserialize, Serialize};
 
-use super::inode::{FileNode, SyncPoint};
+use super::armed::Armed;
+use super::damage::AtRest;
+use super::inode::{FileNode, SECTOR, SyncPoint};
 use super::names::{DirNode, DirOp, ROOT, parts};
-use crate::world::{Crash, Dice, Knobs};
-
-/// Operations a crash can be tied to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OpKind {
-    /// A file was written.
-    Write,
-    /// A file was synced.
-    Sync,
-    /// A file was renamed.
-    Rename,
-    /// A directory was synced.
-    SyncDir,
-    /// A file was created.
-    Create,
-    /// A file or directory was removed.
-    Remove,
-    /// A file's length was set.
-    SetLen,
-}
+use crate::world::{Dice, Knobs};
 
 #[derive(Clone, Debug)]
-enum Inode {
+pub(super) enum Inode {
     File(FileNode),
     Dir(DirNode),
 }
 
-/// Faults that wait for their operation.
-#[derive(Clone, Debug, Default)]
-pub struct Armed {
-    /// So many of the next syncs fail.
-    pub failed_syncs: u32,
-    /// So many of the next writes stop short with an error.
-    pub short_writes: u32,
-    /// Nothing more fits.
-    pub full: bool,
-    /// The machine ends when the countdown of this operation is over.
-    pub crash_at: Option<(OpKind, u32, Crash)>,
-    /// Operations take so many times as long; 0 and 1 are normal.
-    pub slow: u64,
-}
-
 /// See the module head.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Image {
     device: u64,
-    inodes: BTreeMap<u64, Inode>,
-    pending: Vec<DirOp>,
+    pub(super) inodes: BTreeMap<u64, Inode>,
+    pub(super) pending: Vec<DirOp>,
     next_inode: u64,
     locks: BTreeSet<u64>,
     pub(crate) armed: Armed,
     pub(crate) dice: Dice,
-    knobs: Knobs,
+    pub(super) knobs: Knobs,
+    /// Where a misdirected write may land.
+    victims: Vec<AtRest>,
+    /// So many of the pending changes a lying drive promised to have.
+    pub(super) promised_ops: usize,
+    /// Whether a power loss took what a lying drive had promised to have.
+    pub(crate) lie_came_true: bool,
+    /// The right file system, while another one is in its place.
+    pub(super) aside: Option<BTreeMap<u64, Inode>>,
 }
 
 /// The largest file, bytes: a bound on a mutant's mistake, far above any simulated log.
 const FILE_MAX: u64 = 1 << 30;
+/// What a directory entry takes of the room of a disk that is getting full, bytes.
+const ENTRY_BYTES: u64 = 64;
 
 impl Image {
     /// An empty file system of machine `node`.
@@ -85,6 +60,10 @@ impl Image {
             armed: Armed::default(),
             dice,
             knobs,
+            victims: Vec::new(),
+            promised_ops: 0,
+            lie_came_true: false,
+            aside: None,
         }
     }
 
@@ -96,14 +75,25 @@ impl Image {
         drawn * self.armed.slow.max(1)
     }
 
-    /// Whether it is slow or full right now.
+    /// Whether it is slow, full, stalled or lying right now.
     pub(crate) fn is_hurting(&self) -> bool {
-        self.armed.full || self.armed.slow > 1
+        let armed = &self.armed;
+        armed.room.is_some() || armed.slow > 1 || armed.stalled_until > 0 || armed.lying
     }
 
-    /// Switches every armed fault off.
+    /// Switches every armed fault off. What a drive still holds in its own cache is written.
     pub(crate) fn heal(&mut self) {
+        if self.armed.lying {
+            self.drain();
+        }
         self.armed = Armed::default();
+        self.repair_sectors();
+    }
+
+    /// Lets the next `count` writes also land on one of `victims`.
+    pub(crate) fn misdirect(&mut self, count: u32, victims: Vec<AtRest>) {
+        self.armed.misdirected = if victims.is_empty() { 0 } else { count };
+        self.victims = victims;
     }
 
     // --- names ---------------------------------------------------------------------------------
@@ -114,6 +104,11 @@ impl Image {
             Some(Inode::File(_)) => Err(io::ErrorKind::NotADirectory.into()),
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    /// The inode of a path, as the process sees it.
+    pub(super) fn find(&self, path: &Path) -> Option<u64> {
+        self.resolve(&parts(path).ok()?).ok()
     }
 
     fn resolve(&self, names: &[String]) -> io::Result<u64> {
@@ -146,7 +141,7 @@ impl Image {
         self.pending.push(op);
     }
 
-    fn make_durable(&mut self, op: &DirOp) {
+    pub(super) fn make_durable(&mut self, op: &DirOp) {
         let inodes = &mut self.inodes;
         op.apply(|dir, name, inode| {
             if let Some(Inode::Dir(dir)) = inodes.get_mut(&dir) {
@@ -159,7 +154,8 @@ impl Image {
     }
 
     fn make(&mut self, dir: u64, name: String, node: Inode) -> io::Result<u64> {
-        if self.armed.full {
+        // A directory entry takes room too.
+        if self.armed.take_room(ENTRY_BYTES) < ENTRY_BYTES {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let inode = self.next_inode;
@@ -221,6 +217,10 @@ impl Image {
             (Inode::Dir(_), EntryKind::File) => return Err(io::ErrorKind::IsADirectory.into()),
             (Inode::File(_), EntryKind::Dir) => return Err(io::ErrorKind::NotADirectory.into()),
         }
+        if let Some(Inode::File(file)) = self.inodes.get(&inode) {
+            let bytes = u64::try_from(file.cache().len()).unwrap_or(0);
+            self.armed.give_room(bytes.saturating_add(ENTRY_BYTES));
+        }
         self.change(DirOp::Unlink { dir, name });
         Ok(())
     }
@@ -261,6 +261,10 @@ impl Image {
         if self.sync_fails() {
             return Err(injected());
         }
+        if self.lies() {
+            self.promised_ops = self.pending.len();
+            return Ok(());
+        }
         let pending = std::mem::take(&mut self.pending);
         let (covered, rest) = pending.into_iter().partition(|op| op.touches(dir));
         self.pending = rest;
@@ -273,6 +277,16 @@ impl Image {
     pub fn sync_fs(&mut self, path: &Path) -> io::Result<()> {
         self.resolve(&parts(path)?)?;
         let fails = self.sync_fails();
+        if !fails && self.lies() {
+            self.promised_ops = self.pending.len();
+            for node in self.inodes.values_mut() {
+                if let Inode::File(file) = node {
+                    let point = file.sync_point();
+                    file.sync_promised(&point);
+                }
+            }
+            return Ok(());
+        }
         for op in std::mem::take(&mut self.pending) {
             self.make_durable(&op);
         }
@@ -331,15 +345,25 @@ impl Image {
         if end > FILE_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let error = if self.armed.full {
-            Some(io::ErrorKind::StorageFull.into())
+        let len = self.len_of(inode)?;
+        // What lies within the file has its room already.
+        let growth = end.saturating_sub(len.max(at));
+        let (mut left, mut error) = (total, None);
+        let room = self.armed.take_room(growth);
+        if room < growth {
+            left -= to_usize(growth - room);
+            error = Some(io::ErrorKind::StorageFull.into());
         } else if self.armed.short_writes > 0 {
             self.armed.short_writes -= 1;
-            Some(injected())
-        } else {
-            None
-        };
-        let mut left = if error.is_some() { self.dice.index(total.max(1)) } else { total };
+            self.armed.fired = Some("short write");
+            left = self.dice.index(total.max(1));
+            error = Some(injected());
+        } else if self.armed.misdirected > 0 && total > 0 {
+            self.armed.misdirected -= 1;
+            let victim = self.dice.pick(&self.victims).clone();
+            let bytes: Vec<u8> = bufs.iter().flatten().copied().take(SECTOR).collect();
+            self.land_on(&victim, &bytes);
+        }
         let file = self.file_mut(inode)?;
         let mut at = at;
         for buf in bufs {
@@ -351,11 +375,20 @@ impl Image {
         error.map_or(Ok(()), Err)
     }
 
-    /// Up to `len` bytes at `at`.
-    pub fn read(&self, inode: u64, at: u64, len: usize) -> io::Result<Bytes> {
-        let cache = self.file(inode)?.cache();
-        let low = to_usize(at).min(cache.len());
-        Ok(Bytes::copy_from_slice(&cache[low..low.saturating_add(len).min(cache.len())]))
+    /// Up to `len` bytes at `at`, as the disk gives them.
+    pub fn read(&mut self, inode: u64, at: u64, len: usize) -> io::Result<Bytes> {
+        if self.armed.failed_reads > 0 {
+            self.armed.failed_reads -= 1;
+            self.armed.fired = Some("failed read");
+            return Err(injected());
+        }
+        let read = self.file_mut(inode)?.read(at, len);
+        let (bytes, seen) = read.map_err(|()| {
+            self.armed.fired = Some("latent sector");
+            injected()
+        })?;
+        self.armed.fired = self.armed.fired.or(seen);
+        Ok(bytes.into())
     }
 
     /// Begins a sync.
@@ -366,6 +399,10 @@ impl Image {
     /// Ends a sync, well or badly.
     pub fn sync_end(&mut self, inode: u64, point: SyncPoint) -> io::Result<()> {
         let fails = self.sync_fails();
+        if !fails && self.lies() {
+            self.file_mut(inode)?.sync_promised(&point);
+            return Ok(());
+        }
         let kept = if fails && self.dice.chance(500) { 500 } else { 0 };
         let mut dice = self.dice.clone();
         let file = self.file_mut(inode)?;
@@ -381,7 +418,18 @@ impl Image {
     fn sync_fails(&mut self) -> bool {
         let fails = self.armed.failed_syncs > 0;
         self.armed.failed_syncs = self.armed.failed_syncs.saturating_sub(1);
+        if fails {
+            self.armed.fired = Some("failed sync");
+        }
         fails
+    }
+
+    /// Whether the drive says that a sync is done and only keeps it in mind.
+    fn lies(&mut self) -> bool {
+        if self.armed.lying {
+            self.armed.fired = Some("lying sync");
+        }
+        self.armed.lying
     }
 
     /// Cuts the file or extends it with zeros.
@@ -389,12 +437,13 @@ impl Image {
         if len > FILE_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let full = self.armed.full;
-        let file = self.file_mut(inode)?;
-        if full && to_usize(len) > file.cache().len() {
+        let old = self.len_of(inode)?;
+        let growth = len.saturating_sub(old);
+        if self.armed.take_room(growth) < growth {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        file.set_len(len);
+        self.armed.give_room(old.saturating_sub(len));
+        self.file_mut(inode)?.set_len(len);
         Ok(())
     }
 
@@ -405,53 +454,9 @@ impl Image {
 
     // --- crashes -------------------------------------------------------------------------------
 
-    /// Counts an operation that took effect; says whether the machine ends with it.
-    pub(crate) fn crash_after(&mut self, kind: OpKind) -> Option<Crash> {
-        let (wanted, left, how) = self.armed.crash_at.as_mut()?;
-        if *wanted != kind {
-            return None;
-        }
-        *left = left.saturating_sub(1);
-        if *left > 0 {
-            return None;
-        }
-        let how = *how;
-        self.armed.crash_at = None;
-        Some(how)
-    }
-
     /// The process died: the kernel closes its files and lets its locks go. The cache stays.
     pub fn process_died(&mut self) {
         self.locks.clear();
-    }
-
-    /// The power goes out. Returns how many dirty sectors were dropped or torn, plus how many
-    /// directory changes were undone.
-    pub fn power_loss(&mut self) -> u64 {
-        let pending = std::mem::take(&mut self.pending);
-        let kept = if self.dice.chance(self.knobs.keep) {
-            pending.len()
-        } else {
-            self.dice.index(pending.len() + 1)
-        };
-        pending[..kept].iter().for_each(|op| self.make_durable(op));
-        let mut lost = u64::try_from(pending.len() - kept).unwrap_or(0);
-        let mut reachable = BTreeSet::from([ROOT]);
-        let mut open = vec![ROOT];
-        while let Some(at) = open.pop() {
-            if let Some(Inode::Dir(dir)) = self.inodes.get_mut(&at) {
-                dir.entries.clone_from(&dir.durable);
-                let fresh = dir.entries.values().filter(|inode| reachable.insert(**inode));
-                open.extend(fresh);
-            }
-        }
-        self.inodes.retain(|inode, _| reachable.contains(inode));
-        for node in self.inodes.values_mut() {
-            if let Inode::File(file) = node {
-                lost += file.power_loss(&mut self.dice, &self.knobs);
-            }
-        }
-        lost
     }
 
     // --- what the oracles see ------------------------------------------------------------------
@@ -619,7 +624,7 @@ mod tests {
     fn a_full_disk_refuses_growth_but_not_renames() {
         let mut image = image(0);
         let inode = create(&mut image, "a");
-        image.armed.full = true;
+        image.armed.room = Some(0);
 
         assert_eq!(
             image.write(inode, 0, &[Bytes::from_static(b"x")]).unwrap_err().kind(),
@@ -631,13 +636,17 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_is_tied_to_the_nth_operation_of_its_kind() {
+    fn a_disk_that_is_nearly_full_takes_what_fits_and_more_once_something_is_removed() {
         let mut image = image(0);
-        image.armed.crash_at = Some((OpKind::Write, 2, Crash::Power));
+        let (a, b) = (create(&mut image, "a"), create(&mut image, "b"));
+        image.write(a, 0, &[Bytes::from_static(b"0123456789")]).unwrap();
+        image.armed.room = Some(4);
 
-        assert_eq!(image.crash_after(OpKind::Sync), None);
-        assert_eq!(image.crash_after(OpKind::Write), None);
-        assert_eq!(image.crash_after(OpKind::Write), Some(Crash::Power));
-        assert_eq!(image.crash_after(OpKind::Write), None);
+        let bytes = [Bytes::from_static(b"abcdefgh")];
+        image.write(b, 0, &bytes).unwrap_err();
+        assert_eq!(image.cached_file(Path::new("b")), Some(&b"abcd"[..]));
+        image.write(b, 0, &[Bytes::from_static(b"ABCD")]).unwrap();
+        image.remove(Path::new("a"), EntryKind::File).unwrap();
+        image.write(b, 4, &bytes).unwrap();
     }
 }

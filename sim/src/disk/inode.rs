@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::damage::{Damage, lay_over};
 use super::image::to_usize;
 use crate::world::{Dice, Knobs};
 
@@ -18,6 +19,10 @@ pub struct FileNode {
     durable: Vec<u8>,
     /// Dirty sectors and the write that last touched each.
     dirty: BTreeMap<usize, u64>,
+    /// Sectors that a lying drive promised to have, and the write that was last promised.
+    promised: BTreeMap<usize, u64>,
+    /// What processes read instead of what was written.
+    pub(super) damage: Damage,
     writes: u64,
     len_changes: u64,
     durable_len_changes: u64,
@@ -32,6 +37,11 @@ pub struct SyncPoint {
 }
 
 impl FileNode {
+    /// Whether a drive has promised sectors of it that it does not have.
+    pub fn is_owed(&self) -> bool {
+        !self.promised.is_empty()
+    }
+
     /// The bytes as a reader sees them.
     pub fn cache(&self) -> &[u8] {
         &self.cache
@@ -40,6 +50,28 @@ impl FileNode {
     /// The bytes that are left if everything unsynced is lost.
     pub fn durable(&self) -> &[u8] {
         &self.durable
+    }
+
+    /// Up to `len` bytes at `at` as the disk gives them, and the class of a damage that is seen for
+    /// the first time. `Err`: a sector cannot be read.
+    pub fn read(&mut self, at: u64, len: usize) -> Result<(Vec<u8>, Option<&'static str>), ()> {
+        let low = to_usize(at).min(self.cache.len());
+        let high = low.saturating_add(len).min(self.cache.len());
+        let mut bytes = self.cache[low..high].to_vec();
+        let seen = lay_over(&mut self.damage, low, &mut bytes)?;
+        Ok((bytes, seen))
+    }
+
+    /// The bytes of a sector as they were written.
+    pub fn sector(&self, sector: usize) -> &[u8] {
+        let low = (sector * SECTOR).min(self.cache.len());
+        &self.cache[low..(low + SECTOR).min(self.cache.len())]
+    }
+
+    /// Whether cache and platter agree on a sector, and nothing is wrong with it.
+    pub fn is_at_rest(&self, sector: usize) -> bool {
+        let is_sound = !self.dirty.contains_key(&sector) && !self.damage.contains_key(&sector);
+        is_sound && !self.sector(sector).is_empty() && !self.sector_differs(sector)
     }
 
     /// Whether a power loss can take something away.
@@ -77,6 +109,7 @@ impl FileNode {
             self.touch(old, len);
         } else {
             self.dirty.retain(|sector, _| sector * SECTOR < len);
+            self.damage.retain(|sector, _| sector * SECTOR < len);
             if !len.is_multiple_of(SECTOR) {
                 self.touch(len - 1, len);
             }
@@ -87,6 +120,7 @@ impl FileNode {
         self.writes += 1;
         for sector in low / SECTOR..high.div_ceil(SECTOR) {
             self.dirty.insert(sector, self.writes);
+            self.damage.remove(&sector);
         }
     }
 
@@ -101,6 +135,7 @@ impl FileNode {
 
     /// Ends a sync: what it covers is durable.
     pub fn sync_done(&mut self, point: SyncPoint) {
+        self.promised.retain(|sector, _| !point.dirty.contains_key(sector));
         self.len_reached(&point);
         for (sector, write) in point.dirty {
             self.keep_sector(sector, usize::MAX);
@@ -108,11 +143,20 @@ impl FileNode {
         }
     }
 
+    /// Ends a sync of a lying drive: it promises what it covers, and has nothing of it.
+    pub fn sync_promised(&mut self, point: &SyncPoint) {
+        self.promised.extend(&point.dirty);
+    }
+
     /// Ends a failed sync: what it covers is marked clean, and `kept` per mille of the sectors
     /// reached the platter. The rest stays in the cache only; a later sync will not write it.
     pub fn sync_failed(&mut self, point: SyncPoint, dice: &mut Dice, kept: u32) {
         self.len_reached(&point);
         for (sector, write) in point.dirty {
+            // What the drive has already is not sent to it again.
+            if self.promised.get(&sector) == Some(&write) {
+                continue;
+            }
             if dice.chance(kept) {
                 self.keep_sector(sector, usize::MAX);
             }
@@ -152,8 +196,9 @@ impl FileNode {
         of(&self.cache) != of(&self.durable)
     }
 
-    /// The power goes out. Returns how many dirty sectors were dropped or torn.
-    pub fn power_loss(&mut self, dice: &mut Dice, knobs: &Knobs) -> u64 {
+    /// The power goes out. Returns how many dirty sectors were dropped or torn, and whether one of
+    /// them was promised.
+    pub fn power_loss(&mut self, dice: &mut Dice, knobs: &Knobs) -> (u64, bool) {
         if self.len_changes != self.durable_len_changes {
             let (old, new) = (self.durable.len(), self.cache.len());
             let len = if dice.chance(knobs.keep) {
@@ -165,7 +210,8 @@ impl FileNode {
             };
             self.durable.resize(len, 0);
         }
-        let mut lost = 0;
+        let (mut lost, mut broken) = (0, false);
+        let promised = std::mem::take(&mut self.promised);
         for sector in std::mem::take(&mut self.dirty).into_keys() {
             if dice.chance(knobs.keep) {
                 self.keep_sector(sector, SECTOR);
@@ -173,11 +219,13 @@ impl FileNode {
                 let bytes = dice.index(SECTOR + 1);
                 self.keep_sector(sector, bytes);
             }
-            lost += u64::from(self.sector_differs(sector));
+            let differs = self.sector_differs(sector);
+            lost += u64::from(differs);
+            broken |= differs && promised.contains_key(&sector);
         }
         self.cache.clone_from(&self.durable);
         self.durable_len_changes = self.len_changes;
-        lost
+        (lost, broken)
     }
 }
 
@@ -203,7 +251,40 @@ mod tests {
 
         let lost = file.power_loss(&mut Dice::new(1, "t"), &drop_all());
 
-        assert_eq!((file.cache(), lost), (&b"kept"[..], 1));
+        assert_eq!((file.cache(), lost), (&b"kept"[..], (1, false)));
+    }
+
+    #[test]
+    fn a_promise_is_broken_only_if_what_was_promised_is_lost() {
+        let broken = |promises: bool, honest: bool| {
+            let mut file = FileNode::default();
+            file.write(0, b"bytes");
+            if promises {
+                let point = file.sync_point();
+                file.sync_promised(&point);
+            }
+            if honest {
+                sync(&mut file);
+            }
+            file.power_loss(&mut Dice::new(1, "t"), &drop_all()).1
+        };
+
+        assert!(broken(true, false));
+        assert!(!broken(false, false) && !broken(true, true));
+    }
+
+    #[test]
+    fn a_failed_sync_does_not_drop_what_a_lying_drive_has_already() {
+        let mut file = FileNode::default();
+        file.write(0, b"bytes");
+        let point = file.sync_point();
+        file.sync_promised(&point);
+        file.sync_failed(point, &mut Dice::new(1, "t"), 0);
+        sync(&mut file);
+
+        file.power_loss(&mut Dice::new(1, "t"), &drop_all());
+
+        assert_eq!(file.cache(), b"bytes");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Drawing a plan from a seed, swarm fashion: each seed enables a random subset of the fault
 //! classes with intensities of its own, so that rare combinations are not drowned by the average.
 
+mod more;
+
 use super::{Fault, Plan, Timed, Work};
 use crate::disk::OpKind;
 use crate::world::{Dice, Knobs};
@@ -19,6 +21,9 @@ const IN_FLIGHT_MAX: usize = 5;
 const TIGHT: u32 = 250;
 /// Per mille of seeds in which the broker deletes no topics.
 const TOPICS_STAY: u32 = 100;
+
+/// Per mille of seeds in which the topic asks for durable acknowledgements.
+const FSYNC: u32 = 400;
 
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
@@ -63,7 +68,8 @@ impl Plan {
         let mut dice = Dice::new(seed, "plan");
         let work = draw_work(&mut dice);
         let knobs = draw_knobs(&mut dice);
-        let mut plan = Self { seed, work, knobs, mutants: Vec::new(), faults: Vec::new() };
+        let mut plan =
+            Self { seed, work, knobs, mutants: Vec::new(), faults: Vec::new(), gone: Vec::new() };
         let enabled: Vec<Class> = CLASSES
             .iter()
             .filter(|(_, odds)| dice.chance(*odds))
@@ -89,6 +95,8 @@ impl Plan {
         let mut dice = Dice::new(seed, "plan: settings");
         plan.work.tight = dice.chance(TIGHT);
         plan.work.topics_stay = dice.chance(TOPICS_STAY);
+        plan.work.fsync = Dice::new(seed, "plan: durability").chance(FSYNC);
+        more::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
@@ -115,6 +123,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         tight: false,
         topics_stay: false,
         odd: false,
+        fsync: false,
     }
 }
 
@@ -171,7 +180,7 @@ fn draw_fault(dice: &mut Dice, class: Class, clients: u64) -> Fault {
             Fault::FailedSync { node, count: u32::try_from(dice.between(1, 2)).unwrap_or(1) }
         },
         Class::ShortWrite => Fault::ShortWrite { node },
-        Class::Full => Fault::DiskFull { node, ms },
+        Class::Full => Fault::DiskFull { node, ms, room: ms * 16 },
         Class::SlowDisk => Fault::SlowDisk { node, factor: dice.between(2, 60), ms },
         Class::Reset => Fault::Reset { a: node, b: client },
         Class::Cut => {

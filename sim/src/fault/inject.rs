@@ -1,17 +1,23 @@
 //! Carrying the faults out.
 
+mod disk;
+mod reactive;
+
 use std::sync::Arc;
 
-use super::{Fault, Plan, Timed};
-use crate::world::{Crash, MS, World};
+use super::{BROKER, Fault, Gone, Lost, Plan, Timed};
+use crate::check::History;
+use crate::world::{Crash, MS, US, World};
 
-/// Arranges for every fault of `plan` to begin at its time, counted from now.
-pub fn inject_all(world: &Arc<World>, plan: &Plan) {
+/// Arranges for every fault of `plan` to begin at its time, counted from now. `history` knows where
+/// damage can be told from what was written.
+pub fn inject_all(world: &Arc<World>, plan: &Plan, history: &History) {
     let start = world.now();
     for Timed { at_ms, fault } in plan.faults.clone() {
+        let history = history.clone();
         world.at(start + at_ms * MS, move |world| {
             if !world.is_calm() {
-                inject(world, &fault);
+                inject(world, &history, &fault);
             }
         });
     }
@@ -22,8 +28,31 @@ pub fn heal(world: &Arc<World>) {
     world.calm_down();
     (0..world.node_count()).for_each(|node| world.disturb(node));
     for node in 0..world.node_count() {
+        world.set_drift(node, 0);
+        world.set_poll_cost(node, 0);
+        world.suspend(node, false);
         world.set_paused(node, false);
+        if world.disk(node).put_back() {
+            world.crash(node, Crash::Power);
+        }
         world.boot(node);
+    }
+    world.ledger.lock().mark_traps.clear();
+}
+
+/// Loses a client for good.
+pub fn lose(world: &Arc<World>, gone: &Gone) {
+    let node = gone.node;
+    world.fired("gone for good");
+    match gone.how {
+        Lost::Cut => {
+            world.cut(node, BROKER, true);
+            world.cut(BROKER, node, true);
+        },
+        Lost::Deaf => world.cut(BROKER, node, true),
+        Lost::Mute => world.cut(node, BROKER, true),
+        Lost::Frozen => world.set_paused(node, true),
+        Lost::Off => drop(world.crash(node, Crash::Power)),
     }
 }
 
@@ -31,37 +60,54 @@ fn later(world: &Arc<World>, ms: u64, undo: impl FnOnce(&Arc<World>) + Send + 's
     world.at(world.now() + ms * MS, undo);
 }
 
-fn inject(world: &Arc<World>, fault: &Fault) {
+fn inject(world: &Arc<World>, history: &History, fault: &Fault) {
     match *fault {
         Fault::ProcessCrash { node, down_ms } => crash(world, fault, node, Crash::Process, down_ms),
+        Fault::PowerLoss { node, down_ms } => crash(world, fault, node, Crash::Power, down_ms),
+        Fault::KernelRestart { node, down_ms } => crash(world, fault, node, Crash::Kernel, down_ms),
         // Counted when the process has heard of it.
         Fault::CleanStop { node } => world.ask_to_stop(node),
-        Fault::PowerLoss { node, down_ms } => crash(world, fault, node, Crash::Power, down_ms),
-        Fault::CrashAtOp { node, op, nth, power } => {
-            let how = if power { Crash::Power } else { Crash::Process };
-            world.disks[node].lock().armed.crash_at = Some((op, nth, how));
-        },
-        Fault::FailedSync { node, count } => {
-            world.disks[node].lock().armed.failed_syncs = count;
-        },
-        Fault::ShortWrite { node } => world.disks[node].lock().armed.short_writes = 1,
-        Fault::DiskFull { node, ms } => {
-            world.disks[node].lock().armed.full = true;
-            later(world, ms, move |world| {
-                world.disks[node].lock().armed.full = false;
-                world.disturb(node);
-            });
-        },
-        Fault::SlowDisk { node, factor, ms } => {
-            world.fired(fault.class());
-            world.disks[node].lock().armed.slow = factor;
-            later(world, ms, move |world| {
-                world.disks[node].lock().armed.slow = 1;
-                world.disturb(node);
-            });
-        },
+        Fault::CrashAtOp { .. }
+        | Fault::CrashBetween { .. }
+        | Fault::CrashAtMark { .. }
+        | Fault::CrashDuringStart { .. } => reactive::inject(world, fault),
+        Fault::Reset { .. }
+        | Fault::Cut { .. }
+        | Fault::SlowNet { .. }
+        | Fault::StalledReader { .. } => inject_net(world, fault),
+        Fault::Pause { .. }
+        | Fault::Suspend { .. }
+        | Fault::ClockDrift { .. }
+        | Fault::ClockJump { .. }
+        | Fault::SlowNode { .. }
+        | Fault::StalledRuntime { .. } => inject_time(world, fault),
+        Fault::FailedSync { .. }
+        | Fault::ShortWrite { .. }
+        | Fault::DiskFull { .. }
+        | Fault::SlowDisk { .. }
+        | Fault::StalledDisk { .. }
+        | Fault::FailedRead { .. }
+        | Fault::LatentSector { .. }
+        | Fault::BitRot { .. }
+        | Fault::MisdirectedWrite { .. }
+        | Fault::LyingSync { .. }
+        | Fault::ReorderedDirs { .. }
+        | Fault::ReplacedDirectory { .. } => disk::inject(world, history, fault),
+    }
+}
+
+fn crash(world: &Arc<World>, fault: &Fault, node: usize, how: Crash, down_ms: u64) {
+    if world.crash(node, how) {
+        world.fired(fault.class());
+    }
+    later(world, down_ms, move |world| world.boot(node));
+}
+
+fn inject_net(world: &Arc<World>, fault: &Fault) {
+    match *fault {
         Fault::Reset { a, b } => {
-            if world.reset_between(a, b) > 0 {
+            let count = world.reset_between(a, b);
+            if count > 0 {
                 world.fired(fault.class());
             }
         },
@@ -82,6 +128,17 @@ fn inject(world: &Arc<World>, fault: &Fault) {
             world.net.lock().set_slow(factor);
             later(world, ms, |world| world.net.lock().set_slow(1));
         },
+        // Counted when somebody who writes is held up.
+        Fault::StalledReader { node, ms, window } => {
+            let until = world.now() + ms * MS;
+            world.stall_reader(node, until, window);
+        },
+        _ => {},
+    }
+}
+
+fn inject_time(world: &Arc<World>, fault: &Fault) {
+    match *fault {
         Fault::Pause { node, ms } => {
             if !world.is_up(node) {
                 return;
@@ -95,12 +152,40 @@ fn inject(world: &Arc<World>, fault: &Fault) {
                 }
             });
         },
+        Fault::Suspend { node, ms } => {
+            if !world.is_up(node) {
+                return;
+            }
+            world.fired(fault.class());
+            world.suspend(node, true);
+            let incarnation = world.incarnation(node);
+            later(world, ms, move |world| {
+                if world.alive(node, incarnation) {
+                    world.suspend(node, false);
+                }
+            });
+        },
+        Fault::ClockDrift { node, ppm } => {
+            world.fired(fault.class());
+            world.set_drift(node, ppm);
+        },
+        Fault::ClockJump { node, by_ms } => {
+            world.fired(fault.class());
+            world.jump_wall(node, by_ms);
+        },
+        Fault::SlowNode { node, poll_us, ms } => {
+            world.fired(fault.class());
+            world.set_poll_cost(node, poll_us * US);
+            later(world, ms, move |world| world.set_poll_cost(node, 0));
+        },
+        Fault::StalledRuntime { node, ms } => {
+            if !world.is_up(node) {
+                return;
+            }
+            world.fired(fault.class());
+            world.stall_runtime(node, world.now() + ms * MS);
+            later(world, ms, move |world| world.disturb(node));
+        },
+        _ => {},
     }
-}
-
-fn crash(world: &Arc<World>, fault: &Fault, node: usize, how: Crash, down_ms: u64) {
-    if world.crash(node, how) {
-        world.fired(fault.class());
-    }
-    later(world, down_ms, move |world| world.boot(node));
 }

@@ -105,6 +105,10 @@ impl Net for SimNet {
             let port = Port { owner: self.end(), waiting: VecDeque::new(), acceptor: None };
             net.ports.insert((node, at.port()), port);
         }
+        let is_ours = !self.0.world.disks[self.0.node].lock().is_replaced();
+        self.0.world.check("replaced-directory", is_ours, || {
+            "the broker serves from a directory that is not the one it wrote".into()
+        });
         let target = u64::from(at.port());
         self.0.note(Note { kind: "listen", target, ..Note::default() }, || at.to_string());
         Ok(SimListener { process: self.0.clone(), at })
@@ -196,6 +200,7 @@ impl SimStream {
     /// Hands some of `bytes` to the network, waiting for room. Returns how many.
     async fn send_some(&self, bytes: &Bytes) -> io::Result<usize> {
         let process = &self.process;
+        let mut held_up = false;
         let (sent, kick) = std::future::poll_fn(|cx| {
             if !process.alive() {
                 return Poll::Pending;
@@ -208,7 +213,11 @@ impl SimStream {
                 Some(pipe) if pipe.reset => {
                     return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
                 },
-                Some(pipe) => pipe.room().min(bytes.len()),
+                Some(pipe) => {
+                    let (room, by_reader) = net.room(pipe, world.now());
+                    held_up |= by_reader;
+                    room.min(bytes.len())
+                },
             };
             let count = net.portion(world, room);
             let at = world.now() + net.latency(world);
@@ -220,6 +229,9 @@ impl SimStream {
             Poll::Ready(Ok((count, pipe.send(at, Chunk::Data(bytes.slice(..count))))))
         })
         .await?;
+        if held_up {
+            process.world.fired("stalled reader");
+        }
         if let Some(at) = kick {
             process.world.kick(self.out, at);
         }
@@ -275,6 +287,12 @@ impl Stream for SimStream {
         }
         let process = &self.process;
         let inward = self.out ^ 1;
+        let world = &process.world;
+        loop {
+            let again = world.net.lock().reads_again_at(process.node, world.now());
+            let Some(until) = again else { break };
+            world.sleep_until(until).await;
+        }
         let (count, writer) = std::future::poll_fn(|cx| {
             if !process.alive() {
                 return Poll::Pending;

@@ -31,6 +31,8 @@ pub struct NetState {
     cuts: BTreeSet<(usize, usize)>,
     dark: BTreeSet<usize>,
     slow: u64,
+    /// Until when a node reads nothing, nanoseconds, and how many bytes it lets come meanwhile.
+    stalled: BTreeMap<usize, (u64, usize)>,
 }
 
 /// The address under which other nodes reach `node`.
@@ -70,12 +72,14 @@ impl NetState {
             cuts: BTreeSet::new(),
             dark: BTreeSet::new(),
             slow: 1,
+            stalled: BTreeMap::new(),
         }
     }
 
     pub(crate) fn heal(&mut self) {
         self.cuts.clear();
         self.slow = 1;
+        self.stalled.clear();
     }
 
     pub(crate) fn take_all(&mut self) -> impl Sized + use<> {
@@ -107,6 +111,30 @@ impl NetState {
     /// Latencies are so many times as long; 1 is normal.
     pub fn set_slow(&mut self, factor: u64) {
         self.slow = factor.max(1);
+    }
+
+    /// `node` reads nothing before `until` (nanoseconds), and offers a window of so many bytes.
+    pub fn stall_reader(&mut self, node: usize, until: u64, window: usize) {
+        self.stalled.insert(node, (until, window.max(1)));
+    }
+
+    /// Until when `node` reads nothing, if it does not read at `now`.
+    pub(super) fn reads_again_at(&self, node: usize, now: u64) -> Option<u64> {
+        self.stalled.get(&node).map(|(until, _)| *until).filter(|until| *until > now)
+    }
+
+    /// How many bytes may be written into a pipe at `now`, and whether a reader that stands still
+    /// is why there are none.
+    pub(super) fn room(&self, pipe: &Pipe, now: u64) -> (usize, bool) {
+        let room = pipe.room();
+        match self.stalled.get(&pipe.to.node) {
+            Some((until, window)) if *until > now => {
+                let taken = Pipe::WINDOW - room;
+                let left = window.saturating_sub(taken).min(room);
+                (left, left == 0 && room > 0)
+            },
+            Some(_) | None => (room, false),
+        }
     }
 
     /// Connections that exist.
@@ -282,7 +310,7 @@ impl World {
         drop(lost_ports);
         for out in mine {
             match how {
-                Crash::Process => self.close_end(out),
+                Crash::Process | Crash::Kernel => self.close_end(out),
                 Crash::Power => self.unplug_end(out),
             }
         }

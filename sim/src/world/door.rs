@@ -78,15 +78,17 @@ impl Env for SimEnv {
     }
 
     fn now(&self) -> Instant {
-        Instant(self.world().now().saturating_add(Self::CLOCK_START))
+        let mono = self.world().clock(self.0.process.node, |clock, now| clock.mono(now));
+        Instant(mono.saturating_add(Self::CLOCK_START))
     }
 
     fn boot_now(&self) -> Instant {
-        self.now()
+        let boot = self.world().clock(self.0.process.node, |clock, now| clock.boot(now));
+        Instant(boot.saturating_add(Self::CLOCK_START))
     }
 
     fn wall(&self) -> Timestamp {
-        let millis = i64::try_from(self.world().now() / MS).unwrap_or(i64::MAX);
+        let millis = self.world().clock(self.0.process.node, |clock, now| clock.wall_ms(now));
         Timestamp(Self::WALL_START.saturating_add(millis))
     }
 
@@ -94,7 +96,13 @@ impl Env for SimEnv {
         if at == Instant::NEVER {
             return std::future::pending().await;
         }
-        self.world().sleep_until(at.0.saturating_sub(Self::CLOCK_START)).await;
+        let (world, node) = (self.world(), self.0.process.node);
+        let at = at.0.saturating_sub(Self::CLOCK_START);
+        // The pace may have changed while it slept.
+        while world.clock(node, |clock, now| clock.mono(now)) < at {
+            let when = world.clock(node, |clock, _| clock.when(at));
+            world.sleep_until(when.unwrap_or_else(|| world.now() + MS)).await;
+        }
     }
 
     async fn yield_now(&self) {
@@ -157,6 +165,7 @@ impl Probe for SimProbe {
     fn reached(&self, mark: &'static str) {
         if self.0.alive() {
             self.0.world.mark(mark);
+            self.0.world.spring_at_mark(self.0.node, mark);
         }
     }
 

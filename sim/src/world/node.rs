@@ -12,6 +12,10 @@ use env::{Lock, Rank};
 use madsim::runtime::{Handle, NodeHandle};
 use tokio::sync::Notify;
 
+use crate::budget::Event;
+
+use super::clock::Clock;
+use super::pace::{Pace, Paced};
 use super::{Dice, FailureKind, MS, Note, SimEnv, World};
 
 /// What runs on a node: called with a fresh `Env` at every boot.
@@ -30,16 +34,19 @@ where
 pub enum Crash {
     /// The process dies, the kernel lives: the page cache stays, sockets are closed.
     Process,
+    /// The kernel restarts in good order: it ends the process, closes its sockets, writes its cache
+    /// back and boots.
+    Kernel,
     /// The machine loses power: unsynced bytes are at risk, peers are told nothing.
     Power,
 }
 
 pub(crate) struct Nodes {
-    cells: Vec<Cell>,
+    pub(super) cells: Vec<Cell>,
     dice: Lock<Vec<Dice>>,
 }
 
-struct Cell {
+pub(super) struct Cell {
     up: AtomicBool,
     paused: AtomicBool,
     incarnation: AtomicU32,
@@ -49,6 +56,8 @@ struct Cell {
     disturbed: AtomicU64,
     /// Told to whoever waits for it now.
     stop: Notify,
+    pub(super) clock: Lock<Clock>,
+    pub(super) pace: Pace,
     state: Lock<State>,
 }
 
@@ -70,6 +79,8 @@ impl Nodes {
             machine: AtomicU32::new(1),
             disturbed: AtomicU64::new(0),
             stop: Notify::new(),
+            clock: Lock::new(Rank(254), Clock::default()),
+            pace: Pace::default(),
             state: Lock::new(Rank(253), State::default()),
         };
         let dice = (0..count).map(|node| Dice::new(seed, &format!("node {node}"))).collect();
@@ -122,8 +133,11 @@ impl Process {
             let state = self.world.nodes.cells[self.node].state.lock();
             if dedicated { state.dedicated.clone() } else { state.main.clone() }
         };
-        if let Some(home) = home {
+        let Some(home) = home else { return };
+        if dedicated {
             drop(home.spawn(task));
+        } else {
+            drop(home.spawn(Paced::new(self.clone(), Box::pin(task))));
         }
     }
 }
@@ -163,7 +177,7 @@ impl World {
     /// When `node` was last kept from working as it should, nanoseconds: booted, paused, or hit by
     /// its disk.
     pub fn disturbed_at(&self, node: usize) -> u64 {
-        if self.disks[node].lock().is_hurting() {
+        if self.disks[node].lock().is_hurting() || self.is_slow(node) {
             self.now()
         } else {
             self.nodes.cells[node].disturbed.load(Relaxed)
@@ -195,6 +209,7 @@ impl World {
         }
         let incarnation = cell.incarnation.fetch_add(1, Relaxed) + 1;
         self.net.lock().set_dark(node, false);
+        self.disks[node].lock().armed.started();
         self.disturb(node);
         let handle = Handle::current();
         let main = handle.create_node().name(format!("n{node}")).build();
@@ -210,13 +225,15 @@ impl World {
         self.note(note, String::new);
         let Some(program) = program else { return };
         let (world, env) = (Arc::clone(self), self.env(node));
-        drop(main.spawn(async move {
+        let process = env.process().clone();
+        let task = async move {
             program(env).await;
             if world.alive(node, incarnation) {
                 world.crash(node, Crash::Process);
                 world.restart_later(node);
             }
-        }));
+        };
+        drop(main.spawn(Paced::new(process, Box::pin(task))));
     }
 
     /// Ends the process on `node`, or the whole machine. Returns whether one ran.
@@ -227,6 +244,7 @@ impl World {
             return false;
         }
         let was_paused = cell.paused.swap(false, Relaxed);
+        self.set_suspended(node, false);
         if !ran || was_paused || how == Crash::Process {
             self.disturb(node);
         }
@@ -236,19 +254,39 @@ impl World {
         };
         self.net_crash(node, how);
         let hook = self.on_power_loss.lock().clone();
-        if let Some(hook) = hook.filter(|_| how == Crash::Power) {
+        // What is in the place of the right disk makes no promise.
+        let is_ours = !self.disks[node].lock().is_replaced();
+        if let Some(hook) = hook.filter(|_| how == Crash::Power && is_ours) {
             hook(self, node);
         }
-        let mut lost = 0;
+        let (mut lost, mut fired, mut lied) = (0, None, false);
         {
             let mut disk = self.disks[node].lock();
             disk.process_died();
-            if how == Crash::Power {
-                cell.machine.fetch_add(1, Relaxed);
-                lost = disk.power_loss();
+            match how {
+                Crash::Process => {},
+                Crash::Kernel => {
+                    cell.machine.fetch_add(1, Relaxed);
+                    disk.shut_down();
+                },
+                Crash::Power => {
+                    cell.machine.fetch_add(1, Relaxed);
+                    lost = disk.power_loss();
+                    fired = disk.armed.fired.take();
+                    lied = disk.lie_came_true;
+                },
             }
         }
-        self.ledger.lock().sectors_lost += lost;
+        {
+            let mut ledger = self.ledger.lock();
+            ledger.sectors_lost += lost;
+            if lied {
+                ledger.budget.fired(Event::LieCameTrue);
+            }
+        }
+        if let Some(class) = fired {
+            self.fired(class);
+        }
         let power = u64::from(how == Crash::Power);
         let note =
             Note { node: Some(node), kind: "crash", result: power, len: lost, ..Note::default() };
@@ -283,6 +321,9 @@ impl World {
             let state = self.nodes.cells[node].state.lock();
             state.faults.iter().any(|class| halt_allowed(class, &reason))
         };
+        let excused = excused
+            || self.disks[node].lock().is_replaced()
+            || self.ledger.lock().budget.excuses("halt");
         self.note(Note { node: Some(node), kind: "halt", ..Note::default() }, || reason.clone());
         if !excused {
             let text = format!("halt: n{node} stopped without a fault that allows it: {reason}");
@@ -290,13 +331,21 @@ impl World {
         }
         self.ledger.lock().halts.push((node, reason));
         self.crash(node, Crash::Process);
+        if self.disks[node].lock().put_back() {
+            self.fired("replaced directory");
+        }
         self.restart_later(node);
     }
 
     /// Counts a fault that `node` was hit by; it may excuse a later halt.
     pub fn fired_on(&self, node: usize, class: &'static str) {
         self.disturb(node);
-        self.nodes.cells[node].state.lock().faults.push(class);
+        {
+            let mut state = self.nodes.cells[node].state.lock();
+            if !state.faults.contains(&class) {
+                state.faults.push(class);
+            }
+        }
         self.fired(class);
     }
 
@@ -322,6 +371,17 @@ impl World {
         self.note(Note { node: Some(node), kind, ..Note::default() }, String::new);
     }
 
+    /// The machine of `node` sleeps: nothing runs, nothing gets in or out, monotonic time stands
+    /// still. Or it wakes up.
+    pub fn suspend(&self, node: usize, sleeps: bool) {
+        if sleeps == self.is_suspended(node) || !self.is_up(node) {
+            return;
+        }
+        self.set_suspended(node, sleeps);
+        self.net.lock().set_dark(node, sleeps);
+        self.set_paused(node, sleeps);
+    }
+
     /// Ends everything for good. Part of the teardown.
     pub(super) fn kill_all(&self) {
         for cell in &self.nodes.cells {
@@ -336,5 +396,5 @@ impl World {
 
 /// Which fault classes excuse which reasons to halt. A class that is not listed excuses none.
 fn halt_allowed(class: &str, _reason: &str) -> bool {
-    matches!(class, "failed sync" | "short write" | "disk full")
+    matches!(class, "failed sync" | "short write" | "disk full" | "failed read" | "latent sector")
 }

@@ -26,6 +26,18 @@ pub enum PropertiesError {
 /// # Errors
 /// [`PropertiesError`] with the line.
 pub fn parse_properties(bytes: &[u8]) -> Result<BTreeMap<String, String>, PropertiesError> {
+    let pairs = parse_numbered_properties(bytes)?;
+    Ok(pairs.into_iter().map(|(key, (_, value))| (key, value)).collect())
+}
+
+/// Reads a properties file like [`parse_properties`]; with each value comes the line, counted from
+/// 1, on which its pair begins.
+///
+/// # Errors
+/// [`PropertiesError`] with the line.
+pub fn parse_numbered_properties(
+    bytes: &[u8],
+) -> Result<BTreeMap<String, (usize, String)>, PropertiesError> {
     let text = std::str::from_utf8(bytes).map_err(|_| PropertiesError::Encoding)?;
     let mut pairs = BTreeMap::new();
     let mut lines = lines(text).enumerate();
@@ -45,7 +57,8 @@ pub fn parse_properties(bytes: &[u8]) -> Result<BTreeMap<String, String>, Proper
             continue;
         }
         let (key, value) = split_pair(&logical);
-        pairs.insert(unescape(key, index + 1)?, unescape(value, index + 1)?);
+        let line = index + 1;
+        pairs.insert(unescape(key, line)?, (line, unescape(value, line)?));
     }
     Ok(pairs)
 }
@@ -139,6 +152,13 @@ mod tests {
     fn a_continuation_of_nothing_by_nothing_is_no_pair() {
         check("\n\\\n\n/,", &[("/,", "")]);
         check("\\", &[]);
+    }
+
+    #[test]
+    fn a_pair_has_the_line_on_which_it_begins_and_may_have_no_key() {
+        let pairs = parse_numbered_properties(b"# c\na=1\\\n2\n: x\na=3").expect("parses");
+        let expected = [("".into(), (4, "x".into())), ("a".into(), (5, "3".into()))];
+        assert_eq!(pairs, expected.into());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Order: the directory (identity, lock, start class), the metadata log, this start's own records,
 //! every log, the coordinators, the background work. Nothing is served before all of it is there.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use base::Uuid;
@@ -17,7 +18,7 @@ use crate::coordinator_host::Coordinators;
 use crate::metadata_host::MetadataHost;
 use crate::metadata_log::{MetadataLog, MetadataLogError};
 use crate::node::Node;
-use crate::publisher::{OpenAllError, Publisher};
+use crate::publisher::{OpenAllError, Opened, Publisher};
 
 /// Why a broker cannot start. Each says what the operator can do.
 #[derive(Debug, Error)]
@@ -53,10 +54,17 @@ impl<E: Env> Broker<E> {
     /// [`StartError`]; nothing is left running.
     pub async fn start(env: E, config: BrokerConfig) -> Result<Self, StartError> {
         let expect = Expect { cluster_id: None, node_id: config.node_id };
-        let options =
-            DirOptions { producer_expiration: config.producer_expiration, ..DirOptions::default() };
+        let options = DirOptions {
+            producer_expiration: config.producer_expiration,
+            journal_file_bytes: config.journal_file_bytes,
+            ..DirOptions::default()
+        };
         let (dir, start) = LogDir::open(&env, &config.log_dir, expect, options).await?;
-        tracing::info!(class = ?start.class, ordinal = start.ordinal, cluster = start.cluster_id, "log directory opened");
+        if start.journal_damaged {
+            tracing::error!(
+                "a part of the storage journal cannot be read: every log may hold less than it was promised to"
+            );
+        }
         let (mut log, mut image) = MetadataLog::open(env.clone(), &config.log_dir).await?;
         let fresh = image.cluster_id.is_zero();
         // Before the first record is written: with it the next start would take the metadata for
@@ -87,7 +95,8 @@ impl<E: Env> Broker<E> {
         let node = Node::new(env.clone(), config, dir);
         let coordinators = Coordinators::start(Arc::clone(&node));
         let publisher = Publisher::new(Arc::clone(&node), Arc::clone(&coordinators));
-        publisher.open_all(&image, log.next_index()).await?;
+        let opened = publisher.open_all(&image, log.next_index()).await?;
+        tell(&node.config.log_dir, fresh, start.class, opened);
         crate::background::start(&node);
         let metadata = MetadataHost::start(env, log, image, publisher);
         Ok(Self {
@@ -99,6 +108,21 @@ impl<E: Env> Broker<E> {
             }),
         })
     }
+}
+
+/// The line about the directory in the log.
+fn tell(dir: &Path, fresh: bool, class: StartClass, opened: Opened) {
+    let Opened { logs, bytes_cut } = opened;
+    let (dir, noun) = (dir.display(), if logs == 1 { "log" } else { "logs" });
+    let found = match class {
+        _ if fresh => return tracing::info!("created data directory {dir}"),
+        StartClass::Clean => {
+            return tracing::info!("opened {dir}: it was closed cleanly; {logs} {noun}");
+        },
+        StartClass::Process => "the last process was killed",
+        StartClass::Os => "the system may have gone down",
+    };
+    tracing::info!("opened {dir}: {found}; {logs} {noun} checked, {bytes_cut} bytes cut");
 }
 
 /// Decides and applies one command before anybody else can.

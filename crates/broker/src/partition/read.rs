@@ -76,6 +76,11 @@ impl<E: Env> Partition<E> {
         }
         let read = self.log.read(wish.offset, upto, limits.bytes_max, limits.first_whole).await;
         let slice = read.map_err(|error| self.read_failed(error))?;
+        if slice.bytes == 0 && limits.first_whole {
+            // Something was written there: what cannot be made out is damaged, not absent (simulator
+            // seed 153).
+            return Err(self.read_failed(ReadError::Corrupt { at: wish.offset }));
+        }
         data.bytes = slice.bytes;
         data.is_cut = slice.next.is_none_or(|next| next < upto);
         data.segments = slice.segments.into_vec();

@@ -61,13 +61,25 @@ pub(crate) fn nothing_lost<E: Env>(
         let here = numbered.filter(|(_, partition)| partition.leader == Some(me));
         here.map(|(index, _)| PartitionId { topic: topic.id, index })
     });
-    match placed.into_iter().find(|id| !logs.contains(id)) {
+    let missing = &dir.start().missing;
+    let gone =
+        |id: &PartitionId| !logs.contains(id) || missing.iter().any(|found| found.partition == *id);
+    match placed.into_iter().find(gone) {
         Some(lost) => Err(OpenAllError::LogLost(lost)),
         None => Ok(()),
     }
 }
 
-type Opened<E> = (PartitionId, Result<(Log<E>, Recovery), OpenError>);
+/// What opening every log came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    /// Logs that were there.
+    pub(crate) logs: usize,
+    /// Bytes cut off their ends.
+    pub(crate) bytes_cut: u64,
+}
+
+type OneOpened<E> = (PartitionId, Result<(Log<E>, Recovery), OpenError>);
 
 impl<E: Env> Publisher<E> {
     /// Opens every log that `image` places here and shows the image. [`nothing_lost`] has agreed.
@@ -75,7 +87,7 @@ impl<E: Env> Publisher<E> {
         &self,
         image: &Image,
         next_index: u64,
-    ) -> Result<(), OpenAllError> {
+    ) -> Result<Opened, OpenAllError> {
         let mut strays: BTreeSet<Found> = self.node.dir.logs().into_iter().collect();
         let mut wanted = BTreeMap::new();
         let mut missing = Vec::new();
@@ -92,10 +104,13 @@ impl<E: Env> Publisher<E> {
         }
         let list = wanted.iter().map(|(id, (_, _, config))| (*id, log_config(config))).collect();
         let mut opening = self.open_logs(list);
+        let mut whole = Opened { logs: wanted.len(), bytes_cut: 0 };
         for _ in 0..wanted.len() {
             let (id, opened) = opening.recv().await.ok_or(OpenAllError::Interrupted)?;
             let (log, recovery) = opened?;
             self.report(id, &recovery);
+            let cut = recovery.cut.map_or(0, |cut| cut.bytes);
+            whole.bytes_cut = whole.bytes_cut.saturating_add(cut);
             if let Some((topic, epoch, config)) = wanted.get(&id) {
                 self.lead(topic, id, *epoch, config, log).await?;
             }
@@ -110,7 +125,7 @@ impl<E: Env> Publisher<E> {
             self.node.dir.delete_log(stray.partition, stray.replica_gen).await?;
         }
         self.show_all(image, next_index);
-        Ok(())
+        Ok(whole)
     }
 
     fn show_all(&self, image: &Image, next_index: u64) {
@@ -127,7 +142,7 @@ impl<E: Env> Publisher<E> {
     }
 
     /// A clean start is all latency, so logs are opened side by side.
-    fn open_logs(&self, list: Vec<(PartitionId, LogConfig)>) -> mpsc::Receiver<Opened<E>> {
+    fn open_logs(&self, list: Vec<(PartitionId, LogConfig)>) -> mpsc::Receiver<OneOpened<E>> {
         let dir = self.node.dir.clone();
         side_by_side(&self.node.env, "open_logs", list, move |(id, rules)| {
             let dir = dir.clone();
@@ -139,6 +154,10 @@ impl<E: Env> Publisher<E> {
         if let Some(cut) = recovery.cut {
             self.node.env.probe().reached("open_cut_a_log");
             tracing::warn!(partition = %id, at = %cut.at, bytes = cut.bytes, torn = cut.torn, "cut the end of a log");
+        }
+        if recovery.uncertain {
+            self.node.env.probe().reached("open_found_damage");
+            tracing::error!(partition = %id, "the log may hold less than it was promised to");
         }
         for faulty in &recovery.faulty {
             self.node.env.probe().reached("open_found_damage");

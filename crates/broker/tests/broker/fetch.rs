@@ -242,3 +242,32 @@ fn every_question_about_offsets_has_its_answer() {
         broker.stop().await;
     });
 }
+
+#[test]
+fn a_batch_whose_header_rotted_is_answered_with_an_error_and_never_with_nothing() {
+    let world = World::new("rot");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        for value in ["a", "b"] {
+            produce(&broker, t, batch(&[value])).await.expect("written");
+        }
+        broker.stop().await;
+        drop(broker);
+        let folder = world.dir.join(format!("{t}-0"));
+        let mut files =
+            std::fs::read_dir(folder).expect("a folder").map(|file| file.unwrap().path());
+        let log = files.find(|path| path.extension().is_some_and(|name| name == "log")).unwrap();
+        let mut bytes = std::fs::read(&log).expect("readable");
+        // The base offset of the second batch: now it seems to lie far behind the log's end.
+        bytes[batch(&["a"]).len() + 3] ^= 1;
+        std::fs::write(&log, bytes).expect("writable");
+
+        let broker = world.start().await;
+
+        let outcome = read(&broker, fetch(t, 1)).await.map(|data| data.bytes);
+        assert_eq!(outcome, Err(FetchError::Corrupt));
+        assert!(read(&broker, fetch(t, 0)).await.is_ok_and(|data| data.bytes > 0), "the first");
+        broker.stop().await;
+    });
+}

@@ -27,22 +27,24 @@ pub struct Consume {
     pub topic: String,
     /// Where to start: beginning, end, an offset, @MILLISECONDS since 1970, or a time in UTC such
     /// as 2026-01-31T12:00:00Z
-    #[arg(short, long, value_name = "WHERE", default_value = "beginning", value_parser = From::parse)]
+    #[arg(short, long, value_name = "WHERE", default_value = "beginning")]
+    #[arg(allow_negative_numbers = true, value_parser = From::parse)]
     pub from: From,
     /// Only this partition
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..), conflicts_with = "group")]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(allow_negative_numbers = true, conflicts_with = "group")]
     pub partition: Option<i32>,
     /// End after so many records
     #[arg(short = 'n', long, value_name = "N")]
     pub max: Option<u64>,
     /// Join this consumer group
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = group)]
     pub group: Option<String>,
     /// Wait for more records; Ctrl-C ends
     #[arg(long)]
     pub follow: bool,
     /// Print each record like this instead of its value and a line feed
-    #[arg(long, value_name = "TEXT", conflicts_with = "json")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "json", value_parser = format)]
     pub format: Option<String>,
     /// Where.
     #[command(flatten)]
@@ -50,6 +52,24 @@ pub struct Consume {
     /// How.
     #[command(flatten)]
     pub output: Format,
+}
+
+fn group(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("a group needs a name".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// A template in which every `%` stands before a letter that is known.
+fn format(text: &str) -> Result<String, String> {
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        if char == '%' && !chars.next().is_some_and(|letter| "tpoTksh%".contains(letter)) {
+            return Err("--format knows %t %p %o %T %k %s %h %%".to_owned());
+        }
+    }
+    Ok(text.to_owned())
 }
 
 /// Where a reader starts.
@@ -111,13 +131,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_start_is_a_word_an_offset_or_a_time() {
+    fn a_start_is_a_word_an_offset_or_a_time_and_a_format_has_known_letters() {
         assert_eq!(From::parse("beginning"), Ok(From::Beginning));
         assert_eq!(From::parse("17"), Ok(From::Offset(17)));
         assert_eq!(From::parse("@17"), Ok(From::Time(17)));
         assert_eq!(From::parse("1970-01-02"), Ok(From::Time(86_400_000)));
         assert_eq!(From::parse("2026-01-01T00:00:00Z"), Ok(From::Time(1_767_225_600_000)));
         assert_eq!(From::parse("2024-02-29T12:30Z"), Ok(From::Time(1_709_209_800_000)));
+        assert!(format("%t %p %o %T %k %s %h 100%%\\n").is_ok());
+        for bad in ["%z", "%", "%%%", "% k"] {
+            assert!(format(bad).is_err(), "{bad}");
+        }
         for bad in ["", "start", "-1", "@", "@-5", "2026-13-01", "2026-01-01T25:00"] {
             assert!(From::parse(bad).is_err(), "{bad}");
         }

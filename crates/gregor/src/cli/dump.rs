@@ -26,6 +26,7 @@ pub struct Dump {
     pub topic: Option<String>,
     /// Only partitions of this number
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(allow_negative_numbers = true)]
     pub partition: Option<i32>,
     /// List every batch
     #[arg(long)]

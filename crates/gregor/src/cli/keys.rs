@@ -20,11 +20,15 @@ pub enum ConfigCommand {
     /// List every key with type, default and meaning
     #[command(after_help = "Examples:
   gregor config list
+  gregor config list retention
   gregor config list --topic
   gregor config list --json
 
 A key marked 'no effect' is accepted, so that Kafka's own files work, and changes nothing.")]
     List {
+        /// Only keys that have this in their name or meaning
+        #[arg(conflicts_with = "markdown")]
+        word: Option<String>,
         /// The settings of topics instead of those of the broker
         #[arg(long)]
         topic: bool,

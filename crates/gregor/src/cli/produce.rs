@@ -14,9 +14,10 @@ use super::{Connect, Format};
   printf 'ann:1\\nbob:2\\n' | gregor produce scores --key-separator :
   gregor produce greetings                 (type lines, end with Ctrl-D)
 
-Every line becomes one record. Records with a key go to the partition that Kafka's own clients
-choose for that key; others take turns over the partitions, batch by batch. With acks=all the
-producer is idempotent: a batch is sent again until its outcome is known, and never stored twice.
+Every line becomes one record, without its end: the line feed, and a \\r right before it. Records
+with a key go to the partition that Kafka's own clients choose for that key; others take turns over
+the partitions, batch by batch. With acks=all the producer is idempotent: a batch is sent again until
+its outcome is known, and never stored twice.
 The command fails (exit code 1) if any record was not acknowledged.")]
 pub struct Produce {
     /// The topic; it must exist
@@ -28,6 +29,7 @@ pub struct Produce {
     pub key_separator: Option<String>,
     /// The partition for every record
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(allow_negative_numbers = true)]
     pub partition: Option<i32>,
     /// Who must have a record before it counts as acknowledged
     #[arg(long, value_enum, default_value = "all")]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::pair;
+
 /// Arguments of `gregor serve`.
 #[derive(Args, Debug, Default)]
 #[command(after_help = "Examples:
@@ -14,7 +16,8 @@ use clap::Args;
 
 Keys and defaults are Kafka's (`gregor config list`); a key that is unknown or without effect is
 named once in a warning. A replication factor larger than the number of live brokers becomes that
-number. GREGOR_LOG sets what is logged (error, warn, info, debug, or module=level).")]
+number. GREGOR_LOG sets what is logged (error, warn, info, debug, or module=level,
+separated by commas).")]
 pub struct Serve {
     /// A properties file in Kafka's notation (server.properties works as it is)
     #[arg(long, value_name = "FILE")]
@@ -23,8 +26,8 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// One key, winning over the file; may be repeated
-    #[arg(long = "override", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
+    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = pair)]
+    pub overrides: Vec<(String, String)>,
     /// Log as JSON, one object per line
     #[arg(long)]
     pub log_json: bool,

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Connect, Format};
+use super::{Connect, Format, pair};
 
 /// Arguments of `gregor topic`.
 #[derive(Args, Debug)]
@@ -91,9 +91,4 @@ pub struct CreateTopic {
     /// How.
     #[command(flatten)]
     pub format: Format,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }

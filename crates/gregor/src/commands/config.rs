@@ -1,11 +1,10 @@
 //! `gregor config`: the table of keys, and a check of a file against it.
 
-use std::collections::BTreeMap;
-
-use base::config::{BROKER_KEYS, Bound, Key, Kind, TOPIC_KEYS, broker_key, parse_properties};
+use base::config::{BROKER_KEYS, Bound, Key, Kind, TOPIC_KEYS, broker_key};
 use serde::Serialize;
 
 use crate::cli::ConfigCommand;
+use crate::config::{File, unknown_key};
 use crate::failure::Failure;
 use crate::output::{Column, Output};
 
@@ -15,22 +14,17 @@ use crate::output::{Column, Output};
 /// [`Failure`].
 pub fn run(command: ConfigCommand) -> Result<(), Failure> {
     match command {
-        ConfigCommand::List { topic, markdown, format } => {
+        ConfigCommand::List { word, topic, markdown, format } => {
             let mut out = Output::new(format.json);
             if markdown {
                 out.bytes(markdown_tables().as_bytes())?;
             } else {
-                list(&mut out, if topic { TOPIC_KEYS } else { BROKER_KEYS })?;
+                list(&mut out, if topic { TOPIC_KEYS } else { BROKER_KEYS }, word.as_deref())?;
             }
             out.flush()
         },
         ConfigCommand::Check { file, format } => {
-            let shown = file.display().to_string();
-            let bytes = std::fs::read(&file);
-            let bytes = bytes.map_err(|source| Failure::Read { path: shown.clone(), source })?;
-            let given = parse_properties(&bytes)
-                .map_err(|error| Failure::Config(format!("{shown}: {error}")))?;
-            check(&mut Output::new(format.json), &shown, given)
+            check(&mut Output::new(format.json), &File::read(&file)?)
         },
     }
 }
@@ -45,7 +39,16 @@ struct Listed {
     doc: &'static str,
 }
 
-fn list(out: &mut Output, keys: &'static [Key]) -> Result<(), Failure> {
+fn list(out: &mut Output, keys: &'static [Key], word: Option<&str>) -> Result<(), Failure> {
+    let word = word.unwrap_or("").to_lowercase();
+    let has = |text: &str| text.to_lowercase().contains(&word);
+    let keys: Vec<&Key> = keys.iter().filter(|key| has(key.name) || has(key.doc)).collect();
+    if keys.is_empty() {
+        return Err(Failure::Advised {
+            what: format!("no key has '{word}' in its name or meaning"),
+            hint: "`gregor config list` shows them all; --topic the settings of topics".to_owned(),
+        });
+    }
     let mut rows = Vec::new();
     for key in keys {
         if out.is_json() {
@@ -130,13 +133,22 @@ struct Checked<'a> {
     without_effect: Vec<String>,
 }
 
-fn check(out: &mut Output, file: &str, given: BTreeMap<String, String>) -> Result<(), Failure> {
+fn check(out: &mut Output, file: &File) -> Result<(), Failure> {
     let (mut unknown, mut wrong, mut without_effect) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, value) in &given {
+    let mut problems = Vec::new();
+    let mut pairs: Vec<_> = file.pairs.iter().collect();
+    pairs.sort_by_key(|(_, (line, _))| *line);
+    for (name, (line, value)) in pairs {
         match broker_key(name) {
-            None => unknown.push(name.clone()),
+            None => {
+                problems.push(format!("line {line}: {}", unknown_key(name)));
+                unknown.push(name.clone());
+            },
             Some(key) => match key.check(value) {
-                Err(error) => wrong.push(error.to_string()),
+                Err(error) => {
+                    problems.push(format!("line {line}: {error}"));
+                    wrong.push(error.to_string());
+                },
                 Ok(()) if key.inert => without_effect.push(name.clone()),
                 Ok(()) => {},
             },
@@ -144,13 +156,12 @@ fn check(out: &mut Output, file: &str, given: BTreeMap<String, String>) -> Resul
     }
     if unknown.is_empty()
         && wrong.is_empty()
-        && let Err(failure) = crate::config::from_keys(given)
+        && let Err(failure) = crate::config::from_keys(file.keys())
     {
+        problems.push(failure.to_string());
         wrong.push(failure.to_string());
     }
-    let mut problems: Vec<String> =
-        unknown.iter().map(|name| format!("unknown key {name}{}", like(name))).collect();
-    problems.extend(wrong.iter().cloned());
+    let file = file.shown.as_str();
     if out.is_json() {
         let valid = problems.is_empty();
         out.object(&Checked { file, valid, unknown, wrong, without_effect })?;
@@ -171,13 +182,4 @@ fn check(out: &mut Output, file: &str, given: BTreeMap<String, String>) -> Resul
         1 => Err(Failure::Config(format!("{file} has 1 problem"))),
         count => Err(Failure::Config(format!("{file} has {count} problems"))),
     }
-}
-
-/// A key that was perhaps meant: one with the same letters and digits.
-fn like(name: &str) -> String {
-    let bare = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let found = BROKER_KEYS.iter().find(|key| bare(key.name) == bare(name));
-    found.map(|key| format!("; {} is one", key.name)).unwrap_or_default()
 }

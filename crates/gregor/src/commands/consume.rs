@@ -75,6 +75,9 @@ async fn alone(
         None => all.collect(),
     };
     let from = starts(&mut remote, &arguments.topic, &topic, &wanted, arguments.from).await?;
+    if let cli::From::Offset(offset) = arguments.from {
+        reachable(&mut remote, &arguments.topic, &topic, &wanted, offset).await?;
+    }
     let mut reader = Reader::new(&arguments.topic, topic, from);
     if !arguments.follow {
         reader.end_at_the_ends(&mut remote).await?;
@@ -91,6 +94,33 @@ async fn alone(
         printer.flush()?;
     }
     printer.flush()
+}
+
+/// Refuses an offset that none of these partitions goes as far as.
+async fn reachable(
+    remote: &mut Remote,
+    name: &str,
+    topic: &TopicOf,
+    partitions: &[i32],
+    offset: i64,
+) -> Result<(), Failure> {
+    let ends = remote.offsets(name, topic, partitions, WhichOffset::Latest).await?;
+    if ends.is_empty() || ends.values().any(|end| end.is_none_or(|end| offset <= end)) {
+        return Ok(());
+    }
+    let first = remote.offsets(name, topic, partitions, WhichOffset::Earliest).await?;
+    let held = |(index, end): (&i32, &Option<i64>)| {
+        let first = first.get(index).copied().flatten().unwrap_or(0);
+        match end.unwrap_or(0).saturating_sub(1) {
+            last if last < first => format!("partition {index} is empty"),
+            last => format!("partition {index} holds offsets {first} to {last}"),
+        }
+    };
+    let held: Vec<String> = ends.iter().map(held).collect();
+    Err(Failure::Advised {
+        what: format!("{}; --from {offset} is beyond", held.join(", ")),
+        hint: "--from end waits for what comes".to_owned(),
+    })
 }
 
 /// Where to start in each partition, within what there is.

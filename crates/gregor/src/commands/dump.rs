@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use base::TopicId;
-use broker::inspect::MetadataReport;
+use broker::inspect::{MetadataReport, TopicReport};
 use env_tokio::TokioEnv;
-use storage::inspect::{DirReport, SideFile};
+use storage::inspect::{DirReport, LogReport, SideFile};
 
 use crate::cli::Dump;
 use crate::failure::Failure;
-use crate::output::{Column, Output, joined, or_dash};
+use crate::output::{Column, Output, counted, joined, or_dash};
 use crate::remote;
 use lines::{Damage, Directory, Line, Start, Topic, class_name};
 
@@ -66,8 +66,14 @@ async fn dump(env: TokioEnv, arguments: &Dump) -> Result<(), Failure> {
     let found = storage::inspect::directory(&env, dir).await.map_err(unreadable)?;
     let metadata = read_metadata(&env, dir, &mut report).await?;
     if found.identity.is_none() && metadata.is_none() {
-        return Err(Failure::Other(format!("{shown} is no data directory of Gregor's")));
+        return Err(Failure::Advised {
+            what: format!("{shown} is no data directory of Gregor's"),
+            hint:
+                "name the directory that the broker serves: --data or log.dirs, ./data by default"
+                    .to_owned(),
+        });
     }
+    exists(arguments, &shown, &found.logs, metadata.as_ref())?;
     directory(&mut report, &shown, &found, metadata.as_ref())?;
     let names = names(metadata.as_ref());
     if let Some(metadata) = &metadata {
@@ -78,6 +84,41 @@ async fn dump(env: TokioEnv, arguments: &Dump) -> Result<(), Failure> {
     match report.damaged {
         0 => Ok(()),
         places => Err(Failure::Damaged { dir: shown, places }),
+    }
+}
+
+/// Whether there is what was asked for, in the metadata or as a log.
+fn exists(
+    arguments: &Dump,
+    shown: &str,
+    logs: &[LogReport],
+    metadata: Option<&MetadataReport>,
+) -> Result<(), Failure> {
+    let topics = metadata.map(|found| found.topics.as_slice()).unwrap_or_default();
+    let names = names(metadata);
+    let is_wanted = |id: TopicId| {
+        let name = names.get(&id);
+        let named = |topic: &String| Some(topic) == name || *topic == id.0.to_string();
+        arguments.topic.as_ref().is_none_or(named)
+    };
+    let logs: Vec<_> = logs.iter().filter(|log| is_wanted(log.partition.topic)).collect();
+    let topics: Vec<_> = topics.iter().filter(|topic| is_wanted(topic.id)).collect();
+    let missing = |what: String| {
+        Err(Failure::Advised { what, hint: format!("gregor dump {shown} lists the topics") })
+    };
+    if let Some(topic) = arguments.topic.as_ref().filter(|_| logs.is_empty() && topics.is_empty()) {
+        return missing(format!("there is no topic '{topic}' in {shown}"));
+    }
+    let Some(partition) = arguments.partition else { return Ok(()) };
+    let is_placed = |topic: &&TopicReport| {
+        usize::try_from(partition).is_ok_and(|index| index < topic.partitions.len())
+    };
+    let is_there =
+        topics.iter().any(is_placed) || logs.iter().any(|log| log.partition.index.0 == partition);
+    match &arguments.topic {
+        _ if is_there => Ok(()),
+        Some(topic) => missing(format!("topic '{topic}' has no partition {partition} in {shown}")),
+        None => missing(format!("no topic has a partition {partition} in {shown}")),
     }
 }
 
@@ -164,13 +205,15 @@ fn print_directory(out: &mut Output, line: &Directory<'_>) -> Result<(), Failure
     } else {
         "not closed: in use, or its process ended without a stop"
     };
-    out.line(&format!("  {closed}; {} logs", line.logs))?;
-    let index = or_dash(line.metadata_next_index);
+    let logs = u64::try_from(line.logs).unwrap_or(u64::MAX);
+    out.line(&format!("  {closed}; {}", counted(logs, "log")))?;
+    let count = |found: Option<u64>, noun| {
+        found.map_or_else(|| format!("- {noun}s"), |found| counted(found, noun))
+    };
+    let bytes = count(line.metadata_bytes, "byte");
+    let records = count(line.metadata_next_index, "record");
     let torn = if line.metadata_torn == Some(true) { ", last entry torn" } else { "" };
-    out.line(&format!(
-        "  metadata: {} bytes, {index} records{torn}",
-        or_dash(line.metadata_bytes)
-    ))?;
+    out.line(&format!("  metadata: {bytes}, {records}{torn}"))?;
     if line.starts_damaged > 0 {
         out.line(&format!("  {} start slots are not whole", line.starts_damaged))?;
     }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: one batch is under way at a time, so each partition holds the records in the order
 //! of the input; with `acks=all` a batch whose outcome is unknown is sent again unchanged, with the
-//! producer's id and sequence, until its outcome is known or the time is up; nothing counts as
+//! producer's id and sequence, until its outcome is known or the time is up; a line that is too
+//! large for the topic is in a batch of its own, so that it is known which it was; nothing counts as
 //! acknowledged that no broker acknowledged.
 
 mod lines;
@@ -17,10 +18,11 @@ use bytes::Bytes;
 use env::Env;
 use records::{BatchBuilder, NewRecord, Producer};
 use serde::Serialize;
+use wire::error_code::ErrorCode;
 
 use crate::cli::{Acks, Produce};
 use crate::failure::Failure;
-use crate::output::{Column, Output, or_dash};
+use crate::output::{Column, Output, counted, or_dash};
 use crate::remote::{self, Broker, Remote, To, TopicOf};
 use lines::Lines;
 use partitioner::Partitioner;
@@ -28,6 +30,8 @@ use partitioner::Partitioner;
 /// A batch is sent once it holds this many bytes; Kafka's default limit is a little over a
 /// mebibyte, and one record may still be larger.
 const BATCH_BYTES: usize = 512 * 1024;
+/// What a record takes beside its key and value, at most: seven numbers of variable length.
+const RECORD_OVERHEAD_MAX: usize = 36;
 
 /// Runs `gregor produce`.
 ///
@@ -47,10 +51,12 @@ async fn produce(mut remote: Remote, arguments: &Produce) -> Result<(), Failure>
     let partitioner = Partitioner::new(partitions, arguments.partition);
     let mut sender = Sender::new(remote, topic, arguments).await?;
     let mut chooser = partitioner;
+    let mut number = 0;
     while let Some(chunk) = lines.next_chunk().map_err(|source| unreadable(arguments, source))? {
         for line in &chunk {
+            number += 1;
             let (key, value) = split(line, arguments.key_separator.as_deref());
-            sender.push(chooser.choose(key), key, value).await;
+            sender.push(chooser.choose(key), number, (key, value)).await;
         }
         // What was typed so far leaves at once.
         sender.flush().await;
@@ -104,6 +110,8 @@ struct Outcome {
 struct Pending {
     builder: BatchBuilder,
     records: u64,
+    /// Where in the input its last record stood, from 1.
+    line: u64,
 }
 
 struct Sender {
@@ -117,6 +125,12 @@ struct Sender {
     pending: BTreeMap<i32, Pending>,
     outcomes: BTreeMap<i32, Outcome>,
     first_failure: Option<Failure>,
+    /// The topic's `max.message.bytes`, if the broker tells.
+    limit: Option<usize>,
+    /// Records that may be stored, though nobody acknowledged them.
+    unknown: u64,
+    /// Records that never left.
+    unsent: u64,
 }
 
 impl Sender {
@@ -130,6 +144,9 @@ impl Sender {
             api::Acks::All => Some(producer_id(&mut remote).await?),
             api::Acks::Leader | api::Acks::None => None,
         };
+        // A broker that does not tell still refuses what it does not want.
+        let settings = super::topic::settings(&mut remote, &arguments.topic, false).await;
+        let limit = settings.ok().and_then(|mut all| all.remove("max.message.bytes")?);
         Ok(Self {
             remote,
             topic,
@@ -140,6 +157,9 @@ impl Sender {
             pending: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             first_failure: None,
+            limit: limit.and_then(|limit| limit.parse().ok()),
+            unknown: 0,
+            unsent: 0,
         })
     }
 
@@ -148,19 +168,28 @@ impl Sender {
         self.first_failure.is_some()
     }
 
-    async fn push(&mut self, partition: i32, key: Option<&[u8]>, value: &[u8]) {
+    /// Collects a line, and sends what was collected where it has no room.
+    async fn push(&mut self, partition: i32, line: u64, (key, value): (Option<&[u8]>, &[u8])) {
+        let batch_bytes = self.limit.map_or(BATCH_BYTES, |limit| limit.min(BATCH_BYTES));
+        let held = self.pending.get(&partition).map(|pending| pending.builder.len_bytes());
+        let more = key.map_or(0, <[u8]>::len) + value.len() + RECORD_OVERHEAD_MAX;
+        if !self.gave_up() && held.is_some_and(|held| held.saturating_add(more) > batch_bytes) {
+            self.flush().await;
+        }
         if self.gave_up() {
             self.outcome(partition).sent += 1;
+            self.unsent += 1;
             return;
         }
         let timestamp = self.remote.env().wall();
-        let fresh = || Pending { builder: BatchBuilder::new(), records: 0 };
+        let fresh = || Pending { builder: BatchBuilder::new(), records: 0, line };
         let pending = self.pending.entry(partition).or_insert_with(fresh);
         let record = NewRecord { timestamp, key, value: Some(value), headers: &[] };
         let pushed = pending.builder.push(&record);
-        let full = pending.builder.len_bytes() >= BATCH_BYTES;
+        let full = pending.builder.len_bytes() >= batch_bytes;
         if pushed.is_ok() {
             pending.records += 1;
+            pending.line = line;
         }
         self.outcome(partition).sent += 1;
         if let Err(error) = pushed {
@@ -204,7 +233,9 @@ impl Sender {
             None => pending.builder,
         };
         let batch = builder.finish_bytes().map_err(|error| Failure::Other(error.to_string()))?;
+        let (bytes, alone) = (batch.len(), pending.records == 1);
         let until = self.remote.deadline();
+        let mut may_be_stored = false;
         loop {
             match self.send_once(partition, batch.clone()).await {
                 Ok(offset) => {
@@ -212,19 +243,29 @@ impl Sender {
                     self.sequences.insert(partition, next);
                     return Ok(offset);
                 },
+                Err(Failure::Refused { code: ErrorCode::MESSAGE_TOO_LARGE, .. }) if alone => {
+                    let (line, allowed) = (pending.line, self.limit);
+                    return Err(Failure::LineTooLarge { line, bytes, allowed, behind: 0 });
+                },
                 // Without an id, sending again could store it twice.
                 Err(failure)
                     if failure.is_passing()
                         && self.remote.is_before(until)
                         && (self.identity.is_some() || failure.is_refused_for_now()) =>
                 {
+                    may_be_stored |= failure.may_have_happened();
                     self.remote.pause().await;
                     // Leaders may have moved; if this fails, the next attempt says why.
                     if let Ok(topic) = self.remote.topic(&self.name).await {
                         self.topic = topic;
                     }
                 },
-                Err(failure) => return Err(failure),
+                Err(failure) => {
+                    if may_be_stored || failure.may_have_happened() {
+                        self.unknown += pending.records;
+                    }
+                    return Err(failure);
+                },
             }
         }
     }
@@ -268,11 +309,11 @@ fn report(sender: Sender, mut out: Output, arguments: &Produce) -> Result<(), Fa
         let partitions = sender.outcomes.values().collect();
         out.object(&Report { topic: &arguments.topic, sent, acknowledged, partitions })?;
     } else if arguments.acks == Acks::Nobody {
-        out.line(&format!("sent {sent} records to {}; none is acknowledged", arguments.topic))?;
+        let sent = counted(sent, "record");
+        out.line(&format!("sent {sent} to {}; none is acknowledged", arguments.topic))?;
     } else {
-        let noun = if acknowledged == 1 { "record" } else { "records" };
-        let of = if acknowledged == sent { String::new() } else { format!("of {sent} ") };
-        out.line(&format!("{acknowledged} {of}{noun} acknowledged"))?;
+        let of = if acknowledged == sent { String::new() } else { format!("{acknowledged} of ") };
+        out.line(&format!("{of}{} acknowledged", counted(sent, "record")))?;
         let columns = [
             Column::Number("PARTITION"),
             Column::Number("RECORDS"),
@@ -291,11 +332,19 @@ fn report(sender: Sender, mut out: Output, arguments: &Produce) -> Result<(), Fa
     }
     out.flush()?;
     let missing = if arguments.acks == Acks::Nobody { 0 } else { sent - acknowledged };
+    let unknown = sender.unknown;
     match sender.first_failure {
+        Some(Failure::LineTooLarge { line, bytes, allowed, .. }) => {
+            Err(Failure::LineTooLarge { line, bytes, allowed, behind: sender.unsent })
+        },
         Some(failure) if missing == sent => Err(failure),
-        Some(failure) => Err(Failure::Unacknowledged { missing, sent, why: failure.to_string() }),
+        Some(failure) => {
+            let why = failure.to_string();
+            Err(Failure::Unacknowledged { missing, unknown, sent, why })
+        },
         None if missing > 0 => {
-            Err(Failure::Unacknowledged { missing, sent, why: "unknown".to_owned() })
+            let why = "unknown".to_owned();
+            Err(Failure::Unacknowledged { missing, unknown, sent, why })
         },
         None => Ok(()),
     }

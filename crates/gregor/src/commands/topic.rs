@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base::config::topic_key;
 use protocol::messages::describe_configs_request::{
     DescribeConfigsRequest, DescribeConfigsResource,
 };
@@ -10,7 +11,7 @@ use wire::client::TopicWish;
 
 use crate::cli::{CreateTopic, TopicCommand};
 use crate::failure::Failure;
-use crate::output::{Column, Output, joined, or_dash};
+use crate::output::{Column, Output, counted, joined, or_dash};
 use crate::remote::{self, PartitionOf, Remote, To, TopicOf, accepted};
 
 /// Kafka's number for the resource type "topic", and for the source "the topic's own setting".
@@ -47,6 +48,8 @@ struct Done<'a> {
 async fn create(mut remote: Remote, arguments: CreateTopic) -> Result<(), Failure> {
     let mut out = Output::new(arguments.format.json);
     let name = arguments.name;
+    let asked = arguments.replication_factor;
+    notes(&arguments.configs);
     let wish = TopicWish {
         name: name.clone(),
         partitions: arguments.partitions,
@@ -56,13 +59,37 @@ async fn create(mut remote: Remote, arguments: CreateTopic) -> Result<(), Failur
     let what = format!("creating topic '{name}'");
     let question = async |broker: &mut remote::Broker, at| broker.create_topic(wish, at).await;
     remote.ask(To::Any, &what, question).await?;
-    let count = remote.topic(&name).await?.partitions.len();
+    let topic = remote.topic(&name).await?;
     if out.is_json() {
         return say(&mut out, &name, "created");
     }
-    let noun = if count == 1 { "partition" } else { "partitions" };
-    out.line(&format!("created {name} with {count} {noun}"))?;
+    let count = |count: usize, noun| counted(u64::try_from(count).unwrap_or(u64::MAX), noun);
+    let partitions = count(topic.partitions.len(), "partition");
+    let replicas = replication_factor(&topic);
+    let replicas = match asked.map(|asked| usize::try_from(asked).unwrap_or(0)) {
+        Some(asked) if asked != replicas => format!(
+            " and {} ({asked} asked, {})",
+            count(replicas, "replica"),
+            count(remote.brokers().len(), "broker")
+        ),
+        _ => String::new(),
+    };
+    out.line(&format!("created {name} with {partitions}{replicas}"))?;
     out.flush()
+}
+
+/// Says which of these settings a broker of this version takes and does not act on.
+fn notes(configs: &[(String, String)]) {
+    for (key, value) in configs {
+        if topic_key(key).is_some_and(|known| known.inert) {
+            eprintln!("note: {key} has no effect on a broker of this version");
+        }
+        if key == "cleanup.policy" && value.contains("compact") {
+            eprintln!(
+                "note: nothing is compacted by a broker of this version; the topic is kept whole"
+            );
+        }
+    }
 }
 
 fn say(out: &mut Output, topic: &str, done: &'static str) -> Result<(), Failure> {
@@ -78,14 +105,22 @@ async fn delete(mut remote: Remote, names: Vec<String>, mut out: Output) -> Resu
     // All of them, then the first failure, so that one wrong name does not hide the others' fate.
     let mut first = None;
     for name in names {
-        let what = format!("deleting topic '{name}'");
-        let question = async |broker: &mut remote::Broker, at| broker.delete_topic(&name, at).await;
-        match remote.ask(To::Any, &what, question).await {
+        match delete_one(&mut remote, &name).await {
             Ok(()) => say(&mut out, &name, "deleted")?,
             Err(failure) => first = first.or(Some(unknown_topic(failure, &name))),
         }
     }
     first.map_or(Ok(()), Err)
+}
+
+async fn delete_one(remote: &mut Remote, name: &str) -> Result<(), Failure> {
+    let cluster = remote.cluster(Some(&[name.to_owned()])).await?;
+    if cluster.topics.get(name).is_some_and(|topic| topic.internal) {
+        return Err(Failure::OwnTopic(name.to_owned()));
+    }
+    let what = format!("deleting topic '{name}'");
+    let question = async |broker: &mut remote::Broker, at| broker.delete_topic(name, at).await;
+    remote.ask(To::Any, &what, question).await
 }
 
 /// "Unknown topic or partition" said better.
@@ -163,7 +198,7 @@ async fn describe(mut remote: Remote, names: Vec<String>, mut out: Output) -> Re
         if asked.is_none() && topic.internal {
             continue;
         }
-        let configs = own_settings(&mut remote, name).await?;
+        let configs = settings(&mut remote, name, true).await?;
         if out.is_json() {
             out.object(&Described {
                 topic: name,
@@ -222,10 +257,14 @@ fn print_topic(
     out.table(&columns, topic.partitions.iter().map(row).collect())
 }
 
-/// What was set for this topic alone.
-async fn own_settings(
+/// A topic's settings: all, or what was set for this topic alone.
+///
+/// # Errors
+/// What the broker refuses.
+pub async fn settings(
     remote: &mut Remote,
     name: &str,
+    own: bool,
 ) -> Result<BTreeMap<String, Option<String>>, Failure> {
     let body = DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {
@@ -238,12 +277,11 @@ async fn own_settings(
     let what = format!("settings of topic '{name}'");
     let question = async |broker: &mut remote::Broker, at| broker.call(4, &body, at).await;
     let answer = remote.ask(To::Any, &what, question).await?;
-    let mut own = BTreeMap::new();
+    let mut found = BTreeMap::new();
     for result in answer.results {
         accepted(result.error_code, result.error_message.as_deref(), || what.clone())?;
-        for config in result.configs.into_iter().filter(|c| c.config_source == OWN_SETTING) {
-            own.insert(config.name, config.value);
-        }
+        let wanted = result.configs.into_iter().filter(|c| !own || c.config_source == OWN_SETTING);
+        found.extend(wanted.map(|config| (config.name, config.value)));
     }
-    Ok(own)
+    Ok(found)
 }

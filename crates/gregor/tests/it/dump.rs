@@ -68,6 +68,8 @@ fn a_killed_brokers_directory_is_no_damage() {
 
     let lines = json(&dump(&dir, &["--json"]));
 
+    let shown = text(&dump(&dir, &["--topic", "words"]));
+    assert!(shown.contains("high watermark at least "), "{shown}");
     assert_eq!(of_kind(&lines, "directory")[0]["sealed"], false);
     assert!(of_kind(&lines, "damage").is_empty());
     assert_eq!(of_kind(&lines, "segment")[0]["records"], 3);
@@ -92,6 +94,21 @@ fn a_changed_byte_is_damage_with_its_place_and_exit_code_1() {
     let shown = String::from_utf8(found.stdout.clone()).unwrap();
     assert!(shown.contains("DAMAGED") && shown.contains("checksum"), "{shown}");
     assert!(error(&found).contains("1 damaged place"));
+}
+
+#[test]
+fn what_is_not_in_the_directory_is_an_error_that_says_what_lists_it() {
+    let broker = filled("dump-nosuch");
+    let dir = broker.dir.clone();
+    assert!(broker.stop());
+
+    let said = error(&dump(&dir, &["--topic", "nosuch"]));
+    let shown = dir.display();
+    assert!(said.contains(&format!("there is no topic 'nosuch' in {shown}\n")), "{said}");
+    assert!(said.contains(&format!("hint: gregor dump {shown} lists the topics")), "{said}");
+    let said = error(&dump(&dir, &["--topic", "words", "--partition", "7"]));
+    assert!(said.contains("topic 'words' has no partition 7"), "{said}");
+    text(&dump(&dir, &["--topic", "words", "--partition", "0"]));
 }
 
 #[test]

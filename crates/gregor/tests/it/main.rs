@@ -6,5 +6,6 @@ mod dump;
 mod keys;
 mod records;
 mod release;
+mod serving;
 mod support;
 mod topics;

@@ -1,6 +1,9 @@
 //! Records in and out, and groups.
 
-use crate::support::{Broker, error, fresh_dir, text};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{Broker, GREGOR, error, fresh_dir, port_of_our_own, text};
 
 #[test]
 fn what_is_produced_is_consumed_with_keys_offsets_and_order() {
@@ -66,13 +69,95 @@ fn a_group_goes_on_where_it_stopped_also_after_kill_9_and_its_sums_are_right() {
     assert_eq!(broker.json(&["group", "list"])[0]["group"], "workers");
 }
 
+/// Reads lines of a running command until one holds `text`.
+fn until(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) {
+    let seen = lines.map(Result::unwrap).any(|line| line.contains(text));
+    assert!(seen, "it ended without '{text}'");
+}
+
+#[test]
+fn a_follower_in_a_group_or_alone_lives_through_a_restart_of_the_broker_and_says_so_once() {
+    let dir = fresh_dir("followed");
+    let listener = format!("listeners=PLAINTEXT://127.0.0.1:{}", port_of_our_own());
+    let broker = Broker::start_with(&dir, &[&listener]);
+    let at = broker.at.clone();
+    broker.prints(&["topic", "create", "news"]);
+    text(&broker.run_with(&["produce", "news"], "one\n"));
+    let follow = |group: &[&str]| -> Child {
+        Command::new(GREGOR)
+            .args(["consume", "news", "--follow", "-b", &at])
+            .args(group)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let mut followers = [follow(&[]), follow(&["--group", "readers"])];
+    let mut streams = Vec::new();
+    for follower in &mut followers {
+        let mut out = BufReader::new(follower.stdout.take().unwrap()).lines();
+        until(&mut out, "one");
+        streams.push((out, BufReader::new(follower.stderr.take().unwrap()).lines()));
+    }
+
+    broker.kill();
+    for (_, err) in &mut streams {
+        until(err, &format!("lost {at}, trying again for 30 s"));
+    }
+    let broker = Broker::start_with(&dir, &[&listener]);
+    text(&broker.run_with(&["produce", "news"], "two\n"));
+
+    for ((out, err), follower) in streams.iter_mut().zip(&mut followers) {
+        until(out, "two");
+        drop(follower.kill());
+        follower.wait().unwrap();
+        assert_eq!(err.count(), 0, "said once");
+    }
+}
+
 #[test]
 fn records_that_nobody_acknowledged_are_a_failure() {
     let broker = Broker::start(&fresh_dir("unacknowledged"));
     broker.prints(&["topic", "create", "small", "--config", "max.message.bytes=100"]);
     let long = "x".repeat(1_000);
 
-    let said = error(&broker.run_with(&["produce", "small"], &long));
+    let made = broker.run_with(&["produce", "small"], &format!("short\n{long}\nlost\n"));
 
-    assert!(said.contains("MESSAGE_TOO_LARGE"), "{said}");
+    let said = error(&made);
+    assert!(said.contains("error: line 2 is too large: a batch of 10"), "{said}");
+    let rest = " bytes, 100 allowed; it was refused, 1 line behind it was not sent\n";
+    assert!(said.contains(rest) && said.contains("hint: shorten it"), "{said}");
+    assert!(!said.contains("may or may not"), "{said}");
+    let shown = String::from_utf8(made.stdout).unwrap();
+    assert!(shown.starts_with("1 of 3 records acknowledged\n"), "{shown}");
+    let lines = "twenty bytes of text\n".repeat(10);
+    let made = text(&broker.run_with(&["produce", "small"], &lines));
+    assert!(made.starts_with("10 records acknowledged\n"), "lines have batches with room: {made}");
+}
+
+#[test]
+fn a_new_group_is_waited_for_longer_than_the_timeout_by_as_long_as_the_broker_waits() {
+    let delay = "group.initial.rebalance.delay.ms=3000";
+    let broker = Broker::start_with(&fresh_dir("delayed"), &[delay]);
+    broker.prints(&["topic", "create", "t"]);
+    text(&broker.run_with(&["produce", "t"], "a\n"));
+
+    let read = broker.prints(&["consume", "t", "--group", "g", "--timeout", "2.5"]);
+
+    assert_eq!(read, "a\n");
+}
+
+#[test]
+fn a_start_beyond_the_end_is_refused_and_the_end_itself_is_not() {
+    let broker = Broker::start(&fresh_dir("beyond"));
+    broker.prints(&["topic", "create", "t"]);
+    let empty = error(&broker.run(&["consume", "t", "--from", "1"]));
+    assert!(empty.contains("partition 0 is empty; --from 1 is beyond"), "{empty}");
+    text(&broker.run_with(&["produce", "t"], "a\nb\n"));
+
+    let said = error(&broker.run(&["consume", "t", "--from", "999"]));
+
+    assert!(said.contains("partition 0 holds offsets 0 to 1; --from 999 is beyond"), "{said}");
+    assert!(said.contains("hint: --from end waits for what comes"), "{said}");
+    assert_eq!(broker.prints(&["consume", "t", "--from", "2"]), "");
 }

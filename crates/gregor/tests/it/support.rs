@@ -1,6 +1,6 @@
 //! A broker process and commands against it.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -26,30 +26,44 @@ pub struct Broker {
     pub dir: PathBuf,
     /// `127.0.0.1:port`.
     pub at: String,
+    /// What it logged up to its ready line.
+    pub log: String,
 }
 
 impl Broker {
     /// Starts a broker and waits for its ready line.
     pub fn start(dir: &Path) -> Self {
-        let mut child = Command::new(GREGOR)
+        Self::start_with(dir, &[])
+    }
+
+    /// Starts a broker with further keys and waits for its ready line.
+    pub fn start_with(dir: &Path, keys: &[&str]) -> Self {
+        let mut command = Command::new(GREGOR);
+        command
             .args(["serve", "--data", dir.to_str().unwrap()])
             .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
             .args(["--override", "group.initial.rebalance.delay.ms=0"])
-            .args(["--override", "offsets.topic.num.partitions=4"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .args(["--override", "offsets.topic.num.partitions=4"]);
+        for key in keys {
+            command.args(["--override", key]);
+        }
+        Self::ready(command, dir)
+    }
+
+    /// Runs this `serve` and waits for its ready line.
+    pub fn ready(mut command: Command, dir: &Path) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         for line in lines.by_ref() {
             let line = line.unwrap();
+            seen = seen + &line + "\n";
             if let Some((_, rest)) = line.split_once(" is ready on ") {
                 let at = rest.split([',', ' ']).next().unwrap().to_owned();
                 // Somebody has to go on reading, or the broker waits for its log one day.
                 std::thread::spawn(move || lines.for_each(drop));
-                return Self { child, dir: dir.to_owned(), at };
+                return Self { child, dir: dir.to_owned(), at, log: seen };
             }
-            seen = seen + &line + "\n";
         }
         drop(child.kill());
         drop(child.wait());
@@ -94,6 +108,16 @@ impl Drop for Broker {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// A port that nobody is given by chance: below those that the system hands out.
+pub fn port_of_our_own() -> u16 {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let free = |port: &u16| {
+        let bound = ["127.0.0.1", "::1"].map(|host| std::net::TcpListener::bind((host, *port)));
+        bound.iter().all(|bound| !matches!(bound, Err(e) if e.kind() == ErrorKind::AddrInUse))
+    };
+    (first..first + 1_000).find(free).unwrap()
 }
 
 /// Runs the binary.

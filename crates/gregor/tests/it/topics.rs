@@ -1,6 +1,6 @@
 //! Topics, and what is said when something is wrong.
 
-use crate::support::{Broker, error, fresh_dir, run};
+use crate::support::{Broker, error, fresh_dir, run, text};
 
 #[test]
 fn a_topic_is_created_listed_described_and_deleted() {
@@ -55,8 +55,72 @@ fn an_error_says_what_to_do_next() {
 }
 
 #[test]
+fn the_brokers_own_topic_is_not_deleted_and_the_others_of_the_list_are() {
+    let broker = Broker::start(&fresh_dir("internal"));
+    broker.prints(&["topic", "create", "mine"]);
+    broker.prints(&["consume", "mine", "--group", "readers"]);
+
+    let said = broker.run(&["topic", "delete", "__consumer_offsets", "mine"]);
+
+    let wanted = "'__consumer_offsets' holds the offsets of all groups and is the broker's own; it is not deleted";
+    assert!(error(&said).contains(wanted), "{said:?}");
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "deleted mine\n");
+}
+
+#[test]
+fn what_a_new_topic_asks_for_in_vain_is_said() {
+    let broker = Broker::start(&fresh_dir("notes"));
+    let asked = [
+        "topic",
+        "create",
+        "t",
+        "-r",
+        "3",
+        "-c",
+        "preallocate=true",
+        "-c",
+        "cleanup.policy=compact",
+    ];
+
+    let made = broker.run(&asked);
+
+    let created = "created t with 1 partition and 1 replica (3 asked, 1 broker)\n";
+    assert_eq!(text(&made), created);
+    let notes = String::from_utf8(made.stderr).unwrap();
+    assert!(notes.contains("note: preallocate has no effect"), "{notes}");
+    assert!(notes.contains("note: nothing is compacted"), "{notes}");
+    let said = error(&broker.run(&["topic", "create", "a b"]));
+    assert!(said.contains("hint: a name has 1 to 249 letters"), "{said}");
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     for args in [&["topic"][..], &["consume"], &["consume", "t", "--from", "now"], &["bogus"]] {
         assert_eq!(run(args, "").status.code(), Some(2), "{args:?}");
     }
+    let told = [
+        (&["consume", "t", "--from", "-1"][..], "write beginning, end, an offset"),
+        (&["consume", "t", "--partition", "-1"], "-1 is not in 0.."),
+        (&["consume", "t", "--format", "%z"], "--format knows %t %p %o %T %k %s %h %%"),
+        (&["consume", "t", "--group", ""], "a group needs a name"),
+        (&["topic", "list", "-b", "127.0.0.1"], "write host:port"),
+        (&["topic", "list", "-b", "http://127.0.0.1:9092"], "without a protocol"),
+        (&["serve", "--override", "num.partitions"], "write it as KEY=VALUE"),
+    ];
+    for (args, why) in told {
+        let output = run(args, "");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(why) && !said.contains("is a broker running"), "{said}");
+    }
+}
+
+#[test]
+fn the_first_broker_of_a_list_that_answers_is_asked() {
+    let broker = Broker::start(&fresh_dir("list"));
+    let list = format!("127.0.0.1:1,{}", broker.at);
+    assert_eq!(
+        text(&run(&["topic", "create", "t", "-b", &list], "")),
+        "created t with 1 partition\n"
+    );
 }

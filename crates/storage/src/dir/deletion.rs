@@ -1,56 +1,62 @@
-//! Deleting a log's folder so that a crash in the middle is finished by the next start.
+//! Deleting a log so that a crash in the middle is finished by the next start.
 //!
-//! Order: the marker, durable; every file of ours; the marker; the folder. A folder with the marker
-//! or with nothing in it is a deletion that was interrupted (or a creation that never completed).
+//! Order: the deletion, durable in the journal; every file of ours; the folder; its entry; that
+//! they are gone, in the journal. In between the journal says what is left to do.
 
 use std::io;
 use std::path::Path;
 
 use base::Probe;
-use env::{Access, Disk, Env};
+use env::{Disk, Env};
 
 use super::{DirShared, Found};
 use crate::error::DirectoryFailed;
-use crate::names::{DELETED, STATE, SegmentName, TMP};
-
-/// What a log's folder is.
-pub(super) enum Leftover {
-    /// A log.
-    Log,
-    /// What is left of one.
-    Deletion,
-}
-
-pub(super) async fn leftover<E: Env>(env: &E, folder: &Path) -> io::Result<Leftover> {
-    let entries = env.disk().list(folder).await?;
-    let marked = entries.iter().any(|entry| entry.name == DELETED);
-    Ok(if marked || entries.is_empty() { Leftover::Deletion } else { Leftover::Log })
-}
+use crate::journal::Change;
+use crate::names::{PRODUCERS, SegmentName, TMP};
 
 pub(super) async fn delete<E: Env>(
     dir: &DirShared<E>,
     found: Found,
 ) -> Result<(), DirectoryFailed> {
     dir.check()?;
+    // Planted: the files go before it is certain that the log does.
+    if dir.env.probe().mutant("unlink_before_drop_flushed") {
+        let removed = remove_folder(&dir.env, &dir.folder(found)).await;
+        removed.map_err(|error| dir.fail("delete", &dir.folder(found), &error))?;
+        dir.sync_folder(&dir.path).await?;
+    }
+    dir.commit(found, vec![Change::Drop]).await?;
+    finish(dir, found).await
+}
+
+/// Removes what a dropped log left.
+pub(super) async fn finish<E: Env>(
+    dir: &DirShared<E>,
+    found: Found,
+) -> Result<(), DirectoryFailed> {
     let folder = dir.folder(found);
     let failed = |error| dir.fail("delete", &folder, &error);
-    let marker = folder.join(DELETED);
-    drop(dir.env.disk().open(&marker, Access::CreateOrWrite).await.map_err(failed)?);
-    dir.sync_folder(&folder).await?;
     remove_folder(&dir.env, &folder).await.map_err(failed)?;
-    dir.sync_folder(&dir.path).await
+    dir.sync_folder(&dir.path).await?;
+    dir.forget_batches(found);
+    dir.commit(found, vec![Change::Removed]).await
 }
 
 /// Removes our files and, unless something foreign is in it, the folder.
-pub(super) async fn remove_folder<E: Env>(env: &E, folder: &Path) -> io::Result<()> {
+async fn remove_folder<E: Env>(env: &E, folder: &Path) -> io::Result<()> {
     let disk = env.disk();
+    let entries = match disk.list(folder).await {
+        Ok(entries) => entries,
+        // A log without an append has no folder.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
     let mut foreign = false;
-    for entry in disk.list(folder).await? {
+    for entry in entries {
         let stem = entry.name.strip_suffix(TMP).unwrap_or(&entry.name);
-        let ours = stem == STATE || SegmentName::parse(stem).is_some();
-        if ours {
+        if stem == PRODUCERS || SegmentName::parse(stem).is_some() {
             disk.remove(&folder.join(&entry.name)).await?;
-        } else if entry.name != DELETED {
+        } else {
             foreign = true;
         }
     }
@@ -59,9 +65,8 @@ pub(super) async fn remove_folder<E: Env>(env: &E, folder: &Path) -> io::Result<
         env.probe().reached("storage_deletion_left_foreign_files");
         return Ok(());
     }
-    match disk.remove(&folder.join(DELETED)).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {},
+    match disk.remove_dir(folder).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
-    disk.remove_dir(folder).await
 }

@@ -34,6 +34,10 @@ pub(super) async fn run<E: Env>(handle: &LogDir<E>) -> Result<(), DirectoryFaile
                 log.release_idle_tail(now);
             }
         }
+        if dir.journal.is_upkeep_due() {
+            let kept = dir.journal.upkeep().await;
+            kept.map_err(|error| dir.fail("keep the journal in", &dir.path, &error))?;
+        }
         let idle = dir.dirty.lock().is_empty();
         if idle {
             dir.kick.notified().await;

@@ -1,6 +1,6 @@
 //! Taking a directory into use, in the order that a crash at any point permits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,14 +10,18 @@ use base::{Probe, Uuid};
 use bytes::Bytes;
 use env::{Access, Disk, EntryKind, Env, File, IoBufs, Lock};
 
-use super::deletion::{Leftover, leftover};
 use super::identity::{CLUSTER_ID_MAX, Identity, decode_identity, encode_identity};
 use super::seal::decode_seal;
 use super::starts::{SLOT_BYTES, SLOTS_MAX, Start, StartClass, decode_starts, encode_start};
 use super::{DIR_RANK, DirShared, FAILURE_RANK, Found, Held, LogDir, Slot, StartInfo, deletion};
 use crate::config::{DirOptions, Expect};
 use crate::error::DirError;
-use crate::names::{IDENTITY, LOCK, METADATA, RESERVED, SEAL, STARTS, TMP, parse_log_folder};
+use crate::journal::{
+    Journal, JournalEnd, JournalFailure, JournalOptions, JournalState, OpenedJournal,
+};
+use crate::names::{
+    IDENTITY, JOURNAL, LOCK, MANIFEST, OLD_STATE, OURS, SEAL, STARTS, TMP, parse_log_folder,
+};
 use crate::replace::{read_whole, replace};
 use crate::tail::TailBudget;
 
@@ -42,18 +46,23 @@ pub(super) async fn open<E: Env>(
         Err(error) => return Err(io_error("lock", path)(error)),
     };
     let (identity, is_new) = identify(env, path, expect).await?;
+    let contents = survey(env, path).await?;
     sync_ancestors(env, path).await?;
     let sealed_by = take_seal(env, path).await?;
     let (start, sealed_by) = note_start(env, path, sealed_by, is_new).await?;
-    let contents = survey(env, path).await?;
+    let folders = contents.logs();
+    let (opened, unknown) = open_journal(env, path, identity.dir_id, &options, contents).await?;
+    let state = opened.journal.state();
     let info = StartInfo {
         class: start.class,
         start_id: start.start_id,
         ordinal: start.ordinal,
         cluster_id: identity.cluster_id,
         dir_id: identity.dir_id,
-        unknown: contents.unknown,
-        deletions_finished: contents.deletions_finished,
+        unknown,
+        deletions_finished: state.dropped().len(),
+        missing: missing(&state, &folders),
+        journal_damaged: opened.end == JournalEnd::Corrupt,
     };
     let shared = DirShared {
         env: env.clone(),
@@ -62,6 +71,8 @@ pub(super) async fn open<E: Env>(
         options,
         start: info.clone(),
         sealed_by,
+        journal: opened.journal,
+        batches: Lock::new(super::BATCHES_RANK, opened.batches),
         is_failed: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
         failure: Lock::new(FAILURE_RANK, None),
@@ -69,8 +80,55 @@ pub(super) async fn open<E: Env>(
         dirty: Lock::new(super::DIRTY_RANK, BTreeSet::new()),
         kick: tokio::sync::Notify::new(),
     };
-    let held = Held { logs: Lock::new(DIR_RANK, contents.logs), _lock: lock };
+    for found in state.dropped() {
+        env.probe().reached("storage_deletion_resumed");
+        let finished = deletion::finish(&shared, *found).await;
+        finished.map_err(|failed| DirError::Io {
+            what: "finish a deletion in",
+            path: path.to_owned(),
+            source: io::Error::other(failed),
+        })?;
+    }
+    let logs = state.logs().keys().map(|found| (*found, Slot::Found)).collect();
+    let held = Held { logs: Lock::new(DIR_RANK, logs), _lock: lock };
     Ok((LogDir { shared: Arc::new(shared), held: Arc::new(held) }, info))
+}
+
+/// Takes the journal into use. Also returns every entry that it does not explain.
+async fn open_journal<E: Env>(
+    env: &E,
+    path: &Path,
+    dir_id: Uuid,
+    options: &DirOptions,
+    contents: Contents,
+) -> Result<(OpenedJournal<E>, Vec<String>), DirError> {
+    let may_be_new = contents.folders.is_empty();
+    let options = JournalOptions { file_bytes: options.journal_file_bytes };
+    let opened = Journal::open(env, path, dir_id, options, may_be_new).await;
+    let mut opened = opened.map_err(|failure| journal_error(path, failure))?;
+    let state = opened.journal.state();
+    let mut unknown = contents.unknown;
+    unknown.extend(opened.unknown.drain(..).map(|name| format!("{JOURNAL}/{name}")));
+    let known = |folder: &String| {
+        let found = parse_log_folder(folder);
+        let found = found.map(|(partition, replica_gen)| Found { partition, replica_gen });
+        found.is_some_and(|f| state.logs().contains_key(&f) || state.dropped().contains(&f))
+    };
+    for folder in contents.folders.into_iter().filter(|folder| !known(folder)) {
+        env.probe().reached("storage_unknown_entry");
+        unknown.push(folder);
+    }
+    Ok((opened, unknown))
+}
+
+fn journal_error(path: &Path, failure: JournalFailure) -> DirError {
+    match failure {
+        JournalFailure::Io { path, source } => {
+            DirError::Io { what: "use the journal in", path, source }
+        },
+        JournalFailure::Damaged { path, source } => DirError::Damaged { path, source },
+        JournalFailure::Lost { .. } => DirError::ManifestLost { path: path.to_owned() },
+    }
 }
 
 /// Reads the identity and compares it, or makes it.
@@ -206,42 +264,51 @@ async fn append_slot<E: Env>(env: &E, path: &Path, at: usize, slot: &[u8]) -> io
     file.sync_data().await
 }
 
-struct Contents<E: Env> {
-    logs: BTreeMap<Found, Slot<E>>,
+#[derive(Default)]
+struct Contents {
+    /// Folders with the name of a log.
+    folders: Vec<String>,
     unknown: Vec<String>,
-    deletions_finished: usize,
 }
 
-/// Looks at what is there; finishes deletions, touches nothing else.
-async fn survey<E: Env>(env: &E, path: &Path) -> Result<Contents<E>, DirError> {
-    let mut contents =
-        Contents { logs: BTreeMap::new(), unknown: Vec::new(), deletions_finished: 0 };
+impl Contents {
+    /// The logs that have a folder.
+    fn logs(&self) -> BTreeSet<Found> {
+        let parsed = self.folders.iter().filter_map(|name| parse_log_folder(name));
+        parsed.map(|(partition, replica_gen)| Found { partition, replica_gen }).collect()
+    }
+}
+
+/// Logs with segments and without a folder.
+fn missing(state: &JournalState, folders: &BTreeSet<Found>) -> Vec<Found> {
+    let filled = state.logs().iter().filter(|(_, log)| !log.segments.is_empty());
+    filled.map(|(found, _)| *found).filter(|found| !folders.contains(found)).collect()
+}
+
+/// Looks at what is there and touches nothing; refuses what an older release wrote.
+async fn survey<E: Env>(env: &E, path: &Path) -> Result<Contents, DirError> {
+    let mut contents = Contents::default();
+    let mut has_manifest = false;
     for entry in env.disk().list(path).await.map_err(io_error("list", path))? {
-        let log = parse_log_folder(&entry.name).filter(|_| entry.kind == EntryKind::Dir);
-        let Some((partition, replica_gen)) = log else {
-            let stem = entry.name.strip_suffix(TMP).unwrap_or(&entry.name);
-            let ours = [IDENTITY, LOCK, METADATA, SEAL, STARTS].contains(&stem)
-                || RESERVED.contains(&stem);
-            if !ours {
-                env.probe().reached("storage_unknown_entry");
-                contents.unknown.push(entry.name);
-            }
+        has_manifest |= entry.name == MANIFEST;
+        if parse_log_folder(&entry.name).is_some() && entry.kind == EntryKind::Dir {
+            contents.folders.push(entry.name);
             continue;
-        };
-        let folder = path.join(&entry.name);
-        match leftover(env, &folder).await.map_err(io_error("list", &folder))? {
-            Leftover::Log => {
-                contents.logs.insert(Found { partition, replica_gen }, Slot::Found);
-            },
-            Leftover::Deletion => {
-                env.probe().reached("storage_deletion_resumed");
-                deletion::remove_folder(env, &folder).await.map_err(io_error("remove", &folder))?;
-                contents.deletions_finished += 1;
-            },
+        }
+        let stem = entry.name.strip_suffix(TMP).unwrap_or(&entry.name);
+        if !OURS.contains(&stem) {
+            env.probe().reached("storage_unknown_entry");
+            contents.unknown.push(entry.name);
         }
     }
-    if contents.deletions_finished > 0 {
-        sync(env, path).await?;
+    for name in contents.folders.iter().filter(|_| !has_manifest) {
+        let folder = path.join(name);
+        let entries = env.disk().list(&folder).await.map_err(io_error("list", &folder))?;
+        if entries.iter().any(|entry| entry.name == OLD_STATE) {
+            env.probe().reached("storage_old_format");
+            let (path, found) = (path.to_owned(), folder.join(OLD_STATE));
+            return Err(DirError::OldFormat { path, found });
+        }
     }
     Ok(contents)
 }

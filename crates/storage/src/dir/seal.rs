@@ -40,14 +40,22 @@ pub fn decode_seal(bytes: &[u8]) -> Result<Seal, FormatError> {
     Ok(Seal { start_id })
 }
 
+/// So many records of logs that were closed are committed together.
+const RECORDS_TOGETHER: usize = 200;
+
 pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, DirectoryFailed> {
     let dir = &handle.shared;
     dir.check()?;
     let open = handle.open_logs();
     let others = handle.held.logs.lock().len() - open.len();
+    let mut records = Vec::new();
     for log in open {
-        log.seal().await?;
+        records.append(&mut log.seal().await?);
+        if records.len() >= RECORDS_TOGETHER {
+            dir.commit_records(std::mem::take(&mut records)).await?;
+        }
     }
+    dir.commit_records(records).await?;
     dir.stopped.store(true, Ordering::Release);
     dir.kick.notify_one();
     dir.check()?;

@@ -1,19 +1,25 @@
 //! Appending: the one place where batches enter a log.
 //!
-//! Invariants: offsets continue where the log ends; memory changes only after the write returned;
-//! an append that fails, or is dropped halfway, leaves a dead directory and not a guess.
+//! Invariants: offsets continue where the log ends; an epoch is in the journal before its first
+//! batch is written; memory changes only after the write returned; what `fsync` promises is
+//! durable without a gap before it; an append that fails, or is dropped halfway, leaves a dead
+//! directory and not a guess.
 
-use base::{Instant, LeaderEpoch, Probe, Timestamp, invariant};
-use bytes::Bytes;
+use base::{Instant, LeaderEpoch, Offset, Probe, Timestamp, invariant};
+use bytes::{Bytes, BytesMut};
 use env::{Env, File, IoBufs};
 use records::BatchHeader;
 use records::header::NO_TIMESTAMP;
 use smallvec::SmallVec;
 
 use super::{Append, Appended, FileOf, Log, SegmentState, Shared};
-use crate::config::{COPY_BYTES_BELOW, FLUSH_BYTES, FLUSH_BYTES_HARD, SEGMENT_BYTES_MAX};
+use crate::config::{
+    COPY_BYTES_BELOW, Durability, FLUSH_BYTES, FLUSH_BYTES_HARD, SEGMENT_BYTES_MAX,
+};
 use crate::envelope::add_batch;
 use crate::error::DirectoryFailed;
+use crate::journal::{Change, JournalBatch};
+use crate::names::SegmentName;
 
 /// A batch's bytes in one or more pieces.
 type Pieces = SmallVec<[Bytes; 2]>;
@@ -24,10 +30,20 @@ struct Chunk {
     batches: Vec<(BatchHeader, Pieces)>,
 }
 
+/// Where a chunk went.
+struct Place {
+    segment: SegmentName,
+    position: u32,
+    base: Offset,
+    end: Offset,
+    bufs: IoBufs,
+}
+
 impl<E: Env> Log<E> {
     /// Writes whole batches at the log's end. One append at a time (the caller's combining writer).
-    /// Usually ready at the first poll; it waits only to close a full segment, or when too much is
-    /// not yet durable. Dropped halfway it kills the directory, so let it finish.
+    /// Without `fsync` usually ready at the first poll; it waits only to begin a segment or an
+    /// epoch, or when too much is not yet durable. Dropped halfway it kills the directory, so let
+    /// it finish.
     ///
     /// # Errors
     /// The directory failed, now or earlier; whether the batches will be seen after a restart is
@@ -35,8 +51,9 @@ impl<E: Env> Log<E> {
     pub async fn append(&self, append: Append) -> Result<Appended, DirectoryFailed> {
         self.check()?;
         let guard = AppendGuard::begin(self);
-        let Append { mut bufs, batches } = append;
+        let Append { mut bufs, batches, durability } = append;
         let wall = self.env().wall();
+        let mut last = None;
         let mut rest = batches.as_slice();
         while !rest.is_empty() {
             let (count, must_flush) = {
@@ -50,29 +67,38 @@ impl<E: Env> Log<E> {
                 self.checkpoint().await?;
             }
             if count == 0 {
-                self.roll().await?;
+                // Closing a segment makes it durable, so that only the last chunk may not be.
+                self.roll(&rest[0]).await?;
                 continue;
             }
             let (now, later) = rest.split_at(count);
+            self.begin_epochs(now).await?;
             let chunk = take_chunk(&mut bufs, now);
-            self.write(chunk, wall).await?;
+            let keep = durability == Durability::Fsync;
+            last = Some(self.write(chunk, wall, keep).await?);
             rest = later;
         }
         invariant!(LOG_4, bufs.iter().all(Bytes::is_empty), "bytes without a batch header");
+        if let (Durability::Fsync, Some(place)) = (durability, last) {
+            self.make_durable(place).await?;
+        }
         // A sync may have failed meanwhile: then nothing is acknowledged, this append neither.
         self.inner.dir.check()?;
         guard.finish();
         Ok(Appended { end: self.end() })
     }
 
-    /// How many of `batches` go into the last segment; none means that it is full. Checks them.
+    /// How many of `batches` go into the open segment; none means that it is full, or that there is
+    /// none. Checks them.
     fn fitting(
         &self,
         shared: &Shared<FileOf<E>>,
         batches: &[BatchHeader],
         wall: Timestamp,
     ) -> usize {
-        let segment = shared.active();
+        let Some(segment) = shared.active() else {
+            return 0;
+        };
         let bytes_max = if self.env().probe().buggify("storage_segment_bytes") {
             512
         } else {
@@ -106,30 +132,61 @@ impl<E: Env> Log<E> {
         batches.len()
     }
 
-    async fn write(&self, chunk: Chunk, wall: Timestamp) -> Result<(), DirectoryFailed> {
-        let (file, at) = {
+    /// Writes a chunk; `keep` its bytes for who has to make them durable.
+    async fn write(
+        &self,
+        chunk: Chunk,
+        wall: Timestamp,
+        keep: bool,
+    ) -> Result<Place, DirectoryFailed> {
+        let (file, segment, position, base) = {
             let shared = self.inner.shared.lock();
-            let segment = shared.active();
-            (segment.file.clone(), u64::from(segment.bytes))
+            let Some(segment) = shared.active() else { unreachable!("a segment was begun") };
+            (segment.file.clone(), segment.name, segment.bytes, shared.end)
         };
         let Some(file) = file else { unreachable!("the last segment is always open") };
-        let result = file.append(at, chunk.bufs).await;
+        let bufs = if keep { chunk.bufs.clone() } else { IoBufs::new() };
+        let result = file.append(u64::from(position), chunk.bufs).await;
         result.map_err(|error| self.inner.dir.fail("append to", &self.inner.folder, &error))?;
         let now = self.env().now();
-        let (first_dirt, urgent) = {
+        let (first_dirt, urgent, end) = {
             let mut shared = self.inner.shared.lock();
             let was_clean = shared.dirty_since.is_none();
             for (header, pieces) in chunk.batches {
                 shared.take_batch(&header, pieces, wall, now);
-                if self.env().probe().buggify("storage_short_run") {
-                    shared.active_mut().run_open = false;
+                if self.env().probe().buggify("storage_short_run")
+                    && let Some(segment) = shared.active_mut()
+                {
+                    segment.run_open = false;
                 }
             }
-            (was_clean, shared.dirty_bytes >= FLUSH_BYTES)
+            (was_clean, shared.dirty_bytes >= FLUSH_BYTES, shared.end)
         };
         if first_dirt || urgent {
             self.inner.dir.note_dirty(self.found(), urgent);
         }
+        Ok(Place { segment, position, base, end, bufs })
+    }
+
+    /// Makes a chunk durable: through the journal, so that one flush serves many logs, or in its
+    /// segment if the journal has no room for it or something before it is not durable.
+    async fn make_durable(&self, place: Place) -> Result<(), DirectoryFailed> {
+        let Place { segment, position, base, end, bufs } = place;
+        let len: usize = bufs.iter().map(Bytes::len).sum();
+        let no_gap = self.inner.shared.lock().durable_end() >= base;
+        if !no_gap || !self.inner.dir.journal.has_room_for(len) {
+            self.env().probe().reached("storage_fsync_by_segment");
+            self.flush().await?;
+            return Ok(());
+        }
+        self.env().probe().reached("storage_fsync_by_journal");
+        let mut bytes = BytesMut::with_capacity(len);
+        bufs.iter().for_each(|buf| bytes.extend_from_slice(buf));
+        let (seg_gen, bytes) = (segment.seg_gen, bytes.freeze());
+        let batch = JournalBatch { seg_gen, position, base, end, bytes };
+        self.inner.dir.commit(self.found(), vec![Change::Batch(batch)]).await?;
+        let mut shared = self.inner.shared.lock();
+        shared.journaled_end = shared.journaled_end.max(end);
         Ok(())
     }
 }
@@ -138,8 +195,9 @@ impl<F> Shared<F> {
     /// Notes a batch that was just written at the end.
     fn take_batch(&mut self, header: &BatchHeader, pieces: Pieces, wall: Timestamp, now: Instant) {
         let bytes = u32::try_from(header.len_bytes()).unwrap_or(u32::MAX);
-        self.active_mut().take_batch(header, bytes, wall);
-        self.epochs.begin(LeaderEpoch(header.partition_leader_epoch), header.base_offset);
+        if let Some(segment) = self.active_mut() {
+            segment.take_batch(header, bytes, wall);
+        }
         self.producers.apply(header, wall);
         self.tail.push(header.base_offset, header.last_offset(), pieces, now);
         self.end = header.next_offset();

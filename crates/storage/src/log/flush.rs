@@ -1,4 +1,4 @@
-//! Making written batches durable, without envelopes: what an `fsync` acknowledgement waits for.
+//! Making written batches durable in their segment, without envelopes.
 //!
 //! Invariant: `flushed_end` moves only after a sync that began when the bytes were written, and
 //! never after a sync that failed.
@@ -22,7 +22,7 @@ impl<E: Env> Log<E> {
         self.check()?;
         let (file, end, flushed) = {
             let shared = self.inner.shared.lock();
-            (shared.active().file.clone(), shared.end, shared.flushed_end)
+            (shared.active().and_then(|s| s.file.clone()), shared.end, shared.flushed_end)
         };
         self.env().seam("storage_flush").await;
         if let Some(file) = file.filter(|_| flushed < end) {

@@ -202,6 +202,8 @@ impl<E: Env> Log<E> {
         };
         let env = read_whole(self.env(), &self.inner.folder.join(name.env())).await?;
         let mut runs = decode_file(&self.owner(name), base, &env.unwrap_or_default()).runs;
+        // One that reaches behind a cut vouches for the bytes before it all the same.
+        runs.truncate(runs.partition_point(|run| run.end_position() <= bytes));
         let (mut at, mut next) =
             runs.last().map_or((0, base), |run| (u64::from(run.end_position()), run.end()));
         if at != u64::from(bytes) {
@@ -219,7 +221,7 @@ impl<E: Env> Log<E> {
             }
         }
         let mut shared = self.inner.shared.lock();
-        shared.unload_but(super::checkpoint::LOADED_MAX - 1);
+        shared.unload_but(super::roll::LOADED_MAX - 1);
         if let Some(segment) = shared.segments.iter_mut().find(|segment| segment.name == name) {
             segment.runs.get_or_insert(runs);
             segment.file.get_or_insert(file);
@@ -258,7 +260,8 @@ impl<F: Clone> Shared<F> {
     }
 
     fn plan(&self, want: &Want) -> Result<Lookup<F>, ReadError> {
-        let segment = &self.segments[self.segment_of(want.from)];
+        let segment = self.segments.get(self.segment_of(want.from));
+        let segment = segment.ok_or(ReadError::Corrupt { at: want.from })?;
         self.plan_in(segment, want.from, want.upto, want.max_bytes)
     }
 
@@ -290,7 +293,8 @@ impl<F: Clone> Shared<F> {
 
     /// The file and run of the first batch at or after `from`, if its segment is loaded.
     pub(super) fn plan_for(&self, from: Offset) -> Result<Result<Plan<F>, SegmentName>, ReadError> {
-        let segment = &self.segments[self.segment_of(from)];
+        let segment = self.segments.get(self.segment_of(from));
+        let segment = segment.ok_or(ReadError::Corrupt { at: from })?;
         match self.plan_in(segment, from, self.end, usize::MAX)? {
             Lookup::File(plan) => Ok(Ok(plan)),
             Lookup::Load(name) => Ok(Err(name)),

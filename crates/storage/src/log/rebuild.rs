@@ -1,423 +1,345 @@
-//! Opening a log after a crash: what the segments themselves say.
+//! Opening a log after a crash: the segments that the journal names, held against what is there.
 //!
-//! Order: closed segments (durable as a whole, so only looked up or indexed), the last segment
-//! (scanned beyond its recovery point), then the epoch history and the producers.
+//! Order: closed segments (durable as a whole, so only measured), batches that the journal holds
+//! (written where they belong), the open segment (scanned beyond its recovery point), one commit of
+//! all findings, and only then what would hide a finding.
 
 use base::{Offset, Probe};
-use bytes::Bytes;
 use env::{Access, Disk, Env, File, IoBufs};
-use records::batch::BatchView;
 
-use super::batches::{Located, Walk, WalkError};
-use super::recover::{Cut, FaultyRange, Loaded, Opening, slots_len};
+use super::recover::{FaultyRange, Listing, Loaded, Opening};
+use super::scan::{Place, from_envelopes};
 use super::{FileOf, SegmentState, Upkeep};
-use crate::envelope::{Envelopes, encode_slot};
-use crate::epochs::EpochHistory;
+use crate::dir::Found;
+use crate::envelope::Envelopes;
 use crate::error::OpenError;
-use crate::names::SegmentName;
+use crate::journal::{Change, JournalBatch, KnownSegment, Mark, SegmentSummary};
+use crate::names::{SALVAGE, SegmentName, log_folder};
 use crate::producers::ProducerStates;
-use crate::replace::replace;
-use crate::state::{SegmentSummary, State};
 
-/// Recovered bytes are written again in pieces of about this size.
-const REWRITE_BYTES: usize = 1024 * 1024;
+/// What was found out and is not in the journal yet.
+#[derive(Default)]
+struct Findings {
+    faulty: Vec<FaultyRange>,
+    uncertain: bool,
+    /// The open segment ends here for good.
+    closed: Option<SegmentSummary>,
+    /// The open segment holds nothing; its file goes.
+    emptied: Option<SegmentName>,
+    /// The envelopes of the open segment are not what its runs are.
+    envelopes: bool,
+}
 
-/// A place in a segment: where a byte is, and the offset that goes there.
-#[derive(Clone, Copy)]
-struct Place {
-    position: u64,
-    offset: Offset,
+impl Findings {
+    fn faulty(&mut self, from: Offset, to: Offset) {
+        if from < to {
+            self.faulty.push(FaultyRange { from, to });
+        }
+    }
 }
 
 impl<E: Env> Opening<E> {
     pub(super) async fn load_unclean(
         &mut self,
-        names: &[SegmentName],
-        state: Option<State>,
+        listing: &Listing,
     ) -> Result<Loaded<FileOf<E>>, OpenError> {
         self.probe().reached("storage_log_recovered");
-        let mut faulty = state.as_ref().map(|state| state.faulty.clone()).unwrap_or_default();
-        let Some((last, closed)) = names.split_last() else {
-            return self.all_segments_gone(state).await;
-        };
-        let summaries = state.as_ref().map(|state| state.segments.as_slice()).unwrap_or_default();
-        let mut segments = Vec::with_capacity(names.len());
-        for (at, name) in closed.iter().enumerate() {
-            let next_base = names[at + 1].base;
-            segments.push(self.closed_segment(*name, next_base, summaries, &mut faulty).await?);
+        let known = self.known.clone();
+        let mut findings = Findings::default();
+        let mut segments = Vec::with_capacity(known.segments.len());
+        for (at, segment) in known.segments.iter().enumerate() {
+            let next = known.segments.get(at + 1).map(|next| next.name.base);
+            let there = listing.logs.contains(&segment.name);
+            let loaded = match (segment.closed, next) {
+                (Some(summary), _) => self.closed(&summary, there, &mut findings).await?,
+                (None, Some(next)) => self.outrun(segment, next, there, &mut findings).await?,
+                (None, None) if there => self.open_one(segment.name, &mut findings).await?,
+                (None, None) => self.lost_one(segment.name, &mut findings),
+            };
+            segments.push(loaded);
         }
-        let summary = summaries.iter().find(|summary| summary.name == *last);
-        let epochs = state.as_ref().map(|state| state.epochs.clone()).unwrap_or_default();
-        let (segment, mut upkeep) = self.last_segment(*last, summary, &epochs, &mut faulty).await?;
-        let end = segment.end;
-        segments.push(segment);
-        let durable = state.as_ref().map_or(end, |state| state.flushed_end);
-        if durable > end {
-            upkeep = self.bridge(&mut segments, durable).await?;
-            self.note_faulty(&mut faulty, end, durable);
+        let end = segments.last().map_or(known.start, |segment| segment.end).max(known.start);
+        self.settle(&findings, &mut segments, end).await?;
+        self.put_strays_away(listing).await?;
+        let mut upkeep = Upkeep { env: None, env_bytes: 0, has_folder: true };
+        if let Some(open) = segments.last_mut().filter(|segment| segment.open) {
+            upkeep.env = Some(self.open_envelopes(open.name).await?);
+            upkeep.env_bytes = super::recover::slots_len(open.enveloped);
         }
-
-        let first = names.first().map_or(Offset::ZERO, |name| name.base);
-        let start = state.as_ref().map_or(first, |state| state.log_start);
-        if first > start {
-            self.note_faulty(&mut faulty, start, first);
+        let (mut epochs, mut faulty) = (known.epochs.clone(), known.faulty.clone());
+        epochs.cut(end);
+        faulty.extend(findings.faulty.into_iter().filter(|range| !known.faulty.contains(range)));
+        faulty.sort_by_key(|range| (range.from, range.to));
+        self.recovery.faulty.clone_from(&faulty);
+        let snapshot = self.read_producers().await?.filter(|snapshot| snapshot.upto <= end);
+        self.recovery.producers_lost = snapshot.is_none();
+        if snapshot.is_none() {
+            self.probe().reached("storage_producers_lost");
         }
-        let end = segments.last().map_or(start, |segment| segment.end);
-        let epochs = rebuild_epochs(epochs, &segments, end);
-        let high_watermark = state.as_ref().map_or(start, |state| state.high_watermark);
-        let snapshot = state.map(|state| (state.producers_upto, state.producers));
-        let (upto, snapshot) = snapshot.unwrap_or((first, ProducerStates::default()));
-        let producers = self.rebuild_producers(upto, snapshot, &segments).await?;
-        Ok(Loaded { segments, start, high_watermark, epochs, producers, faulty, upkeep })
+        let (upto, states) =
+            snapshot.map_or((known.start, ProducerStates::default()), |s| (s.upto, s.producers));
+        let producers = self.rebuild_producers(upto, states, &segments).await?;
+        let (start, high_watermark) = (known.start, known.high_watermark);
+        Ok(Loaded { segments, start, end, high_watermark, epochs, producers, faulty, upkeep })
     }
 
-    /// The folder holds no segment: an interrupted creation, or the loss of everything.
-    async fn all_segments_gone(
+    /// A segment that was closed: durable as a whole.
+    async fn closed(
         &mut self,
-        state: Option<State>,
-    ) -> Result<Loaded<FileOf<E>>, OpenError> {
-        let end = state.as_ref().map_or(Offset::ZERO, |state| state.flushed_end);
-        let mut loaded = self.fresh(end).await?;
-        self.recovery.recovery_point = end;
-        if let Some(state) = state {
-            loaded.start = state.log_start;
-            loaded.epochs = state.epochs;
-            loaded.faulty = state.faulty;
-            if end > state.log_start {
-                self.note_faulty(&mut loaded.faulty, state.log_start, end);
-            }
+        summary: &SegmentSummary,
+        there: bool,
+        findings: &mut Findings,
+    ) -> Result<SegmentState<FileOf<E>>, OpenError> {
+        let mut segment = SegmentState::unloaded(summary);
+        if !there {
+            self.probe().reached("storage_segments_gone");
+            findings.faulty(summary.name.base, summary.end);
+            segment.bytes = 0;
+            return Ok(segment);
         }
-        Ok(loaded)
-    }
-
-    /// The newest segments are gone, and with them durable records. Their offsets are not used
-    /// again: the log goes on behind them.
-    async fn bridge(
-        &mut self,
-        segments: &mut Vec<SegmentState<FileOf<E>>>,
-        durable: Offset,
-    ) -> Result<Upkeep<FileOf<E>>, OpenError> {
-        self.probe().reached("storage_segments_gone");
-        if let Some(segment) = segments.last_mut() {
-            self.replace_envelopes(segment).await?;
-            segment.end = durable;
+        let (file, len) = self.open_segment_file(summary.name, Access::Read).await?;
+        if len >= u64::from(summary.bytes) {
+            return Ok(segment);
         }
-        let next = self.fresh(durable).await?;
-        segments.extend(next.segments);
-        self.recovery.recovery_point = durable;
-        Ok(next.upkeep)
-    }
-
-    fn note_faulty(&self, faulty: &mut Vec<FaultyRange>, from: Offset, to: Offset) {
         self.probe().reached("storage_durable_bytes_damaged");
-        let range = FaultyRange { from, to };
-        if !faulty.contains(&range) {
-            faulty.push(range);
-            faulty.sort_by_key(|range| range.from);
-        }
+        let envelopes = self.read_envelopes(summary.name).await?;
+        let (mut segment, indexed) = from_envelopes(summary.name, &file, &envelopes, len);
+        let reached = self.index(&mut segment, indexed, len).await?;
+        findings.faulty(reached.offset, summary.end);
+        (segment.open, segment.end) = (false, summary.end);
+        Ok(segment)
     }
 
-    /// A segment that has a successor: durable as a whole.
-    async fn closed_segment(
+    /// A segment with a successor whose end nobody noted: the successor's base is its end.
+    async fn outrun(
+        &mut self,
+        known: &KnownSegment,
+        next: Offset,
+        there: bool,
+        findings: &mut Findings,
+    ) -> Result<SegmentState<FileOf<E>>, OpenError> {
+        if !there {
+            let (name, max_timestamp) = (known.name, None);
+            let summary = SegmentSummary { name, end: next, bytes: 0, max_timestamp };
+            return self.closed(&summary, there, findings).await;
+        }
+        let (file, len) = self.open_segment_file(known.name, Access::Read).await?;
+        let envelopes = self.read_envelopes(known.name).await?;
+        let (mut segment, indexed) = from_envelopes(known.name, &file, &envelopes, len);
+        let reached = self.index(&mut segment, indexed, len).await?;
+        findings.faulty(reached.offset, next);
+        (segment.open, segment.end) = (false, next);
+        Ok(segment)
+    }
+
+    /// The segment that was being written is gone.
+    fn lost_one(&mut self, name: SegmentName, findings: &mut Findings) -> SegmentState<FileOf<E>> {
+        self.probe().reached("storage_segments_gone");
+        // How far it went is not known: at least as far as anybody has said.
+        let began = self.known.epochs.latest().map_or(name.base, |epoch| epoch.start);
+        let end = name.base.max(self.known_durable()).max(began);
+        findings.uncertain = true;
+        findings.faulty(name.base, end);
+        let summary = SegmentSummary { name, end, bytes: 0, max_timestamp: None };
+        if end > name.base {
+            findings.closed = Some(summary);
+        } else {
+            findings.emptied = Some(name);
+        }
+        self.recovery.recovery_point = end;
+        SegmentState::unloaded(&summary)
+    }
+
+    /// Up to where the journal says that everything is durable.
+    fn known_durable(&self) -> Offset {
+        let sealed = self.known.sealed.filter(|s| Some(s.start_id) == self.dir.sealed_by);
+        self.known.flushed.max(sealed.map_or(Offset::ZERO, |sealed| sealed.end))
+    }
+
+    /// The segment that was being written: index what was durable, scan what was not.
+    async fn open_one(
         &mut self,
         name: SegmentName,
-        next_base: Offset,
-        summaries: &[SegmentSummary],
-        faulty: &mut Vec<FaultyRange>,
+        findings: &mut Findings,
     ) -> Result<SegmentState<FileOf<E>>, OpenError> {
-        let (file, len) = self.open_segment(name, Access::Read).await?;
-        let known = summaries.iter().find(|summary| {
-            summary.name == name && summary.end == next_base && u64::from(summary.bytes) == len
-        });
-        if let Some(summary) = known {
-            return Ok(SegmentState::unloaded(summary));
+        let (file, _) = self.open_segment_file(name, Access::Write).await?;
+        let held = self.dir.held_batches(self.found);
+        let held: Vec<_> = held.into_iter().filter(|batch| batch.seg_gen == name.seg_gen).collect();
+        for batch in &held {
+            self.redo(&file, batch).await?;
         }
+        let len = file.len().await.map_err(self.io("measure", &self.folder))?;
         let envelopes = self.read_envelopes(name).await?;
+        let durable = recovery_point(name, &envelopes, &held);
         let (mut segment, indexed) = from_envelopes(name, &file, &envelopes, len);
-        let reached = self.index(&mut segment, indexed, len).await?;
-        if reached.position < len || reached.offset != next_base {
-            self.note_faulty(faulty, reached.offset, next_base);
-            segment.end = next_base;
+        let reached = self.index(&mut segment, indexed, len.min(durable.position)).await?;
+        self.recovery.recovery_point = durable.offset;
+        let damaged = reached.position < durable.position || reached.offset != durable.offset;
+        if damaged {
+            self.probe().reached("storage_durable_bytes_damaged");
+            findings.faulty(reached.offset, durable.offset);
+            segment.bytes = u32::try_from(durable.position).unwrap_or(u32::MAX);
+            segment.end = durable.offset;
         }
-        if indexed.position < reached.position {
-            self.replace_envelopes(&segment).await?;
+        self.scan(&mut segment, &file, durable, len.max(durable.position)).await?;
+        if segment.end < self.known_durable() {
+            self.probe().reached("storage_durable_bytes_damaged");
+            findings.faulty(segment.end, self.known_durable());
+            segment.end = self.known_durable();
+            self.recovery.cut = None;
+        }
+        // Always: an earlier start may have written the same tail and died before it synced
+        // (simulator seed 1771).
+        let synced = file.sync_data().await;
+        synced.map_err(|error| self.dir.fail("sync", &self.folder, &error))?;
+        (segment.run_open, segment.enveloped) = (false, envelopes.runs.len());
+        findings.envelopes = envelopes.damaged || indexed.position < durable.position;
+        let empty = segment.end == name.base;
+        if empty && len > 0 {
+            findings.emptied = Some(name);
+        } else if len != u64::from(segment.bytes) || segment.end != self.written_end(&segment) {
+            segment.bytes = u32::try_from(len).unwrap_or(u32::MAX).min(segment.bytes);
+            findings.closed = Some(segment.summary());
+            segment.open = false;
         }
         Ok(segment)
     }
 
-    /// The segment that was being written: index what was durable, scan what was not.
-    async fn last_segment(
-        &mut self,
-        name: SegmentName,
-        summary: Option<&SegmentSummary>,
-        epochs: &EpochHistory,
-        faulty: &mut Vec<FaultyRange>,
-    ) -> Result<(SegmentState<FileOf<E>>, Upkeep<FileOf<E>>), OpenError> {
-        let (file, len) = self.open_segment(name, Access::Write).await?;
-        let envelopes = self.read_envelopes(name).await?;
-        let durable = recovery_point(name, summary, &envelopes);
-        let (mut segment, indexed) = from_envelopes(name, &file, &envelopes, len);
-        let reached = self.index(&mut segment, indexed, len.min(durable.position)).await?;
-        if reached.position < durable.position || reached.offset != durable.offset {
-            self.note_faulty(faulty, reached.offset, durable.offset);
-            segment.bytes = u32::try_from(durable.position).unwrap_or(u32::MAX);
-            segment.end = durable.offset;
-        }
-        self.recovery.recovery_point = durable.offset;
-        self.scan(&mut segment, &file, durable, len.max(durable.position), epochs).await?;
-        if len != u64::from(segment.bytes) {
-            let cut = file.set_len(u64::from(segment.bytes)).await;
-            cut.map_err(|error| self.dir.fail("cut", &self.folder, &error))?;
-        }
-        // Always: an earlier start may have cut or written the same tail and died before it synced
-        // (simulator seed 1771).
-        let synced = file.sync_data().await;
-        synced.map_err(|error| self.dir.fail("sync", &self.folder, &error))?;
-        segment.run_open = false;
-        segment.enveloped = envelopes.runs.len();
-        if envelopes.damaged || indexed.position < durable.position {
-            self.probe().reached("storage_envelopes_rewritten");
-            self.replace_envelopes(&segment).await?;
-            segment.enveloped = segment.runs.as_ref().map_or(0, Vec::len);
-        }
-        let path = self.folder.join(name.env());
-        let env = self.dir.env.disk().open(&path, Access::Write).await;
-        let env = env.map_err(self.io("open", &path))?;
-        let env_bytes = slots_len(segment.enveloped);
-        Ok((segment, Upkeep { env, env_bytes }))
+    /// One past the last offset of the batches that are in the segment.
+    fn written_end(&self, segment: &SegmentState<FileOf<E>>) -> Offset {
+        segment.runs.iter().flatten().last().map_or(segment.name.base, crate::envelope::Run::end)
     }
 
-    /// Adds the runs between what the envelopes cover and `end`, by headers alone.
-    async fn index(
-        &mut self,
-        segment: &mut SegmentState<FileOf<E>>,
-        from: Place,
-        end: u64,
-    ) -> Result<Place, OpenError> {
-        let Some(file) = segment.file.clone().filter(|_| from.position < end) else {
-            return Ok(from);
-        };
-        self.probe().reached("storage_index_rebuilt");
-        let mut walk = Walk::new(file, from.position, end, from.offset);
-        let wall = self.dir.env.wall();
-        loop {
-            match walk.header().await {
-                Ok(Some(batch)) => {
-                    let bytes = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-                    segment.take_batch(&batch.header, bytes, wall);
-                },
-                Err(WalkError::Io(error)) => {
-                    return Err(self.io("read", &self.folder)(error));
-                },
-                Ok(None) | Err(WalkError::NotABatch | WalkError::Truncated) => break,
-            }
-        }
-        segment.run_open = false;
-        self.recovery.rebuilt_bytes += walk.read_bytes();
-        Ok(Place { position: walk.position(), offset: walk.next_offset() })
-    }
-
-    /// Takes whole, sound, consecutive batches beyond the recovery point and writes them again.
-    async fn scan(
-        &mut self,
-        segment: &mut SegmentState<FileOf<E>>,
-        file: &FileOf<E>,
-        from: Place,
-        end: u64,
-        epochs: &EpochHistory,
-    ) -> Result<(), OpenError> {
-        let mut walk = Walk::new(file.clone(), from.position, end, from.offset);
-        let wall = self.dir.env.wall();
-        let mut epoch = epochs.latest().map_or(0, |entry| entry.epoch.0);
-        epoch = epoch.max(segment.runs.iter().flatten().last().map_or(0, |run| run.epoch.0));
-        let mut again = Rewrite { at: from.position, bufs: IoBufs::new(), bytes: 0 };
-        let mut next = from.offset;
-        let stop = loop {
-            let batch = match walk.header().await {
-                Ok(Some(batch)) => batch,
-                Ok(None) => break None,
-                Err(WalkError::Io(error)) => return Err(self.io("read", &self.folder)(error)),
-                Err(error) => break Some((walk.position(), error)),
-            };
-            let body = match walk.body(&batch).await {
-                Ok(body) => body,
-                Err(WalkError::Io(error)) => return Err(self.io("read", &self.folder)(error)),
-                Err(error) => break Some((batch.position, error)),
-            };
-            let header = &batch.header;
-            let follows = header.base_offset == next && header.partition_leader_epoch >= epoch;
-            if !follows || !is_sound(&body) {
-                let at_end = batch.end_position() == end;
-                let error = if at_end { WalkError::Truncated } else { WalkError::NotABatch };
-                break Some((batch.position, error));
-            }
-            epoch = header.partition_leader_epoch;
-            next = header.next_offset();
-            segment.take_batch(header, u32::try_from(batch.len()).unwrap_or(u32::MAX), wall);
-            self.recovery.scanned_bytes += batch.len();
-            self.write_again(file, &mut again, Some((&batch, body))).await?;
-        };
-        self.write_again(file, &mut again, None).await?;
-        if let Some((position, error)) = stop {
-            let torn =
-                matches!(error, WalkError::Truncated) || self.is_zero(file, position, end).await?;
-            self.probe().reached(if torn {
-                "storage_torn_tail_cut"
-            } else {
-                "storage_damaged_tail_cut"
-            });
-            self.recovery.cut = Some(Cut { at: next, bytes: end - position, torn });
-        }
-        Ok(())
-    }
-
-    /// Collects a batch to be written again, and writes when there is enough (or no batch).
-    async fn write_again(
-        &self,
-        file: &FileOf<E>,
-        again: &mut Rewrite,
-        batch: Option<(&Located, Bytes)>,
-    ) -> Result<(), OpenError> {
-        let is_last = batch.is_none();
-        if let Some((_, body)) = batch {
-            again.bytes += body.len();
-            again.bufs.push(body);
-        }
-        let enough = again.bytes >= REWRITE_BYTES || is_last;
-        if !enough || again.bytes == 0 {
+    /// Writes a batch that the journal holds where it belongs. Even if it is there: after a failed
+    /// sync only the page cache may have it (simulator seed 140).
+    async fn redo(&mut self, file: &FileOf<E>, batch: &JournalBatch) -> Result<(), OpenError> {
+        let at = u64::from(batch.position);
+        let there = file.read_at(at, batch.bytes.len()).await;
+        let there = there.map_err(self.io("read", &self.folder))?;
+        let len = file.len().await.map_err(self.io("measure", &self.folder))?;
+        // Behind a hole: what is missing before it is damage, and found as such.
+        if at > len {
             return Ok(());
         }
-        self.probe().reached("storage_tail_written_again");
-        let result = file.append(again.at, std::mem::take(&mut again.bufs)).await;
+        let bytes = IoBufs::from_iter([batch.bytes.clone()]);
+        let result = file.append(at, bytes).await;
         result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
-        again.bufs.clear();
-        again.at += u64::try_from(std::mem::take(&mut again.bytes)).unwrap_or(0);
-        Ok(())
-    }
-
-    async fn is_zero(&self, file: &FileOf<E>, mut at: u64, end: u64) -> Result<bool, OpenError> {
-        while at < end {
-            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(REWRITE_BYTES);
-            let bytes = file.read_at(at, len).await.map_err(self.io("read", &self.folder))?;
-            if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
-                return Ok(bytes.is_empty());
-            }
-            at += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if there != batch.bytes {
+            self.probe().reached("storage_batch_from_journal");
+            self.recovery.journal_bytes += u64::try_from(batch.bytes.len()).unwrap_or(0);
         }
-        Ok(true)
-    }
-
-    async fn replace_envelopes(&self, segment: &SegmentState<FileOf<E>>) -> Result<(), OpenError> {
-        let owner = self.owner(segment.name);
-        let runs = segment.runs.as_deref().unwrap_or_default();
-        let slots = runs.iter().flat_map(|run| encode_slot(&owner, run)).collect();
-        let result = replace(&self.dir.env, &self.folder, &segment.name.env(), slots).await;
-        result.map_err(|error| self.dir.fail("write envelopes in", &self.folder, &error))?;
         Ok(())
     }
 
-    /// Brings a snapshot that holds every batch below `upto` up to the log's end.
-    async fn rebuild_producers(
+    /// Journals what was found; then, and not before, does what would hide it.
+    async fn settle(
         &mut self,
-        upto: Offset,
-        mut producers: ProducerStates,
-        segments: &[SegmentState<FileOf<E>>],
-    ) -> Result<ProducerStates, OpenError> {
-        let wall = self.dir.env.wall();
-        for segment in segments.iter().filter(|segment| segment.end > upto) {
-            let file = match &segment.file {
-                Some(file) => file.clone(),
-                None => self.open_segment(segment.name, Access::Read).await?.0,
-            };
-            let runs = segment.runs.as_deref().unwrap_or_default();
-            let behind = runs.partition_point(|run| run.last < upto);
-            let start = runs
-                .get(behind)
-                .map_or((0, segment.name.base), |run| (u64::from(run.position), run.base));
-            let mut walk = Walk::new(file, start.0, u64::from(segment.bytes), start.1);
-            loop {
-                match walk.header().await {
-                    Ok(Some(batch)) if batch.header.base_offset >= upto => {
-                        producers.apply(&batch.header, wall);
-                    },
-                    Ok(Some(_)) => {},
-                    Err(WalkError::Io(error)) => {
-                        return Err(self.io("read", &self.folder)(error));
-                    },
-                    Ok(None) => break,
-                    Err(WalkError::NotABatch | WalkError::Truncated) => {
-                        self.probe().reached("storage_producers_behind_damage");
-                        break;
-                    },
-                }
-            }
-            self.recovery.rebuilt_bytes += walk.read_bytes();
+        findings: &Findings,
+        segments: &mut Vec<SegmentState<FileOf<E>>>,
+        end: Offset,
+    ) -> Result<(), OpenError> {
+        let known = self.known.clone();
+        let new = findings.faulty.iter().filter(|range| !known.faulty.contains(range));
+        let mut changes: Vec<_> = new.map(|range| Change::Mark(Mark::Faulty(*range))).collect();
+        if findings.uncertain && !known.uncertain {
+            changes.push(Change::Mark(Mark::Uncertain));
         }
-        producers.expire(wall, self.dir.options.producer_expiration);
-        Ok(producers)
+        self.recovery.uncertain |= findings.uncertain;
+        let mut epochs = known.epochs.clone();
+        epochs.cut(end);
+        let cuts = findings.closed.is_some() || findings.emptied.is_some();
+        // Planted: the next start does not know that the rest of the file is void.
+        let cuts = cuts && !self.probe().mutant("cut_not_journaled");
+        if cuts || epochs != known.epochs {
+            changes.push(Change::Cut(end));
+        }
+        if cuts {
+            self.probe().reached("storage_cut_journaled");
+            changes.extend(findings.closed.map(Change::Close));
+        }
+        let high_watermark = known.high_watermark.min(end);
+        changes.push(Change::Flushed { end, high_watermark });
+        self.dir.commit(self.found, changes).await?;
+        if let Some(segment) = segments.last_mut().filter(|segment| segment.runs.is_some())
+            && (findings.envelopes || findings.closed.is_some())
+        {
+            self.probe().reached("storage_envelopes_rewritten");
+            self.replace_envelopes(segment).await?;
+            segment.enveloped = segment.runs.as_ref().map_or(0, Vec::len);
+        }
+        if let Some(name) = findings.emptied {
+            segments.pop();
+            self.remove(name.log()).await?;
+            self.remove(name.env()).await?;
+            self.dir.sync_folder(&self.folder).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, name: String) -> Result<(), OpenError> {
+        let path = self.folder.join(name);
+        match self.dir.env.disk().remove(&path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(self.dir.fail("remove", &path, &error).into())
+            },
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Segment files that the journal does not name: what a crash left between a change and its
+    /// journal record, or the removal behind one. What neither explains is kept in `salvage`.
+    async fn put_strays_away(&self, listing: &Listing) -> Result<(), OpenError> {
+        let named = |name: &SegmentName| self.known.segments.iter().any(|s| s.name == *name);
+        let newest = self.known.segments.iter().map(|segment| segment.name.seg_gen).max();
+        let logs = listing.logs.iter().map(|name| (*name, name.log()));
+        let envs = listing.envs.iter().map(|name| (*name, name.env()));
+        let strays: Vec<_> = logs.chain(envs).filter(|(name, _)| !named(name)).collect();
+        for (name, file) in &strays {
+            let path = self.folder.join(file);
+            let opened = self.dir.env.disk().open(&path, Access::Read).await;
+            let opened = opened.map_err(self.io("open", &path))?;
+            let empty = opened.len().await.map_err(self.io("measure", &path))? == 0;
+            let let_go = Some(name.seg_gen) <= newest && !self.known.uncertain;
+            if empty || let_go {
+                self.probe().reached("storage_stray_removed");
+                self.remove(file.clone()).await?;
+            } else {
+                self.salvage(file).await?;
+            }
+        }
+        if !strays.is_empty() {
+            self.dir.sync_folder(&self.folder).await?;
+        }
+        Ok(())
+    }
+
+    async fn salvage(&self, file: &str) -> Result<(), OpenError> {
+        self.probe().reached("storage_stray_salvaged");
+        let (disk, folder) = (self.dir.env.disk(), self.dir.path.join(SALVAGE));
+        let failed = |error| self.dir.fail("salvage into", &folder, &error);
+        disk.create_dir(&folder).await.map_err(failed)?;
+        let Found { partition, replica_gen } = self.found;
+        let kept = format!("{}.{file}", log_folder(partition, replica_gen));
+        disk.rename(&self.folder.join(file), &folder.join(kept)).await.map_err(failed)?;
+        self.dir.sync_folder(&folder).await?;
+        self.dir.sync_folder(&self.dir.path).await?;
+        Ok(())
     }
 }
 
-/// Bytes waiting to be written again.
-struct Rewrite {
-    at: u64,
-    bufs: IoBufs,
-    bytes: usize,
-}
-
-fn is_sound(body: &Bytes) -> bool {
-    BatchView::parse(body).is_ok_and(|view| view.verify_stored().is_ok())
-}
-
-/// A segment as its envelopes describe the `len` bytes that are there, and how far they reach.
-fn from_envelopes<F: Clone>(
-    name: SegmentName,
-    file: &F,
-    envelopes: &Envelopes,
-    len: u64,
-) -> (SegmentState<F>, Place) {
-    let mut segment = SegmentState::empty(name, file.clone());
-    let there = envelopes.runs.partition_point(|run| u64::from(run.end_position()) <= len);
-    let runs = &envelopes.runs[..there];
-    let max = runs.iter().map(|run| (run.max_timestamp, std::cmp::Reverse(run.base)));
-    segment.max_timestamp = max.max().filter(|max| max.0.0 >= 0).map(|max| (max.0, max.1.0));
-    segment.first_timestamp = runs.first().map(|run| run.max_timestamp);
-    if let Some(last) = runs.last() {
-        segment.bytes = last.end_position();
-        segment.end = last.end();
-    }
-    segment.runs = Some(runs.to_vec());
-    let reached = Place { position: u64::from(segment.bytes), offset: segment.end };
-    (segment, reached)
-}
-
-/// Up to where the segment was durable: what the envelopes or the state file say, whichever is
-/// further.
-fn recovery_point(
-    name: SegmentName,
-    summary: Option<&SegmentSummary>,
-    envelopes: &Envelopes,
-) -> Place {
+/// Up to where the open segment was durable: what its envelopes or the journal's batches say,
+/// whichever is further.
+fn recovery_point(name: SegmentName, envelopes: &Envelopes, held: &[JournalBatch]) -> Place {
     let mut durable = Place { position: 0, offset: name.base };
     let by_envelopes = envelopes.last_valid.map(|run| (run.end_position(), run.end()));
-    let by_state = summary.map(|summary| (summary.bytes, summary.end));
-    for (position, offset) in [by_envelopes, by_state].into_iter().flatten() {
+    let by_journal = held.iter().map(|batch| {
+        let len = u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX);
+        (batch.position.saturating_add(len), batch.end)
+    });
+    for (position, offset) in by_envelopes.into_iter().chain(by_journal) {
         if u64::from(position) > durable.position {
             durable = Place { position: u64::from(position), offset };
         }
     }
     durable
-}
-
-/// The history of the state file, continued by what the batches say.
-fn rebuild_epochs<F>(
-    mut epochs: EpochHistory,
-    segments: &[SegmentState<F>],
-    end: Offset,
-) -> EpochHistory {
-    for run in segments.iter().filter_map(|segment| segment.runs.as_ref()).flatten() {
-        epochs.begin(run.epoch, run.base);
-    }
-    epochs.cut(end);
-    epochs
 }

@@ -1,9 +1,12 @@
-//! Opening a log: by its state file after a clean stop, otherwise by its segments.
+//! Opening a log: by what the journal says after a clean stop, otherwise with a look at its last
+//! segment.
 //!
-//! Invariants: what lies below the recovery point is never cut, only reported; what lies beyond it
-//! is checked, written again and synced before it counts (after a failed sync the page cache may
-//! hold bytes that the disk does not); a clean start reads no segment body.
+//! Invariants: which segments count, and how far, is the journal's word; what lies below the
+//! recovery point is never cut, only reported; what lies beyond it is checked, written again and
+//! synced before it counts (after a failed sync the page cache may hold bytes that the disk does
+//! not); a clean start reads no segment body, and a log without a segment touches no file.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,17 +14,16 @@ use std::sync::Arc;
 use base::{Offset, Probe};
 use env::{Access, Disk, EntryKind, Env, File, Lock};
 
-use super::checkpoint::create_segment;
 use super::{FileOf, LOG_RANK, Log, LogInner, SegmentState, Shared, Upkeep};
 use crate::config::LogConfig;
 use crate::dir::{DirShared, Found};
 use crate::envelope::{Envelopes, Owner, SLOT, decode_file};
 use crate::epochs::EpochHistory;
 use crate::error::OpenError;
-use crate::names::{STATE, SegmentName, TMP};
-use crate::producers::ProducerStates;
+use crate::journal::{Change, LogState, SealedLog, SegmentSummary};
+use crate::names::{PRODUCERS, SegmentName, TMP};
+use crate::producers::{ProducerSnapshot, ProducerStates, decode_snapshot};
 use crate::replace::read_whole;
-use crate::state::{SegmentSummary, State, decode_state};
 use crate::tail::Tail;
 
 /// Bytes that were taken off the end of a log.
@@ -53,16 +55,19 @@ pub struct Recovery {
     pub recovery_point: Offset,
     /// Bytes checked, written again and synced.
     pub scanned_bytes: u64,
+    /// Bytes of batches that only the journal had.
+    pub journal_bytes: u64,
     /// Bytes read below the recovery point, to rebuild look-ups and producers from headers.
     pub rebuilt_bytes: u64,
     /// What was taken off the end.
     pub cut: Option<Cut>,
     /// Damage below the recovery point: kept, reported, never cut.
     pub faulty: Vec<FaultyRange>,
-    /// Whether the state file was missing or damaged, so that history and producers come from
-    /// the batches.
-    pub state_lost: bool,
-    /// Files whose names are not ours, or that another file replaced: left alone.
+    /// Whether the log may hold less than it was promised to, now or since an earlier start.
+    pub uncertain: bool,
+    /// Whether the producers' file was missing or damaged, so that they come from the batches.
+    pub producers_lost: bool,
+    /// Files whose names are not ours: left alone.
     pub unknown: Vec<String>,
 }
 
@@ -71,6 +76,8 @@ pub(super) struct Opening<E: Env> {
     pub(super) dir: Arc<DirShared<E>>,
     pub(super) found: Found,
     pub(super) folder: PathBuf,
+    /// What the journal says of it.
+    pub(super) known: Arc<LogState>,
     pub(super) recovery: Recovery,
 }
 
@@ -78,11 +85,18 @@ pub(super) struct Opening<E: Env> {
 pub(super) struct Loaded<F> {
     pub(super) segments: Vec<SegmentState<F>>,
     pub(super) start: Offset,
+    pub(super) end: Offset,
     pub(super) high_watermark: Offset,
     pub(super) epochs: EpochHistory,
     pub(super) producers: ProducerStates,
     pub(super) faulty: Vec<FaultyRange>,
     pub(super) upkeep: Upkeep<F>,
+}
+
+/// Segment files in a log's folder.
+pub(super) struct Listing {
+    pub(super) logs: BTreeSet<SegmentName>,
+    pub(super) envs: BTreeSet<SegmentName>,
 }
 
 impl<E: Env> Log<E> {
@@ -91,16 +105,9 @@ impl<E: Env> Log<E> {
         found: Found,
         config: LogConfig,
     ) -> Result<Self, OpenError> {
-        dir.check()?;
-        let folder = dir.folder(found);
-        let created = dir.env.disk().create_dir(&folder).await;
-        created.map_err(|error| dir.fail("create", &folder, &error))?;
-        let opening = Opening { dir, found, folder, recovery: Recovery::default() };
-        let loaded = opening.fresh(Offset::ZERO).await?;
-        opening.dir.sync_folder(&opening.dir.path).await?;
-        let log = opening.assemble(loaded, config);
-        log.write_state(&mut *log.inner.upkeep.lock().await, false).await?;
-        Ok(log)
+        dir.commit(found, vec![Change::Create]).await?;
+        let opening = Opening::new(dir, found, Arc::default());
+        Ok(opening.assemble(opening.without_segments(), config))
     }
 
     pub(crate) async fn open(
@@ -109,38 +116,63 @@ impl<E: Env> Log<E> {
         config: LogConfig,
     ) -> Result<(Self, Recovery), OpenError> {
         dir.check()?;
-        let folder = dir.folder(found);
-        let mut opening = Opening { dir, found, folder, recovery: Recovery::default() };
-        let names = opening.list().await?;
-        let state = opening.read_state().await?;
-        let sealed = state.as_ref().filter(|s| s.sealed && Some(s.start_id) == opening.sealed_by());
-        if let Some(state) = sealed {
-            if let Some(loaded) = opening.load_clean(&names, state).await? {
-                opening.recovery.clean = true;
-                opening.recovery.recovery_point = state.flushed_end;
-                opening.recovery.faulty.clone_from(&state.faulty);
-                opening.probe().reached("storage_log_opened_clean");
-                return Ok((opening.assemble(loaded, config), opening.recovery));
-            }
-            opening.probe().reached("storage_sealed_state_contradicted");
-        }
-        opening.recovery.state_lost = state.is_none();
-        let loaded = opening.load_unclean(&names, state).await?;
-        opening.recovery.faulty.clone_from(&loaded.faulty);
-        opening.dir.sync_folder(&opening.folder).await?;
+        let Found { partition, replica_gen } = found;
+        let known = dir.journal.log(found);
+        let known = known.ok_or(OpenError::Missing { partition, replica_gen })?;
+        let mut opening = Opening::new(dir, found, known);
+        opening.recovery.uncertain = opening.known.uncertain;
+        opening.recovery.faulty.clone_from(&opening.known.faulty);
+        let loaded = opening.load().await?;
         let log = opening.assemble(loaded, config);
-        log.write_state(&mut *log.inner.upkeep.lock().await, false).await?;
+        if opening.recovery.clean {
+            opening.probe().reached("storage_log_opened_clean");
+        } else {
+            let mut upkeep = log.inner.upkeep.lock().await;
+            if upkeep.has_folder {
+                log.save_producers(&mut upkeep).await?;
+            }
+        }
+        opening.dir.journal.note_filed(found, log.end());
+        opening.dir.forget_batches(found);
         Ok((log, opening.recovery))
     }
 }
 
 impl<E: Env> Opening<E> {
-    pub(super) fn probe(&self) -> &E::Probe {
-        self.dir.env.probe()
+    fn new(dir: Arc<DirShared<E>>, found: Found, known: Arc<LogState>) -> Self {
+        let folder = dir.folder(found);
+        Self { dir, found, folder, known, recovery: Recovery::default() }
     }
 
-    fn sealed_by(&self) -> Option<base::Uuid> {
-        self.dir.sealed_by
+    async fn load(&mut self) -> Result<Loaded<FileOf<E>>, OpenError> {
+        let sealed = self.known.sealed;
+        let sealed = sealed.filter(|sealed| Some(sealed.start_id) == self.dir.sealed_by);
+        if self.known.segments.is_empty() {
+            // Nothing was ever written here, or all of it was let go of.
+            self.recovery.clean = self.dir.sealed_by.is_some();
+            self.recovery.recovery_point = self.known.start;
+            let mut loaded = self.without_segments();
+            if loaded.start > Offset::ZERO {
+                let snapshot = self.read_producers().await?;
+                let snapshot = snapshot.filter(|snapshot| snapshot.upto <= loaded.end);
+                loaded.producers = snapshot.map(|found| found.producers).unwrap_or_default();
+            }
+            return Ok(loaded);
+        }
+        let listing = self.list().await?;
+        if let Some(sealed) = sealed {
+            if let Some(loaded) = self.load_clean(&listing, &sealed).await? {
+                self.recovery.clean = true;
+                self.recovery.recovery_point = sealed.end;
+                return Ok(loaded);
+            }
+            self.probe().reached("storage_sealed_state_contradicted");
+        }
+        self.load_unclean(&listing).await
+    }
+
+    pub(super) fn probe(&self) -> &E::Probe {
+        self.dir.env.probe()
     }
 
     pub(super) fn owner(&self, name: SegmentName) -> Owner {
@@ -156,113 +188,106 @@ impl<E: Env> Opening<E> {
         move |source| OpenError::Io { what, path: path.to_owned(), source }
     }
 
-    /// The segments, by offset; per offset the newest.
-    async fn list(&mut self) -> Result<Vec<SegmentName>, OpenError> {
-        let entries = self.dir.env.disk().list(&self.folder).await;
-        let entries = entries.map_err(self.io("list", &self.folder))?;
-        let mut names = Vec::new();
-        let mut envelopes = Vec::new();
+    /// The segment files that are there.
+    async fn list(&mut self) -> Result<Listing, OpenError> {
+        let mut listing = Listing { logs: BTreeSet::new(), envs: BTreeSet::new() };
+        let entries = match self.dir.env.disk().list(&self.folder).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
+            Err(error) => return Err(self.io("list", &self.folder)(error)),
+        };
         for entry in entries {
             let stem = entry.name.strip_suffix(TMP).unwrap_or(&entry.name);
             match SegmentName::parse(&entry.name) {
-                Some((name, false)) if entry.kind == EntryKind::File => names.push(name),
-                Some((name, true)) if entry.kind == EntryKind::File => envelopes.push(name),
-                _ if stem == STATE || SegmentName::parse(stem).is_some() => {},
+                Some((name, false)) if entry.kind == EntryKind::File => {
+                    listing.logs.insert(name);
+                },
+                Some((name, true)) if entry.kind == EntryKind::File => {
+                    listing.envs.insert(name);
+                },
+                _ if stem == PRODUCERS || SegmentName::parse(stem).is_some() => {},
                 _ => {
                     self.probe().reached("storage_unknown_file");
                     self.recovery.unknown.push(entry.name);
                 },
             }
         }
-        names.sort();
-        let mut newest: Vec<SegmentName> = Vec::with_capacity(names.len());
-        for name in names {
-            if let Some(older) = newest.pop_if(|last| last.base == name.base) {
-                self.probe().reached("storage_segment_superseded");
-                self.recovery.unknown.push(older.log());
-            }
-            newest.push(name);
-        }
-        for orphan in envelopes.into_iter().filter(|name| newest.binary_search(name).is_err()) {
-            self.probe().reached("storage_envelopes_without_segment");
-            self.recovery.unknown.push(orphan.env());
-        }
-        Ok(newest)
+        Ok(listing)
     }
 
-    async fn read_state(&self) -> Result<Option<State>, OpenError> {
-        let path = self.folder.join(STATE);
+    /// The producers' file; `None` if it is missing or damaged.
+    pub(super) async fn read_producers(&self) -> Result<Option<ProducerSnapshot>, OpenError> {
+        let path = self.folder.join(PRODUCERS);
         let bytes = read_whole(&self.dir.env, &path).await.map_err(self.io("read", &path))?;
-        let Some(bytes) = bytes else {
-            self.probe().reached("storage_state_missing");
-            return Ok(None);
-        };
-        let ours = |state: &State| {
-            state.partition == self.found.partition && state.replica_gen == self.found.replica_gen
-        };
-        let state = decode_state(&bytes).ok().filter(ours);
-        if state.is_none() {
-            self.probe().reached("storage_state_damaged");
-        }
-        Ok(state)
+        let snapshot = bytes.and_then(|bytes| decode_snapshot(&bytes).ok());
+        Ok(snapshot.filter(|snapshot| snapshot.log == self.found))
     }
 
-    /// Everything from the state file and the last segment's envelopes; `None` if they contradict
+    /// Everything from the journal and the last segment's envelopes; `None` if they contradict
     /// what is there.
     async fn load_clean(
         &self,
-        names: &[SegmentName],
-        state: &State,
+        listing: &Listing,
+        sealed: &SealedLog,
     ) -> Result<Option<Loaded<FileOf<E>>>, OpenError> {
-        let same = names.iter().eq(state.segments.iter().map(|segment| &segment.name));
-        let Some(last) = state.segments.last().filter(|_| same) else {
+        let Some(snapshot) = self.read_producers().await?.filter(|s| s.upto == sealed.end) else {
             return Ok(None);
         };
-        let (file, len) = self.open_segment(last.name, Access::Write).await?;
-        let envelopes = self.read_envelopes(last.name).await?;
-        let indexed = envelopes.runs.last().map_or(0, crate::envelope::Run::end_position);
-        if len != u64::from(last.bytes) || indexed != last.bytes || envelopes.damaged {
+        let known = &self.known.segments;
+        let all_there = known.iter().all(|segment| listing.logs.contains(&segment.name));
+        let Some(last) = known.last().filter(|_| all_there) else {
             return Ok(None);
-        }
-        let path = self.folder.join(last.name.env());
-        let env = self.dir.env.disk().open(&path, Access::Write).await;
-        let env = env.map_err(self.io("open", &path))?;
-        let env_bytes = slots_len(envelopes.runs.len());
-        let mut segments: Vec<_> = state.segments.iter().map(SegmentState::unloaded).collect();
-        if let Some(segment) = segments.last_mut() {
-            segment.file = Some(file);
+        };
+        let closed: Vec<SegmentSummary> = known.iter().filter_map(|s| s.closed).collect();
+        let mut segments: Vec<_> = closed.iter().map(SegmentState::unloaded).collect();
+        let mut upkeep = Upkeep { env: None, env_bytes: 0, has_folder: true };
+        if last.closed.is_none() {
+            let (file, len) = self.open_segment_file(last.name, Access::Write).await?;
+            let envelopes = self.read_envelopes(last.name).await?;
+            let indexed = envelopes.runs.last().map_or(0, crate::envelope::Run::end_position);
+            let same = len == u64::from(sealed.bytes) && indexed == sealed.bytes;
+            if !same || envelopes.damaged {
+                return Ok(None);
+            }
+            upkeep.env = Some(self.open_envelopes(last.name).await?);
+            upkeep.env_bytes = slots_len(envelopes.runs.len());
+            let (mut segment, _) = super::scan::from_envelopes(last.name, &file, &envelopes, len);
             segment.enveloped = envelopes.runs.len();
-            segment.first_timestamp = envelopes.runs.first().map(|run| run.max_timestamp);
-            segment.runs = Some(envelopes.runs);
+            segments.push(segment);
+        }
+        let known = &self.known;
+        let end = segments.last().map_or(known.start, |segment| segment.end).max(known.start);
+        if segments.len() != known.segments.len() || end != sealed.end {
+            return Ok(None);
         }
         Ok(Some(Loaded {
             segments,
-            start: state.log_start,
-            high_watermark: state.high_watermark,
-            epochs: state.epochs.clone(),
-            producers: state.producers.clone(),
-            faulty: state.faulty.clone(),
-            upkeep: Upkeep { env, env_bytes },
+            start: known.start,
+            end,
+            high_watermark: known.high_watermark,
+            epochs: known.epochs.clone(),
+            producers: snapshot.producers,
+            faulty: known.faulty.clone(),
+            upkeep,
         }))
     }
 
-    /// A log of one segment without a byte.
-    pub(super) async fn fresh(&self, base: Offset) -> Result<Loaded<FileOf<E>>, OpenError> {
-        let name = SegmentName { base, seg_gen: self.dir.next_seg_gen() };
-        let (log, env) = create_segment(&self.dir, &self.folder, name).await?;
-        self.dir.sync_folder(&self.folder).await?;
-        Ok(Loaded {
-            segments: vec![SegmentState::empty(name, log)],
-            start: base,
-            high_watermark: base,
-            epochs: EpochHistory::default(),
+    /// A log that holds no batch.
+    fn without_segments(&self) -> Loaded<FileOf<E>> {
+        let start = self.known.start;
+        Loaded {
+            segments: Vec::new(),
+            start,
+            end: start,
+            high_watermark: start,
+            epochs: self.known.epochs.clone(),
             producers: ProducerStates::default(),
-            faulty: Vec::new(),
-            upkeep: Upkeep { env, env_bytes: 0 },
-        })
+            faulty: self.known.faulty.clone(),
+            upkeep: Upkeep { env: None, env_bytes: 0, has_folder: false },
+        }
     }
 
-    pub(super) async fn open_segment(
+    pub(super) async fn open_segment_file(
         &self,
         name: SegmentName,
         access: Access,
@@ -272,6 +297,12 @@ impl<E: Env> Opening<E> {
         let file = file.map_err(self.io("open", &path))?;
         let len = file.len().await.map_err(self.io("measure", &path))?;
         Ok((file, len))
+    }
+
+    pub(super) async fn open_envelopes(&self, name: SegmentName) -> Result<FileOf<E>, OpenError> {
+        let path = self.folder.join(name.env());
+        let env = self.dir.env.disk().open(&path, Access::Write).await;
+        env.map_err(self.io("open", &path))
     }
 
     pub(super) async fn read_envelopes(&self, name: SegmentName) -> Result<Envelopes, OpenError> {
@@ -285,14 +316,15 @@ impl<E: Env> Opening<E> {
     }
 
     fn assemble(&self, loaded: Loaded<FileOf<E>>, config: LogConfig) -> Log<E> {
-        let end = loaded.segments.last().map_or(loaded.start, |segment| segment.end);
         let tiny = self.probe().buggify("storage_tiny_tail");
+        let end = loaded.end;
         let shared = Shared {
             config,
             segments: loaded.segments,
             start: loaded.start,
             end,
             flushed_end: end,
+            journaled_end: end,
             high_watermark: loaded.high_watermark.min(end),
             epochs: loaded.epochs,
             producers: loaded.producers,
@@ -321,12 +353,13 @@ pub(super) fn slots_len(count: usize) -> u64 {
 }
 
 impl<F> SegmentState<F> {
-    /// A segment known from its summary only.
+    /// A closed segment, known from its summary only.
     pub(super) fn unloaded(summary: &SegmentSummary) -> Self {
         Self {
             name: summary.name,
             end: summary.end,
             bytes: summary.bytes,
+            open: false,
             max_timestamp: summary.max_timestamp,
             first_timestamp: None,
             file: None,

@@ -11,7 +11,9 @@ use env::{File, IoBufs, Segment};
 use records::build::{BatchBuilder, NewRecord};
 use records::{BatchHeader, BatchView, Producer};
 use smallvec::SmallVec;
-use storage::{Append, DirOptions, Expect, Log, LogConfig, LogDir, ReadSlice, StartInfo};
+use storage::{
+    Append, DirOptions, Durability, Expect, Log, LogConfig, LogDir, ReadSlice, StartInfo,
+};
 
 use crate::support::*;
 
@@ -29,7 +31,12 @@ pub fn expect() -> Expect {
 
 /// Opens the directory as the next process would.
 pub fn open_dir(env: &MemEnv) -> (LogDir<MemEnv>, StartInfo) {
-    run(LogDir::open(env, &root(), expect(), DirOptions::default())).unwrap()
+    run(LogDir::open(env, &root(), expect(), options())).unwrap()
+}
+
+/// A small journal, so that its files are used again and again.
+pub fn options() -> DirOptions {
+    DirOptions { journal_file_bytes: 64 * 1024, ..DirOptions::default() }
 }
 
 /// Small segments.
@@ -81,13 +88,19 @@ impl Spec {
 
 /// An append of these batches, each in two pieces as the broker hands them in.
 pub fn append_of(batches: &[BatchView]) -> Append {
-    let mut append = Append { bufs: IoBufs::new(), batches: SmallVec::new() };
+    let durability = Durability::Replicated;
+    let mut append = Append { bufs: IoBufs::new(), batches: SmallVec::new(), durability };
     for batch in batches {
         append.bufs.push(batch.bytes().slice(..16));
         append.bufs.push(batch.bytes().slice(16..));
         append.batches.push(*batch.header());
     }
     append
+}
+
+/// An append that is done once its batches are durable.
+pub fn fsync_of(batches: &[BatchView]) -> Append {
+    Append { durability: Durability::Fsync, ..append_of(batches) }
 }
 
 /// Appends `count` one-record batches and returns their bytes.

@@ -7,21 +7,21 @@ use records::BatchHeader;
 use storage::{FaultyRange, Log, ReadError, Recovery, Verdict};
 
 use crate::support::{
-    Faults, GEN, MemEnv, Spec, append_of, append_some, fresh, open_dir, partition, read_all, root,
-    run, small,
+    Faults, GEN, MemEnv, Spec, append_of, append_some, fresh, fsync_of, open_dir, partition,
+    read_all, root, run, small,
 };
 
 /// What a process that crashed had been promised.
 #[derive(Default)]
-struct Promised {
+pub struct Promised {
     batches: Vec<(BatchHeader, Bytes)>,
     written_end: i64,
-    flushed_end: i64,
+    pub flushed_end: i64,
     epochs: Vec<(i32, i64)>,
 }
 
 /// Works until the disk fails.
-fn work(env: &MemEnv) -> Promised {
+pub fn work(env: &MemEnv) -> Promised {
     let mut promised = Promised::default();
     let _finished: Option<()> = try_work(env, &mut promised);
     promised
@@ -32,7 +32,7 @@ fn try_work(env: &MemEnv, promised: &mut Promised) -> Option<()> {
         env,
         &root(),
         crate::support::expect(),
-        storage::DirOptions::default(),
+        crate::support::options(),
     ))
     .ok()?;
     let found = storage::Found { partition: partition(), replica_gen: GEN };
@@ -53,8 +53,13 @@ fn try_work(env: &MemEnv, promised: &mut Promised) -> Option<()> {
         let spec = Spec { value_bytes, producer, epoch, count: 2, ..Spec::at(base) };
         let batch = spec.build();
         promised.batches.push((*batch.header(), batch.bytes().clone()));
-        run(log.append(append_of(&[batch]))).ok()?;
+        let fsync = round % 4 == 1;
+        let append = if fsync { fsync_of(&[batch]) } else { append_of(&[batch]) };
+        run(log.append(append)).ok()?;
         promised.written_end = log.end().0;
+        if fsync {
+            promised.flushed_end = log.end().0;
+        }
         match round % 3 {
             0 => promised.flushed_end = run(log.flush()).ok()?.0,
             1 => promised.flushed_end = run(log.checkpoint()).ok()?.0,
@@ -67,7 +72,7 @@ fn try_work(env: &MemEnv, promised: &mut Promised) -> Option<()> {
 }
 
 /// Opens the log as the next process, if it was ever created.
-fn recover(env: &MemEnv) -> Option<(Log<MemEnv>, Recovery)> {
+pub fn recover(env: &MemEnv) -> Option<(Log<MemEnv>, Recovery)> {
     let (dir, _) = open_dir(env);
     dir.logs().first()?;
     Some(run(dir.open_log(partition(), GEN, small())).unwrap())
@@ -103,7 +108,7 @@ fn append_some_epoch(log: &Log<MemEnv>, epoch: i32) {
     run(log.flush()).unwrap();
 }
 
-fn ops_of_a_whole_run() -> u64 {
+pub fn ops_of_a_whole_run() -> u64 {
     let env = MemEnv::new();
     work(&env);
     env.ops()
@@ -150,7 +155,7 @@ fn a_crash_during_recovery_loses_nothing_flushed() {
                 &env,
                 &root(),
                 crate::support::expect(),
-                storage::DirOptions::default(),
+                crate::support::options(),
             ));
             if let Ok((dir, _)) = opened {
                 drop(run(dir.open_log(partition(), GEN, small())));
@@ -265,7 +270,7 @@ fn a_torn_tail_is_cut_and_reported() {
     assert!(recovery.scanned_bytes > 0);
 }
 
-fn log_file(env: &MemEnv) -> std::path::PathBuf {
+pub fn log_file(env: &MemEnv) -> std::path::PathBuf {
     let files = env.files(&root());
     files.into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap()
 }
@@ -360,21 +365,22 @@ fn a_segment_that_is_gone_is_damage_and_its_offsets_are_not_used_again() {
 }
 
 #[test]
-fn a_damaged_state_file_falls_back_to_the_batches() {
+fn a_lost_or_damaged_producers_file_is_made_again_from_the_batches() {
     for damage in [true, false] {
         let env = MemEnv::new();
         let promised = work(&env);
-        let state = env.files(&root()).into_iter().find(|path| path.ends_with("state")).unwrap();
+        let files = env.files(&root());
+        let producers = files.into_iter().find(|path| path.ends_with("producers")).unwrap();
         if damage {
-            env.rot(&state, 40, 1);
+            env.rot(&producers, 40, 1);
         } else {
-            env.delete(&state);
+            env.delete(&producers);
         }
 
         let env = env.after_process_crash();
         let (log, recovery) = recover(&env).unwrap();
 
-        assert!(recovery.state_lost);
+        assert!(recovery.producers_lost);
         assert_eq!(read_all(&log, Offset(0)), promised.batches);
         let entries: Vec<_> =
             log.epochs().entries().iter().map(|e| (e.epoch.0, e.start.0)).collect();
@@ -422,7 +428,14 @@ proptest! {
         env.rot(path, at.index(env.content(path).len()), with);
         let env = env.after_power_loss(1);
 
-        let Some((log, _)) = recover(&env) else { unreachable!() };
+        let (dir, start) = open_dir(&env);
+        let Some(found) = dir.logs().first().copied() else {
+            prop_assert!(start.journal_damaged);
+            return Ok(());
+        };
+        let opened = run(dir.open_log(found.partition, found.replica_gen, small())).unwrap();
+        let (log, recovery) = opened;
+        prop_assert_eq!(start.journal_damaged, recovery.uncertain);
 
         // Whatever can be read has the offsets it claims; the rest is reported.
         let mut next = Offset(0);

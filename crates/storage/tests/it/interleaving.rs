@@ -11,8 +11,8 @@ use records::{BatchHeader, batches};
 use storage::{Log, ReadError};
 
 use crate::support::{
-    Faults, GEN, MemEnv, Spec, append_of, bytes_of, fresh, open_dir, partition, read_all, run,
-    small,
+    Faults, GEN, MemEnv, Spec, append_of, bytes_of, fresh, fsync_of, open_dir, partition, read_all,
+    run, small,
 };
 
 type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -31,8 +31,11 @@ async fn append(log: &Log<MemEnv>, known: &Known) {
         let value_bytes = if round % 7 == 0 { 17_000 } else { 100 };
         let batch = Spec { value_bytes, ..Spec::at(base) }.build();
         known.written.borrow_mut().push((*batch.header(), batch.bytes().clone()));
-        if log.append(append_of(&[batch])).await.is_err() {
-            break;
+        let fsync = round % 5 == 2;
+        let append = if fsync { fsync_of(&[batch]) } else { append_of(&[batch]) };
+        let Ok(appended) = log.append(append).await else { break };
+        if fsync {
+            known.flushed.set(known.flushed.get().max(appended.end.0));
         }
     }
     known.done.set(true);

@@ -4,6 +4,8 @@
 mod batches;
 mod crash;
 mod interleaving;
+mod journal;
+mod journaled;
 mod model;
 mod opening;
 mod reading;

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use base::{BrokerId, Duration, Offset, ReplicaGen};
-use storage::{
-    DirError, DirOptions, Expect, FLUSH_AFTER, LogDir, OpenError, SealOutcome, StartClass, inspect,
-};
+use storage::{DirError, Expect, FLUSH_AFTER, LogDir, OpenError, SealOutcome, StartClass, inspect};
 
 use crate::support::{
-    GEN, MemEnv, append_some, expect, fresh, open_dir, partition, read_all, root, run, small,
+    GEN, MemEnv, append_some, expect, fresh, open_dir, options, partition, read_all, root, run,
+    small,
 };
 
 #[test]
@@ -68,7 +67,7 @@ fn a_directory_in_use_is_refused() {
     let env = MemEnv::new();
     let _held = open_dir(&env);
 
-    let refused = run(LogDir::open(&env, &root(), expect(), DirOptions::default()));
+    let refused = run(LogDir::open(&env, &root(), expect(), options()));
 
     let error = refused.map(drop).unwrap_err();
     assert!(matches!(error, DirError::Locked { .. }));
@@ -82,17 +81,17 @@ fn a_directory_of_another_cluster_or_node_is_refused() {
 
     let other = Expect { cluster_id: Some("other".into()), ..expect() };
     let env = env.after_process_crash();
-    let refused = run(LogDir::open(&env, &root(), other, DirOptions::default()));
+    let refused = run(LogDir::open(&env, &root(), other, options()));
     assert!(matches!(refused.map(drop), Err(DirError::OtherCluster { .. })));
 
     let other = Expect { node_id: BrokerId(2), ..expect() };
     let env = env.after_process_crash();
-    let refused = run(LogDir::open(&env, &root(), other, DirOptions::default()));
+    let refused = run(LogDir::open(&env, &root(), other, options()));
     assert!(matches!(refused.map(drop), Err(DirError::OtherNode { .. })));
 
     let any = Expect { cluster_id: None, ..expect() };
     let env = env.after_process_crash();
-    let (_, start) = run(LogDir::open(&env, &root(), any, DirOptions::default())).unwrap();
+    let (_, start) = run(LogDir::open(&env, &root(), any, options())).unwrap();
     assert_eq!(start.cluster_id, "test-cluster");
 }
 
@@ -150,6 +149,50 @@ fn an_interrupted_deletion_is_finished_by_the_next_start() {
         let (dir, _) = open_dir(&env);
         assert!(dir.logs().is_empty(), "crash at operation {at}");
     }
+}
+
+#[test]
+fn a_log_without_an_append_has_no_file() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+
+    assert!(env.files(log.folder()).is_empty());
+    let (dir_again, _) = {
+        drop((dir, log));
+        open_dir(&env.after_power_loss(1))
+    };
+    let (log, _) = run(dir_again.open_log(partition(), GEN, small())).unwrap();
+    assert_eq!(log.end(), Offset(0));
+    run(dir_again.delete_log(partition(), GEN)).unwrap();
+}
+
+#[test]
+fn a_directory_of_a_release_without_a_journal_is_refused_and_left_alone() {
+    let env = MemEnv::new();
+    run(env::Disk::create_dir(&env, &root())).unwrap();
+    let folder = root().join(storage::names::log_folder(partition(), GEN));
+    run(env::Disk::create_dir(&env, &folder)).unwrap();
+    env.overwrite(&folder.join("state"), b"GRGSTATE");
+    env.overwrite(&root().join("seal"), b"sealed");
+
+    let refused = run(LogDir::open(&env, &root(), expect(), options()));
+
+    let error = refused.map(drop).unwrap_err();
+    assert!(matches!(error, DirError::OldFormat { .. }));
+    assert!(error.to_string().contains("move it away to start empty"));
+    assert_eq!(env.content(&root().join("seal")), b"sealed");
+}
+
+#[test]
+fn a_lost_manifest_is_refused() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 3);
+    env.delete(&root().join("manifest"));
+
+    let env = env.after_process_crash();
+    let refused = run(LogDir::open(&env, &root(), expect(), options()));
+    assert!(matches!(refused.map(drop), Err(DirError::ManifestLost { .. })));
 }
 
 #[test]
@@ -227,7 +270,7 @@ fn inspection_shows_everything_and_changes_nothing() {
     assert!(segments.len() > 1);
     assert!(segments.iter().all(|s| s.envelopes.as_ref().is_some_and(|e| !e.damaged)));
     let path = log.folder().join(segments[0].name.log());
-    let batches = run(inspect::batches(&env, &path, 0, 1000)).unwrap();
+    let batches = run(inspect::batches(&env, &path, 0..u64::MAX, 1000)).unwrap();
     assert!(batches.batches.iter().all(|batch| batch.crc_matches));
     assert_eq!((batches.position, batches.stopped), (segments[0].bytes, None));
     for (path, content) in before {

@@ -48,6 +48,8 @@ pub struct Faults {
     pub crash_at: Option<u64>,
     /// This operation, if it is a sync, fails, once.
     pub fail_sync_at: Option<u64>,
+    /// No file can grow and none be made.
+    pub full: bool,
 }
 
 #[derive(Default)]
@@ -318,6 +320,10 @@ impl File for MemFile {
             return Err(io::Error::other("dead incarnation"));
         }
         let bytes: Vec<u8> = bufs.iter().flatten().copied().collect();
+        let end = usize::try_from(at).unwrap() + bytes.len();
+        if world.faults.full && end > world.inodes[&self.inode].data.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         // The write that meets the crash gets halfway.
         let len = if !torn {
             bytes.len()
@@ -362,8 +368,12 @@ impl File for MemFile {
     async fn set_len(&self, len: u64) -> io::Result<()> {
         self.env.op()?;
         let mut world = self.env.world.lock();
+        let full = world.faults.full;
         let inode = world.inodes.get_mut(&self.inode).unwrap();
         let len = usize::try_from(len).unwrap();
+        if full && len > inode.data.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         inode.data.resize(len, 0);
         Ok(())
     }
@@ -391,6 +401,7 @@ impl Disk for MemEnv {
         match access {
             Access::Read | Access::Write if !exists => return Err(io::ErrorKind::NotFound.into()),
             Access::CreateNew if exists => return Err(io::ErrorKind::AlreadyExists.into()),
+            _ if !exists && world.faults.full => return Err(io::ErrorKind::StorageFull.into()),
             _ => {},
         }
         let inode = world.inode_of(path);

@@ -26,6 +26,8 @@ const SESSION: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long a broker may wait for records; also bounds how late a heartbeat is.
 const WAIT: Duration = Duration::from_millis(500);
+/// Kafka's `group.initial.rebalance.delay.ms`, and a little.
+const GROUP_DELAY: Duration = Duration::from_secs(4);
 /// The assignor that every Kafka client knows.
 const RANGE: &str = "range";
 
@@ -46,6 +48,8 @@ struct Consumer<'a> {
     member: Member,
     committed: BTreeMap<i32, i64>,
     heartbeat_due: Instant,
+    /// Trouble that may pass is borne until then.
+    patience: Option<Instant>,
 }
 
 /// Why reading stopped.
@@ -79,8 +83,8 @@ pub async fn consume(
         member,
         committed: BTreeMap::new(),
         heartbeat_due,
+        patience: None,
     };
-    let mut until = consumer.remote.deadline();
     loop {
         let end = tokio::select! {
             biased;
@@ -89,14 +93,10 @@ pub async fn consume(
         };
         match end {
             Ok(End::Done) => break,
-            Ok(End::Rejoin) => until = consumer.remote.deadline(),
+            Ok(End::Rejoin) => consumer.patience = None,
             Err(failure) if is_lost(&failure) || failure.is_passing() => {
-                if !consumer.remote.is_before(until) {
-                    return Err(failure);
-                }
-                consumer.forget_if_unknown(&failure);
+                consumer.bear(failure)?;
                 consumer.remote.pause().await;
-                consumer.coordinator = consumer.remote.coordinator(group).await?;
             },
             Err(failure) => return Err(failure),
         }
@@ -111,14 +111,24 @@ fn is_lost(failure: &Failure) -> bool {
 }
 
 impl Consumer<'_> {
-    fn forget_if_unknown(&mut self, failure: &Failure) {
+    /// Puts up with trouble that may pass, for `--timeout` from the first of it on.
+    fn bear(&mut self, failure: Failure) -> Result<(), Failure> {
+        let until = *self.patience.get_or_insert_with(|| self.remote.deadline());
+        if !self.remote.is_before(until) {
+            return Err(failure);
+        }
+        self.remote.tell_lost(&failure);
         if let Failure::Refused { code: ErrorCode::UNKNOWN_MEMBER_ID, .. } = failure {
             self.member = Member::outside(&self.member.group);
         }
+        Ok(())
     }
 
     /// Joins, reads until the membership ends, commits.
     async fn membership(&mut self, printer: &mut Printer) -> Result<End, Failure> {
+        if self.patience.is_some() {
+            self.coordinator = self.remote.coordinator(&self.member.group).await?;
+        }
         let mine = self.join().await?;
         let mut reader = self.start(&mine).await?;
         loop {
@@ -150,7 +160,9 @@ impl Consumer<'_> {
         let member = &mut self.member;
         let question =
             async |broker: &mut Broker, at| broker.join_group(member, times, &protocols, at).await;
-        let joined = self.remote.ask(self.coordinator, &what, question).await?;
+        // A new group's first answer comes when the broker has waited for more members.
+        let timeout = self.remote.timeout() + GROUP_DELAY;
+        let joined = self.remote.ask_for(self.coordinator, &what, timeout, question).await?;
         let assignments = if joined.leader == joined.member_id {
             self.share_out(joined).await?
         } else {
@@ -217,7 +229,10 @@ impl Consumer<'_> {
         let member = &self.member;
         let question = async |broker: &mut Broker, at| broker.heartbeat(member, at).await;
         match self.remote.ask(self.coordinator, &what, question).await {
-            Ok(()) => Ok(Some(())),
+            Ok(()) => {
+                self.patience = None;
+                Ok(Some(()))
+            },
             Err(Failure::Refused { code: ErrorCode::REBALANCE_IN_PROGRESS, .. }) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -242,6 +257,7 @@ impl Consumer<'_> {
         let question =
             async |broker: &mut Broker, at| broker.commit_offsets(member, &moved, at).await;
         self.remote.ask(self.coordinator, &what, question).await?;
+        self.patience = None;
         self.committed.extend(moved.iter().map(|one| (one.partition, one.offset)));
         Ok(())
     }

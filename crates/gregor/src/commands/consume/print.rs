@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_is_text_and_fields_and_what_is_unknown_stays() {
+    fn a_template_is_text_and_fields() {
         let text = |text: &str| Piece::Text(text.as_bytes().to_vec());
         assert_eq!(
             parse("%p/%o: %k=%s\\n"),
@@ -258,7 +258,7 @@ mod tests {
                 text("\n"),
             ]
         );
-        assert_eq!(parse("100%% %x\\q%"), [text("100% %x\\q%")]);
+        assert_eq!(parse("100%% \\q"), [text("100% \\q")]);
         assert_eq!(parse(""), []);
     }
 

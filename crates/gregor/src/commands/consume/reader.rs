@@ -113,6 +113,7 @@ impl Reader {
                 if !remote.is_before(until) {
                     return Err(failure);
                 }
+                remote.tell_lost(&failure);
                 remote.pause().await;
                 match remote.topic(&self.name).await {
                     Ok(topic) => self.topic = topic,

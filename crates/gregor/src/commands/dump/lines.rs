@@ -8,6 +8,7 @@ use storage::StartClass;
 use storage::inspect::BatchReport;
 
 use crate::commands::consume::RecordLine;
+use crate::output::counted;
 
 /// One line; `kind` says which.
 #[derive(Serialize)]
@@ -114,6 +115,7 @@ pub struct Log {
     pub partition: i32,
     pub replica_gen: u64,
     pub sealed: Option<bool>,
+    pub uncertain: bool,
     pub log_start: Option<i64>,
     pub flushed_end: Option<i64>,
     pub high_watermark: Option<i64>,
@@ -199,11 +201,11 @@ impl<'a> Batch<'a> {
         };
         let control = if self.control { ", control" } else { "" };
         format!(
-            "    batch {}..{} at {}: {} records, {} bytes, epoch {}, {}, time {}{producer}{control}",
+            "    batch {}..{} at {}: {}, {} bytes, epoch {}, {}, time {}{producer}{control}",
             self.base_offset,
             self.last_offset,
             self.position,
-            self.records,
+            counted(u64::try_from(self.records).unwrap_or(0), "record"),
             self.bytes,
             self.leader_epoch,
             self.compression,

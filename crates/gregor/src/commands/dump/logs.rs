@@ -8,8 +8,8 @@ use base::{Offset, TopicId};
 use env::{Access, Disk, Env, File};
 use env_tokio::TokioEnv;
 use records::BatchView;
-use storage::State;
 use storage::inspect::{BatchReport, LogReport, SegmentReport};
+use storage::journal::LogState;
 use storage::names::log_folder;
 
 use super::Report;
@@ -17,7 +17,7 @@ use super::lines::{Batch, Damage, Line, Log, Segment};
 use crate::cli::Dump;
 use crate::commands::consume::{OPEN_BYTES_MAX, RecordLine};
 use crate::failure::Failure;
-use crate::output::{Column, or_dash};
+use crate::output::{Column, counted, or_dash};
 
 /// Batches looked at in one go.
 const BATCHES: usize = 1024;
@@ -71,8 +71,9 @@ impl Look<'_> {
 
     async fn whole(&self, report: &mut Report) -> Result<(), Failure> {
         let folder = self.folder();
-        let state = report.sound(&format!("{folder}/state"), &self.log.state)?;
-        let line = self.line(state);
+        let state = self.log.state.as_deref();
+        let producers = report.sound(&format!("{folder}/producers"), &self.log.producers)?;
+        let line = self.line(state, producers.map(|found| found.producers.len()));
         if report.out.is_json() {
             report.out.object(&Line::Log(&line))?;
         } else {
@@ -82,15 +83,24 @@ impl Look<'_> {
             let closed = match line.sealed {
                 Some(true) => "closed cleanly",
                 Some(false) => "not closed",
-                None => "no state file",
+                None => "not in the journal",
             };
+            let watermark = or_dash(line.high_watermark);
+            // While a log is open the file is written now and then, for a start to begin from.
+            let watermark = match line.sealed {
+                Some(false) => format!("at least {watermark} (saved hint)"),
+                Some(true) | None => watermark,
+            };
+            let producers = line.producers.and_then(|count| u64::try_from(count).ok());
             report.out.line(&format!(
-                "  {closed}; start {}, durable to {}, high watermark {}, {} producers",
+                "  {closed}; start {}, durable to {}, high watermark {watermark}, {}",
                 or_dash(line.log_start),
                 or_dash(line.flushed_end),
-                or_dash(line.high_watermark),
-                or_dash(line.producers),
+                producers.map_or_else(|| "- producers".to_owned(), |n| counted(n, "producer")),
             ))?;
+            if line.uncertain {
+                report.out.line("  uncertain: it may hold less than it was promised to")?;
+            }
             if !line.unknown.is_empty() {
                 report.out.line(&format!("  not ours: {}", line.unknown.join(", ")))?;
             }
@@ -132,18 +142,19 @@ impl Look<'_> {
         ]
     }
 
-    fn line(&self, state: Option<&State>) -> Log {
+    fn line(&self, state: Option<&LogState>, producers: Option<usize>) -> Log {
         let epochs = state.map(|state| state.epochs.entries()).unwrap_or_default();
         let faulty = state.map(|state| state.faulty.as_slice()).unwrap_or_default();
         Log {
             topic: self.topic.clone(),
             partition: self.log.partition.index.0,
             replica_gen: self.log.replica_gen.0,
-            sealed: state.map(|state| state.sealed),
-            log_start: state.map(|state| state.log_start.0),
-            flushed_end: state.map(|state| state.flushed_end.0),
+            sealed: state.map(|state| state.sealed.is_some()),
+            uncertain: state.is_some_and(|state| state.uncertain),
+            log_start: state.map(|state| state.start.0),
+            flushed_end: state.map(|state| state.flushed.0),
             high_watermark: state.map(|state| state.high_watermark.0),
-            producers: state.map(|state| state.producers.len()),
+            producers,
             epochs: epochs.iter().map(|entry| (entry.epoch.0, entry.start.0)).collect(),
             faulty: faulty.iter().map(|range| (range.from.0, range.to.0)).collect(),
             segments: self.log.segments.len(),
@@ -157,7 +168,7 @@ impl Look<'_> {
         &self,
         report: &mut Report,
         found: &SegmentReport,
-        state: Option<&State>,
+        state: Option<&LogState>,
         open: bool,
     ) -> Result<Segment, Failure> {
         let file = found.name.log();
@@ -175,17 +186,19 @@ impl Look<'_> {
             envelopes_incomplete: found.envelopes.as_ref().is_none_or(|found| found.damaged),
         };
         if self.is_listing() && !report.out.is_json() {
-            report.out.line(&format!("  segment {}, {} bytes", line.file, line.bytes))?;
+            let bytes = counted(line.bytes, "byte");
+            report.out.line(&format!("  segment {}, {bytes}", line.file))?;
         }
-        let sealed = state.is_some_and(|state| state.sealed);
+        let sealed = state.is_some_and(|state| state.sealed.is_some());
         let durable = match state {
-            Some(state) => state.flushed_end,
+            Some(state) => state.flushed,
             None => Offset::ZERO,
         };
         let may_be_torn = |at: i64| open && !sealed && at >= durable.0;
         let mut position = 0;
         loop {
-            let part = storage::inspect::batches(self.env, &path, position, BATCHES).await;
+            let part =
+                storage::inspect::batches(self.env, &path, position..found.bytes, BATCHES).await;
             let part =
                 part.map_err(|source| Failure::Read { path: path.display().to_string(), source })?;
             for batch in &part.batches {

@@ -1,0 +1,182 @@
+//! The journal's files: taking the next one, making a spare, and the manifest that frees old ones.
+//!
+//! Invariants: a lap begins with a durable header; only laps that the durable manifest does not
+//! need are free; the manifest is encoded while others commit.
+
+use std::io;
+use std::path::Path;
+
+use base::Probe;
+use bytes::Bytes;
+use env::{Access, Disk, Env, File, IoBufs};
+
+use super::block::{JournalHeader, encode_journal_header};
+use super::manifest::{KeptLap, Manifest, encode_manifest};
+use super::{FileOf, FreeFile, Journal, Lap, PLACE_BYTES, Table, Writer};
+use crate::names::MANIFEST;
+use crate::replace::replace;
+
+impl<E: Env> Journal<E> {
+    /// Goes on in the next file.
+    pub(super) async fn next_file(&self, writer: &mut Writer<FileOf<E>>) -> io::Result<()> {
+        self.env.probe().reached("storage_journal_next_file");
+        let free = self.table.lock().free.pop();
+        let free = match free {
+            Some(free) => free,
+            None => self.free_or_make().await?,
+        };
+        let file = self.env.disk().open(&self.path(free.number), Access::Write).await?;
+        let lap = writer.lap + 1;
+        let header = fresh_header(&self.env, lap, writer.group, free);
+        write_header(&file, &header).await?;
+        *writer = Writer { file, lap, nonce: header.nonce, group: 0, at: PLACE_BYTES };
+        self.table.lock().begin_lap(free.number, &header);
+        Ok(())
+    }
+
+    async fn free_or_make(&self) -> io::Result<FreeFile> {
+        let _held = self.upkeep.lock().await;
+        let frees = {
+            let table = self.table.lock();
+            table.free.is_empty() && table.has_lap_to_free()
+        };
+        if frees {
+            self.write_manifest().await?;
+        }
+        let free = self.table.lock().free.pop();
+        match free {
+            Some(free) => Ok(free),
+            None => self.make_file().await,
+        }
+    }
+
+    fn path(&self, number: u32) -> std::path::PathBuf {
+        self.folder.join(number.to_string())
+    }
+
+    /// Makes a file of full size, durable with its entry. Under the upkeep lock: one at a time.
+    async fn make_file(&self) -> io::Result<FreeFile> {
+        let number = self.table.lock().next_number;
+        make_file(&self.env, &self.folder, number, self.file_bytes).await?;
+        self.table.lock().next_number = number + 1;
+        Ok(FreeFile { number, nonce: None })
+    }
+
+    /// Whether [`Journal::upkeep`] has something to do.
+    pub fn is_upkeep_due(&self) -> bool {
+        let table = self.table.lock();
+        !self.is_failed() && (table.free.is_empty() || table.has_lap_to_free())
+    }
+
+    /// Writes the manifest if that frees a file, and sees to it that a spare one waits. Others may
+    /// commit meanwhile. A full disk is no error: it is tried again.
+    ///
+    /// # Errors
+    /// A write or sync failed, now or earlier.
+    pub async fn upkeep(&self) -> io::Result<()> {
+        let _held = self.upkeep.lock().await;
+        self.check()?;
+        let frees = self.table.lock().has_lap_to_free();
+        if frees {
+            self.or_later(self.write_manifest().await)?;
+        }
+        let spare = !self.table.lock().free.is_empty();
+        if spare {
+            return Ok(());
+        }
+        if let Some(made) = self.or_later(self.make_file().await)? {
+            self.table.lock().free.push(made);
+        }
+        Ok(())
+    }
+
+    fn or_later<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
+        match result {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.env.probe().reached("storage_journal_upkeep_put_off");
+                Ok(None)
+            },
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Replaces the manifest by what is durable now, and lets go of the files it makes needless.
+    pub(super) async fn write_manifest(&self) -> io::Result<()> {
+        self.env.probe().reached("storage_manifest_written");
+        let manifest = {
+            let table = self.table.lock();
+            let kept = table.laps.iter().filter(|(_, lap)| !lap.needs.is_empty());
+            let kept = kept.map(|(lap, known)| KeptLap { lap: *lap, groups: known.groups });
+            let (lap, group) = (table.lap, table.group);
+            let kept = kept.filter(|kept| kept.lap <= lap).collect();
+            Manifest { dir_id: self.dir_id, lap, group, kept, state: table.state.clone() }
+        };
+        let bytes = encode_manifest(&manifest);
+        replace(&self.env, &self.root, MANIFEST, bytes).await?;
+        self.table.lock().free_laps(&manifest);
+        Ok(())
+    }
+}
+
+/// The header of a lap that begins in the file `free`.
+pub(super) fn fresh_header<E: Env>(
+    env: &E,
+    lap: u64,
+    groups_before: u64,
+    free: FreeFile,
+) -> JournalHeader {
+    // Planted: what an earlier lap left in the file looks like this one's.
+    let kept = free.nonce.filter(|_| env.probe().mutant("recycle_keeps_nonce"));
+    if free.nonce.is_some() {
+        env.probe().reached("storage_journal_file_recycled");
+    }
+    let nonce = kept.unwrap_or_else(|| env.random_u64());
+    JournalHeader { lap, nonce, groups_before }
+}
+
+/// Makes a file of `bytes` bytes, durable with its entry.
+pub(super) async fn make_file<E: Env>(
+    env: &E,
+    folder: &Path,
+    number: u32,
+    bytes: u64,
+) -> io::Result<()> {
+    let path = folder.join(number.to_string());
+    let file = env.disk().open(&path, Access::CreateOrWrite).await?;
+    file.preallocate(bytes).await?;
+    file.set_len(bytes).await?;
+    file.sync_data().await?;
+    env.disk().sync_dir(folder).await
+}
+
+/// Makes the header of a lap durable.
+pub(super) async fn write_header<F: File>(file: &F, header: &JournalHeader) -> io::Result<()> {
+    let bytes = Bytes::from(encode_journal_header(header));
+    file.append(0, IoBufs::from_iter([bytes])).await?;
+    file.sync_data().await
+}
+
+impl Table {
+    pub(super) fn begin_lap(&mut self, number: u32, header: &JournalHeader) {
+        let (nonce, groups) = (header.nonce, 0);
+        let needs = std::collections::BTreeMap::new();
+        self.laps.insert(header.lap, Lap { number, nonce, groups, needs });
+    }
+
+    /// Whether a manifest written now would make a file free.
+    fn has_lap_to_free(&self) -> bool {
+        self.laps.iter().any(|(lap, known)| *lap < self.lap && known.needs.is_empty())
+    }
+
+    fn free_laps(&mut self, manifest: &Manifest) {
+        let needed =
+            |lap: u64| lap >= manifest.lap || manifest.kept.iter().any(|kept| kept.lap == lap);
+        let gone: Vec<u64> = self.laps.keys().copied().filter(|lap| !needed(*lap)).collect();
+        for lap in gone {
+            if let Some(known) = self.laps.remove(&lap) {
+                self.free.push(FreeFile { number: known.number, nonce: Some(known.nonce) });
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Changes of a log that the journal makes true: segments, epochs, the log's start.
+//!
+//! Invariants: everything here holds the upkeep lock; a segment is wholly durable, with its
+//! envelopes, before it is closed; the files of a new one and their directory entries are durable
+//! before the journal names it, and it is named before anything is written to it; what the journal
+//! let go of is removed afterwards.
+
+use std::path::Path;
+
+use base::{LeaderEpoch, Offset, Probe};
+use env::{Access, Disk, Env};
+use records::BatchHeader;
+
+use super::{FileOf, Log, SegmentState, Upkeep};
+use crate::dir::DirShared;
+use crate::error::DirectoryFailed;
+use crate::journal::Change;
+use crate::names::SegmentName;
+
+/// Closed segments whose file and index stay in memory.
+pub(super) const LOADED_MAX: usize = 16;
+
+impl<E: Env> Log<E> {
+    /// Closes the open segment, if there is one, and begins the next one, for `first`.
+    pub(super) async fn roll(&self, first: &BatchHeader) -> Result<(), DirectoryFailed> {
+        let dir = &self.inner.dir;
+        let mut upkeep = self.inner.upkeep.lock().await;
+        self.check()?;
+        let closes = self.inner.shared.lock().active().is_some();
+        let end = if closes {
+            self.env().probe().reached("storage_segment_rolled");
+            self.save_producers(&mut upkeep).await?
+        } else {
+            self.inner.shared.lock().end
+        };
+        if !upkeep.has_folder {
+            let created = self.env().disk().create_dir(&self.inner.folder).await;
+            created.map_err(|error| dir.fail("create", &self.inner.folder, &error))?;
+            dir.sync_folder(&dir.path).await?;
+            upkeep.has_folder = true;
+        }
+        let name = SegmentName { base: end, seg_gen: dir.next_seg_gen() };
+        let (log, env) = create_segment(dir, &self.inner.folder, name).await?;
+        if !self.env().probe().mutant("skip_dir_sync") {
+            dir.sync_folder(&self.inner.folder).await?;
+        }
+        let mut changes = Vec::new();
+        let epoch = {
+            let shared = self.inner.shared.lock();
+            changes.extend(shared.active().map(|segment| Change::Close(segment.summary())));
+            changes.push(Change::SegAdd(name));
+            changes.push(shared.flushed());
+            let epoch = LeaderEpoch(first.partition_leader_epoch);
+            let mut epochs = shared.epochs.clone();
+            epochs.begin(epoch, end).then_some(epoch)
+        };
+        changes.extend(epoch.map(|epoch| Change::Epoch { epoch, start: end }));
+        dir.commit(self.found(), changes).await?;
+        *upkeep = Upkeep { env: Some(env), env_bytes: 0, has_folder: true };
+        let mut shared = self.inner.shared.lock();
+        if let Some(segment) = shared.active_mut() {
+            segment.open = false;
+        }
+        shared.segments.push(SegmentState::empty(name, log));
+        if let Some(epoch) = epoch {
+            shared.epochs.begin(epoch, end);
+        }
+        shared.unload_but(LOADED_MAX);
+        Ok(())
+    }
+
+    /// Journals the epochs that begin within `batches`, which are about to be written.
+    pub(super) async fn begin_epochs(
+        &self,
+        batches: &[BatchHeader],
+    ) -> Result<(), DirectoryFailed> {
+        let mut epochs = {
+            let shared = self.inner.shared.lock();
+            let latest = shared.epochs.latest().map(|entry| entry.epoch.0);
+            if batches.iter().all(|header| Some(header.partition_leader_epoch) <= latest) {
+                return Ok(());
+            }
+            shared.epochs.clone()
+        };
+        let mut changes = Vec::new();
+        for header in batches {
+            let (epoch, start) = (LeaderEpoch(header.partition_leader_epoch), header.base_offset);
+            if epochs.begin(epoch, start) {
+                changes.push(Change::Epoch { epoch, start });
+            }
+        }
+        if !changes.is_empty() {
+            self.inner.dir.commit(self.found(), changes).await?;
+            self.inner.shared.lock().epochs = epochs;
+        }
+        Ok(())
+    }
+
+    /// Notes, durably, that `epoch` begins at the log's end. An epoch that is not newer is ignored.
+    /// Nothing may be appended meanwhile.
+    ///
+    /// # Errors
+    /// The directory failed.
+    pub async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), DirectoryFailed> {
+        let mut upkeep = self.inner.upkeep.lock().await;
+        self.check()?;
+        let (changed, start) = {
+            let mut shared = self.inner.shared.lock();
+            let end = shared.end;
+            (shared.epochs.begin(epoch, end), end)
+        };
+        if !changed {
+            return Ok(());
+        }
+        self.checkpoint_held(&mut upkeep).await?;
+        let flushed = self.inner.shared.lock().flushed();
+        self.inner.dir.commit(self.found(), vec![Change::Epoch { epoch, start }, flushed]).await
+    }
+
+    /// Moves the log's start up (never down, never past the end), durably, and removes segments
+    /// that end before it.
+    ///
+    /// # Errors
+    /// The directory failed.
+    pub async fn set_log_start(&self, start: Offset) -> Result<(), DirectoryFailed> {
+        let mut upkeep = self.inner.upkeep.lock().await;
+        self.check()?;
+        let (start, flushed) = {
+            let shared = self.inner.shared.lock();
+            if start.min(shared.end) <= shared.start {
+                return Ok(());
+            }
+            (start.min(shared.end), shared.flushed_end)
+        };
+        if flushed < start {
+            self.checkpoint_held(&mut upkeep).await?;
+        }
+        let (gone, flushed) = {
+            let shared = self.inner.shared.lock();
+            let gone = shared.segments.iter().filter(|s| !s.open && s.end <= start);
+            (gone.map(|segment| segment.name).collect::<Vec<_>>(), shared.flushed())
+        };
+        // Planted: the files go before it is certain that nobody needs them.
+        let early = self.env().probe().mutant("unlink_before_drop_flushed");
+        if early {
+            self.remove_segments(&gone).await?;
+        }
+        self.inner.dir.commit(self.found(), vec![Change::LogStart(start), flushed]).await?;
+        {
+            let mut shared = self.inner.shared.lock();
+            shared.start = start;
+            shared.epochs.forget_before(start);
+            shared.faulty.retain(|range| range.to > start);
+            shared.segments.retain(|segment| !gone.contains(&segment.name));
+        }
+        if early { Ok(()) } else { self.remove_segments(&gone).await }
+    }
+
+    async fn remove_segments(&self, gone: &[SegmentName]) -> Result<(), DirectoryFailed> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let disk = self.env().disk();
+        for file in gone.iter().flat_map(|name| [name.log(), name.env()]) {
+            let path = self.inner.folder.join(file);
+            match disk.remove(&path).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(self.inner.dir.fail("remove", &path, &error));
+                },
+                Ok(()) | Err(_) => {},
+            }
+        }
+        self.inner.dir.sync_folder(&self.inner.folder).await
+    }
+}
+
+impl<F> SegmentState<F> {
+    /// A segment without a byte.
+    pub(super) fn empty(name: SegmentName, file: F) -> Self {
+        Self {
+            name,
+            end: name.base,
+            bytes: 0,
+            open: true,
+            max_timestamp: None,
+            first_timestamp: None,
+            file: Some(file),
+            runs: Some(Vec::new()),
+            enveloped: 0,
+            run_open: false,
+        }
+    }
+}
+
+/// Creates the two files of a segment. The caller makes their entries durable.
+async fn create_segment<E: Env>(
+    dir: &DirShared<E>,
+    folder: &Path,
+    name: SegmentName,
+) -> Result<(FileOf<E>, FileOf<E>), DirectoryFailed> {
+    let disk = dir.env.disk();
+    let failed = |error| dir.fail("create a segment in", folder, &error);
+    let log = disk.open(&folder.join(name.log()), Access::CreateNew).await.map_err(failed)?;
+    let env = disk.open(&folder.join(name.env()), Access::CreateNew).await.map_err(failed)?;
+    Ok((log, env))
+}

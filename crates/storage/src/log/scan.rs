@@ -1,0 +1,235 @@
+//! Looking at one segment file: its index from headers, its tail batch by batch.
+//!
+//! Invariants: below the recovery point headers are enough; beyond it a batch counts only with its
+//! checksum, at its offset, and in the epoch that the journal says it was written in; what counts is
+//! written again.
+
+use base::{LeaderEpoch, Offset, Probe};
+use bytes::Bytes;
+use env::{Access, Env, File, IoBufs};
+use records::batch::BatchView;
+
+use super::batches::{Located, Walk, WalkError};
+use super::recover::{Cut, Opening};
+use super::{FileOf, SegmentState};
+use crate::envelope::{Envelopes, encode_slot};
+use crate::error::OpenError;
+use crate::names::SegmentName;
+use crate::producers::ProducerStates;
+use crate::replace::replace;
+
+/// Recovered bytes are written again in pieces of about this size.
+const REWRITE_BYTES: usize = 1024 * 1024;
+
+/// A place in a segment: where a byte is, and the offset that goes there.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) position: u64,
+    pub(super) offset: Offset,
+}
+
+impl<E: Env> Opening<E> {
+    /// Adds the runs between what the envelopes cover and `end`, by headers alone.
+    pub(super) async fn index(
+        &mut self,
+        segment: &mut SegmentState<FileOf<E>>,
+        from: Place,
+        end: u64,
+    ) -> Result<Place, OpenError> {
+        let Some(file) = segment.file.clone().filter(|_| from.position < end) else {
+            return Ok(from);
+        };
+        self.probe().reached("storage_index_rebuilt");
+        let mut walk = Walk::new(file, from.position, end, from.offset);
+        let wall = self.dir.env.wall();
+        loop {
+            match walk.header().await {
+                Ok(Some(batch)) => {
+                    let bytes = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+                    segment.take_batch(&batch.header, bytes, wall);
+                },
+                Err(WalkError::Io(error)) => {
+                    return Err(self.io("read", &self.folder)(error));
+                },
+                Ok(None) | Err(WalkError::NotABatch | WalkError::Truncated) => break,
+            }
+        }
+        segment.run_open = false;
+        self.recovery.rebuilt_bytes += walk.read_bytes();
+        Ok(Place { position: walk.position(), offset: walk.next_offset() })
+    }
+
+    /// Takes whole, sound, consecutive batches beyond the recovery point and writes them again.
+    pub(super) async fn scan(
+        &mut self,
+        segment: &mut SegmentState<FileOf<E>>,
+        file: &FileOf<E>,
+        from: Place,
+        end: u64,
+    ) -> Result<(), OpenError> {
+        let mut walk = Walk::new(file.clone(), from.position, end, from.offset);
+        let wall = self.dir.env.wall();
+        let mut again = Rewrite { at: from.position, bufs: IoBufs::new(), bytes: 0 };
+        let mut next = from.offset;
+        let stop = loop {
+            let batch = match walk.header().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break None,
+                Err(WalkError::Io(error)) => return Err(self.io("read", &self.folder)(error)),
+                Err(error) => break Some((walk.position(), error)),
+            };
+            let body = match walk.body(&batch).await {
+                Ok(body) => body,
+                Err(WalkError::Io(error)) => return Err(self.io("read", &self.folder)(error)),
+                Err(error) => break Some((batch.position, error)),
+            };
+            let header = &batch.header;
+            let epoch = self.known.epochs.epoch_at(header.base_offset);
+            let follows = header.base_offset == next
+                && epoch == Some(LeaderEpoch(header.partition_leader_epoch));
+            if !follows || !is_sound(&body) {
+                let at_end = batch.end_position() == end;
+                let error = if at_end { WalkError::Truncated } else { WalkError::NotABatch };
+                break Some((batch.position, error));
+            }
+            next = header.next_offset();
+            segment.take_batch(header, u32::try_from(batch.len()).unwrap_or(u32::MAX), wall);
+            self.recovery.scanned_bytes += batch.len();
+            self.write_again(file, &mut again, Some((&batch, body))).await?;
+        };
+        self.write_again(file, &mut again, None).await?;
+        if let Some((position, error)) = stop {
+            let torn =
+                matches!(error, WalkError::Truncated) || self.is_zero(file, position, end).await?;
+            self.probe().reached(if torn {
+                "storage_torn_tail_cut"
+            } else {
+                "storage_damaged_tail_cut"
+            });
+            self.recovery.cut = Some(Cut { at: next, bytes: end - position, torn });
+        }
+        Ok(())
+    }
+
+    /// Collects a batch to be written again, and writes when there is enough (or no batch).
+    async fn write_again(
+        &self,
+        file: &FileOf<E>,
+        again: &mut Rewrite,
+        batch: Option<(&Located, Bytes)>,
+    ) -> Result<(), OpenError> {
+        let is_last = batch.is_none();
+        if let Some((_, body)) = batch {
+            again.bytes += body.len();
+            again.bufs.push(body);
+        }
+        let enough = again.bytes >= REWRITE_BYTES || is_last;
+        if !enough || again.bytes == 0 {
+            return Ok(());
+        }
+        self.probe().reached("storage_tail_written_again");
+        let result = file.append(again.at, std::mem::take(&mut again.bufs)).await;
+        result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
+        again.bufs.clear();
+        again.at += u64::try_from(std::mem::take(&mut again.bytes)).unwrap_or(0);
+        Ok(())
+    }
+
+    async fn is_zero(&self, file: &FileOf<E>, mut at: u64, end: u64) -> Result<bool, OpenError> {
+        while at < end {
+            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(REWRITE_BYTES);
+            let bytes = file.read_at(at, len).await.map_err(self.io("read", &self.folder))?;
+            if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
+                return Ok(bytes.is_empty());
+            }
+            at += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        }
+        Ok(true)
+    }
+
+    pub(super) async fn replace_envelopes(
+        &self,
+        segment: &SegmentState<FileOf<E>>,
+    ) -> Result<(), OpenError> {
+        let owner = self.owner(segment.name);
+        let runs = segment.runs.as_deref().unwrap_or_default();
+        let slots = runs.iter().flat_map(|run| encode_slot(&owner, run)).collect();
+        let result = replace(&self.dir.env, &self.folder, &segment.name.env(), slots).await;
+        result.map_err(|error| self.dir.fail("write envelopes in", &self.folder, &error))?;
+        Ok(())
+    }
+
+    /// Brings a snapshot that holds every batch below `upto` up to the log's end.
+    pub(super) async fn rebuild_producers(
+        &mut self,
+        upto: Offset,
+        mut producers: ProducerStates,
+        segments: &[SegmentState<FileOf<E>>],
+    ) -> Result<ProducerStates, OpenError> {
+        let wall = self.dir.env.wall();
+        for segment in segments.iter().filter(|s| s.end > upto && s.bytes > 0) {
+            let file = match &segment.file {
+                Some(file) => file.clone(),
+                None => self.open_segment_file(segment.name, Access::Read).await?.0,
+            };
+            let runs = segment.runs.as_deref().unwrap_or_default();
+            let behind = runs.partition_point(|run| run.last < upto);
+            let start = runs
+                .get(behind)
+                .map_or((0, segment.name.base), |run| (u64::from(run.position), run.base));
+            let mut walk = Walk::new(file, start.0, u64::from(segment.bytes), start.1);
+            loop {
+                match walk.header().await {
+                    Ok(Some(batch)) if batch.header.base_offset >= upto => {
+                        producers.apply(&batch.header, wall);
+                    },
+                    Ok(Some(_)) => {},
+                    Err(WalkError::Io(error)) => {
+                        return Err(self.io("read", &self.folder)(error));
+                    },
+                    Ok(None) => break,
+                    Err(WalkError::NotABatch | WalkError::Truncated) => {
+                        self.probe().reached("storage_producers_behind_damage");
+                        break;
+                    },
+                }
+            }
+            self.recovery.rebuilt_bytes += walk.read_bytes();
+        }
+        producers.expire(wall, self.dir.options.producer_expiration);
+        Ok(producers)
+    }
+}
+
+/// Bytes waiting to be written again.
+struct Rewrite {
+    at: u64,
+    bufs: IoBufs,
+    bytes: usize,
+}
+
+fn is_sound(body: &Bytes) -> bool {
+    BatchView::parse(body).is_ok_and(|view| view.verify_stored().is_ok())
+}
+
+/// A segment as its envelopes describe the `len` bytes that are there, and how far they reach.
+pub(super) fn from_envelopes<F: Clone>(
+    name: SegmentName,
+    file: &F,
+    envelopes: &Envelopes,
+    len: u64,
+) -> (SegmentState<F>, Place) {
+    let mut segment = SegmentState::empty(name, file.clone());
+    let there = envelopes.runs.partition_point(|run| u64::from(run.end_position()) <= len);
+    let runs = &envelopes.runs[..there];
+    let max = runs.iter().map(|run| (run.max_timestamp, std::cmp::Reverse(run.base)));
+    segment.max_timestamp = max.max().filter(|max| max.0.0 >= 0).map(|max| (max.0, max.1.0));
+    segment.first_timestamp = runs.first().map(|run| run.max_timestamp);
+    if let Some(last) = runs.last() {
+        segment.bytes = last.end_position();
+        segment.end = last.end();
+    }
+    segment.runs = Some(runs.to_vec());
+    let reached = Place { position: u64::from(segment.bytes), offset: segment.end };
+    (segment, reached)
+}

@@ -1,0 +1,288 @@
+//! The journal by itself: crashes at every disk operation, damage in every block, shared groups.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+
+use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex, ReplicaGen, SegGen, TopicId, Uuid};
+use bytes::Bytes;
+use storage::Found;
+use storage::journal::{
+    BLOCK, Change, JOURNAL_FILE_BYTES_MIN, Journal, JournalBatch, JournalEnd, JournalOptions,
+    JournalState, OpenedJournal, Record,
+};
+use storage::names::SegmentName;
+
+use crate::support::{Faults, MemEnv, root, run};
+
+fn open(env: &MemEnv) -> std::io::Result<OpenedJournal<MemEnv>> {
+    let options = JournalOptions { file_bytes: JOURNAL_FILE_BYTES_MIN };
+    let opened = run(Journal::open(env, &root(), Uuid([1; 16]), options, true));
+    opened.map_err(std::io::Error::other)
+}
+
+fn log(index: i32) -> Found {
+    let topic = TopicId(Uuid([9; 16]));
+    let partition = PartitionId { topic, index: PartitionIndex(index) };
+    Found { partition, replica_gen: ReplicaGen(1) }
+}
+
+/// What commit number `at` says.
+fn records(at: i32) -> Vec<Record> {
+    let of = log(at / 4);
+    let record = |change| Record { log: of, change };
+    match at % 4 {
+        0 => vec![record(Change::Create)],
+        1 => {
+            let name = SegmentName { base: Offset(0), seg_gen: SegGen(1) };
+            let epoch = Change::Epoch { epoch: LeaderEpoch(at), start: Offset(0) };
+            vec![record(Change::SegAdd(name)), record(epoch)]
+        },
+        2 => {
+            let (end, high_watermark) = (Offset(i64::from(at)), Offset(1));
+            vec![record(Change::Flushed { end, high_watermark })]
+        },
+        _ if at % 8 == 3 => vec![record(Change::Drop)],
+        _ => vec![record(Change::LogStart(Offset(5)))],
+    }
+}
+
+/// The state after the first `count` commits.
+fn after(count: i32) -> JournalState {
+    let mut state = JournalState::default();
+    for record in (0..count).flat_map(records) {
+        state.apply(&record).unwrap();
+    }
+    state
+}
+
+/// Commits as many as the disk lets it, and says how many were promised.
+fn work(env: &MemEnv, count: i32) -> i32 {
+    let Ok(opened) = open(env) else { return 0 };
+    for at in 0..count {
+        if run(opened.journal.commit(records(at))).is_err() {
+            return at;
+        }
+        if at % 3 == 0 && run(opened.journal.upkeep()).is_err() {
+            return at + 1;
+        }
+    }
+    count
+}
+
+/// How many commits the state is of; it must be a whole number of them.
+fn commits_in(state: &JournalState, promised: i32) -> i32 {
+    let found = (promised..=promised + 1).find(|count| after(*count) == *state);
+    assert!(found.is_some(), "not what {promised} commits left: {state:?}");
+    found.unwrap()
+}
+
+#[test]
+fn what_was_committed_is_read_back_and_nothing_else() {
+    let env = MemEnv::new();
+    assert_eq!(work(&env, 60), 60);
+    assert!(env.reached("storage_journal_file_recycled"));
+
+    let opened = open(&env.after_power_loss(1)).unwrap();
+
+    assert_eq!(opened.journal.state(), after(60));
+    assert_eq!(opened.end, JournalEnd::Whole);
+}
+
+#[test]
+fn a_crash_at_any_operation_keeps_whole_commits_and_all_that_were_promised() {
+    let env = MemEnv::new();
+    work(&env, 60);
+    for at in 1..=env.ops() {
+        for seed in 0..3 {
+            let env = MemEnv::new();
+            env.set_faults(Faults { crash_at: Some(at), ..Faults::default() });
+            let promised = work(&env, 60);
+            let env = match seed {
+                0 => env.after_process_crash(),
+                _ => env.after_power_loss(at * 7 + seed),
+            };
+
+            let opened = open(&env).unwrap();
+
+            assert_ne!(opened.end, JournalEnd::Corrupt, "crash at operation {at}");
+            let count = commits_in(&opened.journal.state(), promised);
+            // It goes on from there, and a second start reads the same.
+            run(opened.journal.commit(records(count))).unwrap();
+            let env = env.after_power_loss(seed);
+            assert_eq!(open(&env).unwrap().journal.state(), after(count + 1));
+        }
+    }
+}
+
+#[test]
+fn the_mutant_that_keeps_a_nonce_takes_an_old_lap_for_this_one() {
+    let mut wrong = 0;
+    for at in 0..40 {
+        let env = MemEnv::new().with_mutant("recycle_keeps_nonce");
+        env.set_faults(Faults { crash_at: Some(150 + at), ..Faults::default() });
+        let promised = work(&env, 60);
+        let Ok(opened) = open(&env.after_power_loss(at)) else {
+            wrong += 1;
+            continue;
+        };
+        let state = opened.journal.state();
+        let explained = (promised..=promised + 1).any(|count| after(count) == state);
+        wrong += usize::from(!explained || opened.end == JournalEnd::Corrupt);
+    }
+    assert!(wrong > 0);
+}
+
+#[test]
+fn a_crash_at_any_operation_of_a_start_loses_nothing() {
+    for second in 1..30 {
+        let env = MemEnv::new();
+        assert_eq!(work(&env, 20), 20);
+        let env = env.after_process_crash();
+        env.set_faults(Faults { crash_at: Some(env.ops() + second), ..Faults::default() });
+        drop(open(&env));
+
+        let opened = open(&env.after_power_loss(second)).unwrap();
+
+        assert_eq!(opened.journal.state(), after(20));
+        assert_ne!(opened.end, JournalEnd::Corrupt);
+    }
+}
+
+#[test]
+fn what_only_the_page_cache_had_is_durable_after_a_start() {
+    let env = MemEnv::new();
+    let opened = open(&env).unwrap();
+    run(opened.journal.commit(records(0))).unwrap();
+    env.set_faults(Faults { fail_sync_at: Some(env.ops() + 2), ..Faults::default() });
+    assert!(run(opened.journal.commit(records(1))).is_err());
+    assert!(run(opened.journal.commit(records(1))).is_err(), "it failed for good");
+    assert!(opened.journal.is_failed());
+
+    let env = env.after_process_crash();
+    assert_eq!(open(&env).unwrap().journal.state(), after(2));
+
+    assert_eq!(open(&env.after_power_loss(1)).unwrap().journal.state(), after(2));
+}
+
+fn file_of_groups(env: &MemEnv) -> PathBuf {
+    let files = env.files(&root().join("journal"));
+    let used = |path: &PathBuf| env.content(path)[BLOCK..].iter().any(|byte| *byte != 0);
+    files.into_iter().find(used).unwrap()
+}
+
+#[test]
+fn damage_in_any_block_is_noticed_and_noted_once() {
+    for block in 0..=6 {
+        let env = MemEnv::new();
+        assert_eq!(work(&env, 6), 6);
+        env.rot(&file_of_groups(&env), block * BLOCK + 20, 1);
+        let env = env.after_process_crash();
+
+        let opened = open(&env).unwrap();
+
+        // The last group alone looks like one that was never acknowledged.
+        let is_last = block == 6;
+        assert_eq!(opened.end == JournalEnd::Corrupt, !is_last, "block {block}");
+        let uncertain = |journal: &Journal<MemEnv>| {
+            journal.state().logs().values().filter(|log| log.uncertain).count()
+        };
+        let marked = uncertain(&opened.journal);
+        assert_eq!(marked, if is_last { 0 } else { opened.journal.state().logs().len() });
+        let again = open(&env.after_power_loss(1)).unwrap();
+        assert_ne!(again.end, JournalEnd::Corrupt);
+        assert_eq!(uncertain(&again.journal), marked);
+    }
+}
+
+#[test]
+fn a_full_disk_stops_no_change_of_state() {
+    let env = MemEnv::new();
+    let opened = open(&env).unwrap();
+    env.set_faults(Faults { full: true, ..Faults::default() });
+    for at in 0..20 {
+        run(opened.journal.commit(records(at))).unwrap();
+        run(opened.journal.upkeep()).unwrap();
+    }
+    assert!(env.reached("storage_journal_upkeep_put_off"));
+    assert!(!opened.journal.is_failed());
+
+    env.set_faults(Faults::default());
+    assert!(opened.journal.is_upkeep_due());
+    run(opened.journal.upkeep()).unwrap();
+    assert!(!opened.journal.is_upkeep_due());
+    assert_eq!(open(&env.after_power_loss(1)).unwrap().journal.state(), after(20));
+}
+
+#[test]
+fn a_lost_manifest_is_not_an_empty_directory() {
+    let env = MemEnv::new();
+    assert_eq!(work(&env, 3), 3);
+    env.delete(&root().join("manifest"));
+
+    assert!(open(&env.after_process_crash()).is_err());
+}
+
+#[test]
+fn commits_that_wait_share_one_flush() {
+    let mut env = MemEnv::new();
+    env.restless = true;
+    let journal = open(&env).unwrap().journal;
+    let before = env.syncs();
+    let commit = |at: i32| {
+        let records = vec![Record { log: log(at), change: Change::Create }];
+        Box::pin(journal.commit(records))
+    };
+    let mut tasks: Vec<Pin<Box<dyn Future<Output = _>>>> = Vec::new();
+    for at in 0..20 {
+        tasks.push(commit(at));
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    while !tasks.is_empty() {
+        tasks.retain_mut(|task| task.as_mut().poll(&mut cx).is_pending());
+    }
+
+    assert!(env.syncs() - before < 15, "{} flushes", env.syncs() - before);
+    assert!(env.reached("storage_journal_group_shared"));
+    assert_eq!(journal.state().logs().len(), 20);
+}
+
+#[test]
+fn batches_stay_until_their_segment_is_durable() {
+    let env = MemEnv::new();
+    let journal = open(&env).unwrap().journal;
+    run(journal.commit(vec![Record { log: log(0), change: Change::Create }])).unwrap();
+    let batch = |at: u8| JournalBatch {
+        seg_gen: SegGen(1),
+        position: u32::from(at) * 4,
+        base: Offset(i64::from(at)),
+        end: Offset(i64::from(at) + 1),
+        bytes: Bytes::copy_from_slice(&[at; 4]),
+    };
+    let write = |at| {
+        let change = Change::Batch(batch(at));
+        run(journal.commit(vec![Record { log: log(0), change }])).unwrap();
+        run(journal.upkeep()).unwrap();
+    };
+    let mut count = 0;
+    while journal.has_room_for(4) {
+        write(count);
+        count += 1;
+    }
+    assert!(count > 15, "more than one file's worth");
+
+    let env = env.after_power_loss(1);
+    let opened = open(&env).unwrap();
+    let expected: Vec<_> = (0..count).map(batch).collect();
+    assert_eq!(opened.batches[&log(0)], expected);
+    // They survive a second start as well, until they are said to be in their segment.
+    let env = env.after_power_loss(1);
+    let opened = open(&env).unwrap();
+    assert_eq!(opened.batches[&log(0)], expected);
+    opened.journal.note_filed(log(0), Offset(i64::from(count)));
+    run(opened.journal.upkeep()).unwrap();
+
+    let opened = open(&env.after_power_loss(1)).unwrap();
+    assert_eq!(opened.batches.get(&log(0)), None);
+    assert!(opened.journal.has_room_for(4));
+}

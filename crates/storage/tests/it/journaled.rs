@@ -1,0 +1,170 @@
+//! Logs on the journal: cuts in new files, moved starts, durable acknowledgements, and the planted
+//! bugs that break them.
+
+use base::{LeaderEpoch, Offset};
+
+use crate::crash::{log_file, ops_of_a_whole_run, recover, work};
+use crate::support::{
+    Faults, MemEnv, Spec, append_of, append_some, fresh, fsync_of, read_all, run,
+};
+
+#[test]
+fn a_cut_goes_on_in_a_new_file_and_overwrites_nothing() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    let batches = append_some(&log, 3);
+    run(log.checkpoint()).unwrap();
+    append_some(&log, 3);
+    let file = log_file(&env);
+    env.rot(&file, batches[0].bytes().len() * 4 + 30, 1);
+    let before = env.content(&file);
+
+    let env = env.after_process_crash();
+    let (log, _) = recover(&env).unwrap();
+    let goes_on = Spec { value_bytes: 33, ..Spec::at(4) }.build();
+    run(log.append(append_of(std::slice::from_ref(&goes_on)))).unwrap();
+    run(log.checkpoint()).unwrap();
+
+    assert_eq!(env.content(&file), before);
+    let (log, recovery) = recover(&env.after_power_loss(1)).unwrap();
+    assert_eq!((log.end(), recovery.cut, recovery.faulty), (Offset(5), None, Vec::new()));
+    let found = read_all(&log, Offset(0));
+    assert_eq!(found.len(), 5);
+    assert_eq!(found[4].1, *goes_on.bytes());
+}
+
+#[test]
+fn the_mutant_that_forgets_a_cut_reads_what_was_void() {
+    let env = MemEnv::new().with_mutant("cut_not_journaled");
+    let (_dir, log) = fresh(&env);
+    let batches = append_some(&log, 3);
+    run(log.checkpoint()).unwrap();
+    append_some(&log, 3);
+    env.rot(&log_file(&env), batches[0].bytes().len() * 4 + 30, 1);
+    let env = env.after_process_crash();
+    let (log, _) = recover(&env).unwrap();
+    run(log.append(append_of(&[Spec { value_bytes: 33, ..Spec::at(4) }.build()]))).unwrap();
+    run(log.checkpoint()).unwrap();
+
+    let (log, recovery) = recover(&env.after_power_loss(1)).unwrap();
+
+    // One read from before the cut runs on into what is void.
+    let slice = run(log.read(Offset(3), Offset(5), 10_000, true)).unwrap();
+    assert!(slice.bytes > batches[0].bytes().len(), "{recovery:?}");
+}
+
+/// Crashes at every operation of the work, and counts those after which a promise is broken.
+fn broken_promises(mutant: &'static str) -> usize {
+    let mut broken = 0;
+    for at in 1..=ops_of_a_whole_run() {
+        let env = MemEnv::new().with_mutant(mutant);
+        env.set_faults(Faults { crash_at: Some(at), ..Faults::default() });
+        let promised = work(&env);
+        let kept = match recover(&env.after_power_loss(at)) {
+            None => promised.flushed_end == 0,
+            Some((log, recovery)) => {
+                recovery.faulty.is_empty() && log.end().0 >= promised.flushed_end
+            },
+        };
+        broken += usize::from(!kept);
+    }
+    broken
+}
+
+#[test]
+fn the_mutants_that_run_ahead_of_a_flush_break_promises() {
+    for mutant in ["ack_before_group_flush", "envelope_before_flush"] {
+        assert!(broken_promises(mutant) > 0, "{mutant}");
+    }
+}
+
+/// Moves the log's start, crashing at each operation, and counts what is damaged afterwards.
+fn damaged_by_a_moved_start(mutant: Option<&'static str>) -> usize {
+    let mut damaged = 0;
+    for at in 1..12 {
+        let mut env = MemEnv::new();
+        if let Some(mutant) = mutant {
+            env = env.with_mutant(mutant);
+        }
+        let (_dir, log) = fresh(&env);
+        append_some(&log, 60);
+        run(log.checkpoint()).unwrap();
+        env.set_faults(Faults { crash_at: Some(env.ops() + at), ..Faults::default() });
+        drop(run(log.set_log_start(Offset(40))));
+        let (log, recovery) = recover(&env.after_power_loss(at)).unwrap();
+        assert_eq!(log.end(), Offset(60));
+        damaged += recovery.faulty.len();
+    }
+    damaged
+}
+
+#[test]
+fn a_crash_while_the_start_moves_leaves_all_of_the_log_or_all_of_the_rest() {
+    assert_eq!(damaged_by_a_moved_start(None), 0);
+    assert!(damaged_by_a_moved_start(Some("unlink_before_drop_flushed")) > 0);
+}
+
+#[test]
+fn what_fsync_acknowledged_survives_though_its_segment_was_never_synced() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    let batches: Vec<_> = (0..5).map(|at| Spec::at(at).build()).collect();
+    for batch in &batches {
+        run(log.append(fsync_of(std::slice::from_ref(batch)))).unwrap();
+    }
+    assert_eq!(log.flushed_end(), Offset(5));
+    assert!(env.reached("storage_fsync_by_journal"));
+
+    let mut restored = 0;
+    for seed in 0..20 {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        for batch in &batches {
+            run(log.append(fsync_of(std::slice::from_ref(batch)))).unwrap();
+        }
+        let env = env.after_power_loss(seed);
+        let (log, recovery) = recover(&env).unwrap();
+        assert_eq!((log.end(), &recovery.faulty), (Offset(5), &Vec::new()));
+        assert_eq!(read_all(&log, Offset(0)).len(), 5);
+        restored += recovery.journal_bytes;
+        // Durable in the segment now, whatever becomes of the journal.
+        let (log, again) = recover(&env.after_power_loss(seed)).unwrap();
+        assert_eq!((log.end(), again.journal_bytes), (Offset(5), 0));
+    }
+    assert!(restored > 0);
+}
+
+#[test]
+fn what_the_journal_holds_is_written_again_though_the_page_cache_has_it() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    for at in 0..3 {
+        run(log.append(fsync_of(&[Spec::at(at).build()]))).unwrap();
+    }
+    env.set_faults(Faults { fail_sync_at: Some(env.ops() + 1), ..Faults::default() });
+    assert!(run(log.checkpoint()).is_err());
+
+    let (log, _) = recover(&env.after_process_crash()).unwrap();
+    assert_eq!(log.flushed_end(), Offset(3));
+    // So many groups that the journal has let go of the batches.
+    for epoch in 1..60 {
+        run(log.begin_epoch(LeaderEpoch(epoch))).unwrap();
+    }
+
+    let (log, recovery) = recover(&env.after_power_loss(1)).unwrap();
+    assert_eq!((log.end(), recovery.faulty), (Offset(3), Vec::new()));
+}
+
+#[test]
+fn fsync_behind_what_is_not_durable_flushes_the_segment() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 2);
+
+    run(log.append(fsync_of(&[Spec::at(2).build()]))).unwrap();
+
+    assert_eq!(log.flushed_end(), Offset(3));
+    assert!(env.reached("storage_fsync_by_segment"));
+    let (log, _) = recover(&env.after_power_loss(1)).unwrap();
+    assert_eq!(log.end(), Offset(3));
+}

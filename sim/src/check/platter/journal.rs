@@ -1,0 +1,245 @@
+//! The journal of a log directory, read by its documented layout and without the product's decoder:
+//! which segments count, how far, and which batches only the journal holds.
+//!
+//! Invariants: total over any bytes; what cannot be read ends the reading and adds nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base::{PartitionId, PartitionIndex, ReplicaGen, TopicId, Uuid};
+
+use super::{DATA_DIR, View, bytes_of, list};
+use crate::disk::Image;
+
+const BLOCK: usize = 4096;
+
+/// A log: partition and replica generation.
+pub type LogKey = (PartitionId, ReplicaGen);
+
+/// A segment that counts.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    pub base: i64,
+    pub generation: u64,
+    /// One past its last offset and its bytes, once nothing is added.
+    pub closed: Option<(i64, usize)>,
+}
+
+impl Segment {
+    /// The names of its two files.
+    pub fn files(&self) -> [String; 2] {
+        ["log", "env"].map(|kind| format!("{:020}-{}.{kind}", self.base, self.generation))
+    }
+}
+
+/// Batches in the journal.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub generation: u64,
+    pub position: usize,
+    pub bytes: Vec<u8>,
+}
+
+/// What counts of a log.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    pub start: i64,
+    pub segments: Vec<Segment>,
+    pub held: Vec<Held>,
+}
+
+/// Every log that exists.
+pub fn logs(image: &Image, view: View) -> BTreeMap<LogKey, Log> {
+    let mut logs = BTreeMap::new();
+    read(image, view, &mut logs);
+    logs
+}
+
+fn read(image: &Image, view: View, logs: &mut BTreeMap<LogKey, Log>) -> Option<()> {
+    let root = Path::new(DATA_DIR);
+    let manifest = bytes_of(image, &root.join("manifest"), view)?;
+    let (summed, crc) = manifest.split_at_checked(manifest.len().checked_sub(4)?)?;
+    if !summed.starts_with(b"GRGMANIF") || crc32fast::hash(summed).to_le_bytes() != *crc {
+        return None;
+    }
+    let mut body = Fields(summed.get(16..)?);
+    body.take(16)?;
+    let (lap, group) = (body.u64()?, body.u64()?);
+    let mut kept = BTreeMap::new();
+    for _ in 0..body.u32()? {
+        let lap = body.u64()?;
+        kept.insert(lap, body.u64()?);
+    }
+    apply(logs, body.0, true, true)?;
+    let files = files(image, view);
+    for (lap_before, groups) in kept.iter().filter(|(kept, _)| **kept < lap) {
+        let all = files.get(lap_before).map(|file| file.groups()).unwrap_or_default();
+        for records in all.into_iter().take(usize::try_from(*groups).ok()?) {
+            apply(logs, &records, false, true)?;
+        }
+    }
+    for at in lap.. {
+        let groups = files.get(&at)?.groups();
+        let count = files.get(&(at + 1)).map_or(u64::MAX, |next| next.groups_before);
+        for (number, records) in (0..count).zip(&groups) {
+            let is_new = at > lap || number >= group;
+            let held = is_new || kept.get(&at).is_some_and(|groups| number < *groups);
+            apply(logs, records, is_new, held)?;
+        }
+    }
+    Some(())
+}
+
+/// A journal file.
+struct JournalFile {
+    nonce: u64,
+    groups_before: u64,
+    bytes: Vec<u8>,
+}
+
+/// The files of the journal by lap.
+fn files(image: &Image, view: View) -> BTreeMap<u64, JournalFile> {
+    let folder = Path::new(DATA_DIR).join("journal");
+    let mut files = BTreeMap::new();
+    for (name, _) in list(image, &folder, view) {
+        let Some(bytes) = bytes_of(image, &folder.join(name), view) else { continue };
+        let Some((summed, rest)) = bytes.split_at_checked(40) else { continue };
+        let sound = rest.starts_with(&crc32fast::hash(summed).to_le_bytes());
+        let mut head = Fields(&summed[16..]);
+        if let (true, true, Some(lap), Some(nonce), Some(groups_before)) =
+            (summed.starts_with(b"GRGJRNL\0"), sound, head.u64(), head.u64(), head.u64())
+        {
+            files.insert(lap, JournalFile { nonce, groups_before, bytes: bytes.to_vec() });
+        }
+    }
+    files
+}
+
+impl JournalFile {
+    /// The records' bytes of every group, up to the first that is not whole.
+    fn groups(&self) -> Vec<Vec<u8>> {
+        let mut groups = Vec::new();
+        let mut blocks = self.bytes.chunks_exact(BLOCK).skip(1);
+        while let Some(group) = self.group(&mut blocks, u64::try_from(groups.len()).unwrap_or(0)) {
+            groups.push(group);
+        }
+        groups
+    }
+
+    fn group<'a>(
+        &self,
+        blocks: &mut impl Iterator<Item = &'a [u8]>,
+        group: u64,
+    ) -> Option<Vec<u8>> {
+        let mut records = Vec::new();
+        let (mut at, mut count) = (0, 1);
+        while at < count {
+            let (summed, crc) = blocks.next()?.split_at(BLOCK - 4);
+            let mut head = Fields(summed);
+            let ours = head.u64()? == self.nonce && head.u64()? == group && head.u32()? == at;
+            count = head.u32()?;
+            let len = usize::try_from(head.u32()?).ok()?;
+            if !ours || crc32fast::hash(summed).to_le_bytes() != *crc {
+                return None;
+            }
+            records.extend_from_slice(summed.get(32..32_usize.checked_add(len)?)?);
+            at += 1;
+        }
+        Some(records)
+    }
+}
+
+/// Takes records in: changes of state, or batches, or both.
+fn apply(
+    logs: &mut BTreeMap<LogKey, Log>,
+    records: &[u8],
+    state: bool,
+    batches: bool,
+) -> Option<()> {
+    let mut rest = Fields(records);
+    while !rest.0.is_empty() {
+        let kind = rest.take(1)?[0];
+        let len = usize::try_from(rest.u32()?).ok()?;
+        let mut body = Fields(rest.take(len)?);
+        let topic = TopicId(Uuid(body.take(16)?.try_into().ok()?));
+        let index = PartitionIndex(i32::try_from(body.u32()?).ok()?);
+        let key = (PartitionId { topic, index }, ReplicaGen(body.u64()?));
+        match kind {
+            1 if state => drop(logs.insert(key, Log::default())),
+            2 if state => drop(logs.remove(&key)),
+            11 if batches => {
+                let generation = body.u64()?;
+                let position = usize::try_from(body.u32()?).ok()?;
+                body.take(16)?;
+                let bytes = body.0.to_vec();
+                if let Some(log) = logs.get_mut(&key) {
+                    log.held.push(Held { generation, position, bytes });
+                }
+            },
+            _ if state => {
+                if let Some(log) = logs.get_mut(&key) {
+                    log.change(kind, &mut body)?;
+                }
+            },
+            _ => {},
+        }
+    }
+    Some(())
+}
+
+impl Log {
+    fn change(&mut self, kind: u8, body: &mut Fields<'_>) -> Option<()> {
+        match kind {
+            4 => {
+                let (base, generation) = (body.i64()?, body.u64()?);
+                self.segments.push(Segment { base, generation, closed: None });
+            },
+            5 => {
+                let (_, generation) = (body.i64()?, body.u64()?);
+                let end = body.i64()?;
+                let bytes = usize::try_from(body.u32()?).ok()?;
+                let last = self.segments.last_mut().filter(|s| s.generation == generation)?;
+                last.closed = Some((end, bytes));
+            },
+            6 => {
+                let at = body.i64()?;
+                self.segments.retain(|segment| segment.base < at);
+                if let Some(last) = self.segments.last_mut()
+                    && last.closed.is_some_and(|(end, _)| end > at)
+                {
+                    last.closed = None;
+                }
+            },
+            8 => {
+                let at = body.i64()?;
+                self.start = self.start.max(at);
+                self.segments.retain(|s| s.closed.is_none_or(|(end, _)| end > at));
+            },
+            _ => {},
+        }
+        Some(())
+    }
+}
+
+/// Little-endian fields off the front of bytes.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn i64(&mut self) -> Option<i64> {
+        Some(i64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+}

@@ -1,0 +1,276 @@
+//! Sectors that do not hold what was written: rot, writes that landed here by mistake, sectors that
+//! cannot be read.
+//!
+//! Invariants: damage lies over the bytes, which stay as they were written, so that the oracles see
+//! what was promised and processes see what a disk would give them; a sector that is written again
+//! is sound; damage of bytes is placed at rest only, in clean sectors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::image::{Image, Inode, to_usize};
+use super::inode::{FileNode, SECTOR};
+use crate::world::Dice;
+
+/// What is wrong with a sector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// It gives other bytes, by position in it. The class is told once, to the first reader.
+    Bytes(Vec<(usize, u8)>, Option<&'static str>),
+    /// It cannot be read.
+    Unreadable,
+}
+
+/// The damage of one file, by sector.
+pub type Damage = BTreeMap<usize, Wrong>;
+
+/// Lays `damage` over `bytes`, which were read at `at`. `Err`: they cannot be read. Else the class
+/// of a fault that is seen for the first time.
+pub fn lay_over(
+    damage: &mut Damage,
+    at: usize,
+    bytes: &mut [u8],
+) -> Result<Option<&'static str>, ()> {
+    let mut seen = None;
+    let end = at + bytes.len();
+    for (sector, wrong) in damage.range_mut(at / SECTOR..end.div_ceil(SECTOR)) {
+        match wrong {
+            Wrong::Unreadable => return Err(()),
+            Wrong::Bytes(changed, class) => {
+                for (position, byte) in changed {
+                    let place = sector * SECTOR + *position;
+                    if (at..end).contains(&place) {
+                        bytes[place - at] = *byte;
+                        seen = seen.or(class.take());
+                    }
+                }
+            },
+        }
+    }
+    Ok(seen)
+}
+
+/// A file, and which of its bytes damage leaves alone.
+pub type Place = (PathBuf, BTreeSet<u64>);
+
+/// A sector at rest: its file, its number, its bytes.
+#[derive(Clone, Debug)]
+pub struct AtRest {
+    inode: u64,
+    sector: usize,
+    bytes: Vec<u8>,
+    /// Positions that damage leaves alone.
+    spared: BTreeSet<usize>,
+}
+
+impl AtRest {
+    /// Whether it begins with bytes that damage leaves alone.
+    pub fn begins_spared(&self) -> bool {
+        self.spared.contains(&0)
+    }
+}
+
+impl Image {
+    /// The sectors of `files` that the cache and the platter agree on.
+    pub fn at_rest(&self, files: &[Place]) -> Vec<AtRest> {
+        let mut found = Vec::new();
+        for (path, spared) in files {
+            let Some((inode, file)) = self.file_at(path) else { continue };
+            for sector in 0..file.durable().len().div_ceil(SECTOR) {
+                if file.is_at_rest(sector) {
+                    let bytes = file.sector(sector).to_vec();
+                    let place = |at: &u64| to_usize(*at).checked_sub(sector * SECTOR);
+                    let spared = spared.iter().filter_map(place).filter(|at| *at < SECTOR);
+                    found.push(AtRest { inode, sector, bytes, spared: spared.collect() });
+                }
+            }
+        }
+        found
+    }
+
+    fn damage(&mut self, place: &AtRest, wrong: Wrong) {
+        if let Some(Inode::File(file)) = self.inodes.get_mut(&place.inode) {
+            file.damage.insert(place.sector, wrong);
+        }
+    }
+
+    /// Flips up to eight bits of a sector.
+    pub fn rot(&mut self, place: &AtRest, dice: &mut Dice) {
+        let mut changed = BTreeMap::new();
+        for _ in 0..dice.between(1, 8) {
+            let at = dice.index(place.bytes.len());
+            if place.spared.contains(&at) {
+                continue;
+            }
+            let byte = changed.entry(at).or_insert(place.bytes[at]);
+            *byte ^= 1_u8 << dice.below(8);
+        }
+        changed.retain(|at, byte| *byte != place.bytes[*at]);
+        if !changed.is_empty() {
+            self.damage(place, Wrong::Bytes(changed.into_iter().collect(), Some("bit rot")));
+        }
+    }
+
+    /// Makes a sector unreadable until it is written again or [`Image::heal`] is called.
+    pub fn lose_sector(&mut self, place: &AtRest) {
+        self.damage(place, Wrong::Unreadable);
+    }
+
+    /// Lets `bytes`, meant for another place, land on a sector.
+    pub(super) fn land_on(&mut self, place: &AtRest, bytes: &[u8]) {
+        let each = place.bytes.iter().zip(bytes).enumerate();
+        let changed: Vec<(usize, u8)> = each
+            .filter(|(at, (old, new))| old != new && !place.spared.contains(at))
+            .map(|(position, (_, new))| (position, *new))
+            .collect();
+        if !changed.is_empty() {
+            self.damage(place, Wrong::Bytes(changed, Some("misdirected write")));
+        }
+    }
+
+    /// Makes every sector readable again. Wrong bytes stay wrong.
+    pub(crate) fn repair_sectors(&mut self) {
+        for node in self.inodes.values_mut() {
+            if let Inode::File(file) = node {
+                file.damage.retain(|_, wrong| *wrong != Wrong::Unreadable);
+            }
+        }
+    }
+
+    /// Whether any file gives other bytes than were written.
+    pub fn has_damage(&self) -> bool {
+        self.inodes
+            .values()
+            .any(|node| matches!(node, Inode::File(file) if !file.damage.is_empty()))
+    }
+
+    /// Whether a range of a file gives other bytes than were written.
+    pub fn is_damaged(&self, path: &Path, bytes: Range<u64>) -> bool {
+        let Some((_, file)) = self.file_at(path) else { return false };
+        let low = u64::try_from(SECTOR).unwrap_or(1);
+        let covers = |(sector, wrong): (&usize, &Wrong)| match wrong {
+            Wrong::Unreadable => false,
+            Wrong::Bytes(changed, _) => changed.iter().any(|(position, _)| {
+                let at = u64::try_from(*sector).unwrap_or(0) * low;
+                bytes.contains(&(at + u64::try_from(*position).unwrap_or(0)))
+            }),
+        };
+        file.damage.iter().any(covers)
+    }
+
+    fn file_at(&self, path: &Path) -> Option<(u64, &FileNode)> {
+        let inode = self.find(path)?;
+        match self.inodes.get(&inode)? {
+            Inode::File(file) => Some((inode, file)),
+            Inode::Dir(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use env::Access;
+
+    use super::*;
+    use crate::world::Knobs;
+
+    const PATH: &str = "a";
+
+    fn image() -> (Image, u64) {
+        let mut image = Image::new(0, Knobs::default(), Dice::new(1, "t"));
+        let (inode, _) = image.open(Path::new(PATH), Access::CreateNew).unwrap();
+        image.write(inode, 0, &[Bytes::from(vec![7; 3 * SECTOR])]).unwrap();
+        let point = image.sync_begin(inode).unwrap();
+        image.sync_end(inode, point).unwrap();
+        (image, inode)
+    }
+
+    fn places(image: &Image) -> Vec<AtRest> {
+        image.at_rest(&[(PathBuf::from(PATH), BTreeSet::new())])
+    }
+
+    #[test]
+    fn only_clean_sectors_are_at_rest() {
+        let (mut image, inode) = image();
+        image.write(inode, 513, &[Bytes::from_static(b"x")]).unwrap();
+
+        let sectors: Vec<usize> = places(&image).iter().map(|place| place.sector).collect();
+
+        assert_eq!(sectors, [0, 2]);
+    }
+
+    #[test]
+    fn rot_changes_what_is_read_and_not_what_was_written_until_it_is_written_again() {
+        let (mut image, inode) = image();
+        let place = places(&image)[1].clone();
+        image.rot(&place, &mut Dice::new(5, "t"));
+
+        let read = image.read(inode, 0, 3 * SECTOR).unwrap();
+        let wrong: Vec<usize> = (0..read.len()).filter(|at| read[*at] != 7).collect();
+        assert!(!wrong.is_empty() && wrong.iter().all(|at| at / SECTOR == 1), "{wrong:?}");
+        assert_eq!(image.armed.fired, Some("bit rot"));
+        assert_eq!(image.cached_file(Path::new(PATH)), Some(&[7; 3 * SECTOR][..]));
+        assert!(image.is_damaged(Path::new(PATH), 512..1024));
+        assert!(!image.is_damaged(Path::new(PATH), 0..512));
+
+        image.write(inode, 512, &[Bytes::from(vec![7; SECTOR])]).unwrap();
+        assert!(image.read(inode, 0, 3 * SECTOR).unwrap().iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn damage_leaves_the_spared_bytes_alone() {
+        let (mut image, inode) = image();
+        let all_but_one: BTreeSet<u64> = (0..1024).filter(|at| *at != 600).collect();
+        let place = image.at_rest(&[(PathBuf::from(PATH), all_but_one)])[1].clone();
+        // As many tries as it takes to hit the one byte.
+        for seed in 0..2_000 {
+            image.rot(&place, &mut Dice::new(seed, "t"));
+            let read = image.read(inode, 0, 1024).unwrap();
+            let wrong: Vec<usize> = (0..1024).filter(|at| read[*at] != 7).collect();
+            if !wrong.is_empty() {
+                assert_eq!(wrong, [600]);
+                return;
+            }
+        }
+        unreachable!("never hit");
+    }
+
+    #[test]
+    fn damage_outlives_a_power_loss() {
+        let (mut image, inode) = image();
+        image.sync_dir(Path::new("/")).unwrap();
+        let place = places(&image)[0].clone();
+        image.rot(&place, &mut Dice::new(5, "t"));
+
+        image.power_loss();
+
+        assert!(image.read(inode, 0, SECTOR).unwrap().iter().any(|byte| *byte != 7));
+    }
+
+    #[test]
+    fn an_unreadable_sector_fails_its_readers_until_it_is_repaired() {
+        let (mut image, inode) = image();
+        let place = places(&image)[1].clone();
+        image.lose_sector(&place);
+
+        image.read(inode, 0, SECTOR).unwrap();
+        image.read(inode, 1000, 10).unwrap_err();
+        assert_eq!(image.armed.fired, Some("latent sector"));
+        image.heal();
+        image.read(inode, 1000, 10).unwrap();
+    }
+
+    #[test]
+    fn a_misdirected_write_lands_on_a_sector_at_rest_as_well() {
+        let (mut image, _) = image();
+        let (other, _) = image.open(Path::new("b"), Access::CreateNew).unwrap();
+        image.misdirect(1, places(&image));
+
+        image.write(other, 0, &[Bytes::from_static(b"stray")]).unwrap();
+
+        assert_eq!(image.cached_file(Path::new("b")), Some(&b"stray"[..]));
+        assert!(image.is_damaged(Path::new(PATH), 0..u64::MAX));
+    }
+}
