@@ -89,9 +89,19 @@ fn occurs(found: &[i64], offset: i64) -> usize {
 }
 
 impl History {
-    /// A member learnt what it owns.
-    pub fn owns(&self, world: &World, generation: i32, member: &str, partitions: &[i32]) {
+    /// A member learnt what it owns in a generation. `losses` is from before it asked to join: an
+    /// answer that was under way when the power went tells of a generation that may come again.
+    pub fn owns(
+        &self,
+        world: &World,
+        (generation, losses): (i32, u64),
+        member: &str,
+        partitions: &[i32],
+    ) {
         let mut seen = self.seen();
+        if seen.losses != losses {
+            return;
+        }
         let commits = &mut seen.commits;
         commits.newest = commits.newest.max(generation);
         for partition in partitions {

@@ -124,9 +124,11 @@ impl Member {
             Ok(answer) => return self.unexpected("FindCoordinator", answer.error_code),
             Err(_) => return Step::Rejoin,
         }
+        let losses = self.job.history.losses();
         let Some(joined) = self.join_group().await else { return Step::Rejoin };
         let Some(mine) = self.sync_group(&joined).await else { return Step::Rejoin };
-        self.job.history.owns(&self.job.world, joined.generation_id, &self.member_id, &mine);
+        let generation = (joined.generation_id, losses);
+        self.job.history.owns(&self.job.world, generation, &self.member_id, &mine);
         self.heartbeat_due = self.env.now().after(HEARTBEAT_EVERY);
         self.find_positions(&mine).await
     }
