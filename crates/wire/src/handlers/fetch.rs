@@ -1,8 +1,9 @@
 //! Fetch: batches from several partitions, with a long poll.
 //!
 //! Invariants: no session is ever created (every answer has session id 0 and names every partition
-//! asked for); a request that waits holds nothing of the bytes it came in, and memory for no more than
-//! the partitions there are; batches leave as segments, never copied into the response; a request for something
+//! asked for); a request that waits holds nothing of the bytes it came in, and memory for no more
+//! than the topics and partitions there are; batches leave as segments, never copied into the
+//! response; a request for something
 //! unknown is answered at once; a long poll ends when the server stops. Source: KIP-74, KIP-227,
 //! KIP-320, KIP-516, KIP-595, KIP-951.
 
@@ -79,7 +80,7 @@ pub(crate) fn read<E: Env>(context: &Context<'_, E>, body: &Bytes) -> Result<Ask
     if unknown {
         context.probe().reached("fetch_unknown_topic");
     }
-    let at_once = unknown || repeats(&partitions);
+    let at_once = unknown || repeats(&topics, &partitions);
     let millis = if at_once { 0 } else { u64::try_from(request.max_wait_ms).unwrap_or(0) };
     let read_committed = request.isolation_level == 1;
     let wish = Fetch {
@@ -96,11 +97,15 @@ pub(crate) fn read<E: Env>(context: &Context<'_, E>, body: &Bytes) -> Result<Ask
     Ok(Asked { view, in_session, read_committed, wish, topics })
 }
 
-/// Whether a long list names a partition twice: nobody has a reason to, and it would make what a
-/// client that waits keeps in memory as long as it likes.
-fn repeats(partitions: &[FetchPartition]) -> bool {
-    let mut seen = BTreeSet::new();
-    partitions.len() > REPEATS_MAX && !partitions.iter().all(|part| seen.insert(part.partition))
+/// Whether a long request names a topic or a partition twice: nobody has a reason to, and it would
+/// make what a client that waits keeps in memory as long as it likes.
+fn repeats(topics: &[AskedTopic], partitions: &[FetchPartition]) -> bool {
+    if topics.len().saturating_add(partitions.len()) <= REPEATS_MAX {
+        return false;
+    }
+    let (mut named, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    !(topics.iter().all(|topic| named.insert(topic.found.ok()))
+        && partitions.iter().all(|part| seen.insert(part.partition)))
 }
 
 pub(crate) async fn handle<E: Env>(context: &Context<'_, E>, asked: Asked) -> Outcome<FileOf<E>> {
