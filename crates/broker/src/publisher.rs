@@ -14,9 +14,9 @@ use std::sync::Arc;
 use base::{LeaderEpoch, PartitionId, PartitionIndex, Probe, ReplicaGen, TopicId};
 use env::Env;
 use metadata::{Broker, Change, Image, OFFSETS_TOPIC, Topic, is_internal};
-use storage::{Log, LogConfig, OpenError};
+use storage::{Found, Log, LogConfig, OpenError};
 
-use crate::alive::{Guard, side_by_side};
+use crate::alive::Guard;
 use crate::api::{BrokerView, ClusterView, PartitionView, TopicView};
 use crate::config::TopicConfig;
 use crate::coordinator_host::Coordinators;
@@ -85,18 +85,12 @@ impl<E: Env> Publisher<E> {
     /// Creates the logs of a topic and puts its partitions into the table.
     async fn create(&self, topic: &Topic) -> Result<(), OpenError> {
         let config = topic_config(&self.node, topic);
-        let (dir, rules) = (self.node.dir.clone(), log_config(&config));
-        let led = self.led(topic);
-        let count = led.len();
-        let mut created = side_by_side(&self.node.env, "create_logs", led, move |(id, epoch)| {
-            let (dir, rules) = (dir.clone(), rules.clone());
-            async move { (id, epoch, dir.create_log(id, REPLICA_GEN, rules).await) }
-        });
-        for _ in 0..count {
-            let Some((id, epoch, log)) = created.recv().await else {
-                break;
-            };
-            self.lead(topic, id, epoch, &config, log?).await?;
+        let (led, rules) = (self.led(topic), log_config(&config));
+        let found = |id| Found { partition: id, replica_gen: REPLICA_GEN };
+        let wished = led.iter().map(|(id, _)| (found(*id), rules.clone()));
+        let logs = self.node.dir.create_logs(wished.collect()).await?;
+        for ((id, epoch), log) in led.into_iter().zip(logs) {
+            self.lead(topic, id, epoch, &config, log).await?;
         }
         Ok(())
     }

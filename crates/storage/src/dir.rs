@@ -37,6 +37,9 @@ const DIRTY_RANK: Rank = Rank(211);
 const FAILURE_RANK: Rank = Rank(212);
 const BATCHES_RANK: Rank = Rank(213);
 
+/// Records of different logs that are committed together, at most: they fit into the smallest group.
+const RECORDS_TOGETHER: usize = 200;
+
 /// A log on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
@@ -167,12 +170,50 @@ impl<E: Env> LogDir<E> {
         config: LogConfig,
     ) -> Result<Log<E>, OpenError> {
         let found = Found { partition, replica_gen };
-        if self.held.logs.lock().contains_key(&found) {
-            return Err(OpenError::Exists { partition, replica_gen });
+        let mut created = self.create_logs(vec![(found, config)]).await?;
+        created.pop().ok_or(OpenError::Missing { partition, replica_gen })
+    }
+
+    /// Creates empty logs, durably, with few flushes however many they are; in the order given.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] if one of them does, then none is created; or the directory failed,
+    /// then the next start knows some of them.
+    pub async fn create_logs(
+        &self,
+        wished: Vec<(Found, LogConfig)>,
+    ) -> Result<Vec<Log<E>>, OpenError> {
+        let mut claimed = Vec::with_capacity(wished.len());
+        for (found, _) in &wished {
+            let is_new = !self.held.logs.lock().contains_key(found);
+            if !is_new {
+                self.forget(&claimed);
+                let Found { partition, replica_gen } = *found;
+                return Err(OpenError::Exists { partition, replica_gen });
+            }
+            self.held.logs.lock().insert(*found, Slot::Busy);
+            claimed.push(*found);
         }
-        self.held.logs.lock().insert(found, Slot::Busy);
-        let result = Log::create(self.shared.clone(), found, config).await;
-        self.settle(found, result, None)
+        for some in claimed.chunks(RECORDS_TOGETHER) {
+            let records = some.iter().flat_map(|found| Log::creation(&self.shared, *found));
+            if let Err(failed) = self.shared.commit_records(records.collect()).await {
+                self.forget(&claimed);
+                return Err(failed.into());
+            }
+        }
+        let create = |(found, config)| {
+            let log = Log::created(self.shared.clone(), found, config);
+            self.held.logs.lock().insert(found, Slot::Open(log.clone()));
+            log
+        };
+        Ok(wished.into_iter().map(create).collect())
+    }
+
+    fn forget(&self, claimed: &[Found]) {
+        let mut logs = self.held.logs.lock();
+        for found in claimed {
+            logs.remove(found);
+        }
     }
 
     /// Opens a log that is on disk, recovering it if the last process did not stop cleanly.
@@ -192,7 +233,7 @@ impl<E: Env> LogDir<E> {
             Ok((log, recovery)) => (Ok(log), Some(recovery)),
             Err(error) => (Err(error), None),
         };
-        let log = self.settle(found, log, Some(Slot::Found))?;
+        let log = self.settle(found, log)?;
         Ok((log, recovery.unwrap_or_default()))
     }
 
@@ -238,6 +279,11 @@ impl<E: Env> LogDir<E> {
     /// The directory failed.
     pub async fn give_back(&self) -> Result<(), DirectoryFailed> {
         seal::give_back(self).await
+    }
+
+    /// Groups that this process has written to the journal: one flush each.
+    pub fn journal_groups(&self) -> u64 {
+        self.shared.journal.groups()
     }
 
     /// Recent bytes of all logs that are kept in memory now.
@@ -289,18 +335,9 @@ impl<E: Env> LogDir<E> {
         open.collect()
     }
 
-    fn settle(
-        &self,
-        found: Found,
-        result: Result<Log<E>, OpenError>,
-        otherwise: Option<Slot<E>>,
-    ) -> Result<Log<E>, OpenError> {
-        let mut logs = self.held.logs.lock();
-        match (&result, otherwise) {
-            (Ok(log), _) => drop(logs.insert(found, Slot::Open(log.clone()))),
-            (Err(_), Some(slot)) => drop(logs.insert(found, slot)),
-            (Err(_), None) => drop(logs.remove(&found)),
-        }
+    fn settle(&self, found: Found, result: Result<Log<E>, OpenError>) -> Result<Log<E>, OpenError> {
+        let slot = result.as_ref().map_or(Slot::Found, |log| Slot::Open(log.clone()));
+        self.held.logs.lock().insert(found, slot);
         result
     }
 }

@@ -16,7 +16,7 @@ mod replay;
 mod state;
 mod write;
 
-use env::atomic::{AtomicBool, Ordering};
+use env::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
@@ -81,6 +81,7 @@ pub struct Journal<E: Env> {
     /// Held by whoever writes the manifest or makes files.
     upkeep: tokio::sync::Mutex<()>,
     failed: AtomicBool,
+    groups: AtomicU64,
 }
 
 /// Commits that wait for their group.
@@ -146,6 +147,11 @@ impl<E: Env> Journal<E> {
     /// What is durable now.
     pub fn state(&self) -> JournalState {
         self.table.lock().state.clone()
+    }
+
+    /// Groups written by this process, one flush each.
+    pub fn groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed)
     }
 
     /// What is durably known of one log.

@@ -6,11 +6,12 @@
 use env::atomic::Ordering;
 
 use base::{Probe, Uuid};
-use env::Env;
+use env::{Env, all};
 
-use super::{DirShared, LogDir, SealOutcome};
+use super::{DirShared, LogDir, RECORDS_TOGETHER, SealOutcome};
 use crate::codec::{FormatError, Reader, frame, unframe};
 use crate::error::DirectoryFailed;
+use crate::log::Log;
 use crate::names::SEAL;
 use crate::replace::replace;
 
@@ -40,8 +41,8 @@ pub fn decode_seal(bytes: &[u8]) -> Result<Seal, FormatError> {
     Ok(Seal { start_id })
 }
 
-/// So many records of logs that were closed are committed together.
-const RECORDS_TOGETHER: usize = 200;
+/// Logs that are made durable at the same time: their flushes share the file system's own log.
+const LOGS_TOGETHER: usize = 16;
 
 pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, DirectoryFailed> {
     let dir = &handle.shared;
@@ -49,8 +50,10 @@ pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, Dire
     let open = handle.open_logs();
     let others = handle.held.logs.lock().len() - open.len();
     let mut records = Vec::new();
-    for log in open {
-        records.append(&mut log.seal().await?);
+    for some in open.chunks(LOGS_TOGETHER) {
+        for sealed in all(some.iter().map(Log::seal).collect()).await {
+            records.append(&mut sealed?);
+        }
         if records.len() >= RECORDS_TOGETHER {
             dir.commit_records(std::mem::take(&mut records)).await?;
         }

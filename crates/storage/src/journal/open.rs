@@ -4,7 +4,7 @@
 //! page cache may hold what the disk does not): the last group is written again, then a new
 //! manifest says the rest; corruption is noted in that manifest, once; each start begins a lap.
 
-use env::atomic::AtomicBool;
+use env::atomic::{AtomicBool, AtomicU64};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -222,6 +222,7 @@ async fn begin<E: Env>(
         writer: tokio::sync::Mutex::new(writer),
         upkeep: tokio::sync::Mutex::new(()),
         failed: AtomicBool::new(false),
+        groups: AtomicU64::new(0),
     };
     if same_manifest {
         // Its name may not be durable yet.

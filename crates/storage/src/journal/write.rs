@@ -130,6 +130,7 @@ impl<E: Env> Journal<E> {
         }
         writer.at += len;
         writer.group += 1;
+        self.groups.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -129,7 +129,16 @@ impl<E: Env> Log<E> {
             self.check()?;
             return Ok(Vec::new());
         }
-        let end = self.save_producers(&mut upkeep).await?;
+        let unchanged = {
+            let shared = self.inner.shared.lock();
+            let is_durable = shared.dirty_since.is_none() && shared.flushed_end == shared.end;
+            (is_durable && shared.state_age_bytes == 0).then_some(shared.end)
+        };
+        let end = match unchanged {
+            // What is on the disk is what would be written.
+            Some(end) => end,
+            None => self.save_producers(&mut upkeep).await?,
+        };
         let (log, start_id) = (self.found(), self.inner.dir.start.start_id);
         let shared = self.inner.shared.lock();
         let mut records = vec![Record { log, change: shared.flushed() }];

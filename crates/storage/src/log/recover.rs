@@ -20,7 +20,7 @@ use crate::dir::{DirShared, Found};
 use crate::envelope::{Envelopes, Owner, SLOT, decode_file};
 use crate::epochs::EpochHistory;
 use crate::error::OpenError;
-use crate::journal::{Change, LogState, Mark, SealedLog, SegmentSummary};
+use crate::journal::{Change, LogState, Mark, Record, SealedLog, SegmentSummary};
 use crate::names::{PRODUCERS, SegmentName, TMP};
 use crate::producers::{ProducerSnapshot, ProducerStates, decode_snapshot};
 use crate::replace::read_whole;
@@ -100,20 +100,21 @@ pub(super) struct Listing {
 }
 
 impl<E: Env> Log<E> {
-    pub(crate) async fn create(
-        dir: Arc<DirShared<E>>,
-        found: Found,
-        config: LogConfig,
-    ) -> Result<Self, OpenError> {
-        let mut changes = vec![Change::Create];
-        if dir.unexplained.contains(&found) {
+    /// What the journal has to be told of a new log.
+    pub(crate) fn creation(dir: &DirShared<E>, log: Found) -> Vec<Record> {
+        let mut records = vec![Record { log, change: Change::Create }];
+        if dir.unexplained.contains(&log) {
             // It may have held more than nothing, and its files are not to be removed.
             dir.env.probe().reached("storage_log_made_beside_its_files");
-            changes.push(Change::Mark(Mark::Uncertain));
+            records.push(Record { log, change: Change::Mark(Mark::Uncertain) });
         }
-        dir.commit(found, changes).await?;
+        records
+    }
+
+    /// The log, once the journal knows it.
+    pub(crate) fn created(dir: Arc<DirShared<E>>, found: Found, config: LogConfig) -> Self {
         let opening = Opening::new(dir, found, Arc::default());
-        Ok(opening.assemble(opening.without_segments(), config))
+        opening.assemble(opening.without_segments(), config)
     }
 
     pub(crate) async fn open(

@@ -1,11 +1,13 @@
 //! Logs on the journal: cuts in new files, moved starts, durable acknowledgements, and the planted
 //! bugs that break them.
 
-use base::{LeaderEpoch, Offset};
+use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex};
+use storage::{Found, OpenError, SealOutcome, StartClass};
 
 use crate::crash::{log_file, ops_of_a_whole_run, recover, work};
 use crate::support::{
-    Faults, MemEnv, Spec, append_of, append_some, fresh, fsync_of, read_all, run,
+    Faults, GEN, MemEnv, Spec, append_of, append_some, fresh, fsync_of, open_dir, partition,
+    read_all, run, small,
 };
 
 #[test]
@@ -167,4 +169,43 @@ fn fsync_behind_what_is_not_durable_flushes_the_segment() {
     assert!(env.reached("storage_fsync_by_segment"));
     let (log, _) = recover(&env.after_power_loss(1)).unwrap();
     assert_eq!(log.end(), Offset(3));
+}
+
+#[test]
+fn a_thousand_logs_are_created_with_a_handful_of_flushes_and_survive_a_power_loss() {
+    let env = MemEnv::new();
+    let (dir, _) = open_dir(&env);
+    let found = |index| Found {
+        partition: PartitionId { index: PartitionIndex(index), ..partition() },
+        replica_gen: GEN,
+    };
+    let wished = |upto| (0..upto).map(|index| (found(index), small())).collect::<Vec<_>>();
+
+    let before = env.syncs();
+    assert_eq!(run(dir.create_logs(wished(1000))).unwrap().len(), 1000);
+    assert!(env.syncs() - before <= 10, "{} flushes", env.syncs() - before);
+
+    let again = run(dir.create_logs(vec![(found(1000), small()), (found(7), small())]));
+    assert!(matches!(again, Err(OpenError::Exists { .. })));
+    let (dir, _) = open_dir(&env.after_power_loss(1));
+    assert_eq!(dir.logs().len(), 1000, "all of them, and not the one beside a log that existed");
+}
+
+#[test]
+fn a_stop_writes_no_file_of_a_log_that_nobody_wrote_to_since_the_start() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 3);
+    run(dir.seal()).unwrap();
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    run(dir.open_log(partition(), GEN, small())).unwrap();
+
+    let before = env.syncs();
+    assert_eq!(run(dir.seal()).unwrap(), SealOutcome::Sealed);
+    assert_eq!(env.syncs() - before, 2, "the journal and the seal");
+    let env = env.after_power_loss(1);
+    let (dir, start) = open_dir(&env);
+    let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+    assert_eq!((start.class, recovery.clean, log.end().0), (StartClass::Clean, true, 3));
 }
