@@ -22,7 +22,7 @@ use env::{Disk, Env, Lock, Rank};
 
 use crate::config::{DirOptions, Expect, LogConfig};
 use crate::error::{DirError, DirectoryFailed, OpenError};
-use crate::journal::{Change, Journal, JournalBatch, Record};
+use crate::journal::{Change, CommitError, Journal, JournalBatch, Record};
 use crate::log::{Log, Recovery};
 use crate::names::log_folder;
 use crate::tail::TailBudget;
@@ -120,8 +120,10 @@ pub(crate) struct DirShared<E: Env> {
     stopped: AtomicBool,
     failure: Lock<Option<DirectoryFailed>>,
     seg_gens: AtomicU64,
-    /// Folders of logs that the journal does not name although a part of it cannot be read: it may
-    /// have named them.
+    /// The logs that had a folder at the start.
+    pub(crate) folders: BTreeSet<Found>,
+    /// Those of them that the journal does not name: as a folder comes after the record of its log,
+    /// that record is lost.
     pub(crate) unexplained: BTreeSet<Found>,
     dirty: Lock<BTreeSet<Found>>,
     kick: tokio::sync::Notify,
@@ -383,13 +385,23 @@ impl<E: Env> DirShared<E> {
 
     pub(crate) async fn commit_records(&self, records: Vec<Record>) -> Result<(), DirectoryFailed> {
         self.check()?;
-        let result = self.journal.commit(records).await;
-        result.map_err(|error| self.fail("write the journal in", &self.path, &error))?;
+        match self.journal.commit(records).await {
+            Ok(()) => {},
+            Err(CommitError::Gone(log)) => return Err(self.gone(log)),
+            Err(CommitError::Io(error)) => {
+                return Err(self.fail("write the journal in", &self.path, &error));
+            },
+        }
         if self.journal.is_upkeep_due() {
             self.kick.notify_one();
         }
         // Something else may have failed meanwhile; then nothing is promised any more.
         self.check()
+    }
+
+    /// A log was deleted; the directory is well.
+    pub(crate) fn gone(&self, log: Found) -> DirectoryFailed {
+        DirectoryFailed { path: self.folder(log), reason: "the log was deleted".into() }
     }
 
     /// What the journal held of this log at the start.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base::{BrokerId, Offset, PartitionId, ReplicaGen};
+use base::{BrokerId, Offset, PartitionId, ReplicaGen, Uuid};
 use thiserror::Error;
 
 use crate::codec::FormatError;
@@ -89,6 +89,19 @@ pub enum DirError {
     ManifestLost {
         /// The directory.
         path: PathBuf,
+    },
+    /// Its manifest and its identity are of two directories.
+    #[error(
+        "{} is of log directory {found}, and the identity beside it of {expected}: files of two directories were mixed; restore all of one from a backup, or move the directory away to start empty",
+        path.display()
+    )]
+    OtherManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// The directory id in it.
+        found: Uuid,
+        /// The directory id in the identity.
+        expected: Uuid,
     },
     /// The cluster id cannot be stored.
     #[error("a cluster id has 1 to 64 bytes, this one has {0}")]

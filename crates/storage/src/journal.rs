@@ -4,7 +4,8 @@
 //! of all logs durable, and the next group is submitted only after that returned. Invariants: a
 //! commit returns after its group's fsync; after one write error nothing is committed ever again;
 //! a file is used again only when a durable manifest needs none of its groups, under a fresh nonce
-//! that is durable first; one spare file waits, so that a full disk stops no change of state.
+//! that is durable first; a lap without a durable word of it in the lap before, or in the manifest,
+//! holds no group; one spare file waits, so that a full disk stops no change of state.
 //! Source: replication design, the journal is the manifest. Drawn in `docs/storage-format.md`.
 
 mod block;
@@ -17,7 +18,7 @@ mod state;
 mod write;
 
 use env::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use env::{Disk, Env, Lock, Rank};
 
 pub use block::{
     BLOCK, BLOCK_PAYLOAD, JournalBlock, JournalHeader, decode_block, decode_journal_header,
-    encode_group, encode_journal_header,
+    encode_continued, encode_group, encode_journal_header,
 };
 pub use manifest::{KeptLap, Manifest, decode_manifest, encode_manifest};
 pub use open::{JournalFailure, OpenedJournal, ReadJournal, read_journal};
@@ -84,10 +85,24 @@ pub struct Journal<E: Env> {
     groups: AtomicU64,
 }
 
+/// Why nothing was committed, or why it is not known whether it was.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// There is no such log, or its deletion was committed before. Nothing was written.
+    #[error("the log {} of replica generation {} does not exist", .0.partition, .0.replica_gen)]
+    Gone(Found),
+    /// A write or sync failed, now or earlier. Whether the records will be read back is not known.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
 /// Commits that wait for their group.
 #[derive(Default)]
 struct Queue {
     pending: VecDeque<Pending>,
+    /// The logs that exist once all of it is durable. Nothing joins that is about another log, so
+    /// that no record follows its log's end.
+    live: BTreeSet<Found>,
     bytes: usize,
     /// The ticket of the next commit.
     next: u64,
@@ -162,8 +177,8 @@ impl<E: Env> Journal<E> {
     /// Makes `records` durable, all or none of them, and takes them in.
     ///
     /// # Errors
-    /// A write or sync failed, now or earlier. Whether they will be read back is not known.
-    pub async fn commit(&self, records: Vec<Record>) -> io::Result<()> {
+    /// [`CommitError`].
+    pub async fn commit(&self, records: Vec<Record>) -> Result<(), CommitError> {
         let mut bytes = Vec::with_capacity(64 * records.len());
         records.iter().for_each(|record| record.encode(&mut bytes));
         let ends = records.iter().filter_map(|record| match &record.change {

@@ -1,6 +1,7 @@
 //! The background flush: keeps every log's recovery point close behind its end.
 //!
-//! Invariant: a log that has bytes without an envelope is in the dirty set, or is being flushed.
+//! Invariant: a log that has bytes without an envelope is in the dirty set, or is being flushed, and
+//! no other log is for longer than one look.
 //! No timer runs while nothing is dirty.
 
 use env::atomic::Ordering;
@@ -51,18 +52,17 @@ pub(super) async fn run<E: Env>(handle: &LogDir<E>) -> Result<(), DirectoryFaile
 
 async fn visit<E: Env>(handle: &LogDir<E>, found: Found) -> Result<(), DirectoryFailed> {
     let dir = &handle.shared;
-    let Some(log) = open_log(handle, found) else {
-        dir.dirty.lock().remove(&found);
-        return Ok(());
-    };
-    if !log.is_flush_due(dir.env.now()) {
-        return Ok(());
-    }
     let late = dir.env.probe().mutant("dirty_note_taken_late");
     if !late {
+        // Taken out first: who writes from here on puts it in again.
         dir.dirty.lock().remove(&found);
     }
-    if log.checkpoint().await.is_err() {
+    let Some(log) = open_log(handle, found) else {
+        return Ok(());
+    };
+    // A checkpoint for another reason may have left nothing to do.
+    let is_due = log.is_dirty() && log.is_flush_due(dir.env.now());
+    if is_due && log.checkpoint().await.is_err() {
         // A log that is deleted meanwhile has nothing to flush; that is no failure.
         return dir.check();
     }

@@ -64,8 +64,11 @@ pub(super) async fn open<E: Env>(
         missing: missing(&state, &folders),
         journal_damaged: opened.end == JournalEnd::Corrupt,
     };
-    let mut unexplained = folders;
-    unexplained.retain(|found| info.journal_damaged && !state.logs().contains_key(found));
+    let mut unexplained = folders.clone();
+    unexplained.retain(|found| {
+        let explained = state.dropped().contains(found) && !info.journal_damaged;
+        !explained && !state.logs().contains_key(found)
+    });
     let shared = DirShared {
         env: env.clone(),
         path: path.to_owned(),
@@ -79,6 +82,7 @@ pub(super) async fn open<E: Env>(
         stopped: AtomicBool::new(false),
         failure: Lock::new(FAILURE_RANK, None),
         seg_gens: AtomicU64::new(u64::from(start.ordinal) << 32),
+        folders,
         unexplained,
         dirty: Lock::new(super::DIRTY_RANK, BTreeSet::new()),
         kick: tokio::sync::Notify::new(),
@@ -130,6 +134,9 @@ fn journal_error(path: &Path, failure: JournalFailure) -> DirError {
             DirError::Io { what: "use the journal in", path, source }
         },
         JournalFailure::Damaged { path, source } => DirError::Damaged { path, source },
+        JournalFailure::OtherDirectory { path, found, expected } => {
+            DirError::OtherManifest { path, found, expected }
+        },
         JournalFailure::Lost { .. } => DirError::ManifestLost { path: path.to_owned() },
     }
 }

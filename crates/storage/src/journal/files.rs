@@ -1,6 +1,7 @@
 //! The journal's files: taking the next one, making a spare, and the manifest that frees old ones.
 //!
-//! Invariants: a lap begins with a durable header; only laps that the durable manifest does not
+//! Invariants: a lap begins with a durable header, of which the lap before says durably that it is
+//! there before the first group counts; only laps that the durable manifest does not
 //! need are free; the manifest is encoded while others commit.
 
 use std::io;
@@ -10,7 +11,7 @@ use base::Probe;
 use bytes::Bytes;
 use env::{Access, Disk, Env, File, IoBufs};
 
-use super::block::{JournalHeader, encode_journal_header};
+use super::block::{JournalHeader, encode_continued, encode_journal_header};
 use super::manifest::{KeptLap, Manifest, encode_manifest};
 use super::{FileOf, FreeFile, Journal, Lap, PLACE_BYTES, Table, Writer};
 use crate::names::MANIFEST;
@@ -29,9 +30,19 @@ impl<E: Env> Journal<E> {
         let lap = writer.lap + 1;
         let header = fresh_header(&self.env, lap, writer.group, free);
         write_header(&file, &header).await?;
+        self.say_continued(writer).await?;
         *writer = Writer { file, lap, nonce: header.nonce, group: 0, at: PLACE_BYTES };
         self.table.lock().begin_lap(free.number, &header);
         Ok(())
+    }
+
+    /// The full lap's last word, durable before anything is written to the next one: should the
+    /// next one's header be lost, that is then known to be a loss (ADR 0014).
+    async fn say_continued(&self, writer: &Writer<FileOf<E>>) -> io::Result<()> {
+        self.env.seam("storage_journal_lap_begun").await;
+        let block = Bytes::from(encode_continued(writer.nonce, writer.group));
+        writer.file.append(writer.at, IoBufs::from_iter([block])).await?;
+        writer.file.sync_data().await
     }
 
     async fn free_or_make(&self) -> io::Result<FreeFile> {

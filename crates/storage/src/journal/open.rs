@@ -47,6 +47,16 @@ pub enum JournalFailure {
         /// What is wrong.
         source: FormatError,
     },
+    /// The manifest is of another directory.
+    #[error("{} is of directory {found}, not {expected}", path.display())]
+    OtherDirectory {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: Uuid,
+        /// What the identity says.
+        expected: Uuid,
+    },
     /// There are logs or groups, but no manifest.
     #[error("{} is gone", path.display())]
     Lost {
@@ -100,6 +110,11 @@ impl<E: Env> Journal<E> {
         env.disk().create_dir(&folder).await.map_err(failed)?;
         env.disk().sync_dir(root).await.map_err(failed)?;
         let manifest = read_manifest(env, root).await?;
+        if let Some(found) = manifest.as_ref().map(|read| read.dir_id).filter(|id| *id != dir_id) {
+            env.probe().reached("storage_manifest_of_another_directory");
+            let (path, expected) = (root.join(MANIFEST), dir_id);
+            return Err(JournalFailure::OtherDirectory { path, found, expected });
+        }
         let (files, unknown) = list_files(env, &folder, Access::Write).await.map_err(failed)?;
         let fresh = manifest.is_none();
         if fresh && (!may_be_new || holds_a_group(&files).await.map_err(failed)?) {
@@ -183,9 +198,6 @@ async fn begin<E: Env>(
         replayed.state.all_uncertain();
     }
     write_last_group_again(&files, &replayed).await?;
-    for needs in replayed.needs.values_mut() {
-        needs.retain(|log, _| replayed.state.logs().contains_key(log));
-    }
     let LapPlan { lap, groups_before, file, mut free, same_manifest } =
         plan(manifest.as_ref(), &files, &replayed);
     let file_bytes = options.file_bytes.max(JOURNAL_FILE_BYTES_MIN);
@@ -205,6 +217,7 @@ async fn begin<E: Env>(
     write_header(&file, &header).await?;
     env.disk().sync_dir(&folder).await?;
     let state = std::mem::take(&mut replayed.state);
+    let queue = Queue { live: state.logs().keys().copied().collect(), ..Queue::default() };
     let laps = kept_laps(&files, replayed);
     let mut table =
         Table { state, done: 0, lap, group: 0, laps, free, filed: BTreeMap::new(), next_number };
@@ -217,7 +230,7 @@ async fn begin<E: Env>(
         dir_id,
         file_bytes,
         group_bytes_max: group_bytes_max(file_bytes),
-        queue: Lock::new(QUEUE_RANK, Queue::default()),
+        queue: Lock::new(QUEUE_RANK, queue),
         table: Lock::new(TABLE_RANK, table),
         writer: tokio::sync::Mutex::new(writer),
         upkeep: tokio::sync::Mutex::new(()),

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base::{Offset, Uuid};
+use base::{Offset, SegGen, Uuid};
 
 use super::record::{Change, Mark, Record, SegmentSummary};
 use crate::dir::Found;
@@ -49,6 +49,9 @@ pub struct LogState {
     pub epochs: EpochHistory,
     /// Oldest first. Only the last one may be open.
     pub segments: Vec<KnownSegment>,
+    /// The newest generation that a segment of it ever had: a file of a newer one was named by a
+    /// record that is lost.
+    pub newest_gen: SegGen,
     /// Known damage.
     pub faulty: Vec<FaultyRange>,
     /// Whether it may hold less than it was promised to.
@@ -171,6 +174,7 @@ impl LogState {
                     return Err("a segment");
                 }
                 self.segments.push(KnownSegment { name: *name, closed: None });
+                self.newest_gen = self.newest_gen.max(name.seg_gen);
             },
             Change::Close(summary) => self.close(summary)?,
             Change::Cut(at) => self.cut(*at),
@@ -255,6 +259,8 @@ impl LogState {
             return Err("a swap of segments");
         }
         self.segments = segments;
+        let newest = add.iter().map(|summary| summary.name.seg_gen).max();
+        self.newest_gen = self.newest_gen.max(newest.unwrap_or_default());
         Ok(())
     }
 
@@ -284,6 +290,11 @@ impl LogState {
 
     fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
+        let newest = self.segments.iter().map(|segment| segment.name.seg_gen).max();
+        if newest.unwrap_or_default() < self.newest_gen {
+            let name = SegmentName { base: Offset::ZERO, seg_gen: self.newest_gen };
+            changes.extend([Change::SegAdd(name), Change::Cut(Offset::ZERO)]);
+        }
         if self.start > Offset::ZERO {
             changes.push(Change::LogStart(self.start));
         }
@@ -311,7 +322,7 @@ impl LogState {
 
 #[cfg(test)]
 mod tests {
-    use base::{LeaderEpoch, SegGen};
+    use base::LeaderEpoch;
     use proptest::prelude::*;
 
     use super::super::record::tests::{log, record};

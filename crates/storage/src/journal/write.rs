@@ -1,9 +1,10 @@
 //! Groups: commits that become durable together.
 //!
-//! Invariants: one group at a time; its records are taken in after its sync and in its order; a
-//! group that fails, or is abandoned halfway, ends the journal.
+//! Invariants: one group at a time; its records are taken in after its sync and in its order; no
+//! record joins that is about a log which does not exist, or not any more; a group that fails, or is abandoned halfway, ends the journal.
 
 use env::atomic::Ordering;
+use std::collections::BTreeMap;
 use std::io;
 
 use base::{Offset, Probe, invariant};
@@ -11,8 +12,10 @@ use bytes::Bytes;
 use env::{Env, File, IoBufs};
 
 use super::block::{BLOCK, blocks_for, encode_group};
-use super::record::Record;
-use super::{FileOf, Journal, Pending, QUEUE_BYTES_MAX, Writer};
+use super::record::{Change, Record};
+use super::{
+    CommitError, FileOf, Journal, PLACE_BYTES, Pending, QUEUE_BYTES_MAX, Queue, Table, Writer,
+};
 use crate::dir::Found;
 
 /// Commits of one group.
@@ -27,10 +30,11 @@ impl<E: Env> Journal<E> {
         bytes: Vec<u8>,
         changes: Vec<Record>,
         batch: Option<(Found, Offset)>,
-    ) -> io::Result<()> {
+    ) -> Result<(), CommitError> {
         self.check()?;
         if bytes.len() > self.group_bytes_max {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a commit is too large"));
+            let kind = io::ErrorKind::InvalidInput;
+            return Err(io::Error::new(kind, "a commit is too large").into());
         }
         while self.queue.lock().bytes > QUEUE_BYTES_MAX {
             self.env.probe().reached("storage_journal_queue_full");
@@ -39,6 +43,10 @@ impl<E: Env> Journal<E> {
         }
         let ticket = {
             let mut queue = self.queue.lock();
+            queue.admit(&changes).map_err(|log| {
+                self.env.probe().reached("storage_journal_log_gone");
+                CommitError::Gone(log)
+            })?;
             let ticket = queue.next;
             queue.next += 1;
             queue.bytes += bytes.len();
@@ -89,18 +97,23 @@ impl<E: Env> Journal<E> {
         for record in group.commits.iter().flat_map(|commit| &commit.changes) {
             let fits = table.state.apply(record);
             invariant!(JOURNAL_1, fits.is_ok(), "{fits:?}: {record:?}");
-            if record.change == super::Change::Drop {
-                table.filed.remove(&record.log);
-                table
-                    .laps
-                    .values_mut()
-                    .for_each(|lap| lap.needs.retain(|log, _| *log != record.log));
+            match record.change {
+                Change::Drop => table.forget(record.log),
+                Change::Cut(at) => {
+                    // What is written there next is not in its segment yet.
+                    if let Some(filed) = table.filed.get_mut(&record.log) {
+                        *filed = at.min(*filed);
+                    }
+                },
+                _ => {},
             }
         }
         for (log, end) in group.commits.iter().filter_map(|commit| commit.batch) {
             // Its segment may have become durable before its group did.
             let is_filed = table.filed.get(&log).is_some_and(|filed| *filed >= end);
-            if let (false, Some(lap)) = (is_filed, table.laps.get_mut(&writer.lap)) {
+            // And its log may have been dropped in the same group.
+            let is_needed = !is_filed && table.state.logs().contains_key(&log);
+            if let (true, Some(lap)) = (is_needed, table.laps.get_mut(&writer.lap)) {
                 lap.needs.insert(log, end);
             }
         }
@@ -114,7 +127,8 @@ impl<E: Env> Journal<E> {
 
     async fn write_blocks(&self, writer: &mut Writer<FileOf<E>>, records: &[u8]) -> io::Result<()> {
         let len = u64::try_from(blocks_for(records.len()) * BLOCK).map_err(io::Error::other)?;
-        if writer.at.saturating_add(len) > self.file_bytes {
+        // The last block is for the word that the journal goes on.
+        if writer.at.saturating_add(len).saturating_add(PLACE_BYTES) > self.file_bytes {
             self.next_file(writer).await?;
         }
         let blocks = encode_group(writer.nonce, writer.group, records);
@@ -132,6 +146,53 @@ impl<E: Env> Journal<E> {
         writer.group += 1;
         self.groups.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+impl Queue {
+    /// Takes note of what `changes` create and drop. `Err`: one is about a log that does not exist.
+    fn admit(&mut self, changes: &[Record]) -> Result<(), Found> {
+        let mut lives = BTreeMap::new();
+        for Record { log, change } in changes {
+            match change {
+                Change::Create => drop(lives.insert(*log, true)),
+                Change::Drop => drop(lives.insert(*log, false)),
+                Change::Removed => {},
+                Change::SegAdd(_)
+                | Change::Close(_)
+                | Change::Cut(_)
+                | Change::Swap { .. }
+                | Change::LogStart(_)
+                | Change::Epoch { .. }
+                | Change::Flushed { .. }
+                | Change::Batch(_)
+                | Change::Mark(_)
+                | Change::Sealed { .. } => {
+                    let lives = lives.get(log).copied();
+                    if !lives.unwrap_or_else(|| self.live.contains(log)) {
+                        return Err(*log);
+                    }
+                },
+            }
+        }
+        for (log, lives) in lives {
+            if lives {
+                self.live.insert(log);
+            } else {
+                self.live.remove(&log);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Table {
+    /// A log is gone, and with it the need for its batches.
+    fn forget(&mut self, gone: Found) {
+        self.filed.remove(&gone);
+        for lap in self.laps.values_mut() {
+            lap.needs.remove(&gone);
+        }
     }
 }
 

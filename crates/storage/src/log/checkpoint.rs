@@ -28,8 +28,7 @@ impl<E: Env> Log<E> {
     pub(super) fn check(&self) -> Result<(), DirectoryFailed> {
         self.inner.dir.check()?;
         if self.inner.shared.lock().closed {
-            let reason = "the log was deleted".into();
-            return Err(DirectoryFailed { path: self.inner.folder.clone(), reason });
+            return Err(self.inner.dir.gone(self.found()));
         }
         Ok(())
     }

@@ -158,6 +158,11 @@ impl<E: Env> Opening<E> {
             // Nothing was ever written here, or all of it was let go of.
             self.recovery.clean = self.dir.sealed_by.is_some();
             self.recovery.recovery_point = self.known.start;
+            if !self.recovery.clean && self.dir.folders.contains(&self.found) {
+                // It may hold a segment whose record is lost.
+                let listing = self.list().await?;
+                return self.load_unclean(&listing).await;
+            }
             let mut loaded = self.without_segments();
             if loaded.start > Offset::ZERO {
                 let snapshot = self.read_producers().await?;

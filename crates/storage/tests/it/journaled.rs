@@ -6,8 +6,8 @@ use storage::{Found, OpenError, SealOutcome, StartClass};
 
 use crate::crash::{log_file, ops_of_a_whole_run, recover, work};
 use crate::support::{
-    Faults, GEN, MemEnv, Spec, append_of, append_some, fresh, fsync_of, open_dir, partition,
-    read_all, run, small,
+    Faults, GEN, MemEnv, Spec, append_of, append_some, expect, fresh, fsync_of, open_dir, options,
+    partition, read_all, root, run, small,
 };
 
 #[test]
@@ -208,4 +208,68 @@ fn a_stop_writes_no_file_of_a_log_that_nobody_wrote_to_since_the_start() {
     let (dir, start) = open_dir(&env);
     let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
     assert_eq!((start.class, recovery.clean, log.end().0), (StartClass::Clean, true, 3));
+}
+
+#[test]
+fn an_open_segment_that_is_gone_is_written_again_from_the_journal() {
+    // The journal has let go of so many.
+    for (let_go, envelopes_too) in [(0, false), (0, true), (2, false), (2, true)] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        for at in 0..let_go {
+            run(log.append(fsync_of(&[Spec::at(at).build()]))).unwrap();
+        }
+        for epoch in 1..=let_go * 30 {
+            run(log.begin_epoch(LeaderEpoch(i32::try_from(epoch).unwrap()))).unwrap();
+        }
+        let epoch = log.latest_epoch().map_or(0, |latest| latest.epoch.0);
+        for at in let_go..5 {
+            run(log.append(fsync_of(&[Spec { epoch, ..Spec::at(at) }.build()]))).unwrap();
+        }
+        let file = log_file(&env);
+        let env = env.after_power_loss(1);
+        env.delete(&file);
+        if envelopes_too {
+            env.delete(&file.with_extension("env"));
+        }
+
+        let (log, recovery) = recover(&env).unwrap();
+
+        assert!(recovery.uncertain, "more may have been in it");
+        assert_eq!(log.end(), Offset(5));
+        if let_go == 0 {
+            assert_eq!(recovery.faulty, Vec::new());
+            assert_eq!(read_all(&log, Offset(0)).len(), 5);
+        } else {
+            let (from, to) = (Offset(0), Offset(5));
+            assert_eq!(recovery.faulty, vec![storage::FaultyRange { from, to }]);
+        }
+        run(log.append(fsync_of(&[Spec { epoch, ..Spec::at(5) }.build()]))).unwrap();
+        let (log, recovery) = recover(&env.after_power_loss(2)).unwrap();
+        assert!(recovery.uncertain);
+        assert_eq!((log.end(), read_all(&log, Offset(5)).len()), (Offset(6), 1));
+    }
+}
+
+#[test]
+fn a_start_that_dies_while_it_writes_a_segment_again_forgets_nothing() {
+    for died in 1..80 {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        for at in 0..3 {
+            run(log.append(fsync_of(&[Spec::at(at).build()]))).unwrap();
+        }
+        let file = log_file(&env);
+        let env = env.after_power_loss(1);
+        env.delete(&file);
+        env.set_faults(Faults { crash_at: Some(env.ops() + died), ..Faults::default() });
+        if let Ok((dir, _)) = run(storage::LogDir::open(&env, &root(), expect(), options())) {
+            drop(run(dir.open_log(partition(), GEN, small())));
+        }
+
+        let (log, recovery) = recover(&env.after_power_loss(died)).unwrap();
+
+        assert!(recovery.uncertain, "died at {died}");
+        assert_eq!((log.end(), recovery.faulty), (Offset(3), Vec::new()), "died at {died}");
+    }
 }

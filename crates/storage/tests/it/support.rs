@@ -110,6 +110,7 @@ pub struct MemEnv {
     pools: Arc<Pools>,
     clock: Arc<AtomicU64>,
     random: Arc<AtomicU64>,
+    sleeps: Arc<AtomicU64>,
     /// Whether operations sometimes have to be polled twice.
     pub restless: bool,
 }
@@ -125,6 +126,7 @@ impl MemEnv {
             pools: Arc::default(),
             clock: Arc::new(AtomicU64::new(1)),
             random: Arc::new(AtomicU64::new(1)),
+            sleeps: Arc::default(),
             restless: false,
         }
     }
@@ -149,6 +151,11 @@ impl MemEnv {
 
     pub fn body_reads(&self) -> u64 {
         self.world.lock().body_reads
+    }
+
+    /// How often anybody slept.
+    pub fn sleeps(&self) -> u64 {
+        self.sleeps.load(Ordering::Relaxed)
     }
 
     pub fn syncs(&self) -> u64 {
@@ -521,6 +528,8 @@ impl Env for MemEnv {
     }
 
     async fn sleep_until(&self, at: Instant) {
+        let slept = self.sleeps.fetch_add(1, Ordering::Relaxed);
+        assert!(slept < 1_000, "somebody sleeps and sleeps, and nothing comes of it");
         self.clock.fetch_max(at.0, Ordering::Relaxed);
     }
 
