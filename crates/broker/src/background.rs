@@ -1,20 +1,24 @@
 //! Work that nobody waits for: making logs durable, deleting old segments, forgetting producers.
 //!
 //! Invariants: the flusher keeps every log's durable end within the bounds of `storage`; retention
-//! deletes whole segments below the high watermark only; a failed directory halts the broker.
+//! deletes whole segments below the high watermark only; a failed directory halts the broker, a full
+//! disk is said once when it fills up and once when there is room again.
 
 use std::sync::Arc;
 
 use base::{Duration, Probe};
 use env::Env;
+use storage::{LogDir, Room};
 
+use crate::coordinator_host::Coordinators;
 use crate::node::Node;
+use crate::unmade;
 
 /// Kafka's first look at old segments comes this long after the start.
 const RETENTION_FIRST: Duration = Duration::from_secs(30);
 
 /// Starts all of it. The tasks end when the broker stops.
-pub(crate) fn start<E: Env>(node: &Arc<Node<E>>) {
+pub(crate) fn start<E: Env>(node: &Arc<Node<E>>, coordinators: &Arc<Coordinators<E>>) {
     let (flusher, retention) = (Arc::clone(node), Arc::clone(node));
     let (flushing, retaining) = (node.tasks.guard(), node.tasks.guard());
     node.env.spawn("flusher", async move {
@@ -25,12 +29,31 @@ pub(crate) fn start<E: Env>(node: &Arc<Node<E>>) {
         retain(retention).await;
         drop(retaining);
     });
+    let (maker, making) =
+        (unmade::run(Arc::clone(node), Arc::clone(coordinators)), node.tasks.guard());
+    node.env.spawn("unmade_logs", async move {
+        maker.await;
+        drop(making);
+    });
 }
 
 async fn flush<E: Env>(node: Arc<Node<E>>) {
-    if let Err(failed) = node.dir.run_flusher().await {
+    let dir = &node.dir;
+    if let Err(failed) = dir.run_flusher(|room| tell(dir, &room)).await {
         node.env.probe().reached("flusher_failed");
         node.env.halt(failed.to_string());
+    }
+}
+
+/// What the log says of a disk that fills up, and of one that has room again.
+fn tell<E: Env>(dir: &LogDir<E>, room: &Room) {
+    let path = dir.path().display();
+    match room {
+        Room::Full { what, .. } => tracing::warn!(
+            "the disk of {path} is full ({what}): producers get KAFKA_STORAGE_ERROR, reads go on; \
+             free some space, no restart is needed"
+        ),
+        Room::Enough => tracing::warn!("the disk of {path} has room again"),
     }
 }
 

@@ -62,8 +62,8 @@ pub enum ProducerIdError {
     /// All 2^63 are used up.
     #[error("no producer ids are left")]
     Exhausted,
-    /// The metadata log failed, or the broker is stopping.
-    #[error("the metadata log failed or the broker is stopping")]
+    /// The metadata log failed, or its disk is full, or the broker is stopping.
+    #[error("the metadata log failed, or its disk is full, or the broker is stopping")]
     Unavailable,
 }
 
@@ -153,9 +153,9 @@ impl<E: Env> Broker<E> {
         };
         match self.inner.propose(command).await {
             Ok(Reply::Created(outcomes)) => outcomes,
-            Ok(Reply::Done | Reply::Deleted(_) | Reply::ProducerIds(_)) | Err(MetadataFailed) => {
-                vec![Err(TopicError::StorageFailed); asked]
-            },
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(Reply::Done | Reply::Deleted(_) | Reply::ProducerIds(_))
+            | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -188,9 +188,9 @@ impl<E: Env> Broker<E> {
         }
         match self.inner.propose(Command::DeleteTopics { topics }).await {
             Ok(Reply::Deleted(outcomes)) => outcomes,
-            Ok(Reply::Done | Reply::Created(_) | Reply::ProducerIds(_)) | Err(MetadataFailed) => {
-                vec![Err(TopicError::StorageFailed); asked]
-            },
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(Reply::Done | Reply::Created(_) | Reply::ProducerIds(_))
+            | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -209,7 +209,8 @@ impl<E: Env> Broker<E> {
                     *ids = first..first.saturating_add(i64::from(block.count));
                 },
                 Ok(Reply::ProducerIds(None)) => return Err(ProducerIdError::Exhausted),
-                Ok(Reply::Done | Reply::Created(_) | Reply::Deleted(_)) | Err(MetadataFailed) => {
+                Ok(Reply::Done | Reply::Created(_) | Reply::Deleted(_))
+                | Err(MetadataFailed::Full | MetadataFailed::Gone) => {
                     return Err(ProducerIdError::Unavailable);
                 },
             }
@@ -278,7 +279,7 @@ impl<E: Env> Inner<E> {
         let host = self.metadata.read().await;
         let Some(host) = host.as_ref() else {
             self.node.env.probe().reached("metadata_while_stopping");
-            return Err(MetadataFailed);
+            return Err(MetadataFailed::Gone);
         };
         host.propose(command).await
     }

@@ -17,7 +17,7 @@ use env::{Env, Lock, Rank};
 use metadata::{CreateTopic, OFFSETS_TOPIC, Topic};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::alive::Alive;
+use crate::alive::{Alive, Guard};
 use crate::config::BrokerConfig;
 use crate::node::Node;
 
@@ -102,23 +102,31 @@ impl<E: Env> Coordinators<E> {
             return;
         };
         for index in (0..shards.count).map(PartitionIndex) {
-            let id = PartitionId { topic: topic.id, index };
-            let Some(partition) = self.node.partitions.find(&id) else {
-                continue;
-            };
-            let (mailbox, mail) = mpsc::channel(MAILBOX);
-            let phase = Arc::new(PhaseCell(AtomicU8::new(0)));
-            let task = shard::run(
-                Arc::clone(&self.node),
-                partition,
-                Arc::clone(&phase),
-                mail,
-                guard.clone(),
-            );
-            self.node.env.spawn("coordinator_shard", task);
-            shards.by_index.insert(index, Handle { mailbox, phase });
+            let handle = self.load(PartitionId { topic: topic.id, index }, &guard);
+            shards.by_index.extend(handle.map(|handle| (index, handle)));
         }
         *self.shards.lock() = shards;
+    }
+
+    /// Begins to load a shard, if its partition is led here.
+    fn load(&self, id: PartitionId, guard: &Guard) -> Option<Handle> {
+        let partition = self.node.partitions.find(&id)?;
+        let (mailbox, mail) = mpsc::channel(MAILBOX);
+        let phase = Arc::new(PhaseCell(AtomicU8::new(0)));
+        let node = Arc::clone(&self.node);
+        let task = shard::run(node, partition, Arc::clone(&phase), mail, guard.clone());
+        self.node.env.spawn("coordinator_shard", task);
+        Some(Handle { mailbox, phase })
+    }
+
+    /// A partition that could not be led when its topic was created is led now.
+    pub(crate) fn partition_led(&self, topic: &Topic, id: PartitionId) {
+        if &*topic.name == OFFSETS_TOPIC
+            && let Some(guard) = self.tasks.guard()
+            && let Some(handle) = self.load(id, &guard)
+        {
+            self.shards.lock().by_index.insert(id.index, handle);
+        }
     }
 
     /// Ends the shards, if `topic` is the coordinators'; else lets them forget what was committed

@@ -16,6 +16,7 @@ use crate::config::BrokerConfig;
 use crate::openers::Openers;
 use crate::partition::Partition;
 use crate::partitions::Partitions;
+use crate::unmade::UnmadeLogs;
 
 /// Taken alone.
 const VIEW_RANK: Rank = Rank(60);
@@ -26,6 +27,7 @@ pub(crate) struct Node<E: Env> {
     pub(crate) config: BrokerConfig,
     pub(crate) dir: LogDir<E>,
     pub(crate) partitions: Partitions<E>,
+    pub(crate) unmade: UnmadeLogs,
     /// Background tasks that the stop waits for.
     pub(crate) tasks: Alive,
     pub(crate) openers: Arc<Openers>,
@@ -42,6 +44,7 @@ impl<E: Env> Node<E> {
             config,
             dir,
             partitions: Partitions::default(),
+            unmade: UnmadeLogs::default(),
             tasks: Alive::default(),
             openers: Arc::default(),
             view: Lock::new(VIEW_RANK, Arc::default()),

@@ -24,6 +24,7 @@ use crate::metadata_host::Publish;
 use crate::node::Node;
 use crate::partition::ledger::Fate;
 use crate::partition::{Partition, PartitionInit};
+use crate::unmade::Unmade;
 
 /// A topic id is never reused and nothing moves yet, so a replica has one incarnation.
 const REPLICA_GEN: ReplicaGen = ReplicaGen(0);
@@ -83,47 +84,34 @@ impl<E: Env> Publisher<E> {
     }
 
     /// Creates the logs of a topic and puts its partitions into the table.
-    async fn create(&self, topic: &Topic) -> Result<(), OpenError> {
-        let config = topic_config(&self.node, topic);
-        let (dir, rules) = (self.node.dir.clone(), log_config(&config));
+    async fn create(&self, topic: &Arc<Topic>) -> Result<(), OpenError> {
         let led = self.led(topic);
         let count = led.len();
+        let (node, topic) = (Arc::clone(&self.node), Arc::clone(topic));
+        let wanted = Arc::clone(&topic);
         let mut created = side_by_side(&self.node.env, "create_logs", led, move |(id, epoch)| {
-            let (dir, rules) = (dir.clone(), rules.clone());
-            async move { (id, epoch, dir.create_log(id, REPLICA_GEN, rules).await) }
+            let (node, topic) = (Arc::clone(&node), Arc::clone(&wanted));
+            async move { (id, epoch, create_log(&node, &topic, id).await) }
         });
         for _ in 0..count {
             let Some((id, epoch, log)) = created.recv().await else {
                 break;
             };
-            self.lead(topic, id, epoch, &config, log?).await?;
+            match log {
+                Ok(log) => lead(&self.node, &topic, id, epoch, log).await?,
+                Err(OpenError::Full(_)) => {
+                    let unmade = Unmade { topic: Arc::clone(&topic), epoch };
+                    self.node.unmade.add(id, unmade).await;
+                },
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
-    }
-
-    /// Puts an open log to work.
-    async fn lead(
-        &self,
-        topic: &Topic,
-        id: PartitionId,
-        epoch: LeaderEpoch,
-        config: &Arc<TopicConfig>,
-        log: Log<E>,
-    ) -> Result<(), OpenError> {
-        if log.latest_epoch().is_some_and(|latest| latest.epoch < epoch) {
-            log.begin_epoch(epoch).await?;
-        }
-        let config = Arc::clone(config);
-        let openers = Arc::clone(&self.node.openers);
-        let internal = is_internal(&topic.name);
-        let init = PartitionInit { id, epoch, config, internal, openers };
-        let partition = Partition::new(self.node.env.clone(), init, log);
-        self.node.partitions.insert(id, partition);
         Ok(())
     }
 
     /// Lets the topic's leaders finish what they write and refuse everything else.
     async fn close(&self, topic: TopicId) {
+        self.node.unmade.forget(topic).await;
         for (_, partition) in self.node.partitions.remove_topic(topic) {
             partition.close(Fate::Deleted);
             partition.drained().await;
@@ -170,6 +158,35 @@ impl<E: Env> Publish for Publisher<E> {
             self.node.env.halt(format!("cannot follow the metadata: {error}"));
         }
     }
+}
+
+/// Makes the log of a partition.
+pub(crate) async fn create_log<E: Env>(
+    node: &Node<E>,
+    topic: &Topic,
+    id: PartitionId,
+) -> Result<Log<E>, OpenError> {
+    let rules = log_config(&topic_config(node, topic));
+    node.dir.create_log(id, REPLICA_GEN, rules).await
+}
+
+/// Puts an open log to work.
+pub(crate) async fn lead<E: Env>(
+    node: &Node<E>,
+    topic: &Topic,
+    id: PartitionId,
+    epoch: LeaderEpoch,
+    log: Log<E>,
+) -> Result<(), OpenError> {
+    if log.latest_epoch().is_some_and(|latest| latest.epoch < epoch) {
+        log.begin_epoch(epoch).await?;
+    }
+    let config = topic_config(node, topic);
+    let openers = Arc::clone(&node.openers);
+    let internal = is_internal(&topic.name);
+    let init = PartitionInit { id, epoch, config, internal, openers };
+    node.partitions.insert(id, Partition::new(node.env.clone(), init, log));
+    Ok(())
 }
 
 /// A topic's rules: its own on top of the broker's; the coordinators' topic has defaults of its own.

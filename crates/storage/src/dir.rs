@@ -2,12 +2,13 @@
 //!
 //! Invariants: the lock is held for as long as the value lives; the seal is gone, durably, before
 //! a log is touched, and comes back only if every log was opened and flushed; after the first
-//! write error nothing is written ever again. Source: replication design, crash classes.
+//! write error nothing is written ever again, and a full disk is none. Source: replication design, crash classes.
 
 mod deletion;
 mod flusher;
 mod identity;
 mod open;
+mod room;
 mod seal;
 mod starts;
 
@@ -21,13 +22,14 @@ use base::{PartitionId, Probe, ReplicaGen, SegGen, Uuid};
 use env::{Disk, Env, Lock, Rank};
 
 use crate::config::{DirOptions, Expect, LogConfig};
-use crate::error::{DirError, DirectoryFailed, OpenError};
+use crate::error::{DirError, DirectoryFailed, DirectoryFull, OpenError, WriteError};
 use crate::journal::{Change, Journal, JournalBatch, Record};
 use crate::log::{Log, Recovery};
 use crate::names::log_folder;
 use crate::tail::TailBudget;
 
 pub use identity::{Identity, decode_identity, encode_identity};
+pub use room::{Room, is_full, of_sync};
 pub use seal::{Seal, decode_seal, encode_seal};
 pub use starts::{SLOT_BYTES, Start, StartClass, decode_start, decode_starts, encode_start};
 
@@ -36,6 +38,8 @@ const DIR_RANK: Rank = Rank(210);
 const DIRTY_RANK: Rank = Rank(211);
 const FAILURE_RANK: Rank = Rank(212);
 const BATCHES_RANK: Rank = Rank(213);
+const ROOM_RANK: Rank = Rank(214);
+const DELETIONS_RANK: Rank = Rank(215);
 
 /// A log on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +120,9 @@ pub(crate) struct DirShared<E: Env> {
     is_failed: AtomicBool,
     stopped: AtomicBool,
     failure: Lock<Option<DirectoryFailed>>,
+    room: Lock<room::Watch>,
+    /// Deletions for which there was no room.
+    deletions: Lock<BTreeSet<Found>>,
     seg_gens: AtomicU64,
     /// Folders of logs that the journal does not name although a part of it cannot be read: it may
     /// have named them.
@@ -159,7 +166,7 @@ impl<E: Env> LogDir<E> {
     /// Creates an empty log, durably. It has no folder before its first append.
     ///
     /// # Errors
-    /// [`OpenError::Exists`], or the directory failed.
+    /// [`OpenError::Exists`], [`OpenError::Full`] (there is no log then), or the directory failed.
     pub async fn create_log(
         &self,
         partition: PartitionId,
@@ -196,7 +203,8 @@ impl<E: Env> LogDir<E> {
         Ok((log, recovery.unwrap_or_default()))
     }
 
-    /// Deletes a log, open or not. Whoever still reads from it may finish.
+    /// Deletes a log, open or not. Whoever still reads from it may finish. If the disk is so full
+    /// that even this finds no room, it is done later: by the flusher, or else by the next start.
     ///
     /// # Errors
     /// [`OpenError::Missing`], or the directory failed. An interrupted deletion is finished by the
@@ -217,8 +225,11 @@ impl<E: Env> LogDir<E> {
             Some(Slot::Open(log)) => log.close().await,
             Some(Slot::Found) => {},
         }
-        deletion::delete(&self.shared, found).await?;
-        self.held.logs.lock().remove(&found);
+        match deletion::delete(&self.shared, found).await {
+            Ok(()) => drop(self.held.logs.lock().remove(&found)),
+            Err(WriteError::Full(_)) => drop(self.shared.deletions.lock().insert(found)),
+            Err(WriteError::Failed(failed)) => return Err(failed.into()),
+        }
         Ok(())
     }
 
@@ -226,8 +237,8 @@ impl<E: Env> LogDir<E> {
     /// Nothing may be appended afterwards.
     ///
     /// # Errors
-    /// The directory failed; then there is no seal.
-    pub async fn seal(&self) -> Result<SealOutcome, DirectoryFailed> {
+    /// The directory failed, or its disk is full; then there is no seal.
+    pub async fn seal(&self) -> Result<SealOutcome, WriteError> {
         seal::seal(self).await
     }
 
@@ -235,14 +246,24 @@ impl<E: Env> LogDir<E> {
     /// found, so that the next start is as strict as this one.
     ///
     /// # Errors
-    /// The directory failed.
-    pub async fn give_back(&self) -> Result<(), DirectoryFailed> {
+    /// The directory failed, or its disk is full.
+    pub async fn give_back(&self) -> Result<(), WriteError> {
         seal::give_back(self).await
     }
 
     /// Why the directory is dead, if it is.
     pub fn failed(&self) -> Option<DirectoryFailed> {
         self.shared.check().err()
+    }
+
+    /// Whether its disk has room.
+    pub fn room(&self) -> Room {
+        self.shared.room.lock().room().clone()
+    }
+
+    /// For who writes other files in the directory: one of them found no room.
+    pub fn note_full(&self, what: &str) {
+        self.shared.full(what, &self.shared.path);
     }
 
     /// How this process found the directory.
@@ -256,9 +277,13 @@ impl<E: Env> LogDir<E> {
     }
 
     /// Makes logs durable in the background, at most [`crate::FLUSH_BYTES`] or
-    /// [`crate::FLUSH_AFTER`] behind. Runs until the directory fails or is sealed.
-    pub async fn run_flusher(&self) -> Result<(), DirectoryFailed> {
-        flusher::run(self).await
+    /// [`crate::FLUSH_AFTER`] behind, and does what a full disk put off. `tell` hears when the
+    /// disk becomes full, and when that is over. Runs until the directory fails or is sealed.
+    ///
+    /// # Errors
+    /// Why the directory failed.
+    pub async fn run_flusher(&self, tell: impl Fn(Room) + Send) -> Result<(), DirectoryFailed> {
+        flusher::run(self, tell).await
     }
 
     fn claim(&self, found: Found) -> Result<(), OpenError> {
@@ -329,25 +354,70 @@ impl<E: Env> DirShared<E> {
         failed
     }
 
+    /// What an operation that is no sync ended with: undone for lack of room, or the end of the
+    /// directory.
+    pub(crate) fn refuse(&self, what: &str, path: &Path, error: &io::Error) -> WriteError {
+        if is_full(error) {
+            self.full(what, path).into()
+        } else {
+            self.fail(what, path, error).into()
+        }
+    }
+
+    pub(crate) fn full(&self, what: &str, path: &Path) -> DirectoryFull {
+        self.env.probe().reached("storage_disk_full");
+        let reason = format!("cannot {what} {}", path.display());
+        if self.room.lock().found_none(self.env.now(), &reason) {
+            self.kick.notify_one();
+        }
+        DirectoryFull { path: self.path.clone(), reason: reason.into() }
+    }
+
+    /// For appends: a full disk is not tried too often.
+    ///
+    /// # Errors
+    /// It was full a moment ago.
+    pub(crate) fn check_room(&self) -> Result<(), DirectoryFull> {
+        let room = self.room.lock();
+        // Planted: what was full once is full for good.
+        let for_ever = self.env.probe().mutant("full_for_ever");
+        match room.room() {
+            Room::Full { what, .. } if for_ever || room.holds_back(self.env.now()) => {
+                Err(DirectoryFull { path: self.path.clone(), reason: what.clone() })
+            },
+            Room::Full { .. } | Room::Enough => Ok(()),
+        }
+    }
+
+    /// An append found room.
+    pub(crate) fn note_room(&self) {
+        self.room.lock().found_some();
+    }
+
     /// Makes changes of one log true.
-    pub(crate) async fn commit(
-        &self,
-        log: Found,
-        changes: Vec<Change>,
-    ) -> Result<(), DirectoryFailed> {
+    ///
+    /// # Errors
+    /// [`WriteError`]: without room none of them is, or will be.
+    pub(crate) async fn commit(&self, log: Found, changes: Vec<Change>) -> Result<(), WriteError> {
         let records = changes.into_iter().map(|change| Record { log, change });
         self.commit_records(records.collect()).await
     }
 
-    pub(crate) async fn commit_records(&self, records: Vec<Record>) -> Result<(), DirectoryFailed> {
+    pub(crate) async fn commit_records(&self, records: Vec<Record>) -> Result<(), WriteError> {
         self.check()?;
-        let result = self.journal.commit(records).await;
-        result.map_err(|error| self.fail("write the journal in", &self.path, &error))?;
+        if let Err(error) = self.journal.commit(records).await {
+            let what = "write the journal in";
+            return Err(if self.journal.is_failed() {
+                self.fail(what, &self.path, &error).into()
+            } else {
+                self.refuse(what, &self.path, &error)
+            });
+        }
         if self.journal.is_upkeep_due() {
             self.kick.notify_one();
         }
         // Something else may have failed meanwhile; then nothing is promised any more.
-        self.check()
+        Ok(self.check()?)
     }
 
     /// What the journal held of this log at the start.

@@ -27,8 +27,11 @@ pub const JOURNAL: &str = "journal";
 pub const MANIFEST: &str = "manifest";
 /// The folder of files that nothing explains.
 pub const SALVAGE: &str = "salvage";
+/// Made, with [`TMP`] behind it, to see whether a full disk has room again.
+pub const ROOM: &str = "room";
 /// Every name in a log directory that is not a log's.
-pub const OURS: [&str; 8] = [IDENTITY, LOCK, METADATA, SEAL, STARTS, JOURNAL, MANIFEST, SALVAGE];
+pub const OURS: [&str; 9] =
+    [IDENTITY, LOCK, METADATA, SEAL, STARTS, JOURNAL, MANIFEST, SALVAGE, ROOM];
 
 /// A segment: its first offset, and the generation that tells it from others at that offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,7 +16,7 @@ use crate::BrokerConfig;
 use crate::broker::{Broker, Inner};
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::MetadataHost;
-use crate::metadata_log::{MetadataLog, MetadataLogError};
+use crate::metadata_log::{AppendError, MetadataLog, MetadataLogError, Need};
 use crate::node::Node;
 use crate::publisher::{OpenAllError, Opened, Publisher};
 
@@ -65,7 +65,7 @@ impl<E: Env> Broker<E> {
                 "a part of the storage journal cannot be read: every log may hold less than it was promised to"
             );
         }
-        let (mut log, mut image) = MetadataLog::open(env.clone(), &config.log_dir).await?;
+        let (mut log, mut image) = MetadataLog::open(env.clone(), dir.clone()).await?;
         let fresh = image.cluster_id.is_zero();
         // Before the first record is written: with it the next start would take the metadata for
         // old, and the logs for those of deleted topics.
@@ -97,7 +97,7 @@ impl<E: Env> Broker<E> {
         let publisher = Publisher::new(Arc::clone(&node), Arc::clone(&coordinators));
         let opened = publisher.open_all(&image, log.next_index()).await?;
         tell(&node.config.log_dir, fresh, start.class, opened);
-        crate::background::start(&node);
+        crate::background::start(&node, &coordinators);
         let metadata = MetadataHost::start(env, log, image, publisher);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -136,7 +136,12 @@ async fn take<E: Env>(
     if decision.records.is_empty() {
         return Ok(());
     }
-    log.append(&decision.records).await.map_err(StartError::MetadataWrite)?;
+    log.append(&decision.records, Need::Reserve).await.map_err(|error| {
+        StartError::MetadataWrite(match error {
+            AppendError::Full => std::io::ErrorKind::StorageFull.into(),
+            AppendError::Failed(error) => error,
+        })
+    })?;
     for record in &decision.records {
         drop(image.apply(record));
     }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::alive::side_by_side;
 use crate::api::ClusterView;
 use crate::publisher::{
-    Publisher, REPLICA_GEN, log_config, show_brokers, show_topic, topic_config,
+    Publisher, REPLICA_GEN, create_log, lead, log_config, show_brokers, show_topic, topic_config,
 };
 
 /// Why the logs do not fit the metadata.
@@ -98,7 +98,7 @@ impl<E: Env> Publisher<E> {
                 if strays.remove(&found) {
                     wanted.insert(id, (Arc::clone(topic), epoch, Arc::clone(&config)));
                 } else {
-                    missing.push((Arc::clone(topic), id, epoch, Arc::clone(&config)));
+                    missing.push((Arc::clone(topic), id, epoch));
                 }
             }
         }
@@ -111,14 +111,14 @@ impl<E: Env> Publisher<E> {
             self.report(id, &recovery);
             let cut = recovery.cut.map_or(0, |cut| cut.bytes);
             whole.bytes_cut = whole.bytes_cut.saturating_add(cut);
-            if let Some((topic, epoch, config)) = wanted.get(&id) {
-                self.lead(topic, id, *epoch, config, log).await?;
+            if let Some((topic, epoch, _)) = wanted.get(&id) {
+                lead(&self.node, topic, id, *epoch, log).await?;
             }
         }
-        for (topic, id, epoch, config) in missing {
+        for (topic, id, epoch) in missing {
             self.node.env.probe().reached("open_creates_missing_log");
-            let log = self.node.dir.create_log(id, REPLICA_GEN, log_config(&config)).await?;
-            self.lead(&topic, id, epoch, &config, log).await?;
+            let log = create_log(&self.node, &topic, id).await?;
+            lead(&self.node, &topic, id, epoch, log).await?;
         }
         for stray in strays {
             self.node.env.probe().reached("open_deletes_stray_log");

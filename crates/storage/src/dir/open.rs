@@ -78,6 +78,8 @@ pub(super) async fn open<E: Env>(
         is_failed: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
         failure: Lock::new(FAILURE_RANK, None),
+        room: Lock::new(super::ROOM_RANK, super::room::Watch::default()),
+        deletions: Lock::new(super::DELETIONS_RANK, BTreeSet::new()),
         seg_gens: AtomicU64::new(u64::from(start.ordinal) << 32),
         unexplained,
         dirty: Lock::new(super::DIRTY_RANK, BTreeSet::new()),

@@ -1,7 +1,8 @@
 //! Groups: commits that become durable together.
 //!
 //! Invariants: one group at a time; its records are taken in after its sync and in its order; a
-//! group that fails, or is abandoned halfway, ends the journal.
+//! group that fails, or is abandoned halfway, ends the journal; one for which there is no file waits
+//! again, and whoever finds that takes its own commit back.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use env::{Env, File, IoBufs};
 use super::block::{BLOCK, blocks_for, encode_group};
 use super::record::Record;
 use super::{FileOf, Journal, Pending, QUEUE_BYTES_MAX, Writer};
-use crate::dir::Found;
+use crate::dir::{Found, is_full};
 
 /// Commits of one group.
 struct Group {
@@ -49,9 +50,31 @@ impl<E: Env> Journal<E> {
         let mut writer = self.writer.lock().await;
         // Usually somebody else's group had room for this commit.
         while self.table.lock().done <= ticket {
-            self.write_group(&mut writer).await?;
+            if let Err(error) = self.write_group(&mut writer).await {
+                self.take_back(ticket);
+                return Err(error);
+            }
         }
         Ok(())
+    }
+
+    /// Takes a commit that waits out of the queue.
+    fn take_back(&self, ticket: u64) {
+        let mut queue = self.queue.lock();
+        if let Some(at) = queue.pending.iter().position(|pending| pending.ticket == ticket)
+            && let Some(pending) = queue.pending.remove(at)
+        {
+            queue.bytes -= pending.bytes.len();
+        }
+    }
+
+    /// Lets the commits of a group wait again, before all others.
+    fn put_back(&self, group: Group) {
+        let mut queue = self.queue.lock();
+        for commit in group.commits.into_iter().rev() {
+            queue.bytes += commit.bytes.len();
+            queue.pending.push_front(commit);
+        }
     }
 
     fn take_group(&self) -> Group {
@@ -62,9 +85,9 @@ impl<E: Env> Journal<E> {
             if !fits && !group.commits.is_empty() {
                 break;
             }
-            let Some(mut next) = queue.pending.pop_front() else { break };
+            let Some(next) = queue.pending.pop_front() else { break };
             queue.bytes -= next.bytes.len();
-            group.bytes.append(&mut next.bytes);
+            group.bytes.extend_from_slice(&next.bytes);
             group.commits.push(next);
         }
         group
@@ -82,8 +105,18 @@ impl<E: Env> Journal<E> {
             "storage_journal_group"
         });
         let guard = GroupGuard { journal: self, finished: false };
+        if let Err(error) = self.make_room(writer, group.bytes.len()).await {
+            guard.finish();
+            if !is_full(&error) {
+                return Err(self.fail(error));
+            }
+            self.env.probe().reached("storage_journal_full");
+            self.put_back(group);
+            return Err(error);
+        }
         let written = self.write_blocks(writer, &group.bytes).await;
         guard.finish();
+        // Even if it says that the disk is full: the room was reserved.
         written.map_err(|error| self.fail(error))?;
         let mut table = self.table.lock();
         for record in group.commits.iter().flat_map(|commit| &commit.changes) {
@@ -112,11 +145,19 @@ impl<E: Env> Journal<E> {
         Ok(())
     }
 
-    async fn write_blocks(&self, writer: &mut Writer<FileOf<E>>, records: &[u8]) -> io::Result<()> {
-        let len = u64::try_from(blocks_for(records.len()) * BLOCK).map_err(io::Error::other)?;
-        if writer.at.saturating_add(len) > self.file_bytes {
+    /// Sees to it that the current file has room for a group of so many bytes.
+    ///
+    /// # Errors
+    /// If there is no room for another file, nothing has changed.
+    async fn make_room(&self, writer: &mut Writer<FileOf<E>>, records: usize) -> io::Result<()> {
+        if writer.at.saturating_add(group_len(records)?) > self.file_bytes {
             self.next_file(writer).await?;
         }
+        Ok(())
+    }
+
+    async fn write_blocks(&self, writer: &mut Writer<FileOf<E>>, records: &[u8]) -> io::Result<()> {
+        let len = group_len(records.len())?;
         let blocks = encode_group(writer.nonce, writer.group, records);
         // Planted: each group waits for the flush of the one before, not for its own.
         let early = self.env.probe().mutant("ack_before_group_flush");
@@ -132,6 +173,11 @@ impl<E: Env> Journal<E> {
         writer.group += 1;
         Ok(())
     }
+}
+
+/// Bytes of a group with so many bytes of records.
+fn group_len(records: usize) -> io::Result<u64> {
+    u64::try_from(blocks_for(records) * BLOCK).map_err(io::Error::other)
 }
 
 /// Notices a group that was abandoned.

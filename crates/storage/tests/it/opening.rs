@@ -232,7 +232,7 @@ fn an_older_incarnation_of_a_replica_is_another_log() {
 fn the_flusher_keeps_the_recovery_point_close() {
     let env = MemEnv::new();
     let (dir, log) = fresh(&env);
-    let mut flusher = Box::pin(dir.run_flusher());
+    let mut flusher = Box::pin(dir.run_flusher(|_| {}));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(flusher.as_mut().poll(&mut cx).is_pending());
     append_some(&log, 3);
