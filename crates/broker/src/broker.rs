@@ -75,6 +75,11 @@ impl<E: Env> Broker<E> {
         self.inner.node.view()
     }
 
+    /// Whether the log directory's disk has room.
+    pub fn room(&self) -> storage::Room {
+        self.inner.node.dir.room()
+    }
+
     /// What the broker was told.
     pub fn config(&self) -> &crate::BrokerConfig {
         &self.inner.node.config

@@ -79,6 +79,7 @@ impl<E: Env> Node<E> {
     pub(crate) fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.stop.notify_waiters();
+        self.unmade.wake();
     }
 
     /// Sleeps for `by`, or until the broker begins to stop; true if it goes on.

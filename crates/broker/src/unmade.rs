@@ -40,6 +40,11 @@ impl UnmadeLogs {
         self.kick.notify_one();
     }
 
+    /// Makes the task look around.
+    pub(crate) fn wake(&self) {
+        self.kick.notify_one();
+    }
+
     /// The topic is deleted: none of its logs will be made from now on.
     pub(crate) async fn forget(&self, topic: TopicId) {
         self.by_id.lock().await.retain(|id, _| id.topic != topic);
@@ -49,15 +54,9 @@ impl UnmadeLogs {
 /// Makes them as soon as there is room. Ends when the broker stops.
 pub(crate) async fn run<E: Env>(node: Arc<Node<E>>, coordinators: Arc<Coordinators<E>>) {
     loop {
-        let mut stop = std::pin::pin!(node.stop.notified());
-        stop.as_mut().enable();
         let is_idle = node.unmade.by_id.lock().await.is_empty();
         if is_idle && !node.is_stopping() {
-            tokio::select! {
-                biased;
-                () = stop => {},
-                () = node.unmade.kick.notified() => {},
-            }
+            node.unmade.kick.notified().await;
         }
         if !node.nap(TRY_EVERY).await {
             return;

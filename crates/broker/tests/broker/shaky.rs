@@ -4,9 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use base::{Instant, Probe, Timestamp};
+use base::{Duration, Instant, Probe, Timestamp};
 use bytes::{Bytes, BytesMut};
 use env::{
     Access, DirIdentity, Disk, Entry, Env, File, Host, IoBufs, Listener, Lock, Net, Pools, Rank,
@@ -18,12 +18,15 @@ use tokio::sync::Notify;
 const FREE: u8 = 0;
 const HELD: u8 = 1;
 const FAILING: u8 = 2;
+const FULL: u8 = 3;
 
 /// Controls shared by all clones.
 #[derive(Default)]
 struct Controls {
     mode: AtomicU8,
     unreadable: AtomicBool,
+    /// So many nanoseconds the clock is ahead.
+    ahead: AtomicU64,
     changed: Notify,
     halted: Lock2,
 }
@@ -72,6 +75,17 @@ impl Shaky {
     pub fn fail(&self) {
         self.disk.controls.mode.store(FAILING, Ordering::SeqCst);
         self.disk.controls.changed.notify_waiters();
+    }
+
+    /// Appends to logs find no room until [`Shaky::release`].
+    pub fn fill(&self) {
+        self.disk.controls.mode.store(FULL, Ordering::SeqCst);
+    }
+
+    /// Lets time pass at once.
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(0);
+        self.disk.controls.ahead.fetch_add(nanos, Ordering::SeqCst);
     }
 
     /// Whether reads of logs fail.
@@ -152,6 +166,7 @@ impl File for ShakyFile {
                 match controls.mode.load(Ordering::SeqCst) {
                     HELD => changed.await,
                     FAILING => return Err(io::Error::other("planted")),
+                    FULL => return Err(io::ErrorKind::StorageFull.into()),
                     _ => break,
                 }
             }
@@ -210,7 +225,8 @@ impl Env for Shaky {
     }
 
     fn now(&self) -> Instant {
-        self.inner.now()
+        let ahead = self.disk.controls.ahead.load(Ordering::SeqCst);
+        self.inner.now().after(Duration::from_nanos(ahead))
     }
 
     fn boot_now(&self) -> Instant {
