@@ -1,8 +1,8 @@
 //! Work that nobody waits for: making logs durable, deleting old segments, forgetting producers.
 //!
 //! Invariants: the flusher keeps every log's durable end within the bounds of `storage`; retention
-//! deletes whole segments below the high watermark only; a failed directory halts the broker, a full
-//! disk is said once when it fills up and once when there is room again.
+//! deletes whole segments below the high watermark only; a failed directory is told to the node, a
+//! full disk is said once when it fills up and once when there is room again.
 
 use std::sync::Arc;
 
@@ -19,12 +19,15 @@ const RETENTION_FIRST: Duration = Duration::from_secs(30);
 
 /// Starts all of it. The tasks end when the broker stops.
 pub(crate) fn start<E: Env>(node: &Arc<Node<E>>, coordinators: &Arc<Coordinators<E>>) {
-    let (flusher, retention) = (Arc::clone(node), Arc::clone(node));
-    let (flushing, retaining) = (node.tasks.guard(), node.tasks.guard());
-    node.env.spawn("flusher", async move {
-        flush(flusher).await;
-        drop(flushing);
-    });
+    for (at, dir) in node.dirs.opened() {
+        let (flusher, dir) = (Arc::clone(node), dir.clone());
+        let flushing = node.tasks.guard();
+        node.env.spawn("flusher", async move {
+            flush(flusher, at, dir).await;
+            drop(flushing);
+        });
+    }
+    let (retention, retaining) = (Arc::clone(node), node.tasks.guard());
     node.env.spawn("retention", async move {
         retain(retention).await;
         drop(retaining);
@@ -37,11 +40,11 @@ pub(crate) fn start<E: Env>(node: &Arc<Node<E>>, coordinators: &Arc<Coordinators
     });
 }
 
-async fn flush<E: Env>(node: Arc<Node<E>>) {
-    let dir = &node.dir;
+async fn flush<E: Env>(node: Arc<Node<E>>, at: usize, dir: LogDir<E>) {
+    let dir = &dir;
     if let Err(failed) = dir.run_flusher(|room| tell(dir, &room)).await {
         node.env.probe().reached("flusher_failed");
-        node.env.halt(failed.to_string());
+        node.directory_failed(at, &failed.to_string());
     }
 }
 
@@ -64,13 +67,9 @@ async fn retain<E: Env>(node: Arc<Node<E>>) {
         let now = node.env.wall();
         for partition in node.partitions.all() {
             partition.expire_producers(now, node.config.producer_expiration);
-            // A partition that is deleted meanwhile refuses; that is no failure of the directory.
-            if partition.retain(now).await.is_err()
-                && let Some(failed) = node.dir.failed()
-            {
-                node.env.halt(failed.to_string());
-                return;
-            }
+            // A partition that is deleted meanwhile refuses, a full disk is tried again, and of a
+            // failed directory its flusher tells.
+            drop(partition.retain(now).await);
         }
     }
 }

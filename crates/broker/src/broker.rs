@@ -4,6 +4,7 @@
 //! (refuse, coordinators, drain writers, seal). Invariants: after `stop` began nothing new is
 //! accepted; the directory is sealed only if every writer has finished; every request has an end.
 
+mod opened;
 mod start;
 
 use std::sync::Arc;
@@ -11,12 +12,12 @@ use std::sync::Arc;
 use base::{BrokerId, Probe, ProducerEpoch, ProducerId, TopicId};
 use env::{Disk, Env};
 use metadata::{Command, OFFSETS_TOPIC, Reply};
-use storage::SealOutcome;
+use storage::{LogDir, SealOutcome};
 use thiserror::Error;
 
 use crate::api::{
-    ClusterView, CreateTopic, CreatedTopic, Fetch, FetchedPartition, FoundOffset, ListOffset,
-    ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef, group,
+    ClusterView, CreateTopic, CreatedTopic, DirectoryView, Fetch, FetchedPartition, FoundOffset,
+    ListOffset, ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef, group,
 };
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::{MetadataFailed, MetadataHost};
@@ -75,9 +76,9 @@ impl<E: Env> Broker<E> {
         self.inner.node.view()
     }
 
-    /// Whether the log directory's disk has room.
-    pub fn room(&self) -> storage::Room {
-        self.inner.node.dir.room()
+    /// The log directories, in the order of `log.dirs`, and how they are.
+    pub fn directories(&self) -> Vec<DirectoryView> {
+        self.inner.node.dirs.views()
     }
 
     /// What the broker was told.
@@ -262,20 +263,36 @@ impl<E: Env> Broker<E> {
         for partition in &partitions {
             partition.drained().await;
         }
-        match node.dir.seal().await {
-            Ok(SealOutcome::Sealed) => {
-                tracing::info!("stopped");
-            },
-            Ok(SealOutcome::NotAllOpened(logs)) => {
-                tracing::error!(logs, "stopped without a seal: some logs were never opened");
-            },
-            Err(error) => {
-                node.env.probe().reached("stop_without_seal");
-                tracing::error!(%error, "stopped without a seal: the next start will recover");
-            },
+        let mut sealed = true;
+        for (_, dir) in node.dirs.opened() {
+            sealed &= self.seal(dir).await;
+        }
+        if sealed {
+            tracing::info!("stopped");
         }
         // Sealed or not: whoever starts on this directory next must find nobody at work in it.
         node.tasks.ended().await;
+    }
+}
+
+impl<E: Env> Broker<E> {
+    /// Whether the directory is closed as it should be.
+    async fn seal(&self, dir: &LogDir<E>) -> bool {
+        let path = dir.path().display();
+        match dir.seal().await {
+            Ok(SealOutcome::Sealed) => return true,
+            Ok(SealOutcome::NotAllOpened(logs)) => {
+                tracing::error!(
+                    logs,
+                    "stopped without a seal in {path}: some logs were never opened"
+                );
+            },
+            Err(error) => {
+                self.inner.node.env.probe().reached("stop_without_seal");
+                tracing::error!(%error, "stopped without a seal in {path}: the next start will recover");
+            },
+        }
+        false
     }
 }
 

@@ -11,6 +11,7 @@ mod background;
 mod broker;
 mod config;
 mod coordinator_host;
+mod dirs;
 mod fetch;
 pub mod inspect;
 mod marks;

@@ -2,6 +2,9 @@
 
 /// Every mark of this crate, sorted; a campaign in which one never fires is not thorough.
 pub const MARKS: &[&str] = &[
+    "directory_failed",
+    "directory_lost",
+    "directory_offline_at_start",
     "epoch_fenced",
     "epoch_unknown",
     "fetch_changed_before_parking",
@@ -40,6 +43,7 @@ pub const MARKS: &[&str] = &[
     "open_cut_a_log",
     "open_deletes_stray_log",
     "open_found_damage",
+    "open_partition_offline",
     "partition_append_failed",
     "partition_disk_full",
     "partition_writer_spawned",
@@ -65,8 +69,13 @@ pub const MARKS: &[&str] = &[
 ];
 
 /// Planted bugs this crate knows.
-pub const MUTANTS: &[&str] =
-    &["ack_before_write", "ack_on_full_disk", "duplicate_is_error", "refused_first_forgotten"];
+pub const MUTANTS: &[&str] = &[
+    "ack_before_write",
+    "ack_on_full_disk",
+    "duplicate_is_error",
+    "failed_directory_serves",
+    "refused_first_forgotten",
+];
 
 #[cfg(test)]
 mod tests {

@@ -119,6 +119,11 @@ impl<E: Env> Partition<E> {
         })
     }
 
+    /// Whether its directory failed.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.ledger.lock().fate == Fate::Failed
+    }
+
     pub(crate) fn is_internal(&self) -> bool {
         self.internal
     }
@@ -267,9 +272,9 @@ impl<E: Env> Partition<E> {
             Err(WriteError::Full(_)) => return self.disk_is_full(&headers),
             Err(WriteError::Failed(failed)) => {
                 self.env.probe().reached("partition_append_failed");
-                let completed = self.ledger.lock().close(Fate::Failed);
-                self.env.halt(failed.to_string());
-                completed
+                // The directory's flusher hears of it too, and tells the others.
+                tracing::debug!(partition = %self.id, %failed, "an append failed");
+                self.ledger.lock().close(Fate::Failed)
             },
         };
         completed.tell();

@@ -7,14 +7,14 @@
 mod open;
 
 pub use open::OpenAllError;
-pub(crate) use open::{Opened, nothing_lost};
+pub(crate) use open::nothing_lost;
 
 use std::sync::Arc;
 
 use base::{LeaderEpoch, PartitionId, PartitionIndex, Probe, ReplicaGen, TopicId};
 use env::Env;
 use metadata::{Broker, Change, Image, OFFSETS_TOPIC, Topic, is_internal};
-use storage::{Log, LogConfig, OpenError};
+use storage::{DirectoryFailed, Log, LogConfig, OpenError};
 
 use crate::alive::{Guard, side_by_side};
 use crate::api::{BrokerView, ClusterView, PartitionView, TopicView};
@@ -86,6 +86,9 @@ impl<E: Env> Publisher<E> {
     /// Creates the logs of a topic and puts its partitions into the table.
     async fn create(&self, topic: &Arc<Topic>) -> Result<(), OpenError> {
         let led = self.led(topic);
+        for (id, _) in &led {
+            self.node.dirs.place(*id);
+        }
         let count = led.len();
         let (node, topic) = (Arc::clone(&self.node), Arc::clone(topic));
         let wanted = Arc::clone(&topic);
@@ -97,12 +100,17 @@ impl<E: Env> Publisher<E> {
             let Some((id, epoch, log)) = created.recv().await else {
                 break;
             };
-            match log {
-                Ok(log) => lead(&self.node, &topic, id, epoch, log).await?,
+            let led = match log {
+                Ok(log) => lead(&self.node, &topic, id, epoch, log).await,
+                Err(error) => Err(error),
+            };
+            match led {
+                Ok(()) => {},
                 Err(OpenError::Full(_)) => {
                     let unmade = Unmade { topic: Arc::clone(&topic), epoch };
                     self.node.unmade.add(id, unmade).await;
                 },
+                Err(OpenError::Failed(_)) => self.node.partition_failed(id),
                 Err(error) => return Err(error),
             }
         }
@@ -120,7 +128,9 @@ impl<E: Env> Publisher<E> {
 
     async fn advance(&self, topic: &Topic) -> Result<(), OpenError> {
         for (id, epoch) in self.led(topic) {
-            if let Some(partition) = self.node.partitions.find(&id) {
+            if let Some(partition) =
+                self.node.partitions.find(&id).filter(|found| !found.is_failed())
+            {
                 partition.begin_epoch(epoch).await?;
             }
         }
@@ -129,10 +139,14 @@ impl<E: Env> Publisher<E> {
 
     async fn delete_logs(&self, topic: &Topic) -> Result<(), OpenError> {
         for (id, _) in self.led(topic) {
-            match self.node.dir.delete_log(id, REPLICA_GEN).await {
-                Ok(()) | Err(OpenError::Missing { .. }) => {},
-                Err(error) => return Err(error),
+            // What a failed directory holds of it goes when that comes back, with a start.
+            if let Some((_, dir)) = self.node.dirs.of(&id) {
+                match dir.delete_log(id, REPLICA_GEN).await {
+                    Ok(()) | Err(OpenError::Missing { .. } | OpenError::Failed(_)) => {},
+                    Err(error) => return Err(error),
+                }
             }
+            self.node.dirs.forget(&id);
         }
         self.node.env.probe().reached("topic_logs_deleted");
         Ok(())
@@ -160,14 +174,24 @@ impl<E: Env> Publish for Publisher<E> {
     }
 }
 
-/// Makes the log of a partition.
+/// Makes the log of a partition, in the place it has or gets.
+///
+/// # Errors
+/// [`OpenError::Failed`] if there is no place left.
 pub(crate) async fn create_log<E: Env>(
     node: &Node<E>,
     topic: &Topic,
     id: PartitionId,
 ) -> Result<Log<E>, OpenError> {
     let rules = log_config(&topic_config(node, topic));
-    node.dir.create_log(id, REPLICA_GEN, rules).await
+    node.dirs.place(id);
+    match node.dirs.of(&id) {
+        Some((_, dir)) => dir.create_log(id, REPLICA_GEN, rules).await,
+        None => {
+            let (path, reason) = (Default::default(), "no log directory is left".into());
+            Err(DirectoryFailed { path, reason }.into())
+        },
+    }
 }
 
 /// Puts an open log to work.
@@ -221,6 +245,7 @@ fn show_topic(view: &mut ClusterView, topic: &Topic) {
                 leader_epoch: partition.leader_epoch,
                 replicas: partition.replicas.clone(),
                 isr: partition.isr.clone(),
+                offline: Vec::new(),
             })
             .collect(),
     });

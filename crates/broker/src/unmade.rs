@@ -84,6 +84,7 @@ async fn try_all<E: Env>(
                 by_id.insert(id, unmade);
                 return Ok(());
             },
+            Err(OpenError::Failed(_)) => node.partition_failed(id),
             Err(error) => return Err(error),
         }
     }

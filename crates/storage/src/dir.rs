@@ -7,6 +7,7 @@
 mod deletion;
 mod flusher;
 mod identity;
+mod known;
 mod open;
 mod room;
 mod seal;
@@ -25,10 +26,12 @@ use crate::config::{DirOptions, Expect, LogConfig};
 use crate::error::{DirError, DirectoryFailed, DirectoryFull, OpenError, WriteError};
 use crate::journal::{Change, Journal, JournalBatch, Record};
 use crate::log::{Log, Recovery};
-use crate::names::log_folder;
+use crate::names::{DIRECTORIES, log_folder};
+use crate::replace::replace;
 use crate::tail::TailBudget;
 
 pub use identity::{Identity, decode_identity, encode_identity};
+pub use known::{KnownDir, decode_known, encode_known};
 pub use room::{Room, is_full, of_sync};
 pub use seal::{Seal, decode_seal, encode_seal};
 pub use starts::{SLOT_BYTES, Start, StartClass, decode_start, decode_starts, encode_start};
@@ -156,6 +159,33 @@ impl<E: Env> LogDir<E> {
         options: DirOptions,
     ) -> Result<(Self, StartInfo), DirError> {
         open::open(env, path, expect, options).await
+    }
+
+    /// Whose the directory is, without taking it into use; `None` if it is nobody's yet.
+    ///
+    /// # Errors
+    /// [`DirError`] if that cannot be read.
+    pub async fn peek(env: &E, path: &Path) -> Result<Option<Identity>, DirError> {
+        open::peek(env, path).await
+    }
+
+    /// The directories of the node, as they were noted here; none if they never were.
+    ///
+    /// # Errors
+    /// [`DirError`] if that cannot be read.
+    pub async fn read_known(&self) -> Result<Vec<KnownDir>, DirError> {
+        open::read_known(&self.shared.env, &self.shared.path).await
+    }
+
+    /// Notes the directories of the node, durably.
+    ///
+    /// # Errors
+    /// The directory failed, or its disk is full.
+    pub async fn write_known(&self, known: &[KnownDir]) -> Result<(), WriteError> {
+        self.shared.check()?;
+        let DirShared { env, path, .. } = &*self.shared;
+        let result = replace(env, path, DIRECTORIES, encode_known(known)).await;
+        result.map_err(|error| self.shared.refuse("note the directories in", path, &error))
     }
 
     /// Every log on disk, in order.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use base::{Duration, Offset};
 use broker::Broker;
-use broker::api::{Produce, ProduceError};
+use broker::api::{DirectoryState, Produce, ProduceError};
 use env::Env;
 
 use crate::shaky::Shaky;
@@ -148,7 +148,8 @@ fn a_full_disk_refuses_batches_and_nothing_else_and_needs_no_restart() {
         let duplicate = produce(&broker, t, numbered(1, 0, 0, &["a"])).await;
         assert_eq!(duplicate.map(|p| p.base_offset), Ok(Offset(0)));
         assert!(read(&broker, fetch(t, 0)).await.expect("readable").bytes > 0);
-        assert!(matches!(broker.room(), storage::Room::Full { .. }));
+        let state = broker.directories().remove(0).state;
+        assert!(matches!(state, DirectoryState::Full { .. }), "{state:?}");
         let other = topic(&broker, "made-while-full", &[]).await;
 
         env.release();
