@@ -2,6 +2,9 @@
 
 /// Every mark of this crate, sorted; a campaign in which one never fires is not thorough.
 pub const MARKS: &[&str] = &[
+    "directory_failed",
+    "directory_lost",
+    "directory_offline_at_start",
     "epoch_fenced",
     "epoch_unknown",
     "fetch_changed_before_parking",
@@ -16,6 +19,7 @@ pub const MARKS: &[&str] = &[
     "fetch_waited_in_vain",
     "fetch_woken",
     "flusher_failed",
+    "group_append_found_no_room",
     "group_append_refused",
     "group_append_unknown",
     "group_commit_timed_out",
@@ -28,6 +32,9 @@ pub const MARKS: &[&str] = &[
     "group_topic_created",
     "list_offsets_unknown_partition",
     "list_offsets_unreadable",
+    "log_made_later",
+    "metadata_disk_full",
+    "metadata_rewrite_put_off",
     "metadata_snapshot_written",
     "metadata_torn_entry_cut",
     "metadata_while_stopping",
@@ -36,7 +43,9 @@ pub const MARKS: &[&str] = &[
     "open_cut_a_log",
     "open_deletes_stray_log",
     "open_found_damage",
+    "open_partition_offline",
     "partition_append_failed",
+    "partition_disk_full",
     "partition_writer_spawned",
     "produce_batch_refused",
     "produce_before_refused_first",
@@ -60,7 +69,13 @@ pub const MARKS: &[&str] = &[
 ];
 
 /// Planted bugs this crate knows.
-pub const MUTANTS: &[&str] = &["ack_before_write", "duplicate_is_error", "refused_first_forgotten"];
+pub const MUTANTS: &[&str] = &[
+    "ack_before_write",
+    "ack_on_full_disk",
+    "duplicate_is_error",
+    "failed_directory_serves",
+    "refused_first_forgotten",
+];
 
 /// Planted bugs that need two threads, which the simulator does not have: `tests/interleavings`
 /// finds them.

@@ -20,6 +20,28 @@ pub struct DirectoryFailed {
     pub reason: Arc<str>,
 }
 
+/// The disk of a directory is full: nothing of what was wanted is done, and nothing that was done
+/// before is in doubt. It is tried again as soon as somebody asks again.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the disk of log directory {} is full: {reason}", path.display())]
+pub struct DirectoryFull {
+    /// The directory.
+    pub path: PathBuf,
+    /// What found no room.
+    pub reason: Arc<str>,
+}
+
+/// Why something was not written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum WriteError {
+    /// There was no room.
+    #[error(transparent)]
+    Full(#[from] DirectoryFull),
+    /// A write or sync failed, now or earlier.
+    #[error(transparent)]
+    Failed(#[from] DirectoryFailed),
+}
+
 /// Why a log directory cannot be used.
 #[derive(Debug, Error)]
 pub enum DirError {
@@ -157,9 +179,21 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
+    /// There was no room.
+    #[error(transparent)]
+    Full(#[from] DirectoryFull),
     /// A write failed, now or earlier.
     #[error(transparent)]
     Failed(#[from] DirectoryFailed),
+}
+
+impl From<WriteError> for OpenError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Full(full) => Self::Full(full),
+            WriteError::Failed(failed) => Self::Failed(failed),
+        }
+    }
 }
 
 /// Why nothing was read.

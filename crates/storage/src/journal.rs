@@ -5,7 +5,8 @@
 //! commit returns after its group's fsync; after one write error nothing is committed ever again;
 //! a file is used again only when a durable manifest needs none of its groups, under a fresh nonce
 //! that is durable first; a lap without a durable word of it in the lap before, or in the manifest,
-//! holds no group; one spare file waits, so that a full disk stops no change of state.
+//! holds no group; one spare file waits, so that a full disk stops no change of state; room in a
+//! file is reserved when it is made, and a commit that finds no file is taken back whole.
 //! Source: replication design, the journal is the manifest. Drawn in `docs/storage-format.md`.
 
 mod block;
@@ -169,6 +170,11 @@ impl<E: Env> Journal<E> {
         self.groups.load(Ordering::Relaxed)
     }
 
+    /// Whether a log is gone, though its files may still be there.
+    pub fn is_dropped(&self, log: Found) -> bool {
+        self.table.lock().state.dropped().contains(&log)
+    }
+
     /// What is durably known of one log.
     pub fn log(&self, log: Found) -> Option<Arc<LogState>> {
         self.table.lock().state.logs().get(&log).cloned()
@@ -177,7 +183,8 @@ impl<E: Env> Journal<E> {
     /// Makes `records` durable, all or none of them, and takes them in.
     ///
     /// # Errors
-    /// [`CommitError`].
+    /// [`CommitError`]. If the journal has not failed ([`Journal::is_failed`]) there was no room, and
+    /// none of the records will be read back.
     pub async fn commit(&self, records: Vec<Record>) -> Result<(), CommitError> {
         let mut bytes = Vec::with_capacity(64 * records.len());
         records.iter().for_each(|record| record.encode(&mut bytes));

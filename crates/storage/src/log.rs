@@ -164,6 +164,8 @@ pub(crate) struct SegmentState<F> {
     pub(crate) enveloped: usize,
     /// Whether the last run may still grow.
     pub(crate) run_open: bool,
+    /// Whether bytes that nobody counts lie behind its end: nothing is added to it any more.
+    pub(crate) spoiled: bool,
 }
 
 impl<F> Shared<F> {

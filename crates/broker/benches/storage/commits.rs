@@ -105,7 +105,7 @@ async fn opened(runtime: &Runtime, path: &Path) -> Outcome<Logs> {
     let expect = Expect { cluster_id: None, node_id: BrokerId(1) };
     let (dir, _) = LogDir::open(&env, path, expect, DirOptions::default()).await?;
     let flusher = dir.clone();
-    drop(runtime.spawn(async move { flusher.run_flusher().await }));
+    drop(runtime.spawn(async move { flusher.run_flusher(|_| ()).await }));
     let mut logs = Vec::new();
     for index in 0..i32::try_from(WRITERS)? {
         let id = PartitionId { topic: TopicId(Uuid([9; 16])), index: PartitionIndex(index) };

@@ -92,7 +92,7 @@ fn say(what: &str, figure: &str) {
 
 fn started(runtime: &Runtime, dir: &Path) -> Outcome<Broker<TokioEnv>> {
     let env = TokioEnv::new(runtime.handle().clone(), Settings::default())?;
-    let config = BrokerConfig { log_dir: PathBuf::from(dir), ..BrokerConfig::default() };
+    let config = BrokerConfig { log_dirs: vec![PathBuf::from(dir)], ..BrokerConfig::default() };
     Ok(runtime.block_on(Broker::start(env, config))?)
 }
 

@@ -3,13 +3,14 @@
 //! Owns: the next offset to assign, batches not yet handed to the log, appenders and readers that
 //! wait. Invariants: `high_watermark <= end <= next`; an offset is assigned once; whoever set
 //! `writing` takes runs until none is left; a waiter is completed with success only by a run that
-//! the log has written ([`Ledger::written`]); after a failure nothing is accepted or acknowledged.
+//! the log has written ([`Ledger::written`]); after a failure nothing is accepted or acknowledged;
+//! after a full disk the ledger is as the log is, as if what found no room had never come.
 //! Pure: the caller hands in time and carries out what is returned after the lock is released.
 
 use std::collections::VecDeque;
 
 use base::{LeaderEpoch, Offset, Probe, Timestamp};
-use records::{BatchView, Patch, Patched, Stamp};
+use records::{BatchHeader, BatchView, Patch, Patched, Stamp};
 use storage::{ProducerBatch, ProducerStates, Verdict};
 use tokio::sync::oneshot;
 
@@ -256,6 +257,37 @@ impl Ledger {
             appenders: self.appenders.drain(..done).map(|appender| appender.done).collect(),
             outcome: Ok(()),
         }
+    }
+
+    /// The disk is full: the log ends at `end`, with these producers. What of `run` lies behind it is
+    /// refused, and so is everything that waits.
+    pub(crate) fn full(
+        &mut self,
+        run: &[BatchHeader],
+        end: Offset,
+        producers: ProducerStates,
+        now: Timestamp,
+    ) -> [Completed; 2] {
+        base::invariant!(LOG_1, end >= self.end && end <= self.next, "{end} after {}", self.end);
+        // What was written before the room was used up.
+        let written = self.written(end, 0);
+        self.readers.wake_all();
+        self.next = end;
+        self.producers = producers;
+        let pending = std::mem::take(&mut self.pending);
+        let behind = run.iter().filter(|header| header.base_offset >= end);
+        for header in behind.chain(pending.iter().map(Patched::header)) {
+            let numbered = ProducerBatch::of(header);
+            if let Some(numbered) = numbered.filter(|batch| !self.producers.knows(batch.id)) {
+                self.awaited.refused(&numbered, now);
+            }
+        }
+        self.pending_bytes = 0;
+        let refused = Completed {
+            appenders: self.appenders.drain(..).map(|appender| appender.done).collect(),
+            outcome: Err(ProduceError::StorageFull),
+        };
+        [written, refused]
     }
 
     /// For the mutant `ack_before_write` only: promises what is not written yet.

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use base::{Instant, Probe, Timestamp};
+use base::{Duration, Instant, Probe, Timestamp};
 use bytes::{Bytes, BytesMut};
 use env::{
     Access, DirIdentity, Disk, Entry, Env, File, Host, IoBufs, Listener, Lock, Net, Pools, Rank,
@@ -18,17 +18,37 @@ use tokio::sync::Notify;
 const FREE: u8 = 0;
 const HELD: u8 = 1;
 const FAILING: u8 = 2;
+const FULL: u8 = 3;
 
 /// Controls shared by all clones.
 #[derive(Default)]
 struct Controls {
     mode: AtomicU8,
     unreadable: AtomicBool,
+    /// So many nanoseconds the clock is ahead.
+    ahead: AtomicU64,
     changed: Notify,
+    /// Nothing below it can be written or made.
+    broken: Lock3,
     halted: Lock2,
 }
 
 struct Lock2(Lock<Option<String>>);
+
+struct Lock3(Lock<Option<PathBuf>>);
+
+impl Default for Lock3 {
+    fn default() -> Self {
+        Self(Lock::new(Rank(252), None))
+    }
+}
+
+impl Controls {
+    fn check(&self, path: &Path) -> io::Result<()> {
+        let broken = self.broken.0.lock().as_ref().is_some_and(|broken| path.starts_with(broken));
+        if broken { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
+}
 
 impl Default for Lock2 {
     fn default() -> Self {
@@ -74,6 +94,22 @@ impl Shaky {
         self.disk.controls.changed.notify_waiters();
     }
 
+    /// Appends to logs find no room until [`Shaky::release`].
+    pub fn fill(&self) {
+        self.disk.controls.mode.store(FULL, Ordering::SeqCst);
+    }
+
+    /// From now on everything below `path` fails; or nothing.
+    pub fn break_disk(&self, path: Option<&Path>) {
+        *self.disk.controls.broken.0.lock() = path.map(Path::to_owned);
+    }
+
+    /// Lets time pass at once.
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(0);
+        self.disk.controls.ahead.fetch_add(nanos, Ordering::SeqCst);
+    }
+
     /// Whether reads of logs fail.
     pub fn unreadable(&self, yes: bool) {
         self.disk.controls.unreadable.store(yes, Ordering::SeqCst);
@@ -93,6 +129,8 @@ pub struct ShakyDisk {
 #[derive(Clone)]
 pub struct ShakyFile {
     inner: TokioFile,
+    path: Arc<Path>,
+    all: Arc<Controls>,
     controls: Option<Arc<Controls>>,
 }
 
@@ -101,9 +139,11 @@ impl Disk for ShakyDisk {
     type DirLock = <TokioDisk as Disk>::DirLock;
 
     async fn open(&self, path: &Path, access: Access) -> io::Result<ShakyFile> {
+        self.controls.check(path)?;
         let is_log = path.extension().is_some_and(|extension| extension == "log");
         let controls = is_log.then(|| Arc::clone(&self.controls));
-        Ok(ShakyFile { inner: self.inner.open(path, access).await?, controls })
+        let inner = self.inner.open(path, access).await?;
+        Ok(ShakyFile { inner, path: path.into(), all: Arc::clone(&self.controls), controls })
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -115,6 +155,7 @@ impl Disk for ShakyDisk {
     }
 
     async fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.controls.check(path)?;
         self.inner.create_dir(path).await
     }
 
@@ -145,6 +186,7 @@ impl Disk for ShakyDisk {
 
 impl File for ShakyFile {
     async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
+        self.all.check(&self.path)?;
         if let Some(controls) = &self.controls {
             loop {
                 let mut changed = std::pin::pin!(controls.changed.notified());
@@ -152,6 +194,7 @@ impl File for ShakyFile {
                 match controls.mode.load(Ordering::SeqCst) {
                     HELD => changed.await,
                     FAILING => return Err(io::Error::other("planted")),
+                    FULL => return Err(io::ErrorKind::StorageFull.into()),
                     _ => break,
                 }
             }
@@ -168,6 +211,7 @@ impl File for ShakyFile {
     }
 
     async fn sync_data(&self) -> io::Result<()> {
+        self.all.check(&self.path)?;
         self.inner.sync_data().await
     }
 
@@ -210,7 +254,8 @@ impl Env for Shaky {
     }
 
     fn now(&self) -> Instant {
-        self.inner.now()
+        let ahead = self.disk.controls.ahead.load(Ordering::SeqCst);
+        self.inner.now().after(Duration::from_nanos(ahead))
     }
 
     fn boot_now(&self) -> Instant {

@@ -14,7 +14,7 @@ use env::{Access, Disk, Env, File, IoBufs, Lock};
 use thiserror::Error;
 
 use super::block::{BLOCK, BLOCK_PAYLOAD, JournalHeader, decode_block};
-use super::files::{fresh_header, make_file, write_header};
+use super::files::{fit, fresh_header, make_file, write_header};
 use super::manifest::{KeptLap, Manifest, decode_manifest};
 use super::record::JournalBatch;
 use super::replay::{JournalEnd, JournalFile, Replayed, list_files, replay};
@@ -341,16 +341,6 @@ fn plan<F>(manifest: Option<&Manifest>, files: &[JournalFile<F>], replayed: &Rep
 fn group_bytes_max(file_bytes: u64) -> usize {
     let blocks = usize::try_from(file_bytes).unwrap_or(usize::MAX) / BLOCK - 1;
     (blocks / 2 * BLOCK_PAYLOAD).min(GROUP_BYTES_MAX)
-}
-
-/// A file that was not made to its full size is now.
-async fn fit<F: File>(file: &F, bytes: u64) -> io::Result<()> {
-    if file.len().await? < bytes {
-        file.preallocate(bytes).await?;
-        file.set_len(bytes).await?;
-        file.sync_data().await?;
-    }
-    Ok(())
 }
 
 /// What the journal of a directory says, read without changing anything.

@@ -1,7 +1,9 @@
 //! Groups: commits that become durable together.
 //!
 //! Invariants: one group at a time; its records are taken in after its sync and in its order; no
-//! record joins that is about a log which does not exist, or not any more; a group that fails, or is abandoned halfway, ends the journal.
+//! record joins that is about a log which does not exist, or not any more; a group that fails, or is
+//! abandoned halfway, ends the journal; one for which there is no file waits again, and whoever
+//! finds that takes its own commit back.
 
 use env::atomic::Ordering;
 use std::collections::BTreeMap;
@@ -16,7 +18,7 @@ use super::record::{Change, Record};
 use super::{
     CommitError, FileOf, Journal, PLACE_BYTES, Pending, QUEUE_BYTES_MAX, Queue, Table, Writer,
 };
-use crate::dir::Found;
+use crate::dir::{Found, is_full};
 
 /// Commits of one group.
 struct Group {
@@ -57,9 +59,32 @@ impl<E: Env> Journal<E> {
         let mut writer = self.writer.lock().await;
         // Usually somebody else's group had room for this commit.
         while self.table.lock().done <= ticket {
-            self.write_group(&mut writer).await?;
+            if let Err(error) = self.write_group(&mut writer).await {
+                self.take_back(ticket);
+                return Err(error.into());
+            }
         }
         Ok(())
+    }
+
+    /// Takes a commit that waits out of the queue.
+    fn take_back(&self, ticket: u64) {
+        let mut queue = self.queue.lock();
+        if let Some(at) = queue.pending.iter().position(|pending| pending.ticket == ticket)
+            && let Some(pending) = queue.pending.remove(at)
+        {
+            queue.bytes -= pending.bytes.len();
+            queue.withdraw(&pending.changes);
+        }
+    }
+
+    /// Lets the commits of a group wait again, before all others.
+    fn put_back(&self, group: Group) {
+        let mut queue = self.queue.lock();
+        for commit in group.commits.into_iter().rev() {
+            queue.bytes += commit.bytes.len();
+            queue.pending.push_front(commit);
+        }
     }
 
     fn take_group(&self) -> Group {
@@ -70,9 +95,9 @@ impl<E: Env> Journal<E> {
             if !fits && !group.commits.is_empty() {
                 break;
             }
-            let Some(mut next) = queue.pending.pop_front() else { break };
+            let Some(next) = queue.pending.pop_front() else { break };
             queue.bytes -= next.bytes.len();
-            group.bytes.append(&mut next.bytes);
+            group.bytes.extend_from_slice(&next.bytes);
             group.commits.push(next);
         }
         group
@@ -90,8 +115,18 @@ impl<E: Env> Journal<E> {
             "storage_journal_group"
         });
         let guard = GroupGuard { journal: self, finished: false };
+        if let Err(error) = self.make_room(writer, group.bytes.len()).await {
+            guard.finish();
+            if !is_full(&error) {
+                return Err(self.fail(error));
+            }
+            self.env.probe().reached("storage_journal_full");
+            self.put_back(group);
+            return Err(error);
+        }
         let written = self.write_blocks(writer, &group.bytes).await;
         guard.finish();
+        // Even if it says that the disk is full: the room was reserved.
         written.map_err(|error| self.fail(error))?;
         let mut table = self.table.lock();
         for record in group.commits.iter().flat_map(|commit| &commit.changes) {
@@ -125,12 +160,21 @@ impl<E: Env> Journal<E> {
         Ok(())
     }
 
-    async fn write_blocks(&self, writer: &mut Writer<FileOf<E>>, records: &[u8]) -> io::Result<()> {
-        let len = u64::try_from(blocks_for(records.len()) * BLOCK).map_err(io::Error::other)?;
-        // The last block is for the word that the journal goes on.
-        if writer.at.saturating_add(len).saturating_add(PLACE_BYTES) > self.file_bytes {
+    /// Sees to it that the current file has room for a group of so many bytes, and for one more block
+    /// with the word that the journal goes on.
+    ///
+    /// # Errors
+    /// If there is no room for another file, nothing has changed.
+    async fn make_room(&self, writer: &mut Writer<FileOf<E>>, records: usize) -> io::Result<()> {
+        let len = group_len(records)?.saturating_add(PLACE_BYTES);
+        if writer.at.saturating_add(len) > self.file_bytes {
             self.next_file(writer).await?;
         }
+        Ok(())
+    }
+
+    async fn write_blocks(&self, writer: &mut Writer<FileOf<E>>, records: &[u8]) -> io::Result<()> {
+        let len = group_len(records.len())?;
         let blocks = encode_group(writer.nonce, writer.group, records);
         // Planted: each group waits for the flush of the one before, not for its own.
         let early = self.env.probe().mutant("ack_before_group_flush");
@@ -147,6 +191,11 @@ impl<E: Env> Journal<E> {
         self.groups.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Bytes of a group with so many bytes of records.
+fn group_len(records: usize) -> io::Result<u64> {
+    u64::try_from(blocks_for(records) * BLOCK).map_err(io::Error::other)
 }
 
 impl Queue {
@@ -183,6 +232,27 @@ impl Queue {
             }
         }
         Ok(())
+    }
+
+    /// What [`Queue::admit`] took note of will not be.
+    fn withdraw(&mut self, changes: &[Record]) {
+        for Record { log, change } in changes.iter().rev() {
+            match change {
+                Change::Create => drop(self.live.remove(log)),
+                Change::Drop => drop(self.live.insert(*log)),
+                Change::Removed
+                | Change::SegAdd(_)
+                | Change::Close(_)
+                | Change::Cut(_)
+                | Change::Swap { .. }
+                | Change::LogStart(_)
+                | Change::Epoch { .. }
+                | Change::Flushed { .. }
+                | Change::Batch(_)
+                | Change::Mark(_)
+                | Change::Sealed { .. } => {},
+            }
+        }
     }
 }
 

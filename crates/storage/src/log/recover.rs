@@ -378,6 +378,7 @@ impl<F> SegmentState<F> {
             runs: None,
             enveloped: 0,
             run_open: false,
+            spoiled: false,
         }
     }
 }

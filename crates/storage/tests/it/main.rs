@@ -4,6 +4,7 @@
 mod batches;
 mod crash;
 mod forgotten;
+mod full;
 mod interleaving;
 mod journal;
 mod journaled;

@@ -232,7 +232,7 @@ fn an_older_incarnation_of_a_replica_is_another_log() {
 fn the_flusher_keeps_the_recovery_point_close() {
     let env = MemEnv::new();
     let (dir, log) = fresh(&env);
-    let mut flusher = Box::pin(dir.run_flusher());
+    let mut flusher = Box::pin(dir.run_flusher(|_| {}));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(flusher.as_mut().poll(&mut cx).is_pending());
     append_some(&log, 3);
@@ -256,7 +256,7 @@ fn the_flusher_sleeps_without_a_deadline_once_others_made_the_logs_durable() {
     for by in 0..4 {
         let env = MemEnv::new();
         let (dir, log) = fresh(&env);
-        let mut flusher = Box::pin(dir.run_flusher());
+        let mut flusher = Box::pin(dir.run_flusher(|_| ()));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         append_some(&log, 3);
         match by {
