@@ -15,8 +15,8 @@ use storage::SealOutcome;
 use thiserror::Error;
 
 use crate::api::{
-    ClusterView, CreateTopic, CreatedTopic, Fetch, FetchedPartition, FoundOffset, ListOffset,
-    ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef, group,
+    AlterTopic, ClusterView, CreateTopic, CreatedTopic, Fetch, FetchedPartition, FoundOffset,
+    ListOffset, ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef, group,
 };
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::{MetadataFailed, MetadataHost};
@@ -153,9 +153,7 @@ impl<E: Env> Broker<E> {
         };
         match self.inner.propose(command).await {
             Ok(Reply::Created(outcomes)) => outcomes,
-            Ok(Reply::Done | Reply::Deleted(_) | Reply::ProducerIds(_)) | Err(MetadataFailed) => {
-                vec![Err(TopicError::StorageFailed); asked]
-            },
+            Ok(_) | Err(MetadataFailed) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -188,9 +186,24 @@ impl<E: Env> Broker<E> {
         }
         match self.inner.propose(Command::DeleteTopics { topics }).await {
             Ok(Reply::Deleted(outcomes)) => outcomes,
-            Ok(Reply::Done | Reply::Created(_) | Reply::ProducerIds(_)) | Err(MetadataFailed) => {
-                vec![Err(TopicError::StorageFailed); asked]
-            },
+            Ok(_) | Err(MetadataFailed) => vec![Err(TopicError::StorageFailed); asked],
+        }
+    }
+
+    /// Changes the overrides of topics, each succeeding or failing alone and whole; answers in the
+    /// order of the request, once the change is durable and in force. No topic may be named twice.
+    ///
+    /// A batch keeps the durability under which it was accepted. When a change to `fsync` is
+    /// answered, everything that was accepted before it is durable.
+    pub async fn alter_topics(
+        &self,
+        topics: Vec<AlterTopic>,
+        validate_only: bool,
+    ) -> Vec<Result<(), TopicError>> {
+        let asked = topics.len();
+        match self.inner.propose(Command::AlterTopics { topics, validate_only }).await {
+            Ok(Reply::Altered(outcomes)) => outcomes,
+            Ok(_) | Err(MetadataFailed) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -209,9 +222,7 @@ impl<E: Env> Broker<E> {
                     *ids = first..first.saturating_add(i64::from(block.count));
                 },
                 Ok(Reply::ProducerIds(None)) => return Err(ProducerIdError::Exhausted),
-                Ok(Reply::Done | Reply::Created(_) | Reply::Deleted(_)) | Err(MetadataFailed) => {
-                    return Err(ProducerIdError::Unavailable);
-                },
+                Ok(_) | Err(MetadataFailed) => return Err(ProducerIdError::Unavailable),
             }
         }
         let id = ids.next().ok_or(ProducerIdError::Exhausted)?;
