@@ -16,8 +16,9 @@ use storage::{LogDir, SealOutcome};
 use thiserror::Error;
 
 use crate::api::{
-    ClusterView, CreateTopic, CreatedTopic, DirectoryView, Fetch, FetchedPartition, FoundOffset,
-    ListOffset, ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef, group,
+    AlterTopic, ClusterView, CreateTopic, CreatedTopic, DirectoryView, Fetch, FetchedPartition,
+    FoundOffset, ListOffset, ListOffsetError, Produce, ProduceError, Produced, TopicError,
+    TopicRef, group,
 };
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::{MetadataFailed, MetadataHost};
@@ -160,8 +161,7 @@ impl<E: Env> Broker<E> {
         match self.inner.propose(command).await {
             Ok(Reply::Created(outcomes)) => outcomes,
             Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
-            Ok(Reply::Done | Reply::Deleted(_) | Reply::ProducerIds(_))
-            | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -195,8 +195,25 @@ impl<E: Env> Broker<E> {
         match self.inner.propose(Command::DeleteTopics { topics }).await {
             Ok(Reply::Deleted(outcomes)) => outcomes,
             Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
-            Ok(Reply::Done | Reply::Created(_) | Reply::ProducerIds(_))
-            | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
+        }
+    }
+
+    /// Changes the overrides of topics, each succeeding or failing alone and whole; answers in the
+    /// order of the request, once the change is durable and in force. No topic may be named twice.
+    ///
+    /// A batch keeps the durability under which it was accepted. When a change to `fsync` is
+    /// answered, everything that was accepted before it is durable.
+    pub async fn alter_topics(
+        &self,
+        topics: Vec<AlterTopic>,
+        validate_only: bool,
+    ) -> Vec<Result<(), TopicError>> {
+        let asked = topics.len();
+        match self.inner.propose(Command::AlterTopics { topics, validate_only }).await {
+            Ok(Reply::Altered(outcomes)) => outcomes,
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -215,8 +232,7 @@ impl<E: Env> Broker<E> {
                     *ids = first..first.saturating_add(i64::from(block.count));
                 },
                 Ok(Reply::ProducerIds(None)) => return Err(ProducerIdError::Exhausted),
-                Ok(Reply::Done | Reply::Created(_) | Reply::Deleted(_))
-                | Err(MetadataFailed::Full | MetadataFailed::Gone) => {
+                Ok(_) | Err(MetadataFailed::Full | MetadataFailed::Gone) => {
                     return Err(ProducerIdError::Unavailable);
                 },
             }

@@ -39,6 +39,8 @@ pub const MARKS: &[&str] = &[
     "metadata_torn_entry_cut",
     "metadata_while_stopping",
     "metadata_write_failed",
+    "mode_change_flushed",
+    "mode_change_waits_for_writer",
     "open_creates_missing_log",
     "open_cut_a_log",
     "open_deletes_stray_log",
@@ -71,9 +73,13 @@ pub const MARKS: &[&str] = &[
 /// Planted bugs this crate knows.
 pub const MUTANTS: &[&str] = &[
     "ack_before_write",
+    "ack_by_new_mode",
     "ack_on_full_disk",
+    "config_change_not_durable",
     "duplicate_is_error",
     "failed_directory_serves",
+    "mode_change_not_published",
+    "mode_change_without_flush",
     "refused_first_forgotten",
 ];
 

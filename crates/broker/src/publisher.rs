@@ -64,6 +64,10 @@ impl<E: Env> Publisher<E> {
                     show_topic(&mut view, &topic);
                     self.coordinators.topic_created(&topic);
                 },
+                Change::TopicConfigured(topic) => {
+                    self.configure(&topic).await?;
+                    show_topic(&mut view, &topic);
+                },
                 Change::TopicDeleted(topic) => {
                     self.close(topic.id).await;
                     self.coordinators.topic_deleted(&topic).await;
@@ -128,6 +132,34 @@ impl<E: Env> Publisher<E> {
             created.extend(some.into_iter().zip(logs).map(|((id, epoch), log)| (id, epoch, log)));
         }
         created
+    }
+
+    /// Puts a topic's rules in force: in all its partitions first, for making what they hold durable
+    /// may take its time.
+    async fn configure(&self, topic: &Topic) -> Result<(), OpenError> {
+        // Planted: the metadata say it, and no partition hears of it.
+        if self.node.env.probe().mutant("mode_change_not_published") {
+            return Ok(());
+        }
+        let config = topic_config(&self.node, topic);
+        let led = self.led(topic);
+        let partitions = led.iter().filter_map(|(id, _)| self.node.partitions.find(id));
+        let changed: Vec<_> = partitions
+            .map(|partition| {
+                partition.log().set_config(log_config(&config));
+                let promised = partition.configure(Arc::clone(&config));
+                (partition, promised)
+            })
+            .collect();
+        for (partition, promised) in changed {
+            // Nothing is acknowledged any more from a directory that failed.
+            if let Some(promised) = promised
+                && partition.make_durable(promised).await.is_err()
+            {
+                self.node.partition_failed(partition.id());
+            }
+        }
+        Ok(())
     }
 
     /// Lets the topic's leaders finish what they write and refuse everything else.

@@ -14,6 +14,9 @@ mod groups;
 #[path = "broker/lifecycle.rs"]
 mod lifecycle;
 #[cfg(test)]
+#[path = "broker/modes.rs"]
+mod modes;
+#[cfg(test)]
 #[path = "broker/produce.rs"]
 mod produce;
 #[cfg(test)]

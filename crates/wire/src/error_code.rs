@@ -260,7 +260,7 @@ impl From<&TopicError> for ErrorCode {
         match error {
             TopicError::InvalidName(_) => Self::INVALID_TOPIC_EXCEPTION,
             TopicError::Exists(_) => Self::TOPIC_ALREADY_EXISTS,
-            TopicError::UnknownName => Self::UNKNOWN_TOPIC_OR_PARTITION,
+            TopicError::UnknownName | TopicError::Missing(_) => Self::UNKNOWN_TOPIC_OR_PARTITION,
             TopicError::UnknownId => Self::UNKNOWN_TOPIC_ID,
             TopicError::InvalidPartitions(_) => Self::INVALID_PARTITIONS,
             TopicError::InvalidReplicationFactor(_) => Self::INVALID_REPLICATION_FACTOR,
@@ -430,6 +430,7 @@ mod tests {
             TopicError::InvalidName(String::new()),
             TopicError::Exists(String::new()),
             TopicError::UnknownName,
+            TopicError::Missing(String::new()),
             TopicError::UnknownId,
             TopicError::InvalidPartitions(String::new()),
             TopicError::InvalidReplicationFactor(String::new()),
@@ -446,6 +447,7 @@ mod tests {
             InvalidName -> INVALID_TOPIC_EXCEPTION (17)
             Exists -> TOPIC_ALREADY_EXISTS (36)
             UnknownName -> UNKNOWN_TOPIC_OR_PARTITION (3)
+            Missing -> UNKNOWN_TOPIC_OR_PARTITION (3)
             UnknownId -> UNKNOWN_TOPIC_ID (100)
             InvalidPartitions -> INVALID_PARTITIONS (37)
             InvalidReplicationFactor -> INVALID_REPLICATION_FACTOR (38)

@@ -3,15 +3,16 @@
 //! Owns: the next offset to assign, batches not yet handed to the log, appenders and readers that
 //! wait. Invariants: `high_watermark <= end <= next`; an offset is assigned once; whoever set
 //! `writing` takes runs until none is left; a waiter is completed with success only by a run that
-//! the log has written ([`Ledger::written`]); after a failure nothing is accepted or acknowledged;
-//! after a full disk the ledger is as the log is, as if what found no room had never come.
+//! the log has written ([`Ledger::written`]), durably if any of its batches was accepted under
+//! `fsync`; after a failure nothing is accepted or acknowledged; after a full disk the ledger is as
+//! the log is, as if what found no room had never come.
 //! Pure: the caller hands in time and carries out what is returned after the lock is released.
 
 use std::collections::VecDeque;
 
 use base::{LeaderEpoch, Offset, Probe, Timestamp};
 use records::{BatchHeader, BatchView, Patch, Patched, Stamp};
-use storage::{ProducerBatch, ProducerStates, Verdict};
+use storage::{Durability, ProducerBatch, ProducerStates, Verdict};
 use tokio::sync::oneshot;
 
 use crate::api::ProduceError;
@@ -49,6 +50,17 @@ struct Appender {
     done: oneshot::Sender<Written>,
 }
 
+/// A batch that waits for the writer.
+struct Pending {
+    batch: Patched,
+    /// What its acknowledgement means: the mode in force when it was accepted.
+    durability: Durability,
+}
+
+/// Everything accepted up to a moment; inside is who tells that it is written, if it is not.
+#[derive(Debug)]
+pub(crate) struct Accepted(pub(crate) Option<oneshot::Receiver<Written>>);
+
 /// What the lock guards.
 pub(crate) struct Ledger {
     pub(crate) fate: Fate,
@@ -63,7 +75,9 @@ pub(crate) struct Ledger {
     producers: ProducerStates,
     /// Refused first batches of producers that are not in `producers`.
     awaited: Awaited,
-    pending: VecDeque<Patched>,
+    /// What the acknowledgement of a batch accepted now means.
+    durability: Durability,
+    pending: VecDeque<Pending>,
     pending_bytes: usize,
     writing: bool,
     /// By `end`, smallest first.
@@ -77,6 +91,8 @@ pub(crate) struct Run {
     pub(crate) bytes: usize,
     /// One past its last record.
     pub(crate) end: Offset,
+    /// The strongest promise among its batches.
+    pub(crate) durability: Durability,
 }
 
 /// A batch that has its offset.
@@ -113,6 +129,7 @@ impl Ledger {
         start: Offset,
         end: Offset,
         producers: ProducerStates,
+        durability: Durability,
     ) -> Self {
         Self {
             fate: Fate::Open,
@@ -123,6 +140,7 @@ impl Ledger {
             high_watermark: end,
             producers,
             awaited: Awaited::default(),
+            durability,
             pending: VecDeque::new(),
             pending_bytes: 0,
             writing: false,
@@ -197,7 +215,7 @@ impl Ledger {
             self.awaited.came(&numbered);
         }
         let timestamp = patched.header().max_timestamp;
-        self.pending.push_back(patched);
+        self.pending.push_back(Pending { batch: patched, durability: self.durability });
         self.pending_bytes = bytes;
         let done = self.wait_for(self.next);
         let writer = !std::mem::replace(&mut self.writing, true);
@@ -213,6 +231,14 @@ impl Ledger {
         }
     }
 
+    /// From now on the acknowledgement of a batch means this. If it means more than before, returns
+    /// everything accepted so far: a duplicate of it is acknowledged without being written again.
+    pub(crate) fn set_durability(&mut self, durability: Durability) -> Option<Accepted> {
+        let before = std::mem::replace(&mut self.durability, durability);
+        let stronger = before == Durability::Replicated && durability == Durability::Fsync;
+        stronger.then(|| Accepted(self.wait_for(self.next)))
+    }
+
     /// Completed when the log ends at `end` or later; `None` if it does.
     fn wait_for(&mut self, end: Offset) -> Option<oneshot::Receiver<Written>> {
         if end <= self.end {
@@ -226,16 +252,20 @@ impl Ledger {
 
     /// What the writer writes next; `None` ends its work.
     pub(crate) fn take_run(&mut self) -> Option<Run> {
-        let mut run = Run { batches: Vec::new(), bytes: 0, end: self.end };
+        let durability = Durability::Replicated;
+        let mut run = Run { batches: Vec::new(), bytes: 0, end: self.end, durability };
         while let Some(next) = self.pending.front() {
-            let bytes = run.bytes.saturating_add(next.len_bytes());
+            let bytes = run.bytes.saturating_add(next.batch.len_bytes());
             let full = run.batches.len() >= RUN_BATCHES_MAX || bytes > RUN_BYTES_MAX;
             if full && !run.batches.is_empty() {
                 break;
             }
             run.bytes = bytes;
-            run.end = next.header().next_offset();
-            run.batches.extend(self.pending.pop_front());
+            run.end = next.batch.header().next_offset();
+            if next.durability == Durability::Fsync {
+                run.durability = Durability::Fsync;
+            }
+            run.batches.extend(self.pending.pop_front().map(|next| next.batch));
         }
         self.pending_bytes = self.pending_bytes.saturating_sub(run.bytes);
         if run.batches.is_empty() {
@@ -276,7 +306,7 @@ impl Ledger {
         self.producers = producers;
         let pending = std::mem::take(&mut self.pending);
         let behind = run.iter().filter(|header| header.base_offset >= end);
-        for header in behind.chain(pending.iter().map(Patched::header)) {
+        for header in behind.chain(pending.iter().map(|pending| pending.batch.header())) {
             let numbered = ProducerBatch::of(header);
             if let Some(numbered) = numbered.filter(|batch| !self.producers.knows(batch.id)) {
                 self.awaited.refused(&numbered, now);

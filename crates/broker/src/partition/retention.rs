@@ -23,10 +23,11 @@ impl<E: Env> Partition<E> {
             let ledger = self.ledger.lock();
             (ledger.fate, ledger.high_watermark)
         };
-        if fate != Fate::Open || !self.config.delete {
+        let config = self.config();
+        if fate != Fate::Open || !config.delete {
             return Ok(());
         }
-        let Some(start) = first_kept(&self.log.segments(), &self.config, now, upto) else {
+        let Some(start) = first_kept(&self.log.segments(), &config, now, upto) else {
             return Ok(());
         };
         self.log.set_log_start(start).await?;

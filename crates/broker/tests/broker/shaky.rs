@@ -1,4 +1,5 @@
-//! The real world with a disk whose appends can be held back or fail, and a probe that plants bugs.
+//! The real world with a disk whose appends and syncs can be held back or fail, and a probe that
+//! plants bugs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +25,13 @@ const FULL: u8 = 3;
 #[derive(Default)]
 struct Controls {
     mode: AtomicU8,
+    syncs_held: AtomicBool,
+    /// Syncs of the journal that pass although syncs are held.
+    journal_passes: AtomicU64,
+    /// How many of each wait.
+    appends: AtomicU64,
+    journal_syncs: AtomicU64,
+    segment_syncs: AtomicU64,
     unreadable: AtomicBool,
     /// So many nanoseconds the clock is ahead.
     ahead: AtomicU64,
@@ -110,6 +118,30 @@ impl Shaky {
         self.disk.controls.ahead.fetch_add(nanos, Ordering::SeqCst);
     }
 
+    /// Syncs of segments and of the journal wait until [`Shaky::release_syncs`], but for the next
+    /// `passes` of the journal.
+    pub fn hold_syncs(&self, passes: u64) {
+        self.disk.controls.journal_passes.store(passes, Ordering::SeqCst);
+        self.disk.controls.syncs_held.store(true, Ordering::SeqCst);
+    }
+
+    pub fn release_syncs(&self) {
+        self.disk.controls.syncs_held.store(false, Ordering::SeqCst);
+        self.disk.controls.changed.notify_waiters();
+    }
+
+    /// Completes when an append to a log waits.
+    pub async fn append_waits(&self) {
+        let controls = &self.disk.controls;
+        controls.until(|| controls.appends.load(Ordering::SeqCst) > 0).await;
+    }
+
+    /// Completes when a sync of the journal waits.
+    pub async fn journal_waits(&self) {
+        let controls = &self.disk.controls;
+        controls.until(|| controls.journal_syncs.load(Ordering::SeqCst) > 0).await;
+    }
+
     /// Whether reads of logs fail.
     pub fn unreadable(&self, yes: bool) {
         self.disk.controls.unreadable.store(yes, Ordering::SeqCst);
@@ -117,6 +149,63 @@ impl Shaky {
 
     pub fn halted(&self) -> Option<String> {
         self.disk.controls.halted.0.lock().clone()
+    }
+}
+
+impl Controls {
+    /// Completes when `holds`; looked at whenever anything changed.
+    async fn until(&self, holds: impl Fn() -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if holds() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until `is_free`, counted in `among`.
+    async fn wait(&self, among: &AtomicU64, is_free: impl Fn() -> bool) {
+        if is_free() {
+            return;
+        }
+        among.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
+        self.until(is_free).await;
+        among.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn passes(&self, kind: Kind) -> bool {
+        let held = self.syncs_held.load(Ordering::SeqCst);
+        let one_less = |passes: u64| passes.checked_sub(1);
+        let order = Ordering::SeqCst;
+        match kind {
+            _ if !held => true,
+            Kind::Other => true,
+            Kind::Segment => false,
+            Kind::Journal => self.journal_passes.fetch_update(order, order, one_less).is_ok(),
+        }
+    }
+}
+
+/// What a file is to the controls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Segment,
+    Journal,
+    Other,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Self {
+        if path.extension().is_some_and(|extension| extension == "log") {
+            Self::Segment
+        } else if path.parent().is_some_and(|folder| folder.ends_with("journal")) {
+            Self::Journal
+        } else {
+            Self::Other
+        }
     }
 }
 
@@ -130,8 +219,8 @@ pub struct ShakyDisk {
 pub struct ShakyFile {
     inner: TokioFile,
     path: Arc<Path>,
-    all: Arc<Controls>,
-    controls: Option<Arc<Controls>>,
+    kind: Kind,
+    controls: Arc<Controls>,
 }
 
 impl Disk for ShakyDisk {
@@ -140,10 +229,9 @@ impl Disk for ShakyDisk {
 
     async fn open(&self, path: &Path, access: Access) -> io::Result<ShakyFile> {
         self.controls.check(path)?;
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
-        let controls = is_log.then(|| Arc::clone(&self.controls));
+        let (kind, controls) = (Kind::of(path), Arc::clone(&self.controls));
         let inner = self.inner.open(path, access).await?;
-        Ok(ShakyFile { inner, path: path.into(), all: Arc::clone(&self.controls), controls })
+        Ok(ShakyFile { inner, path: path.into(), kind, controls })
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -186,32 +274,36 @@ impl Disk for ShakyDisk {
 
 impl File for ShakyFile {
     async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
-        self.all.check(&self.path)?;
-        if let Some(controls) = &self.controls {
-            loop {
-                let mut changed = std::pin::pin!(controls.changed.notified());
-                changed.as_mut().enable();
-                match controls.mode.load(Ordering::SeqCst) {
-                    HELD => changed.await,
-                    FAILING => return Err(io::Error::other("planted")),
-                    FULL => return Err(io::ErrorKind::StorageFull.into()),
-                    _ => break,
-                }
+        self.controls.check(&self.path)?;
+        if self.kind == Kind::Segment {
+            let mode = || self.controls.mode.load(Ordering::SeqCst);
+            self.controls.wait(&self.controls.appends, || mode() != HELD).await;
+            match mode() {
+                FAILING => return Err(io::Error::other("planted")),
+                FULL => return Err(io::ErrorKind::StorageFull.into()),
+                _ => {},
             }
         }
         self.inner.append(at, bufs).await
     }
 
     async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
-        let controls = self.controls.as_ref();
-        if controls.is_some_and(|controls| controls.unreadable.load(Ordering::SeqCst)) {
+        if self.kind == Kind::Segment && self.controls.unreadable.load(Ordering::SeqCst) {
             return Err(io::Error::other("planted"));
         }
         self.inner.read_at(at, len).await
     }
 
     async fn sync_data(&self) -> io::Result<()> {
-        self.all.check(&self.path)?;
+        self.controls.check(&self.path)?;
+        if !self.controls.passes(self.kind) {
+            let syncs = match self.kind {
+                Kind::Journal => &self.controls.journal_syncs,
+                Kind::Segment | Kind::Other => &self.controls.segment_syncs,
+            };
+            let is_free = || !self.controls.syncs_held.load(Ordering::SeqCst);
+            self.controls.wait(syncs, is_free).await;
+        }
         self.inner.sync_data().await
     }
 

@@ -8,7 +8,8 @@ use super::*;
 const NOW: Timestamp = Timestamp(1);
 
 fn ledger() -> Ledger {
-    Ledger::new(LeaderEpoch(3), Offset(0), Offset(10), ProducerStates::default())
+    let durability = Durability::Replicated;
+    Ledger::new(LeaderEpoch(3), Offset(0), Offset(10), ProducerStates::default(), durability)
 }
 
 fn plain(records: usize) -> BatchView {
@@ -272,4 +273,35 @@ fn a_batch_that_a_full_disk_refused_is_no_duplicate_when_it_comes_again() {
     let again = ledger.enqueue(&numbered(0, 1, 1), NOW, &()).expect("not a duplicate");
     assert_eq!(again.base_offset, Offset(11));
     assert!(ledger.enqueue(&numbered(0, 0, 1), NOW, &()).expect("a duplicate").done.is_none());
+}
+
+#[test]
+fn a_batch_keeps_the_promise_under_which_it_was_accepted() {
+    let mut ledger = ledger();
+    ledger.set_durability(Durability::Fsync);
+    ledger.enqueue(&plain(1), NOW, &()).expect("open");
+    assert!(ledger.set_durability(Durability::Replicated).is_none(), "nothing is owed");
+    ledger.enqueue(&plain(1), NOW, &()).expect("open");
+
+    let both = ledger.take_run().expect("two batches");
+    assert_eq!((both.batches.len(), both.durability), (2, Durability::Fsync));
+    ledger.enqueue(&plain(1), NOW, &()).expect("open");
+    assert_eq!(ledger.take_run().expect("a batch").durability, Durability::Replicated);
+}
+
+#[test]
+fn a_stronger_promise_waits_for_everything_accepted_before() {
+    let mut ledger = ledger();
+    ledger.enqueue(&plain(3), NOW, &()).expect("open");
+    let run = ledger.take_run().expect("a batch");
+
+    let mut accepted = ledger.set_durability(Durability::Fsync).expect("something is owed");
+    ledger.enqueue(&plain(1), NOW, &()).expect("open");
+
+    let written = accepted.0.as_mut().expect("not written yet");
+    assert!(written.try_recv().is_err());
+    ledger.written(run.end, run.bytes).tell();
+    assert_eq!(written.try_recv(), Ok(Ok(())));
+    assert!(ledger.set_durability(Durability::Fsync).is_none(), "as strong as before");
+    assert_eq!(ledger.take_run().expect("a batch").durability, Durability::Fsync);
 }
