@@ -299,13 +299,15 @@ impl<E: Env> Opening<E> {
         let logs = listing.logs.iter().map(|name| (*name, name.log()));
         let envs = listing.envs.iter().map(|name| (*name, name.env()));
         let strays: Vec<_> = logs.chain(envs).filter(|(name, _)| !named(name)).collect();
+        let copied = self.known_closed_end(listing);
         for (name, file) in &strays {
             let path = self.folder.join(file);
             let opened = self.dir.env.disk().open(&path, Access::Read).await;
             let opened = opened.map_err(self.io("open", &path))?;
             let empty = opened.len().await.map_err(self.io("measure", &path))? == 0;
             let let_go = Some(name.seg_gen) <= newest && !self.known.uncertain;
-            if empty || let_go {
+            let copy = name.base < copied && !self.known.uncertain;
+            if empty || let_go || copy {
                 self.probe().reached("storage_stray_removed");
                 self.remove(file.clone()).await?;
             } else {
@@ -316,6 +318,14 @@ impl<E: Env> Opening<E> {
             self.dir.sync_folder(&self.folder).await?;
         }
         Ok(())
+    }
+
+    /// Below this a stray can only be what a cleaning had written and the journal never named: its
+    /// sources are all there. Zero if a closed segment is missing.
+    fn known_closed_end(&self, listing: &Listing) -> Offset {
+        let mut closed = self.known.segments.iter().filter_map(|segment| segment.closed);
+        let end = closed.clone().last().map_or(Offset::ZERO, |closed| closed.end);
+        if closed.all(|closed| listing.logs.contains(&closed.name)) { end } else { Offset::ZERO }
     }
 
     async fn salvage(&self, file: &str) -> Result<(), OpenError> {
