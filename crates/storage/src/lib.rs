@@ -34,7 +34,8 @@ pub use envelope::{Envelopes, Owner, Run, SLOT, decode_file, decode_slot, encode
 pub use epochs::{EpochHistory, EpochStart};
 pub use error::{DirError, DirectoryFailed, DirectoryFull, OpenError, ReadError, WriteError};
 pub use log::{
-    Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, SegmentExtent, TimestampHit,
+    Append, Appended, CompactError, Compacted, Compaction, Cut, FaultyRange, Log, ReadSlice,
+    Recovery, SegmentExtent, TimestampHit,
 };
 pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS, MUTANTS_OF_THREADS};
 pub use producers::{

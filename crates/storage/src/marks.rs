@@ -5,6 +5,10 @@
 pub const MARKS: &[&str] = &[
     "storage_append_waits_for_flush",
     "storage_batch_from_journal",
+    "storage_compacted",
+    "storage_compaction_interrupted",
+    "storage_compaction_map_full",
+    "storage_compaction_overtaken",
     "storage_cut_journaled",
     "storage_damaged_tail_cut",
     "storage_deletion_resumed",
@@ -26,6 +30,7 @@ pub const MARKS: &[&str] = &[
     "storage_producers_lost",
     "storage_read_out_of_range",
     "storage_sealed",
+    "storage_segment_closed_at_rest",
     "storage_segment_rolled",
     "storage_start_after_power_loss",
     "storage_start_after_process_crash",
@@ -39,6 +44,8 @@ pub const MARKS: &[&str] = &[
 
 /// Marks that need rot, lost files, foreign files or an operator's mistake as well.
 pub const MARKS_DAMAGE: &[&str] = &[
+    "storage_compaction_disk_full",
+    "storage_compaction_stopped_by_damage",
     "storage_deletion_done_later",
     "storage_deletion_left_foreign_files",
     "storage_directory_locked",
@@ -78,14 +85,21 @@ pub const MARKS_DAMAGE: &[&str] = &[
 /// Planted bugs this crate knows.
 pub const MUTANTS: &[&str] = &[
     "ack_before_group_flush",
+    "compaction_forgets_producers",
+    "compaction_ignores_lag",
+    "compaction_loses_newest",
     "cut_not_journaled",
     "envelope_before_flush",
     "full_for_ever",
     "full_keeps_partial_batch",
+    "log_start_not_durable",
     "recycle_keeps_nonce",
     "skip_dir_sync",
+    "swap_before_flush",
+    "tombstone_dropped_early",
     "trust_page_cache",
     "unlink_before_drop_flushed",
+    "unlink_before_swap_flushed",
 ];
 
 /// Planted bugs that need two threads, which the simulator does not have: `tests/interleavings`
@@ -93,5 +107,10 @@ pub const MUTANTS: &[&str] = &[
 pub const MUTANTS_OF_THREADS: &[&str] = &["dirty_note_taken_late", "tail_budget_by_halves"];
 
 /// Where the simulator may ask for small segments, tails, runs and an early flush.
-pub const BUGGIFY_SITES: &[&str] =
-    &["storage_segment_bytes", "storage_tiny_tail", "storage_short_run", "storage_flush_bound"];
+pub const BUGGIFY_SITES: &[&str] = &[
+    "storage_segment_bytes",
+    "storage_tiny_tail",
+    "storage_short_run",
+    "storage_flush_bound",
+    "storage_compaction_breath",
+];

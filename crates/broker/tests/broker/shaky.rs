@@ -150,6 +150,12 @@ impl Shaky {
     pub fn halted(&self) -> Option<String> {
         self.disk.controls.halted.0.lock().clone()
     }
+
+    /// Completes when the process is told to stop, with the reason.
+    pub async fn halts(&self) -> String {
+        self.disk.controls.until(|| self.halted().is_some()).await;
+        self.halted().unwrap_or_default()
+    }
 }
 
 impl Controls {
@@ -384,6 +390,7 @@ impl Env for Shaky {
 
     fn halt(&self, reason: String) {
         *self.disk.controls.halted.0.lock() = Some(reason);
+        self.disk.controls.changed.notify_waiters();
     }
 }
 

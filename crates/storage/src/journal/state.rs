@@ -41,6 +41,8 @@ pub struct SealedLog {
 pub struct LogState {
     /// First offset that may be read.
     pub start: Offset,
+    /// Compaction has been through everything below.
+    pub cleaned: Offset,
     /// Everything below is durable in segments.
     pub flushed: Offset,
     /// A hint.
@@ -116,6 +118,7 @@ impl JournalState {
             | Change::Cut(_)
             | Change::Swap { .. }
             | Change::LogStart(_)
+            | Change::Cleaned(_)
             | Change::Epoch { .. }
             | Change::Flushed { .. }
             | Change::Batch(_)
@@ -180,6 +183,7 @@ impl LogState {
             Change::Cut(at) => self.cut(*at),
             Change::Swap { drop, add } => self.swap(drop, add)?,
             Change::LogStart(at) => self.move_start(*at),
+            Change::Cleaned(at) => self.cleaned = self.cleaned.max(*at),
             Change::Epoch { epoch, start } => {
                 self.epochs.begin(*epoch, *start);
             },
@@ -222,6 +226,7 @@ impl LogState {
     fn cut(&mut self, at: Offset) {
         self.segments.retain(|segment| segment.name.base < at);
         self.epochs.cut(at);
+        self.cleaned = self.cleaned.min(at);
         self.flushed = self.flushed.min(at);
         self.high_watermark = self.high_watermark.min(at);
         self.faulty.retain(|range| range.from < at);
@@ -297,6 +302,9 @@ impl LogState {
         }
         if self.start > Offset::ZERO {
             changes.push(Change::LogStart(self.start));
+        }
+        if self.cleaned > Offset::ZERO {
+            changes.push(Change::Cleaned(self.cleaned));
         }
         for segment in &self.segments {
             changes.push(Change::SegAdd(segment.name));

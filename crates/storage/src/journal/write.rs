@@ -211,6 +211,7 @@ impl Queue {
                 | Change::Close(_)
                 | Change::Cut(_)
                 | Change::Swap { .. }
+                | Change::Cleaned(_)
                 | Change::LogStart(_)
                 | Change::Epoch { .. }
                 | Change::Flushed { .. }
@@ -245,6 +246,7 @@ impl Queue {
                 | Change::Close(_)
                 | Change::Cut(_)
                 | Change::Swap { .. }
+                | Change::Cleaned(_)
                 | Change::LogStart(_)
                 | Change::Epoch { .. }
                 | Change::Flushed { .. }

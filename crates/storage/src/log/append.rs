@@ -114,7 +114,8 @@ impl<E: Env> Log<E> {
         batches: &[BatchHeader],
         wall: Timestamp,
     ) -> usize {
-        let Some(segment) = shared.active().filter(|segment| !segment.spoiled) else {
+        let usable = |segment: &&SegmentState<FileOf<E>>| !segment.spoiled && !shared.closing;
+        let Some(segment) = shared.active().filter(usable) else {
             return 0;
         };
         let bytes_max = if self.env().probe().buggify("storage_segment_bytes") {
@@ -254,7 +255,9 @@ impl<F> SegmentState<F> {
         self.bytes = position.saturating_add(bytes);
         self.end = header.next_offset();
         let time = header.max_timestamp;
-        if time != NO_TIMESTAMP && self.max_timestamp.is_none_or(|(max, _)| time > max) {
+        // A batch without records is kept for its producer; nobody can find a record in it.
+        let timed = time != NO_TIMESTAMP && header.record_count > 0;
+        if timed && self.max_timestamp.is_none_or(|(max, _)| time > max) {
             self.max_timestamp = Some((time, header.base_offset));
         }
         if self.first_timestamp.is_none() {

@@ -167,13 +167,16 @@ impl<E: Env> Log<E> {
         Ok(records)
     }
 
-    /// Lets a flush that is under way finish; the log is about to be deleted.
+    /// Lets a flush and a cleaning that are under way finish; the log is about to be deleted.
     pub(crate) async fn close(&self) {
-        let _upkeep = self.inner.upkeep.lock().await;
-        let mut shared = self.inner.shared.lock();
-        shared.closed = true;
-        shared.tail.clear();
-        shared.dirty_since = None;
+        {
+            let _upkeep = self.inner.upkeep.lock().await;
+            let mut shared = self.inner.shared.lock();
+            shared.closed = true;
+            shared.tail.clear();
+            shared.dirty_since = None;
+        }
+        drop(self.inner.cleaning.lock().await);
     }
 
     /// Replaces the producers' snapshot by one as of now; what it speaks of is made durable first.

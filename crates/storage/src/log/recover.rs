@@ -338,6 +338,8 @@ impl<E: Env> Opening<E> {
             flushed_end: end,
             journaled_end: end,
             high_watermark: loaded.high_watermark.min(end),
+            cleaned: self.known.cleaned.min(end),
+            unreadable: None,
             epochs: loaded.epochs,
             producers: loaded.producers,
             faulty: loaded.faulty,
@@ -346,6 +348,7 @@ impl<E: Env> Opening<E> {
             dirty_bytes: 0,
             state_age_bytes: 0,
             appending: false,
+            closing: false,
             closed: false,
         };
         Log::new(LogInner {
@@ -355,6 +358,7 @@ impl<E: Env> Opening<E> {
             folder: self.folder.clone(),
             shared: Lock::new(LOG_RANK, shared),
             upkeep: tokio::sync::Mutex::new(loaded.upkeep),
+            cleaning: tokio::sync::Mutex::default(),
         })
     }
 }
