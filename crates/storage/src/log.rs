@@ -10,6 +10,7 @@ mod append;
 mod batches;
 mod checkpoint;
 mod compact;
+mod files;
 mod flush;
 mod read;
 mod rebuild;
@@ -108,16 +109,15 @@ pub(crate) struct LogInner<E: Env> {
     pub(crate) folder: PathBuf,
     pub(crate) shared: Lock<Shared<FileOf<E>>>,
     /// Held by whoever writes envelopes or producers, or changes the set of segments.
-    pub(crate) upkeep: tokio::sync::Mutex<Upkeep<FileOf<E>>>,
+    pub(crate) upkeep: tokio::sync::Mutex<Upkeep>,
     /// Held by whoever compacts; taken before the upkeep lock.
     pub(crate) cleaning: tokio::sync::Mutex<()>,
 }
 
 /// What only the holder of the upkeep lock touches.
-pub(crate) struct Upkeep<F> {
-    /// The envelope file of the open segment.
-    pub(crate) env: Option<F>,
-    /// Its length: envelopes written so far times their size.
+#[derive(Default)]
+pub(crate) struct Upkeep {
+    /// Length of the envelope file of the open segment: envelopes written so far times their size.
     pub(crate) env_bytes: u64,
     /// Whether the log has a folder.
     pub(crate) has_folder: bool,

@@ -14,6 +14,8 @@ pub const MARKS: &[&str] = &[
     "storage_deletion_resumed",
     "storage_directory_failed",
     "storage_envelopes_rewritten",
+    "storage_file_opened_again",
+    "storage_files_released",
     "storage_fsync_by_journal",
     "storage_fsync_by_segment",
     "storage_journal_file_recycled",
@@ -113,4 +115,5 @@ pub const BUGGIFY_SITES: &[&str] = &[
     "storage_short_run",
     "storage_flush_bound",
     "storage_compaction_breath",
+    "storage_few_files",
 ];

@@ -158,7 +158,10 @@ impl<E: Env> Log<E> {
             let Some(segment) = shared.active() else { unreachable!("a segment was begun") };
             (segment.file.clone(), segment.name, segment.bytes, shared.end)
         };
-        let Some(file) = file else { unreachable!("the last segment is always open") };
+        let file = match file {
+            Some(file) => file,
+            None => self.open_active(segment).await?,
+        };
         let bufs = if keep { chunk.bufs.clone() } else { IoBufs::new() };
         if let Err(error) = file.append(u64::from(position), chunk.bufs).await {
             if is_full(&error) {

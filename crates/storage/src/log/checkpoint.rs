@@ -7,9 +7,9 @@
 
 use base::{Offset, Probe};
 use bytes::Bytes;
-use env::{Env, File, IoBufs};
+use env::{Access, Disk, Env, File, IoBufs};
 
-use super::{FileOf, Log, SegmentState, Upkeep};
+use super::{Log, SegmentState, Upkeep};
 use crate::config::STATE_BYTES;
 use crate::dir::Found;
 use crate::envelope::{Owner, encode_slot};
@@ -58,20 +58,14 @@ impl<E: Env> Log<E> {
     }
 
     /// As [`Log::checkpoint`], for whom it is enough that everything is durable.
-    pub(super) async fn flush_held(
-        &self,
-        upkeep: &mut Upkeep<FileOf<E>>,
-    ) -> Result<(), DirectoryFailed> {
+    pub(super) async fn flush_held(&self, upkeep: &mut Upkeep) -> Result<(), DirectoryFailed> {
         match self.checkpoint_held(upkeep).await {
             Ok(_) | Err(WriteError::Full(_)) => Ok(()),
             Err(WriteError::Failed(failed)) => Err(failed),
         }
     }
 
-    pub(super) async fn checkpoint_held(
-        &self,
-        upkeep: &mut Upkeep<FileOf<E>>,
-    ) -> Result<Offset, WriteError> {
+    pub(super) async fn checkpoint_held(&self, upkeep: &mut Upkeep) -> Result<Offset, WriteError> {
         self.check()?;
         let began = self.env().now();
         let (open, end, dirty_bytes, flushed) = {
@@ -94,7 +88,8 @@ impl<E: Env> Log<E> {
         if early {
             self.write_envelopes(upkeep, name, &runs).await?;
         }
-        if let Some(file) = file.filter(|_| flushed < end) {
+        if flushed < end {
+            let Some(file) = file else { unreachable!("what is not durable keeps its file open") };
             self.sync(&file).await?;
             let mut shared = self.inner.shared.lock();
             shared.flushed_end = shared.flushed_end.max(end);
@@ -115,13 +110,16 @@ impl<E: Env> Log<E> {
 
     async fn write_envelopes(
         &self,
-        upkeep: &mut Upkeep<FileOf<E>>,
+        upkeep: &mut Upkeep,
         name: SegmentName,
         runs: &[crate::envelope::Run],
     ) -> Result<(), WriteError> {
-        let Some(env) = upkeep.env.clone().filter(|_| !runs.is_empty()) else {
+        if runs.is_empty() {
             return Ok(());
-        };
+        }
+        let path = self.inner.folder.join(name.env());
+        let env = self.env().disk().open(&path, Access::Write).await;
+        let env = env.map_err(|error| self.inner.dir.refuse("open", &path, &error))?;
         let owner = self.owner(name);
         let slots: Vec<u8> = runs.iter().flat_map(|run| encode_slot(&owner, run)).collect();
         let len = u64::try_from(slots.len()).unwrap_or(0);
@@ -181,10 +179,7 @@ impl<E: Env> Log<E> {
 
     /// Replaces the producers' snapshot by one as of now; what it speaks of is made durable first.
     /// Returns up to where it holds every batch.
-    pub(super) async fn save_producers(
-        &self,
-        upkeep: &mut Upkeep<FileOf<E>>,
-    ) -> Result<Offset, WriteError> {
+    pub(super) async fn save_producers(&self, upkeep: &mut Upkeep) -> Result<Offset, WriteError> {
         self.check()?;
         let (snapshot, age) = {
             let mut shared = self.inner.shared.lock();

@@ -25,7 +25,8 @@ impl<E: Env> Log<E> {
             (shared.active().and_then(|s| s.file.clone()), shared.end, shared.flushed_end)
         };
         self.env().seam("storage_flush").await;
-        if let Some(file) = file.filter(|_| flushed < end) {
+        if flushed < end {
+            let Some(file) = file else { unreachable!("what is not durable keeps its file open") };
             self.sync(&file).await?;
             let mut shared = self.inner.shared.lock();
             shared.flushed_end = shared.flushed_end.max(end);

@@ -190,16 +190,25 @@ impl<E: Env> Log<E> {
     }
 
     async fn try_load(&self, name: SegmentName) -> Result<(), ReadError> {
-        let Some((base, bytes, file)) = self.to_load(name) else {
+        let Some(ToLoad { bytes, file, access, has_runs }) = self.to_load(name) else {
             return Ok(());
         };
+        let base = name.base;
         let file = match file {
             Some(file) => file,
             None => {
                 let path = self.inner.folder.join(name.log());
-                self.env().disk().open(&path, Access::Read).await?
+                self.inner.dir.note_opened();
+                self.env().disk().open(&path, access).await?
             },
         };
+        if has_runs {
+            let mut shared = self.inner.shared.lock();
+            if let Some(segment) = shared.segments.iter_mut().find(|segment| segment.name == name) {
+                segment.file.get_or_insert(file);
+            }
+            return Ok(());
+        }
         let env = read_whole(self.env(), &self.inner.folder.join(name.env())).await?;
         let mut runs = decode_file(&self.owner(name), base, &env.unwrap_or_default()).runs;
         // One that reaches behind a cut vouches for the bytes before it all the same.
@@ -229,11 +238,25 @@ impl<E: Env> Log<E> {
         Ok(())
     }
 
-    fn to_load(&self, name: SegmentName) -> Option<(Offset, u32, Option<FileOf<E>>)> {
+    fn to_load(&self, name: SegmentName) -> Option<ToLoad<FileOf<E>>> {
         let shared = self.inner.shared.lock();
         let segment = shared.segments.iter().find(|segment| segment.name == name)?;
-        Some((segment.name.base, segment.bytes, segment.file.clone()))
+        Some(ToLoad {
+            bytes: segment.bytes,
+            file: segment.file.clone(),
+            // Who appends next takes the same file.
+            access: if segment.open { Access::Write } else { Access::Read },
+            has_runs: segment.runs.is_some(),
+        })
     }
+}
+
+/// A segment whose file or index is not in memory.
+struct ToLoad<F> {
+    bytes: u32,
+    file: Option<F>,
+    access: Access,
+    has_runs: bool,
 }
 
 fn region<F: File>(file: &F, at: u64, len: usize, range: Range<Offset>) -> ReadSlice<F> {

@@ -72,9 +72,8 @@ impl<E: Env> Opening<E> {
         findings.uncertain |= strays.iter().any(|stray| stray.tells_of_loss);
         self.settle(&findings, &mut segments, end).await?;
         self.put_strays_away(strays).await?;
-        let mut upkeep = Upkeep { env: None, env_bytes: 0, has_folder: true };
+        let mut upkeep = Upkeep { env_bytes: 0, has_folder: true };
         if let Some(open) = segments.last_mut().filter(|segment| segment.open) {
-            upkeep.env = Some(self.open_envelopes(open.name).await?);
             upkeep.env_bytes = super::recover::slots_len(open.enveloped);
         }
         let (mut epochs, mut faulty) = (known.epochs.clone(), known.faulty.clone());

@@ -90,7 +90,7 @@ pub(super) struct Loaded<F> {
     pub(super) epochs: EpochHistory,
     pub(super) producers: ProducerStates,
     pub(super) faulty: Vec<FaultyRange>,
-    pub(super) upkeep: Upkeep<F>,
+    pub(super) upkeep: Upkeep,
 }
 
 /// Segment files in a log's folder.
@@ -252,7 +252,7 @@ impl<E: Env> Opening<E> {
         };
         let closed: Vec<SegmentSummary> = known.iter().filter_map(|s| s.closed).collect();
         let mut segments: Vec<_> = closed.iter().map(SegmentState::unloaded).collect();
-        let mut upkeep = Upkeep { env: None, env_bytes: 0, has_folder: true };
+        let mut upkeep = Upkeep { env_bytes: 0, has_folder: true };
         if last.closed.is_none() {
             let (file, len) = self.open_segment_file(last.name, Access::Write).await?;
             let envelopes = self.read_envelopes(last.name).await?;
@@ -261,7 +261,6 @@ impl<E: Env> Opening<E> {
             if !same || envelopes.damaged {
                 return Ok(None);
             }
-            upkeep.env = Some(self.open_envelopes(last.name).await?);
             upkeep.env_bytes = slots_len(envelopes.runs.len());
             let (mut segment, _) = super::scan::from_envelopes(last.name, &file, &envelopes, len);
             segment.enveloped = envelopes.runs.len();
@@ -295,7 +294,7 @@ impl<E: Env> Opening<E> {
             epochs: self.known.epochs.clone(),
             producers: ProducerStates::default(),
             faulty: self.known.faulty.clone(),
-            upkeep: Upkeep { env: None, env_bytes: 0, has_folder: false },
+            upkeep: Upkeep::default(),
         }
     }
 
@@ -311,12 +310,6 @@ impl<E: Env> Opening<E> {
         Ok((file, len))
     }
 
-    pub(super) async fn open_envelopes(&self, name: SegmentName) -> Result<FileOf<E>, OpenError> {
-        let path = self.folder.join(name.env());
-        let env = self.dir.env.disk().open(&path, Access::Write).await;
-        env.map_err(self.io("open", &path))
-    }
-
     pub(super) async fn read_envelopes(&self, name: SegmentName) -> Result<Envelopes, OpenError> {
         let path = self.folder.join(name.env());
         let bytes = read_whole(&self.dir.env, &path).await.map_err(self.io("read", &path))?;
@@ -327,7 +320,9 @@ impl<E: Env> Opening<E> {
         Ok(decode_file(&self.owner(name), name.base, &bytes))
     }
 
-    fn assemble(&self, loaded: Loaded<FileOf<E>>, config: LogConfig) -> Log<E> {
+    fn assemble(&self, mut loaded: Loaded<FileOf<E>>, config: LogConfig) -> Log<E> {
+        // Whoever needs one opens it: most logs are at rest.
+        loaded.segments.iter_mut().for_each(|segment| segment.file = None);
         let tiny = self.probe().buggify("storage_tiny_tail");
         let end = loaded.end;
         let shared = Shared {
