@@ -11,11 +11,13 @@ mod committed;
 mod damage;
 mod finish;
 mod history;
+mod modes;
 mod platter;
 mod records;
 mod topics;
 
 pub use finish::{finish, settled};
-pub use history::{Fetched, History};
+pub use history::{Fetched, History, Since};
+pub use modes::ModeChange;
 pub use platter::{DATA_DIR, DiskLog, View, missing_segment, read_log};
 pub use records::RecordId;

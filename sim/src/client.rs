@@ -10,6 +10,7 @@ mod errors;
 mod odd;
 mod producer;
 mod reader;
+mod switcher;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use consumer::consumer;
 pub use odd::{odd, refused_frames_hang_up};
 pub use producer::producer;
 pub use reader::{read_all, read_commits};
+pub use switcher::switch_modes;
 
 /// What every client gets.
 #[derive(Clone)]

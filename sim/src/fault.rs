@@ -101,6 +101,9 @@ pub struct Work {
     /// Whether an acknowledgement in the topic means that the record is durable.
     #[serde(default)]
     pub fsync: bool,
+    /// How often the administrator changes that, under load.
+    #[serde(default)]
+    pub mode_changes: u64,
 }
 
 fn one() -> usize {

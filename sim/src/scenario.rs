@@ -29,6 +29,9 @@ pub const MUTANTS: &[&str] = &[
     "envelope_before_flush",
     "unlink_before_drop_flushed",
     "cut_not_journaled",
+    "mode_change_not_published",
+    "mode_change_without_flush",
+    "config_change_not_durable",
 ];
 
 /// Faults end after so many simulated milliseconds, whatever work is left.

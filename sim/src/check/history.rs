@@ -13,6 +13,7 @@ use env::{Guard, Lock, Rank};
 
 use super::commits::Commits;
 use super::committed::read_committed;
+use super::modes::Modes;
 use super::platter::{DiskLog, View, missing_segment, read_batch, read_log};
 use super::records::RecordId;
 use super::topics::Topics;
@@ -53,6 +54,8 @@ pub(super) struct Seen {
     pub topic: Option<Uuid>,
     /// Whether the topic's acknowledgements mean durable.
     pub fsync: bool,
+    /// What they mean while the mode changes.
+    pub modes: Modes,
     /// Power losses of the broker so far.
     pub losses: u64,
     pub partitions: BTreeMap<i32, Partition>,
@@ -74,8 +77,19 @@ pub(super) struct Partition {
     pub content: BTreeMap<i64, RecordId>,
     /// Records whose acknowledgement still stands: at which offset, and since when.
     pub acked: BTreeMap<RecordId, (i64, u64)>,
+    /// Everything below was promised to be durable, in a topic whose mode changes.
+    pub durable_upto: i64,
     /// Whether a power loss excused an acknowledged record.
     pub lossy: bool,
+}
+
+/// What held when a request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// Power losses of the broker by then.
+    pub losses: u64,
+    /// The period of `fsync` that stood.
+    pub period: Option<u64>,
 }
 
 impl History {
@@ -108,6 +122,11 @@ impl History {
         self.seen().losses
     }
 
+    /// What holds now, to be handed back with the answer to what is sent now.
+    pub fn since(&self) -> Since {
+        Since { losses: self.losses(), period: self.fsync_period() }
+    }
+
     /// The records of `client` are there at most once, and in order.
     pub fn is_idempotent(&self, client: u32) {
         self.seen().idempotent.insert(client);
@@ -134,14 +153,19 @@ impl History {
         self.seen().partitions.entry(partition).or_default().sent.extend(ids);
     }
 
-    /// Records were acknowledged from `base` on; `losses` is from before the request was sent.
-    pub fn acked(&self, world: &World, partition: i32, base: i64, ids: &[RecordId], losses: u64) {
+    /// Records were acknowledged from `base` on; `since` is from before the request was sent.
+    pub fn acked(&self, world: &World, partition: i32, base: i64, ids: &[RecordId], since: Since) {
         let mut seen = self.seen();
         let Some(topic) = seen.topic else { return };
-        let certain = seen.losses == losses;
-        let log = {
+        let certain = seen.losses == since.losses;
+        let means_durable =
+            certain && since.period.is_some() && since.period == seen.modes.period();
+        let (log, durable) = {
             let disk = world.disks[BROKER].lock();
-            read_log(&disk, topic, partition, View::Cache).unwrap_or_default()
+            let read = |view| read_log(&disk, topic, partition, view).unwrap_or_default();
+            // What a drive has lied about is not on the platter, and the broker cannot know.
+            let is_judged = means_durable && !disk.owes();
+            (read(View::Cache), is_judged.then(|| read(View::Durable)))
         };
         let known = seen.partitions.entry(partition).or_default();
         let count = u64::try_from(ids.len()).unwrap_or(0);
@@ -164,6 +188,8 @@ impl History {
                 world.ledger.lock().budget.fired(Event::AckedLost);
             }
         }
+        let next = base.saturating_add(i64::try_from(count).unwrap_or(0));
+        known.is_durable_upto(world, partition, durable.as_ref(), next);
     }
 
     /// A producer's sequence was refused: legitimate only after acknowledged records were lost or
@@ -270,8 +296,9 @@ impl History {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             known.must_be_flushed(world, *partition, &log, due);
             // What a drive has lied about is lost from now on, and the budget knows it then.
-            if fsync && !disk.owes() {
-                known.must_be_durable(world, *partition, &log);
+            if !disk.owes() {
+                let upto = if fsync { i64::MAX } else { known.durable_upto };
+                known.must_be_durable(world, *partition, &log, upto);
             }
             known.content.retain(|offset, id| log.at(*offset) == Some(*id));
             let before = known.acked.len();
@@ -325,9 +352,9 @@ impl Partition {
         });
     }
 
-    /// Everything promised has to be in `durable`.
-    fn must_be_durable(&self, world: &World, partition: i32, durable: &DiskLog) {
-        for (offset, id) in &self.content {
+    /// Everything promised below `upto` has to be in `durable`.
+    fn must_be_durable(&self, world: &World, partition: i32, durable: &DiskLog, upto: i64) {
+        for (offset, id) in self.content.range(..upto) {
             let found = durable.at(*offset);
             world.check("fsync-survives", found == Some(*id), || {
                 let why = durable.stopped.clone().unwrap_or_default();

@@ -15,7 +15,7 @@ use super::connection::{CallError, Connection};
 use super::errors::{
     NONE, TOPIC_ALREADY_EXISTS, TOPIC_DELETION_DISABLED, UNKNOWN_TOPIC_OR_PARTITION, is_retriable,
 };
-use super::{Job, TOPIC};
+use super::{Job, TOPIC, switch_modes};
 use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
 
@@ -34,12 +34,21 @@ pub async fn admin(job: Job, env: SimEnv) {
     let connection = Connection::new(env.clone(), BROKER, "admin".into());
     let mut admin = Admin { job, env, dice, connection };
     let partitions = i32::try_from(admin.job.work.partitions).unwrap_or(1);
-    if admin.job.work.fsync {
+    let (fsync, changes) = (admin.job.work.fsync, admin.job.work.mode_changes > 0);
+    if fsync && !changes {
         admin.job.history.topic_is_fsync();
     }
     admin.create(TOPIC, partitions).await;
     let id = admin.topic_id(TOPIC).await;
+    // Changes are only asked for once the topic is known.
+    if fsync && changes && !admin.job.history.is_topic_known() {
+        admin.job.history.created_with_fsync();
+    }
     admin.job.history.topic_known(id);
+    if changes {
+        let (job, env) = (admin.job.clone(), admin.env.clone());
+        admin.env.spawn("mode changes", switch_modes(job, env));
+    }
     for number in 0..admin.job.work.side_topics {
         let millis = admin.dice.between(50, 1_500);
         admin.env.sleep(Duration::from_millis(millis)).await;

@@ -17,7 +17,7 @@ use records::{BatchBuilder, Compression, NewRecord, Producer};
 use super::connection::Connection;
 use super::errors::{NONE, OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID, is_retriable};
 use super::{Job, TOPIC};
-use crate::check::RecordId;
+use crate::check::{RecordId, Since};
 use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
 
@@ -35,8 +35,8 @@ struct Flight {
     batch: u64,
     correlation: i32,
     deadline: Instant,
-    /// Power losses before it was sent.
-    losses: u64,
+    /// What held before it was sent.
+    since: Since,
 }
 
 struct Sender {
@@ -239,11 +239,11 @@ impl Sender {
 
     async fn put_on_wire(&mut self, batch: u64) {
         let Some(ask) = self.window.get(&batch).map(request) else { return };
-        let losses = self.job.history.losses();
+        let since = self.job.history.since();
         let deadline = self.env.now().after(TIMEOUT);
         match self.connection.send(self.version, &ask, deadline).await {
             Ok(correlation) => {
-                self.flights.push_back(Flight { batch, correlation, deadline, losses });
+                self.flights.push_back(Flight { batch, correlation, deadline, since });
             },
             Err(_) => self.connection_lost().await,
         }
@@ -277,7 +277,7 @@ impl Sender {
         let is_first = !before.any(|(_, earlier)| earlier.partition == partition);
         match code {
             NONE => {
-                history.acked(&world, partition, base, &batch.ids, flight.losses);
+                history.acked(&world, partition, base, &batch.ids, flight.since);
                 let count = u64::try_from(batch.ids.len()).unwrap_or(0);
                 history.add_progress(self.job.id, count);
             },

@@ -25,6 +25,10 @@ const TOPICS_STAY: u32 = 100;
 /// Per mille of seeds in which the topic asks for durable acknowledgements.
 const FSYNC: u32 = 400;
 
+/// Per mille of seeds in which the topic's durability mode changes, and how often at most.
+const MODE_CHANGES: u32 = 350;
+const MODE_CHANGES_MAX: u64 = 12;
+
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
 
@@ -96,6 +100,10 @@ impl Plan {
         plan.work.tight = dice.chance(TIGHT);
         plan.work.topics_stay = dice.chance(TOPICS_STAY);
         plan.work.fsync = Dice::new(seed, "plan: durability").chance(FSYNC);
+        let mut dice = Dice::new(seed, "plan: mode changes");
+        if dice.chance(MODE_CHANGES) {
+            plan.work.mode_changes = dice.between(2, MODE_CHANGES_MAX);
+        }
         more::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
@@ -124,6 +132,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         topics_stay: false,
         odd: false,
         fsync: false,
+        mode_changes: 0,
     }
 }
 

@@ -14,6 +14,10 @@ use protocol::messages::describe_topic_partitions_request::{
     Cursor, DescribeTopicPartitionsRequest, TopicRequest,
 };
 use protocol::messages::find_coordinator_request::FindCoordinatorRequest;
+use protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
 use protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
@@ -24,7 +28,7 @@ use crate::client::errors::{NONE, TOPIC_ALREADY_EXISTS};
 /// How many there are.
 pub(super) const STEPS: usize = CREATE + ASK;
 const CREATE: usize = 6;
-const ASK: usize = 15;
+const ASK: usize = 16;
 
 pub(super) fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
     CreatableTopic {
@@ -113,6 +117,7 @@ impl Odd {
                 self.ask(3, &ask, |answer| Some(answer.error_code), &[42]).await;
             },
             13 => self.metadata().await,
+            14 => self.alter_configs().await,
             _ => {
                 let ask = FindCoordinatorRequest {
                     key: "k".into(),
@@ -155,6 +160,32 @@ impl Odd {
                 Some(answer.results.first()?.error_code)
             };
         self.ask(4, &ask, code, allowed).await;
+    }
+
+    async fn alter_configs(&mut self) {
+        for (resource_type, name, key, allowed) in [
+            (2, OWN, "no.such.key", 40),
+            (2, NOBODY, "retention.ms", 3),
+            (2, "bad name!", "retention.ms", 17),
+            (4, "1", "num.io.threads", 42),
+            (8, "1", "root", 42),
+        ] {
+            let config =
+                AlterableConfig { name: key.into(), config_operation: 0, value: Some("1".into()) };
+            let resource = AlterConfigsResource {
+                resource_type,
+                resource_name: name.into(),
+                configs: vec![config],
+            };
+            let ask = IncrementalAlterConfigsRequest {
+                resources: vec![resource],
+                validate_only: self.dice.chance(500),
+            };
+            let code = |answer: &IncrementalAlterConfigsResponse| {
+                Some(answer.responses.first()?.error_code)
+            };
+            self.ask(1, &ask, code, &[allowed]).await;
+        }
     }
 
     async fn topic_partitions(&mut self, partition_index: i32, names: &[&str]) {

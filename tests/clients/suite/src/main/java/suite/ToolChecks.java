@@ -35,6 +35,7 @@ final class ToolChecks {
         });
         suite.check("3.4 kafka-consumer-groups lists, describes and resets a group", at -> group(at));
         suite.check("3.4 kafka-get-offsets: latest, earliest, by time", at -> offsets(at));
+        suite.check("3.4 kafka-configs alters a topic in use and takes it back", at -> configs(at));
         suite.check("3.4 kafka-producer-perf-test", at -> {
             Records.createTopic(broker, "perf", 2);
             String said = Tools.ok(tools(at).producerPerfTest("--topic", "perf", "--num-records",
@@ -62,6 +63,31 @@ final class ToolChecks {
         Wait.equal(expected, Tools.ok(result), "what the consumer printed");
         Wait.that(result.stderr().contains("Processed a total of 200 messages"),
             "its count in <" + result.stderr() + ">");
+    }
+
+    private void configs(java.nio.file.Path at) throws Exception {
+        Tools tools = tools(at);
+        Records.createTopic(broker, "altered", 1);
+        List<String> topic = List.of("--entity-type", "topics", "--entity-name", "altered");
+        Wait.equal("Completed updating config for topic altered.\n", Tools.ok(tools.configs(
+            with(topic, "--alter", "--add-config", "flush.messages=1,cleanup.policy=[compact,delete]"))),
+            "what --add-config printed");
+        String shown = Tools.ok(tools.configs(with(topic, "--describe")));
+        Wait.that(shown.contains("  flush.messages=1 sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:"),
+            "flush.messages in <" + shown + ">");
+        Wait.that(shown.contains("  cleanup.policy=compact,delete "), "the list in <" + shown + ">");
+        Tools.ok(tools.configs(with(topic, "--alter", "--delete-config", "flush.messages,cleanup.policy")));
+        Wait.equal("Dynamic configs for topic altered are:\n",
+            Tools.ok(tools.configs(with(topic, "--describe"))), "what is left");
+        Result wrong = tools.configs(with(topic, "--alter", "--add-config", "segment.bytes=1"));
+        Wait.that(wrong.exit() != 0 && (wrong.stdout() + wrong.stderr()).contains("segment.bytes"),
+            "a refusal that names the key in <" + wrong.stdout() + wrong.stderr() + ">");
+    }
+
+    private static String[] with(List<String> first, String... more) {
+        List<String> all = new ArrayList<>(first);
+        all.addAll(List.of(more));
+        return all.toArray(String[]::new);
     }
 
     private void group(java.nio.file.Path at) throws Exception {

@@ -27,6 +27,10 @@ final class Tools {
         return run("kafka-consumer-groups", "consumer.group.ConsumerGroupCommand", "", args);
     }
 
+    Result configs(String... args) throws Exception {
+        return run("kafka-configs", "ConfigCommand", "", args);
+    }
+
     Result getOffsets(String... args) throws Exception {
         return run("kafka-get-offsets", "GetOffsetShell", "", args);
     }
