@@ -29,6 +29,10 @@ pub const MUTANTS: &[&str] = &[
     "envelope_before_flush",
     "unlink_before_drop_flushed",
     "cut_not_journaled",
+    "full_for_ever",
+    "full_keeps_partial_batch",
+    "ack_on_full_disk",
+    "ack_on_failed_directory",
 ];
 
 /// Faults end after so many simulated milliseconds, whatever work is left.

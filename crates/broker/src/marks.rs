@@ -71,9 +71,9 @@ pub const MARKS: &[&str] = &[
 /// Planted bugs this crate knows.
 pub const MUTANTS: &[&str] = &[
     "ack_before_write",
+    "ack_on_failed_directory",
     "ack_on_full_disk",
     "duplicate_is_error",
-    "failed_directory_serves",
     "refused_first_forgotten",
 ];
 

@@ -66,6 +66,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_segment_found_no_room",
     "storage_segment_spoiled",
     "storage_segments_gone",
+    "storage_spoiled_segment_closed",
     "storage_stray_salvaged",
     "storage_unknown_entry",
     "storage_unknown_file",
