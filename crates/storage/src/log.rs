@@ -190,6 +190,11 @@ impl<F> Shared<F> {
         self.segments.last_mut().filter(|segment| segment.open)
     }
 
+    /// Whether bytes that nobody counts lie behind the segment that grows.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        !self.closed && self.active().is_some_and(|segment| segment.spoiled)
+    }
+
     pub(crate) fn durable_end(&self) -> Offset {
         self.flushed_end.max(self.journaled_end)
     }

@@ -79,6 +79,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_segment_made_again",
     "storage_segment_spoiled",
     "storage_segments_gone",
+    "storage_spoiled_segment_closed",
     "storage_stray_salvaged",
     "storage_unknown_entry",
     "storage_unknown_file",

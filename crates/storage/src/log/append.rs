@@ -200,6 +200,7 @@ impl<E: Env> Log<E> {
             let len = len.and_then(|len| u32::try_from(len).ok());
             segment.bytes = len.unwrap_or(segment.bytes);
         }
+        self.inner.dir.note_dirty(self.found(), true);
     }
 
     /// Makes a chunk durable: through the journal, so that one flush serves many logs, or in its

@@ -50,6 +50,9 @@ impl<E: Env> Log<E> {
     pub async fn checkpoint(&self) -> Result<Offset, WriteError> {
         let mut upkeep = self.inner.upkeep.lock().await;
         let end = self.checkpoint_held(&mut upkeep).await?;
+        if self.inner.shared.lock().is_spoiled() {
+            self.close_spoiled(&mut upkeep).await?;
+        }
         let producers_due = self.inner.shared.lock().state_age_bytes >= STATE_BYTES;
         if producers_due {
             self.save_producers(&mut upkeep).await?;

@@ -40,11 +40,12 @@ impl<E: Env> Log<E> {
     pub fn is_flush_due(&self, now: Instant) -> bool {
         let shared = self.inner.shared.lock();
         let late = shared.dirty_since.is_some_and(|since| now.since(since) >= FLUSH_AFTER / 2);
-        late || shared.dirty_bytes >= FLUSH_BYTES / 2
+        late || shared.dirty_bytes >= FLUSH_BYTES / 2 || shared.is_spoiled()
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
-        self.inner.shared.lock().dirty_since.is_some()
+        let shared = self.inner.shared.lock();
+        shared.dirty_since.is_some() || shared.is_spoiled()
     }
 
     pub(crate) fn release_idle_tail(&self, now: Instant) {

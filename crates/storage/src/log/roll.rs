@@ -83,6 +83,31 @@ impl<E: Env> Log<E> {
         Ok(self.remove_segments(void.as_slice()).await?)
     }
 
+    /// Closes a segment behind whose end a full disk left bytes that nobody counts, so that no crash
+    /// makes them count. The next append begins another. What counts is durable with its envelopes.
+    pub(super) async fn close_spoiled(&self, upkeep: &mut Upkeep) -> Result<(), WriteError> {
+        self.env().probe().reached("storage_spoiled_segment_closed");
+        let (changes, void) = {
+            let shared = self.inner.shared.lock();
+            let void = shared.active().filter(|segment| segment.bytes == 0).map(|s| s.name);
+            let change = match void {
+                Some(void) => Some(Change::Swap { drop: vec![void], add: Vec::new() }),
+                None => shared.active().map(|segment| Change::Close(segment.summary())),
+            };
+            (change.into_iter().chain([shared.flushed()]).collect(), void)
+        };
+        self.inner.dir.commit(self.found(), changes).await?;
+        upkeep.env_bytes = 0;
+        {
+            let mut shared = self.inner.shared.lock();
+            if let Some(segment) = shared.active_mut() {
+                segment.open = false;
+            }
+            shared.segments.retain(|segment| Some(segment.name) != void);
+        }
+        Ok(self.remove_segments(void.as_slice()).await?)
+    }
+
     /// Removes the files of a segment that the journal will not name.
     async fn without_room(
         &self,
