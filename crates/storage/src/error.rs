@@ -162,6 +162,17 @@ pub enum OpenError {
     Failed(#[from] DirectoryFailed),
 }
 
+/// Why a log was not cut.
+#[derive(Debug, Error)]
+pub enum TruncateError {
+    /// The batch in which to cut cannot be made out.
+    #[error("cannot tell where to cut the log: {0}")]
+    Unreadable(#[from] ReadError),
+    /// The directory failed, now or earlier, or the log was deleted.
+    #[error(transparent)]
+    Failed(#[from] DirectoryFailed),
+}
+
 /// Why nothing was read.
 #[derive(Debug, Error)]
 pub enum ReadError {

@@ -32,7 +32,7 @@ pub use dir::{
 };
 pub use envelope::{Envelopes, Owner, Run, SLOT, decode_file, decode_slot, encode_slot};
 pub use epochs::{EpochHistory, EpochStart};
-pub use error::{DirError, DirectoryFailed, OpenError, ReadError};
+pub use error::{DirError, DirectoryFailed, OpenError, ReadError, TruncateError};
 pub use log::{
     Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, SegmentExtent, TimestampHit,
 };

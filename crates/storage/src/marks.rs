@@ -36,7 +36,7 @@ pub const MARKS: &[&str] = &[
     "storage_torn_tail_cut",
 ];
 
-/// Marks that need rot, lost files, foreign files or an operator's mistake as well.
+/// Marks that need rot, lost files, foreign files, an operator's mistake or a second replica as well.
 pub const MARKS_DAMAGE: &[&str] = &[
     "storage_deletion_left_foreign_files",
     "storage_directory_locked",
@@ -64,6 +64,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_segment_made_again",
     "storage_segments_gone",
     "storage_stray_salvaged",
+    "storage_truncated",
     "storage_unknown_entry",
     "storage_unknown_file",
 ];

@@ -252,7 +252,8 @@ impl LogState {
             let end = pair[0].closed.map(|closed| closed.end);
             end.is_some_and(|end| end <= pair[1].name.base && pair[0].name != pair[1].name)
         });
-        if !in_order {
+        let gens: BTreeSet<SegGen> = segments.iter().map(|segment| segment.name.seg_gen).collect();
+        if !in_order || gens.len() != segments.len() {
             return Err("a swap of segments");
         }
         self.segments = segments;

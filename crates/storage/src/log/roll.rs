@@ -157,7 +157,10 @@ impl<E: Env> Log<E> {
         if early { Ok(()) } else { self.remove_segments(&gone).await }
     }
 
-    async fn remove_segments(&self, gone: &[SegmentName]) -> Result<(), DirectoryFailed> {
+    pub(super) async fn remove_segments(
+        &self,
+        gone: &[SegmentName],
+    ) -> Result<(), DirectoryFailed> {
         if gone.is_empty() {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 
 mod batches;
 mod crash;
+mod every_crash;
 mod forgotten;
 mod interleaving;
 mod journal;
@@ -11,3 +12,4 @@ mod model;
 mod opening;
 mod reading;
 mod support;
+mod truncate;
