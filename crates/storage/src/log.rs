@@ -16,10 +16,12 @@ mod read;
 mod rebuild;
 mod recover;
 mod roll;
+mod run_walk;
 mod scan;
 mod segments;
 mod swap;
 mod time;
+mod truncate;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,6 +144,8 @@ pub(crate) struct Shared<F> {
     pub(crate) epochs: EpochHistory,
     pub(crate) producers: ProducerStates,
     pub(crate) faulty: Vec<FaultyRange>,
+    /// Whether the log may hold less than it was promised to.
+    pub(crate) uncertain: bool,
     pub(crate) tail: Tail,
     /// When the oldest byte without an envelope was appended.
     pub(crate) dirty_since: Option<Instant>,

@@ -23,7 +23,6 @@ pub const MARKS: &[&str] = &[
     "storage_journal_group_shared",
     "storage_journal_group_torn",
     "storage_journal_held_batches",
-    "storage_journal_log_gone",
     "storage_journal_next_file",
     "storage_journal_replayed",
     "storage_log_opened_clean",
@@ -44,7 +43,7 @@ pub const MARKS: &[&str] = &[
     "storage_torn_tail_cut",
 ];
 
-/// Marks that need rot, lost files, foreign files or an operator's mistake as well.
+/// Marks that need rot, lost files, foreign files, an operator's mistake or a second replica as well.
 pub const MARKS_DAMAGE: &[&str] = &[
     "storage_compaction_disk_full",
     "storage_compaction_stopped_by_damage",
@@ -61,6 +60,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_index_rebuilt_on_read",
     "storage_journal_corrupt",
     "storage_journal_full",
+    "storage_journal_log_gone",
     "storage_journal_queue_full",
     "storage_journal_record_missed",
     "storage_journal_upkeep_put_off",
@@ -81,6 +81,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_segments_gone",
     "storage_spoiled_segment_closed",
     "storage_stray_salvaged",
+    "storage_truncated",
     "storage_unknown_entry",
     "storage_unknown_file",
 ];

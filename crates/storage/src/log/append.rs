@@ -329,13 +329,13 @@ fn take_pieces(source: &mut std::collections::VecDeque<Bytes>, mut len: usize) -
 }
 
 /// Notices a second append, and one that was abandoned.
-struct AppendGuard<'a, E: Env> {
+pub(super) struct AppendGuard<'a, E: Env> {
     log: &'a Log<E>,
     finished: bool,
 }
 
 impl<'a, E: Env> AppendGuard<'a, E> {
-    fn begin(log: &'a Log<E>) -> Self {
+    pub(super) fn begin(log: &'a Log<E>) -> Self {
         let mut shared = log.inner.shared.lock();
         invariant!(LOG_5, !shared.appending, "two appends at a time");
         shared.appending = true;
@@ -343,7 +343,7 @@ impl<'a, E: Env> AppendGuard<'a, E> {
         Self { log, finished: false }
     }
 
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         self.finished = true;
     }
 }

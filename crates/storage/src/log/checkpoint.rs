@@ -192,13 +192,20 @@ impl<E: Env> Log<E> {
             (ProducerSnapshot { log: self.found(), upto, producers }, shared.state_age_bytes)
         };
         self.checkpoint_held(upkeep).await?;
-        let bytes = encode_snapshot(&snapshot);
-        let result = replace(self.env(), &self.inner.folder, PRODUCERS, bytes).await;
-        result
-            .map_err(|e| self.inner.dir.refuse("write the producers in", &self.inner.folder, &e))?;
+        self.put_producers(&snapshot).await?;
         let mut shared = self.inner.shared.lock();
         shared.state_age_bytes = shared.state_age_bytes.saturating_sub(age);
         Ok(snapshot.upto)
+    }
+
+    /// Puts a snapshot in the place of the one before.
+    pub(super) async fn put_producers(
+        &self,
+        snapshot: &ProducerSnapshot,
+    ) -> Result<(), WriteError> {
+        let (bytes, folder) = (encode_snapshot(snapshot), &self.inner.folder);
+        let result = replace(self.env(), folder, PRODUCERS, bytes).await;
+        result.map_err(|error| self.inner.dir.refuse("write the producers in", folder, &error))
     }
 }
 

@@ -113,7 +113,9 @@ impl<E: Env> Log<E> {
 
     /// The log, once the journal knows it.
     pub(crate) fn created(dir: Arc<DirShared<E>>, found: Found, config: LogConfig) -> Self {
-        let opening = Opening::new(dir, found, Arc::default());
+        let uncertain = dir.unexplained.contains(&found);
+        let mut opening = Opening::new(dir, found, Arc::default());
+        opening.recovery.uncertain = uncertain;
         opening.assemble(opening.without_segments(), config)
     }
 
@@ -142,6 +144,13 @@ impl<E: Env> Log<E> {
         opening.dir.journal.note_filed(found, log.end());
         opening.dir.forget_batches(found);
         Ok((log, opening.recovery))
+    }
+}
+
+impl<E: Env> Log<E> {
+    /// The producers' file, as it is now.
+    pub(super) async fn read_producers(&self) -> io::Result<Option<ProducerSnapshot>> {
+        read_producers(&self.inner.dir, self.found()).await
     }
 }
 
@@ -229,10 +238,8 @@ impl<E: Env> Opening<E> {
 
     /// The producers' file; `None` if it is missing or damaged.
     pub(super) async fn read_producers(&self) -> Result<Option<ProducerSnapshot>, OpenError> {
-        let path = self.folder.join(PRODUCERS);
-        let bytes = read_whole(&self.dir.env, &path).await.map_err(self.io("read", &path))?;
-        let snapshot = bytes.and_then(|bytes| decode_snapshot(&bytes).ok());
-        Ok(snapshot.filter(|snapshot| snapshot.log == self.found))
+        let found = read_producers(&self.dir, self.found).await;
+        found.map_err(self.io("read the producers in", &self.folder))
     }
 
     /// Everything from the journal and the last segment's envelopes; `None` if they contradict
@@ -338,6 +345,7 @@ impl<E: Env> Opening<E> {
             epochs: loaded.epochs,
             producers: loaded.producers,
             faulty: loaded.faulty,
+            uncertain: self.recovery.uncertain,
             tail: Tail::new(self.dir.tail_budget.clone(), tiny),
             dirty_since: None,
             dirty_bytes: 0,
@@ -356,6 +364,16 @@ impl<E: Env> Opening<E> {
             cleaning: tokio::sync::Mutex::default(),
         })
     }
+}
+
+/// The producers' file of a log; `None` if it is missing or damaged.
+async fn read_producers<E: Env>(
+    dir: &DirShared<E>,
+    log: Found,
+) -> io::Result<Option<ProducerSnapshot>> {
+    let bytes = read_whole(&dir.env, &dir.folder(log).join(PRODUCERS)).await?;
+    let snapshot = bytes.and_then(|bytes| decode_snapshot(&bytes).ok());
+    Ok(snapshot.filter(|snapshot| snapshot.log == log))
 }
 
 /// Bytes of a file of this many envelopes.

@@ -264,6 +264,7 @@ fn what_found_no_room_does_not_come_back_once_the_flusher_has_seen_to_it() {
         append_some(&log, before);
         fill(&env, 90);
         assert!(full(&try_append(&log, 2)));
+        env.set_faults(Faults::default());
         run(log.checkpoint()).unwrap();
 
         let (dir, _) = open_dir(&env.after_process_crash());
