@@ -91,6 +91,8 @@ async fn look_for_room<E: Env>(handle: &LogDir<E>) -> Result<(), DirectoryFailed
     }
     let path = dir.path.join(tmp_name(ROOM));
     match take_room(dir, &path).await {
+        // Planted: what was full once is full for good.
+        Ok(()) if dir.env.probe().mutant("full_for_ever") => {},
         Ok(()) => {
             dir.env.probe().reached("storage_disk_full_over");
             dir.room.lock().is_over();

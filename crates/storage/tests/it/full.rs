@@ -262,6 +262,7 @@ fn what_found_no_room_does_not_come_back_once_the_flusher_has_seen_to_it() {
         let env = MemEnv::new();
         let (_dir, log) = fresh(&env);
         append_some(&log, before);
+        run(log.checkpoint()).unwrap();
         fill(&env, 90);
         assert!(full(&try_append(&log, 2)));
         env.set_faults(Faults::default());
