@@ -85,9 +85,10 @@ impl Odd {
     ) -> Option<R::Response> {
         let answer = self.connection.call(version, body, TIMEOUT).await.ok()?;
         let code = code(&answer);
-        // Whose disk cannot be read may say so of anything.
-        let is_unreadable =
-            ["failed read", "latent sector"].iter().any(|class| self.job.world.faults(class) > 0);
+        // Whose disk cannot be read, or has no room, may say so of anything.
+        let is_unreadable = ["failed read", "latent sector", "disk full"]
+            .iter()
+            .any(|class| self.job.world.faults(class) > 0);
         let fits = code.is_some_and(|code| {
             allowed.contains(&code)
                 || patience(R::NAME).contains(&code)
