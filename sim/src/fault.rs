@@ -101,6 +101,9 @@ pub struct Work {
     /// Whether an acknowledgement in the topic means that the record is durable.
     #[serde(default)]
     pub fsync: bool,
+    /// Whether a client works on a compacted topic and on one that is deleted from the front.
+    #[serde(default)]
+    pub keeper: bool,
 }
 
 fn one() -> usize {
@@ -487,6 +490,7 @@ impl Plan {
             + self.work.consumers
             + 1
             + usize::from(self.work.odd)
+            + usize::from(self.work.keeper)
     }
 }
 

@@ -9,9 +9,11 @@ mod fetch;
 pub mod group;
 mod offsets;
 mod produce;
+mod records;
 
 pub use cluster::{BrokerView, ClusterView, PartitionView, TopicView};
 pub use fetch::{Fetch, FetchError, FetchPartition, FetchedData, FetchedPartition, Isolation};
 pub use metadata::{CreateTopic, CreatedTopic, OFFSETS_TOPIC, TopicError, TopicRef, is_legal_name};
 pub use offsets::{FoundOffset, ListOffset, ListOffsetError, OffsetSpec};
 pub use produce::{Acks, Produce, ProduceError, Produced};
+pub use records::DeleteRecordsError;

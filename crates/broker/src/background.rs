@@ -1,7 +1,11 @@
-//! Work that nobody waits for: making logs durable, deleting old segments, forgetting producers.
+//! Work that nobody waits for: making logs durable, deleting old segments, forgetting producers,
+//! compacting.
 //!
 //! Invariants: the flusher keeps every log's durable end within the bounds of `storage`; retention
-//! deletes whole segments below the high watermark only; a failed directory halts the broker.
+//! deletes whole segments below the high watermark only; one log is compacted at a time; a failed
+//! directory halts the broker.
+
+mod cleaner;
 
 use std::sync::Arc;
 
@@ -25,6 +29,13 @@ pub(crate) fn start<E: Env>(node: &Arc<Node<E>>) {
         retain(retention).await;
         drop(retaining);
     });
+    if node.config.cleaner_enabled {
+        let (cleaner, cleaning) = (Arc::clone(node), node.cleaner.guard());
+        node.env.spawn_dedicated("cleaner", async move {
+            cleaner::run(cleaner).await;
+            drop(cleaning);
+        });
+    }
 }
 
 async fn flush<E: Env>(node: Arc<Node<E>>) {

@@ -11,7 +11,7 @@ use env::{Env, Lock, Rank};
 use storage::LogDir;
 
 use crate::alive::Alive;
-use crate::api::{ClusterView, FetchError, ListOffsetError, ProduceError};
+use crate::api::{ClusterView, DeleteRecordsError, FetchError, ListOffsetError, ProduceError};
 use crate::config::BrokerConfig;
 use crate::openers::Openers;
 use crate::partition::Partition;
@@ -28,6 +28,8 @@ pub(crate) struct Node<E: Env> {
     pub(crate) partitions: Partitions<E>,
     /// Background tasks that the stop waits for.
     pub(crate) tasks: Alive,
+    /// The cleaner, which the stop waits for before it seals the directory.
+    pub(crate) cleaner: Alive,
     pub(crate) openers: Arc<Openers>,
     view: Lock<Arc<ClusterView>>,
     stopping: AtomicBool,
@@ -43,6 +45,7 @@ impl<E: Env> Node<E> {
             dir,
             partitions: Partitions::default(),
             tasks: Alive::default(),
+            cleaner: Alive::default(),
             openers: Arc::default(),
             view: Lock::new(VIEW_RANK, Arc::default()),
             stopping: AtomicBool::new(false),
@@ -134,6 +137,15 @@ impl From<NotHere> for FetchError {
 }
 
 impl From<NotHere> for ListOffsetError {
+    fn from(why: NotHere) -> Self {
+        match why {
+            NotHere::Unknown => Self::UnknownPartition,
+            NotHere::Elsewhere { leader, epoch } => Self::NotLeader { leader, epoch },
+        }
+    }
+}
+
+impl From<NotHere> for DeleteRecordsError {
     fn from(why: NotHere) -> Self {
         match why {
             NotHere::Unknown => Self::UnknownPartition,

@@ -25,6 +25,9 @@ const TOPICS_STAY: u32 = 100;
 /// Per mille of seeds in which the topic asks for durable acknowledgements.
 const FSYNC: u32 = 400;
 
+/// Per mille of seeds in which logs are compacted and deleted from the front.
+const KEEPER: u32 = 600;
+
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
 
@@ -96,6 +99,7 @@ impl Plan {
         plan.work.tight = dice.chance(TIGHT);
         plan.work.topics_stay = dice.chance(TOPICS_STAY);
         plan.work.fsync = Dice::new(seed, "plan: durability").chance(FSYNC);
+        plan.work.keeper = Dice::new(seed, "plan: keeper").chance(KEEPER);
         more::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
@@ -124,6 +128,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         topics_stay: false,
         odd: false,
         fsync: false,
+        keeper: false,
     }
 }
 

@@ -253,7 +253,8 @@ impl LogState {
             let end = pair[0].closed.map(|closed| closed.end);
             end.is_some_and(|end| end <= pair[1].name.base && pair[0].name != pair[1].name)
         });
-        if !in_order {
+        let gens: BTreeSet<_> = segments.iter().map(|segment| segment.name.seg_gen).collect();
+        if !in_order || gens.len() != segments.len() {
             return Err("a swap of segments");
         }
         self.segments = segments;
@@ -397,6 +398,8 @@ mod tests {
             (1, Change::SegAdd(name(15, 3))),
             (1, Change::SegAdd(name(20, 2))),
             (1, Change::Close(closed(0, 1, 5))),
+            (1, Change::Swap { drop: vec![], add: vec![closed(5, 2, 10)] }),
+            (1, Change::Swap { drop: vec![], add: vec![closed(5, 3, 11)] }),
             (1, Change::Removed),
         ] {
             assert!(state.apply(&Record { log: log(number), change }).is_err());
