@@ -3,7 +3,8 @@
 //! Owns: [`History`]. Promises checked: an acknowledged record is there, for ever, at its offset,
 //! unless the power went out before it was durable; offsets are dense and have one content for
 //! ever; an idempotent producer's records are there once and in order; nobody reads beyond the
-//! high watermark; committed offsets stay; a partition has one owner per generation. The broker is
+//! high watermark; committed offsets stay; a partition has one owner per generation; compaction
+//! leaves the newest record of every key, and everything that is too young; a log's start stays. The broker is
 //! never asked whether it kept a promise.
 
 mod commits;
@@ -14,6 +15,7 @@ mod history;
 mod modes;
 mod platter;
 mod records;
+mod tables;
 mod topics;
 
 pub use finish::{finish, settled};
@@ -21,3 +23,4 @@ pub use history::{Fetched, History, Since};
 pub use modes::ModeChange;
 pub use platter::{DATA_DIR, DiskLog, View, missing_segment, read_log};
 pub use records::RecordId;
+pub use tables::{Owed, Row, Rules};

@@ -104,6 +104,9 @@ pub struct Work {
     /// How often the administrator changes that, under load.
     #[serde(default)]
     pub mode_changes: u64,
+    /// Whether a client works on a compacted topic and on one that is deleted from the front.
+    #[serde(default)]
+    pub keeper: bool,
 }
 
 fn one() -> usize {
@@ -490,6 +493,7 @@ impl Plan {
             + self.work.consumers
             + 1
             + usize::from(self.work.odd)
+            + usize::from(self.work.keeper)
     }
 }
 

@@ -36,6 +36,12 @@ pub const MUTANTS: &[&str] = &[
     "full_keeps_partial_batch",
     "ack_on_full_disk",
     "ack_on_failed_directory",
+    "swap_before_flush",
+    "unlink_before_swap_flushed",
+    "compaction_loses_newest",
+    "compaction_ignores_lag",
+    "tombstone_dropped_early",
+    "log_start_not_durable",
 ];
 
 /// Faults end after so many simulated milliseconds, whatever work is left.
@@ -108,8 +114,10 @@ async fn universe(world: Arc<World>, plan: Plan, boot_order: Vec<usize>) {
 /// Node 1 is the administrator; producers and consumers follow.
 fn install_clients(job: &Job, plan: &Plan) {
     let producers = plan.producers();
-    // The odd client, if there is one, comes last; nobody has number 0.
-    let odd = if plan.work.odd { plan.clients() } else { 0 };
+    // The odd client and the keeper, if there are any, come last; nobody has number 0.
+    let keeper = if plan.work.keeper { plan.clients() } else { 0 };
+    let others = plan.clients() - usize::from(plan.work.keeper);
+    let odd = if plan.work.odd { others } else { 0 };
     for id in 1..=plan.clients() {
         let mut mine = job.clone();
         mine.id = id;
@@ -121,6 +129,8 @@ fn install_clients(job: &Job, plan: &Plan) {
                     client::admin(job, env).await;
                 } else if id == odd {
                     client::odd(job, env).await;
+                } else if id == keeper {
+                    client::keeper(job, env).await;
                 } else if producers.contains(&id) {
                     let owed = job.work.records;
                     client::producer(job, env, owed).await;
@@ -207,6 +217,9 @@ async fn last_look(job: &Job) {
     client::read_all(job.clone(), env.clone()).await;
     if job.work.consumers > 0 {
         client::read_commits(job.clone(), env.clone()).await;
+    }
+    if job.work.keeper {
+        client::read_tables(job.clone(), env.clone()).await;
     }
     client::refused_frames_hang_up(job, &env).await;
     // Long enough for everything acknowledged to be due on the platter.

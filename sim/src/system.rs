@@ -49,12 +49,15 @@ fn config(work: &Work) -> BrokerConfig {
         offsets_commit_timeout: Duration::from_millis(500),
         offsets_retention_check_interval: Duration::from_millis(1_000),
         retention_check_interval: Duration::from_millis(1_000),
+        cleaner_backoff: Duration::from_millis(100),
         // The smallest: a file is full after fifteen groups, and used again soon.
         journal_file_bytes: 64 * 1024,
         delete_topics: !work.topics_stay,
         topic_defaults: TopicConfig {
             segment_bytes: work.segment_bytes,
             retention_age: None,
+            // The coordinators' topic has no rule of its own for it.
+            dirty_ppm_min: 10_000,
             ..TopicConfig::default()
         },
         ..BrokerConfig::default()

@@ -10,6 +10,7 @@ mod fetch;
 pub mod group;
 mod offsets;
 mod produce;
+mod records;
 
 pub use cluster::{BrokerView, ClusterView, PartitionView, TopicView};
 pub use directories::{DirectoryState, DirectoryView};
@@ -20,3 +21,4 @@ pub use metadata::{
 };
 pub use offsets::{FoundOffset, ListOffset, ListOffsetError, OffsetSpec};
 pub use produce::{Acks, Produce, ProduceError, Produced};
+pub use records::DeleteRecordsError;

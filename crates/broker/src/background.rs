@@ -1,8 +1,12 @@
-//! Work that nobody waits for: making logs durable, deleting old segments, forgetting producers.
+//! Work that nobody waits for: making logs durable, deleting old segments, forgetting producers,
+//! compacting.
 //!
 //! Invariants: the flusher keeps every log's durable end within the bounds of `storage`; retention
-//! deletes whole segments below the high watermark only; a failed directory is told to the node, a
-//! full disk is said once when it fills up and once when there is room again.
+//! deletes whole segments below the high watermark only; one log is compacted at a time; a failed
+//! directory is told to the node, a full disk is said once when it fills up and once when there is
+//! room again.
+
+mod cleaner;
 
 use std::sync::Arc;
 
@@ -38,6 +42,13 @@ pub(crate) fn start<E: Env>(node: &Arc<Node<E>>, coordinators: &Arc<Coordinators
         maker.await;
         drop(making);
     });
+    if node.config.cleaner_enabled {
+        let (cleaner, cleaning) = (Arc::clone(node), node.cleaner.guard());
+        node.env.spawn_dedicated("cleaner", async move {
+            cleaner::run(cleaner).await;
+            drop(cleaning);
+        });
+    }
 }
 
 async fn flush<E: Env>(node: Arc<Node<E>>, at: usize, dir: LogDir<E>) {

@@ -9,16 +9,16 @@ mod start;
 
 use std::sync::Arc;
 
-use base::{BrokerId, Probe, ProducerEpoch, ProducerId, TopicId};
+use base::{BrokerId, Instant, Offset, PartitionId, Probe, ProducerEpoch, ProducerId, TopicId};
 use env::{Disk, Env};
 use metadata::{Command, OFFSETS_TOPIC, Reply};
 use storage::{LogDir, SealOutcome};
 use thiserror::Error;
 
 use crate::api::{
-    AlterTopic, ClusterView, CreateTopic, CreatedTopic, DirectoryView, Fetch, FetchedPartition,
-    FoundOffset, ListOffset, ListOffsetError, Produce, ProduceError, Produced, TopicError,
-    TopicRef, group,
+    AlterTopic, ClusterView, CreateTopic, CreatedTopic, DeleteRecordsError, DirectoryView, Fetch,
+    FetchedPartition, FoundOffset, ListOffset, ListOffsetError, Produce, ProduceError, Produced,
+    TopicError, TopicRef, group,
 };
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::{MetadataFailed, MetadataHost};
@@ -141,6 +141,36 @@ impl<E: Env> Broker<E> {
             self.inner.node.env.probe().reached("list_offsets_unknown_partition");
         })?;
         partition.list_offset(wish).await
+    }
+
+    /// Deletes the records of a partition below `upto` (`None`: below the high watermark), durably;
+    /// returns the first offset that is left.
+    ///
+    /// # Errors
+    /// [`DeleteRecordsError`]. Only after [`DeleteRecordsError::TimedOut`] they may still go.
+    pub async fn delete_records(
+        &self,
+        id: PartitionId,
+        upto: Option<Offset>,
+        deadline: Instant,
+    ) -> Result<Offset, DeleteRecordsError> {
+        let node = &self.inner.node;
+        if node.is_stopping() {
+            return Err(DeleteRecordsError::Stopping);
+        }
+        let partition = node.find(&id).inspect_err(|_| {
+            node.env.probe().reached("delete_records_unknown_partition");
+        })?;
+        if partition.is_internal() {
+            node.env.probe().reached("delete_records_internal_topic");
+            return Err(DeleteRecordsError::InternalTopic);
+        }
+        let guard = node.tasks.guard().ok_or(DeleteRecordsError::Stopping)?;
+        let deleted = partition.delete_records(upto, guard);
+        env::timeout_at(&node.env, deadline, deleted).await.unwrap_or_else(|env::Elapsed| {
+            node.env.probe().reached("delete_records_timed_out");
+            Err(DeleteRecordsError::TimedOut)
+        })
     }
 
     /// Creates topics, each succeeding or failing alone; answers in the order of the request, once
@@ -279,6 +309,7 @@ impl<E: Env> Broker<E> {
         for partition in &partitions {
             partition.drained().await;
         }
+        node.cleaner.ended().await;
         let mut sealed = true;
         for (_, dir) in node.dirs.opened() {
             sealed &= self.seal(dir).await;

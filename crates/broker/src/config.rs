@@ -38,6 +38,14 @@ pub struct BrokerConfig {
     pub fetch_bytes_max: usize,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
+    /// `log.cleaner.enable`.
+    pub cleaner_enabled: bool,
+    /// `log.cleaner.backoff.ms`.
+    pub cleaner_backoff: Duration,
+    /// `log.cleaner.dedupe.buffer.size`: bytes.
+    pub cleaner_map_bytes: usize,
+    /// `log.cleaner.io.max.bytes.per.second`; `None` is no limit.
+    pub cleaner_bytes_per_second: Option<u64>,
     /// `producer.id.expiration.ms`.
     pub producer_expiration: Duration,
     /// `gregor.journal.file.bytes`.
@@ -83,6 +91,10 @@ impl Default for BrokerConfig {
             default_replication_factor: 1,
             fetch_bytes_max: 57_671_680,
             retention_check_interval: Duration::from_secs(300),
+            cleaner_enabled: true,
+            cleaner_backoff: Duration::from_secs(15),
+            cleaner_map_bytes: 134_217_728,
+            cleaner_bytes_per_second: None,
             producer_expiration: Duration::from_secs(86_400),
             journal_file_bytes: 16 * 1024 * 1024,
             open_files_max: 400,
@@ -130,6 +142,14 @@ pub struct TopicConfig {
     pub retention_age: Option<Duration>,
     /// `retention.bytes`; `None` is no limit.
     pub retention_bytes: Option<u64>,
+    /// `delete.retention.ms`: how long a tombstone stays.
+    pub tombstones_for: Duration,
+    /// `min.compaction.lag.ms`.
+    pub compaction_lag_min: Duration,
+    /// `max.compaction.lag.ms`.
+    pub compaction_lag_max: Duration,
+    /// `min.cleanable.dirty.ratio`, in millionths.
+    pub dirty_ppm_min: u32,
     /// `cleanup.policy` contains `compact`: every record needs a key.
     pub compact: bool,
     /// `cleanup.policy` contains `delete`.
@@ -149,6 +169,10 @@ impl Default for TopicConfig {
             segment_age: Duration::from_secs(7 * 86_400),
             retention_age: Some(Duration::from_secs(7 * 86_400)),
             retention_bytes: None,
+            tombstones_for: Duration::from_secs(86_400),
+            compaction_lag_min: Duration::ZERO,
+            compaction_lag_max: Duration::from_millis(i64::MAX.unsigned_abs()),
+            dirty_ppm_min: 500_000,
             compact: false,
             delete: true,
             durability: Durability::Replicated,
@@ -203,6 +227,16 @@ impl TopicConfig {
             "retention.bytes" => {
                 self.retention_bytes = if number == Some(-1) { None } else { natural };
             },
+            "delete.retention.ms" => self.tombstones_for = millis.unwrap_or(self.tombstones_for),
+            "min.compaction.lag.ms" => {
+                self.compaction_lag_min = millis.unwrap_or(self.compaction_lag_min);
+            },
+            "max.compaction.lag.ms" => {
+                self.compaction_lag_max = millis.unwrap_or(self.compaction_lag_max);
+            },
+            "min.cleanable.dirty.ratio" => {
+                self.dirty_ppm_min = millionths(value).unwrap_or(self.dirty_ppm_min);
+            },
             "gregor.durability" if value == "fsync" => self.durability = Durability::Fsync,
             "gregor.durability" => self.durability = Durability::Replicated,
             "flush.messages" if number == Some(1) => self.durability = Durability::Fsync,
@@ -215,6 +249,13 @@ impl TopicConfig {
             _ => {},
         }
     }
+}
+
+/// A share as millionths.
+fn millionths(share: &str) -> Option<u32> {
+    let share = share.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share))?;
+    // The digits, because there is no conversion between floats and integers that loses nothing.
+    format!("{:.0}", share * 1_000_000.0).parse().ok()
 }
 
 #[cfg(test)]
@@ -232,6 +273,7 @@ mod tests {
             ("cleanup.policy", "compact, delete"),
             ("message.timestamp.type", "LogAppendTime"),
             ("compression.type", "gzip"),
+            ("min.cleanable.dirty.ratio", "0.01"),
         ];
         let overrides = overrides.iter().map(|(k, v)| (Arc::from(*k), Arc::from(*v))).collect();
 
@@ -240,6 +282,7 @@ mod tests {
         assert_eq!(config.batch_bytes_max, 100);
         assert_eq!((config.retention_age, config.retention_bytes), (None, Some(7)));
         assert!(config.compact && config.delete);
+        assert_eq!(config.dirty_ppm_min, 10_000);
         assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(config.segment_bytes, TopicConfig::default().segment_bytes);
     }
@@ -274,6 +317,10 @@ mod tests {
             "retention.ms",
             "retention.bytes",
             "cleanup.policy",
+            "delete.retention.ms",
+            "min.compaction.lag.ms",
+            "max.compaction.lag.ms",
+            "min.cleanable.dirty.ratio",
         ];
         let overrides: BTreeMap<Arc<str>, Arc<str>> =
             keys.iter().map(|k| (Arc::from(*k), of_table(k).expect("has a default"))).collect();
@@ -285,6 +332,10 @@ mod tests {
         assert_eq!(
             default("offsets.topic.num.partitions"),
             Some(broker.offsets_partitions.to_string().as_str())
+        );
+        assert_eq!(
+            default("log.cleaner.dedupe.buffer.size"),
+            Some(broker.cleaner_map_bytes.to_string().as_str())
         );
         assert_eq!(default("fetch.max.bytes"), Some(broker.fetch_bytes_max.to_string().as_str()));
     }

@@ -2,6 +2,15 @@
 
 /// Every mark of this crate, sorted; a campaign in which one never fires is not thorough.
 pub const MARKS: &[&str] = &[
+    "cleaner_compacted",
+    "cleaner_interrupted",
+    "cleaner_refused",
+    "delete_records_done",
+    "delete_records_internal_topic",
+    "delete_records_of_compacted_topic",
+    "delete_records_out_of_range",
+    "delete_records_timed_out",
+    "delete_records_unknown_partition",
     "directory_failed",
     "directory_lost",
     "directory_offline_at_start",
@@ -64,6 +73,7 @@ pub const MARKS: &[&str] = &[
     "produce_unknown_partition",
     "produce_while_stopping",
     "publisher_failed",
+    "retention_closed_segment",
     "retention_deleted",
     "stop_without_seal",
     "topic_deletion_disabled",

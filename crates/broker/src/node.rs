@@ -12,7 +12,9 @@ use base::{PartitionId, PartitionIndex, Probe};
 use env::{Env, Lock, Rank};
 
 use crate::alive::Alive;
-use crate::api::{ClusterView, FetchError, ListOffsetError, ProduceError, TopicView};
+use crate::api::{
+    ClusterView, DeleteRecordsError, FetchError, ListOffsetError, ProduceError, TopicView,
+};
 use crate::config::BrokerConfig;
 use crate::dirs::Dirs;
 use crate::openers::Openers;
@@ -33,6 +35,8 @@ pub(crate) struct Node<E: Env> {
     pub(crate) unmade: UnmadeLogs,
     /// Background tasks that the stop waits for.
     pub(crate) tasks: Alive,
+    /// The cleaner, which the stop waits for before it seals the directory.
+    pub(crate) cleaner: Alive,
     pub(crate) openers: Arc<Openers>,
     view: Lock<Arc<ClusterView>>,
     stopping: AtomicBool,
@@ -49,6 +53,7 @@ impl<E: Env> Node<E> {
             partitions: Partitions::default(),
             unmade: UnmadeLogs::default(),
             tasks: Alive::default(),
+            cleaner: Alive::default(),
             openers: Arc::default(),
             view: Lock::new(VIEW_RANK, Arc::default()),
             stopping: AtomicBool::new(false),
@@ -218,6 +223,16 @@ impl From<NotHere> for FetchError {
 }
 
 impl From<NotHere> for ListOffsetError {
+    fn from(why: NotHere) -> Self {
+        match why {
+            NotHere::Unknown => Self::UnknownPartition,
+            NotHere::Offline => Self::StorageFailed,
+            NotHere::Elsewhere { leader, epoch } => Self::NotLeader { leader, epoch },
+        }
+    }
+}
+
+impl From<NotHere> for DeleteRecordsError {
     fn from(why: NotHere) -> Self {
         match why {
             NotHere::Unknown => Self::UnknownPartition,

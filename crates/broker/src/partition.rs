@@ -7,6 +7,7 @@
 //! 0002; docs/architecture.md, "The way of a produce".
 
 mod awaited;
+mod cleaning;
 pub(crate) mod ledger;
 mod read;
 pub(crate) mod readers;
@@ -31,6 +32,7 @@ use crate::config::TopicConfig;
 use crate::openers::Openers;
 use crate::partition::ledger::{Accepted, Fate, Ledger, Run, Written};
 
+pub(crate) use cleaning::CleaningEnd;
 pub(crate) use read::{Park, ReadLimits};
 
 /// Taken before the log's and the directory's locks; at most one partition at a time.

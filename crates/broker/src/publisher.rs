@@ -274,7 +274,12 @@ pub(crate) fn topic_config<E: Env>(node: &Node<E>, topic: &Topic) -> Arc<TopicCo
 fn log_config(config: &TopicConfig) -> LogConfig {
     LogConfig {
         segment_bytes: config.segment_bytes.min(storage::SEGMENT_BYTES_MAX),
-        segment_age: config.segment_age,
+        // As Kafka: what has to be compacted in time has to be in a closed segment in time.
+        segment_age: if config.compact {
+            config.segment_age.min(config.compaction_lag_max)
+        } else {
+            config.segment_age
+        },
     }
 }
 

@@ -184,6 +184,12 @@ impl Keys {
         Duration::from_millis(u64::try_from(self.number(name)).unwrap_or(0))
     }
 
+    /// Whole bytes per second; `None` beyond all integers, as Kafka's default is.
+    fn rate(&self, name: &str) -> Option<u64> {
+        let rate = self.text(name).parse::<f64>().ok().filter(|rate| *rate > 0.0)?;
+        format!("{rate:.0}").parse().ok()
+    }
+
     fn int<T: TryFrom<i64>>(&self, name: &str) -> Result<T, Failure> {
         T::try_from(self.number(name))
             .map_err(|_| Failure::Config(format!("{name} is out of range")))
@@ -239,6 +245,10 @@ impl Keys {
             default_replication_factor: self.int("default.replication.factor")?,
             fetch_bytes_max: self.size("fetch.max.bytes"),
             retention_check_interval: self.millis("log.retention.check.interval.ms"),
+            cleaner_enabled: self.flag("log.cleaner.enable"),
+            cleaner_backoff: self.millis("log.cleaner.backoff.ms"),
+            cleaner_map_bytes: self.size("log.cleaner.dedupe.buffer.size"),
+            cleaner_bytes_per_second: self.rate("log.cleaner.io.max.bytes.per.second"),
             producer_expiration: self.millis("producer.id.expiration.ms"),
             journal_file_bytes: self.int("gregor.journal.file.bytes")?,
             // Asked of the system by who starts the broker.

@@ -7,7 +7,7 @@
 
 use broker::ProducerIdError;
 use broker::api::group::GroupError;
-use broker::api::{FetchError, ListOffsetError, ProduceError, TopicError};
+use broker::api::{DeleteRecordsError, FetchError, ListOffsetError, ProduceError, TopicError};
 use records::{BatchError, Refusal};
 
 /// A number in a response.
@@ -251,6 +251,22 @@ impl From<&ListOffsetError> for ErrorCode {
             ListOffsetError::FencedEpoch => Self::FENCED_LEADER_EPOCH,
             ListOffsetError::UnknownEpoch => Self::UNKNOWN_LEADER_EPOCH,
             ListOffsetError::StorageFailed => Self::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl From<&DeleteRecordsError> for ErrorCode {
+    fn from(error: &DeleteRecordsError) -> Self {
+        match error {
+            DeleteRecordsError::UnknownPartition => Self::UNKNOWN_TOPIC_OR_PARTITION,
+            DeleteRecordsError::NotLeader { .. } | DeleteRecordsError::Stopping => {
+                Self::NOT_LEADER_OR_FOLLOWER
+            },
+            DeleteRecordsError::InternalTopic => Self::INVALID_TOPIC_EXCEPTION,
+            DeleteRecordsError::Policy => Self::POLICY_VIOLATION,
+            DeleteRecordsError::OutOfRange => Self::OFFSET_OUT_OF_RANGE,
+            DeleteRecordsError::TimedOut => Self::REQUEST_TIMED_OUT,
+            DeleteRecordsError::StorageFailed => Self::KAFKA_STORAGE_ERROR,
         }
     }
 }

@@ -10,6 +10,7 @@ mod alter_configs;
 pub(crate) mod api_versions;
 mod configs;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -52,6 +53,7 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
@@ -116,6 +118,7 @@ pub(crate) async fn handle<E: Env>(
         ApiKey::ListGroups => group_admin::list(c, decode(c, &body)?).await,
         ApiKey::ApiVersions => api_versions::handle(c, &decode(c, &body)?),
         ApiKey::CreateTopics => create_topics::handle(c, decode(c, &body)?).await,
+        ApiKey::DeleteRecords => delete_records::handle(c, decode(c, &body)?).await,
         ApiKey::DeleteTopics => delete_topics::handle(c, decode(c, &body)?).await,
         ApiKey::InitProducerId => init_producer_id::handle(c, decode(c, &body)?).await,
         ApiKey::DescribeConfigs => describe_configs::handle(c, decode(c, &body)?),

@@ -15,6 +15,8 @@ pub const MARKS: &[&str] = &[
     "connection_write_stalled",
     "create_topic_refused",
     "create_topics_too_many",
+    "delete_records_refused",
+    "delete_records_unknown_topic",
     "delete_topic_badly_named",
     "delete_topic_refused",
     "describe_cluster_wrong_endpoint",

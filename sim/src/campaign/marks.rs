@@ -10,6 +10,7 @@ pub const RARE: &[(u64, &[&str])] = &[
     (
         2_000,
         &[
+            "cleaner_interrupted",
             "client_gone_while_waiting",
             "connection_idle_closed",
             "connection_refused_by_limit",
@@ -31,6 +32,7 @@ pub const RARE: &[(u64, &[&str])] = &[
             "produce_timed_out",
             "server_stop_deadline",
             "stop_without_seal",
+            "storage_compaction_interrupted",
             "storage_deletion_resumed",
             "topic_deletion_disabled",
         ],
@@ -38,6 +40,8 @@ pub const RARE: &[(u64, &[&str])] = &[
     (
         20_000,
         &[
+            "cleaner_refused",
+            "delete_records_timed_out",
             "fetch_corrupt",
             "fetch_io_error",
             "group_coordinator_broken",
@@ -67,6 +71,10 @@ pub const EXCUSED: &[(&str, &[&str])] = &[
         &["directory_lost", "directory_offline_at_start", "open_partition_offline"],
     ),
     ("wants records of kinds that only other coordinators write", &["group_record_skipped"]),
+    (
+        "wants more keys than the clients have, or a log that is compacted and deleted from the front at the same time; held by storage's own tests",
+        &["storage_compaction_map_full", "storage_compaction_overtaken"],
+    ),
     ("wants a listener that fails, which no simulated fault causes", &["accept_failed"]),
     (
         "a failed write of a partition ends the process before its coordinator is told; held by the coordinator's own tests",

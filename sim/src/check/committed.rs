@@ -13,19 +13,41 @@ use super::platter::{View, logs, walk};
 use crate::client::{GROUP, TOPIC};
 use crate::disk::Image;
 
-/// The offsets that were committed for each partition of the topic, in the order of the log.
-pub type Committed = BTreeMap<i32, Vec<i64>>;
+/// What was committed for each partition of the topic.
+pub type Committed = BTreeMap<i32, CommitLog>;
+
+/// The offsets that were committed for a partition, in the order of the log.
+#[derive(Clone, Debug, Default)]
+pub struct CommitLog {
+    /// The offsets.
+    pub offsets: Vec<i64>,
+    /// Whether compaction may have taken some of them, but for the last.
+    pub thinned: bool,
+}
+
+impl CommitLog {
+    /// Whether a commit is there `times` times; in a log that was thinned, it or a higher one.
+    pub fn holds(&self, offset: i64, times: usize) -> bool {
+        if self.thinned {
+            return self.offsets.iter().any(|at| *at >= offset);
+        }
+        self.offsets.iter().filter(|at| **at == offset).count() >= times
+    }
+}
 
 /// Every commit of the group. `topic` is the work's own log, in which none can be.
 pub fn read_committed(image: &Image, topic: Uuid, view: View) -> Committed {
     let mut all = Committed::new();
     for log in logs(image, view, |of| of.topic.0 != topic).into_values() {
+        let thinned = log.cleaned() > 0;
         walk(image, &log, view, |batch| {
             let set = batch.open(1 << 24).map_err(|error| error.to_string())?;
             for record in set.iter() {
                 let record = record.map_err(|error| error.to_string())?;
                 if let Some((partition, offset)) = commit(record.key, record.value) {
-                    all.entry(partition).or_default().push(offset);
+                    let found = all.entry(partition).or_default();
+                    found.offsets.push(offset);
+                    found.thinned |= thinned;
                 }
             }
             Ok(())

@@ -31,7 +31,7 @@ pub fn settled(history: &History, world: &World, partitions: u32) -> bool {
     // Not what was acknowledged: the answer to the last commit may have been lost.
     let topic = history.seen().topic.unwrap_or_default();
     let committed = read_committed(&world.disk(BROKER), topic, View::Cache);
-    let last = |index| committed.get(index).and_then(|offsets| offsets.last());
+    let last = |index| committed.get(index).and_then(|found| found.offsets.last());
     logs.iter().all(|(index, log)| log.end == 0 || last(index) == Some(&log.end))
 }
 

@@ -16,6 +16,7 @@ use super::committed::read_committed;
 use super::modes::Modes;
 use super::platter::{DiskLog, View, missing_segment, read_batch, read_log};
 use super::records::RecordId;
+use super::tables::Table;
 use super::topics::Topics;
 use crate::budget::Event;
 use crate::fault::BROKER;
@@ -61,6 +62,8 @@ pub(super) struct Seen {
     pub partitions: BTreeMap<i32, Partition>,
     pub commits: Commits,
     pub topics: Topics,
+    /// The keeper's topics.
+    pub tables: BTreeMap<&'static str, Table>,
     pub producer_ids: BTreeSet<(i64, i16)>,
     /// Clients whose records are there at most once.
     pub idempotent: BTreeSet<u32>,

@@ -2,8 +2,8 @@
 //!
 //! Owns: the way from a partition to its bytes, without the broker's help but by its documented
 //! layout: the journal says which segments count and how far, and batches in it count as if they
-//! were in their segment. Invariant: only what is contiguous and whole from the log's first byte on
-//! counts.
+//! were in their segment. Invariant: only what is whole from the log's first byte on counts, without
+//! a hole but those that the journal says compaction may have made.
 
 mod journal;
 
@@ -91,6 +91,16 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Up to where the log was compacted.
+    pub(super) fn cleaned(&self) -> i64 {
+        self.log.cleaned
+    }
+
+    /// Whether nothing has to be there between two offsets.
+    fn may_be_hole(&self, from: i64, to: i64) -> bool {
+        from < to && to <= self.log.cleaned
+    }
+
     fn path(&self, segment: &journal::Segment) -> PathBuf {
         let [name, _] = segment.files();
         Path::new(&self.folder).join(name)
@@ -187,6 +197,9 @@ pub(super) fn walk(
         Some(_) | None => 0,
     };
     for (at, segment) in segments.iter().enumerate() {
+        if found.may_be_hole(end, segment.base) {
+            end = segment.base;
+        }
         if segment.base != end {
             let base = segment.base;
             let why = format!("a segment begins at {base}, the one before ends at {end}");
@@ -194,8 +207,13 @@ pub(super) fn walk(
         }
         let [name, _] = segment.files();
         let bytes = segment_bytes(image, found, segment, view);
-        let walked = walk_segment(bytes, &mut end, &mut each);
+        let walked = walk_segment(found, bytes, &mut end, &mut each);
         let closed_at = segment.closed.map(|(at, _)| at);
+        if let (Ok(()), Some(at)) = (&walked, closed_at)
+            && found.may_be_hole(end, at)
+        {
+            end = at;
+        }
         let walked = match (walked, closed_at) {
             (Ok(()), Some(at)) if at != end => Err(format!("it was closed at {at}, not {end}")),
             (walked, _) => walked,
@@ -227,6 +245,7 @@ fn segment_bytes(image: &Image, found: &Found, segment: &journal::Segment, view:
 }
 
 fn walk_segment(
+    found: &Found,
     bytes: Bytes,
     end: &mut i64,
     each: &mut impl FnMut(&BatchView) -> Result<(), String>,
@@ -235,7 +254,7 @@ fn walk_segment(
         let batch = batch.map_err(|error| error.to_string())?;
         batch.verify_crc().map_err(|error| error.to_string())?;
         let base = batch.header().base_offset.0;
-        if base != *end {
+        if base != *end && !found.may_be_hole(*end, base) {
             return Err(format!("a batch begins at {base}, not at {end}"));
         }
         each(&batch)?;

@@ -29,6 +29,9 @@ const FSYNC: u32 = 400;
 const MODE_CHANGES: u32 = 350;
 const MODE_CHANGES_MAX: u64 = 12;
 
+/// Per mille of seeds in which logs are compacted and deleted from the front.
+const KEEPER: u32 = 600;
+
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
 
@@ -104,6 +107,7 @@ impl Plan {
         if dice.chance(MODE_CHANGES) {
             plan.work.mode_changes = dice.between(2, MODE_CHANGES_MAX);
         }
+        plan.work.keeper = Dice::new(seed, "plan: keeper").chance(KEEPER);
         more::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
@@ -133,6 +137,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         odd: false,
         fsync: false,
         mode_changes: 0,
+        keeper: false,
     }
 }
 

@@ -156,6 +156,7 @@ fn names(plan: &Plan) -> Vec<String> {
         names.extend((1..=count).map(|number| format!("{name} {number}")));
     }
     names.extend(work.odd.then(|| "odd one".to_owned()));
+    names.extend(work.keeper.then(|| "keeper".to_owned()));
     names
 }
 

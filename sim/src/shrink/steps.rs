@@ -82,6 +82,7 @@ pub(super) fn with_fewer_clients(plan: &Plan) -> Vec<Plan> {
             node if node < idempotent => less.work.idempotent -= 1,
             node if node < plain => less.work.plain -= 1,
             node if node < consumers => less.work.consumers -= 1,
+            node if node == plan.clients() && work.keeper => less.work.keeper = false,
             _ => less.work.odd = false,
         }
         plans.extend(without_node(&less, node));
@@ -223,7 +224,7 @@ mod tests {
         plan.work.idempotent = 1;
         plan.work.plain = 1;
         plan.work.consumers = 1;
-        plan.work.odd = true;
+        (plan.work.odd, plan.work.keeper) = (true, false);
         let at = |node| Timed { at_ms: 5, fault: Fault::Pause { node, ms: 9 } };
         plan.faults = vec![at(0), at(3), at(5)];
         plan.faults.push(Timed { at_ms: 7, fault: Fault::Reset { a: 0, b: 4 } });

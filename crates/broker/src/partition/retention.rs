@@ -1,9 +1,9 @@
 //! Deleting what is old enough, or too much.
 //!
-//! Invariants: whole segments only, oldest first, stopping at the first that stays; never the
-//! segment that grows; never anything at or beyond the high watermark. Source: Kafka's log
-//! retention (`retention.ms`, `retention.bytes`). Ours: the segment that grows is not rolled early
-//! to be deleted by time, so a log at rest keeps its last segment.
+//! Invariants: whole segments only, oldest first, stopping at the first that stays; never anything
+//! at or beyond the high watermark. The segment that grows is ended first, so a log at rest becomes
+//! empty. Source: Kafka's log retention (`retention.ms`, `retention.bytes`). Ours: files go at once
+//! (`file.delete.delay.ms` has no effect), and who still reads from one may finish.
 
 use base::{Offset, Probe, Timestamp};
 use env::Env;
@@ -27,13 +27,22 @@ impl<E: Env> Partition<E> {
         if fate != Fate::Open || !config.delete {
             return Ok(());
         }
-        let Some(start) = first_kept(&self.log.segments(), &config, now, upto) else {
+        let mut segments = self.log.segments();
+        let mut start = first_kept(&segments, &config, now, upto);
+        if segments.last().is_some_and(|last| last.open && start == Some(last.end)) {
+            self.env.probe().reached("retention_closed_segment");
+            self.log.close_segment().await?;
+            // Somebody may have appended meanwhile, and what grows again is young.
+            segments = self.log.segments();
+            segments.retain(|segment| !segment.open);
+            start = first_kept(&segments, &config, now, upto);
+        }
+        let Some(start) = start else {
             return Ok(());
         };
         self.log.set_log_start(start).await?;
         self.env.probe().reached("retention_deleted");
-        let mut ledger = self.ledger.lock();
-        ledger.log_start = ledger.log_start.max(start);
+        self.show_log_start();
         Ok(())
     }
 }
@@ -45,10 +54,10 @@ fn first_kept(
     now: Timestamp,
     upto: Offset,
 ) -> Option<Offset> {
-    let (_, closed) = segments.split_last()?;
     let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut start = None;
-    for segment in closed.iter().take_while(|segment| segment.end <= upto) {
+    let filled = segments.iter().take_while(|segment| segment.bytes > 0 && segment.end <= upto);
+    for segment in filled {
         let too_old = match (config.retention_age, segment.max_timestamp) {
             (Some(age), Some(latest)) => {
                 i128::from(now.0) - i128::from(latest.0)
@@ -78,6 +87,7 @@ mod tests {
             base: Offset(base),
             end: Offset(base + 10),
             bytes: 100,
+            open: base == 30,
             max_timestamp: Some(Timestamp(time)),
         };
         vec![segment(0, 1000), segment(10, 2000), segment(20, 1500), segment(30, 4000)]
@@ -97,7 +107,8 @@ mod tests {
         check(&config, 2000, 40, None);
         check(&config, 2001, 40, Some(10));
         check(&config, 2999, 40, Some(10));
-        check(&config, 9999, 40, Some(30));
+        check(&config, 5000, 40, Some(30));
+        check(&config, 5001, 40, Some(40));
         check(&config, 9999, 25, Some(20));
     }
 
@@ -112,7 +123,7 @@ mod tests {
         let config = TopicConfig { retention_bytes: Some(301), ..config };
         check(&config, 0, 40, None);
         let config = TopicConfig { retention_bytes: Some(0), ..config };
-        check(&config, 0, 40, Some(30));
+        check(&config, 0, 40, Some(40));
     }
 
     #[test]

@@ -431,6 +431,8 @@ mod tests {
             (1, Change::SegAdd(name(15, 3))),
             (1, Change::SegAdd(name(20, 2))),
             (1, Change::Close(closed(0, 1, 5))),
+            (1, Change::Swap { drop: vec![], add: vec![closed(5, 2, 10)] }),
+            (1, Change::Swap { drop: vec![], add: vec![closed(5, 3, 11)] }),
             (1, Change::Removed),
         ] {
             assert!(state.apply(&Record { log: log(number), change }).is_err());

@@ -1,7 +1,7 @@
 //! Compaction: closed segments are written anew without what the rules let go of.
 //!
-//! Invariants: only whole closed segments below what is committed, never the last one, nothing at
-//! or behind damage; every batch that is read is checked against its CRC, so that rot is never
+//! Invariants: only whole closed segments below what is committed, nothing at or behind damage, and
+//! never the last segment that has a batch, so that a log's end is always that of a batch; every batch that is read is checked against its CRC, so that rot is never
 //! written again as if it were sound; offsets, epochs and the log's ends stay. Reads one window or
 //! one batch at a time; the map of keys has a bound. Driven by: the broker's cleaner. What comes
 //! out becomes real in [`super::swap`]. Source: KIP-58, KIP-354, KIP-534; ADR 0015.
@@ -146,11 +146,11 @@ impl<E: Env> Log<E> {
             }
         }
         let shared = self.inner.shared.lock();
-        let Some((last, _)) = shared.segments.split_last() else {
+        let (closed, Some(last)) = shared.finished() else {
             return Ok(None);
         };
+        let closed: Vec<_> = closed.iter().map(SegmentState::as_clean).collect();
         let stable = shared.cleanable_upto(stable);
-        let closed = shared.clean_segments();
         Ok(choose(&closed, last.name.base, shared.cleaned, stable, &config, now))
     }
 
@@ -194,8 +194,8 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
     fn begin(log: &'a Log<E>, wish: &'a Compaction, go_on: &'a G) -> Result<Self, CompactError> {
         log.check().map_err(|_| CompactError::Interrupted)?;
         let shared = log.inner.shared.lock();
-        let closed = shared.segments.split_last().map_or(&[][..], |(_, closed)| closed);
-        let below = closed.iter().take_while(|segment| segment.name.base < wish.dirty.upto);
+        let below = shared.finished().0.iter();
+        let below = below.take_while(|segment| segment.name.base < wish.dirty.upto);
         let source = |s: &SegmentState<_>| Source { name: s.name, end: s.end, bytes: s.bytes };
         let newest = |state: &crate::ProducerState| state.batches.back().map(|b| b.last_offset);
         let producers = shared.producers.iter();
@@ -227,10 +227,8 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
         let producers = std::mem::take(&mut self.producers);
         let rules =
             Rules { keys: &keys, upto, now: self.wish.now, tombstones_for, producers: &producers };
-        let last = groups.len().saturating_sub(1);
-        for (at, group) in groups.into_iter().enumerate() {
-            let cleaned = (at == last).then_some(upto);
-            let (before, after) = self.rewrite(&rules, group, cleaned).await?;
+        for group in groups {
+            let (before, after) = self.rewrite(&rules, group).await?;
             done.bytes_before += before;
             done.bytes_after += after;
         }
@@ -275,12 +273,13 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
         &mut self,
         rules: &Rules<'_>,
         group: Range<usize>,
-        cleaned: Option<Offset>,
     ) -> Result<(u64, u64), CompactError> {
         let sources: Vec<Source> = self.sources.get(group).unwrap_or_default().to_vec();
         let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
             return Ok((0, 0));
         };
+        // In order from the log's start, so everything below has been through this.
+        let cleaned = rules.upto.min(last.end);
         let before: u64 = sources.iter().map(|source| u64::from(source.bytes)).sum();
         let mut output = Output::new(self.log, first.name.base, last.end, self.segment_bytes);
         let changed = self.fill(&mut output, rules, &sources).await;
@@ -427,25 +426,32 @@ impl<F> Shared<F> {
         damage.fold(stable.min(self.end), Offset::min)
     }
 
-    fn clean_segments(&self) -> Vec<CleanSegment> {
-        let closed = self.segments.split_last().map_or(&[][..], |(_, closed)| closed);
-        let segment = |segment: &SegmentState<F>| CleanSegment {
-            base: segment.name.base,
-            bytes: u64::from(segment.bytes),
-            first_timestamp: segment.first_timestamp.unwrap_or(NO_TIMESTAMP),
-            max_timestamp: segment.max_timestamp.map_or(NO_TIMESTAMP, |(time, _)| time),
-        };
-        closed.iter().map(segment).collect()
+    /// The segments that may be compacted, and the one behind them: the last that has a batch.
+    fn finished(&self) -> (&[SegmentState<F>], Option<&SegmentState<F>>) {
+        let last = self.segments.iter().rposition(|segment| segment.bytes > 0).unwrap_or(0);
+        let (closed, rest) = self.segments.split_at(last);
+        (closed, rest.first())
     }
 
     /// Closed segments that were never compacted and whose first time nobody has read.
     fn untimed(&self) -> Vec<(SegmentName, u32)> {
-        let closed = self.segments.split_last().map_or(&[][..], |(_, closed)| closed);
+        let (closed, _) = self.finished();
         let unknown = closed.iter().filter(|s| s.end > self.cleaned && s.first_timestamp.is_none());
         unknown.map(|segment| (segment.name, segment.bytes)).collect()
     }
 
     pub(super) fn has(&self, name: SegmentName) -> bool {
         self.segments.iter().any(|segment| segment.name == name)
+    }
+}
+
+impl<F> SegmentState<F> {
+    fn as_clean(&self) -> CleanSegment {
+        CleanSegment {
+            base: self.name.base,
+            bytes: u64::from(self.bytes),
+            first_timestamp: self.first_timestamp.unwrap_or(NO_TIMESTAMP),
+            max_timestamp: self.max_timestamp.map_or(NO_TIMESTAMP, |(time, _)| time),
+        }
     }
 }

@@ -293,6 +293,10 @@ impl<F: Clone> Shared<F> {
             if let Some(lookup) = self.plan_in(segment, want.from, want.upto, want.max_bytes) {
                 return Ok(lookup);
             }
+            // Beyond that no compaction explains it.
+            if want.from >= self.cleaned {
+                break;
+            }
         }
         Err(ReadError::Corrupt { at: want.from })
     }

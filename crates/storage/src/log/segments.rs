@@ -14,12 +14,14 @@ pub struct SegmentExtent {
     pub end: Offset,
     /// Bytes of its batches.
     pub bytes: u64,
+    /// Whether batches are still added to it.
+    pub open: bool,
     /// The largest timestamp in it; `None` if no record has one.
     pub max_timestamp: Option<Timestamp>,
 }
 
 impl<E: Env> Log<E> {
-    /// Every segment, oldest first; the last one grows.
+    /// Every segment, oldest first; the last one may grow.
     pub fn segments(&self) -> Vec<SegmentExtent> {
         let shared = self.inner.shared.lock();
         let segments = shared.segments.iter();
@@ -28,6 +30,7 @@ impl<E: Env> Log<E> {
                 base: segment.name.base,
                 end: segment.end,
                 bytes: u64::from(segment.bytes),
+                open: segment.open,
                 max_timestamp: segment.max_timestamp.map(|(time, _)| time),
             })
             .collect()

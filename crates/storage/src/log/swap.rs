@@ -2,7 +2,8 @@
 //!
 //! Invariants: the new files, their envelopes and their directory entries are durable before the
 //! journal names them; one record lets go of the old segments and names the new ones, so a crash
-//! finds the ones or the others; the old files are removed after that record is durable, and who
+//! finds the ones or the others; what it leaves out lies below the offset that the log is noted as
+//! compacted up to, in the same commit; the old files are removed after that record is durable, and who
 //! still reads from them may finish. What is discarded was never named.
 
 use std::io;
@@ -167,7 +168,7 @@ impl<E: Env> Log<E> {
         &self,
         old: &[SegmentName],
         new: Vec<SegmentState<FileOf<E>>>,
-        cleaned: Option<Offset>,
+        cleaned: Offset,
     ) -> Result<(), CompactError> {
         let _upkeep = self.inner.upkeep.lock().await;
         self.env().seam("storage_swap").await;
@@ -189,7 +190,9 @@ impl<E: Env> Log<E> {
         }
         let add = new.iter().map(SegmentState::summary).collect();
         let swap = (!old.is_empty()).then(|| Change::Swap { drop: old.to_vec(), add });
-        let changes: Vec<_> = swap.into_iter().chain(cleaned.map(Change::Cleaned)).collect();
+        let further = cleaned > self.inner.shared.lock().cleaned;
+        let noted = further.then_some(Change::Cleaned(cleaned));
+        let changes: Vec<_> = swap.into_iter().chain(noted).collect();
         if changes.is_empty() {
             return Ok(());
         }
@@ -208,7 +211,7 @@ impl<E: Env> Log<E> {
             gone.extend(new.iter().filter(|segment| segment.end <= start).map(|s| s.name));
             shared.segments.extend(new.into_iter().filter(|segment| segment.end > start));
             shared.segments.sort_by_key(|segment| segment.name);
-            shared.cleaned = shared.cleaned.max(cleaned.unwrap_or_default());
+            shared.cleaned = shared.cleaned.max(cleaned);
             let _forgotten = upto.map(|upto| shared.tail.forget_before(upto));
             shared.unload_but(super::roll::LOADED_MAX);
         }

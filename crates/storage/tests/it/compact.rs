@@ -143,6 +143,29 @@ fn a_read_where_nothing_is_left_goes_on_behind_it() {
 }
 
 #[test]
+fn the_last_batch_stays_even_if_a_segment_was_begun_behind_it() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_rows(&log, &updates(20));
+    append_rows(&log, &[(1, None)]);
+    assert!(run(log.close_segment()).unwrap());
+    // The next append gets as far as its segment and no further.
+    let ops = env.ops();
+    let batch = batch(log.end().0, &[(2, Some(2))], None);
+    let crashed = (ops + 1..ops + 40).find_map(|at| {
+        env.set_faults(Faults { crash_at: Some(at), ..Faults::default() });
+        run(log.append(append_of(std::slice::from_ref(&batch)))).err()
+    });
+    assert!(crashed.is_some());
+    let (log, _) = recover(&env.after_process_crash()).unwrap();
+    for day in 1..4 {
+        let _nothing_left = compact(&log, day * DAY);
+    }
+    let found = read_all(&log, log.start());
+    assert_eq!(found.last().unwrap().0.next_offset(), log.end());
+}
+
+#[test]
 fn a_tombstone_goes_with_the_first_cleaning_after_its_time() {
     let env = MemEnv::new();
     let (_dir, log) = fresh(&env);
@@ -296,7 +319,7 @@ fn a_cleaning_that_is_told_to_stop_leaves_no_file() {
     assert!(matches!(error, CompactError::Interrupted), "{error:?}");
     assert_eq!(table(&rows(&log)), before);
     assert_eq!(segment_files(&env).len(), log.segments().len());
-    assert_eq!(log.cleaned(), Offset(0));
+    assert!(log.cleaned() < wish.dirty.upto);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base::Uuid;
 use protocol::messages::create_topics_request::CreatableTopic;
+use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
@@ -178,6 +179,20 @@ async fn lookups(table: &mut Table, expected: i64) {
             .await;
     }
     table.seen.dedup();
+    let delete = |_| DeleteRecordsRequest {
+        timeout_ms: 10_000,
+        topics: vec![DeleteRecordsTopic {
+            name: "t".to_owned(),
+            partitions: vec![DeleteRecordsPartition { partition_index: 0, offset: 1 }],
+        }],
+    };
+    table
+        .each(delete, |version, answer| {
+            let part = &answer.topics[0].partitions[0];
+            ok(version, part.error_code);
+            assert_eq!(part.low_watermark, 1);
+        })
+        .await;
     let plain =
         |_| InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
     table.each(plain, |version, answer| ok(version, answer.error_code)).await;

@@ -44,6 +44,8 @@ pub struct Held {
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     pub start: i64,
+    /// Compaction has been through everything below; only there a log may have holes.
+    pub cleaned: i64,
     pub segments: Vec<Segment>,
     pub held: Vec<Held>,
 }
@@ -205,6 +207,7 @@ impl Log {
             },
             6 => {
                 let at = body.i64()?;
+                self.cleaned = self.cleaned.min(at);
                 self.segments.retain(|segment| segment.base < at);
                 if let Some(last) = self.segments.last_mut()
                     && last.closed.is_some_and(|(end, _)| end > at)
@@ -212,6 +215,8 @@ impl Log {
                     last.closed = None;
                 }
             },
+            7 => self.swap(body)?,
+            17 => self.cleaned = self.cleaned.max(body.i64()?),
             8 => {
                 let at = body.i64()?;
                 self.start = self.start.max(at);
@@ -219,6 +224,25 @@ impl Log {
             },
             _ => {},
         }
+        Some(())
+    }
+}
+
+impl Log {
+    fn swap(&mut self, body: &mut Fields<'_>) -> Option<()> {
+        for _ in 0..body.u32()? {
+            let (_, generation) = (body.i64()?, body.u64()?);
+            self.segments.retain(|segment| segment.generation != generation);
+        }
+        for _ in 0..body.u32()? {
+            let (base, generation) = (body.i64()?, body.u64()?);
+            let closed = Some((body.i64()?, usize::try_from(body.u32()?).ok()?));
+            body.take(16)?;
+            self.segments.push(Segment { base, generation, closed });
+        }
+        let start = self.start;
+        self.segments.retain(|s| s.closed.is_none_or(|(end, _)| end > start));
+        self.segments.sort_by_key(|segment| segment.base);
         Some(())
     }
 }

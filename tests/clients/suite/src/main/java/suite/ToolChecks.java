@@ -36,6 +36,7 @@ final class ToolChecks {
         suite.check("3.4 kafka-consumer-groups lists, describes and resets a group", at -> group(at));
         suite.check("3.4 kafka-get-offsets: latest, earliest, by time", at -> offsets(at));
         suite.check("3.4 kafka-configs alters a topic in use and takes it back", at -> configs(at));
+        suite.check("3.4 kafka-delete-records", at -> deleteRecords(at));
         suite.check("3.4 kafka-producer-perf-test", at -> {
             Records.createTopic(broker, "perf", 2);
             String said = Tools.ok(tools(at).producerPerfTest("--topic", "perf", "--num-records",
@@ -122,6 +123,27 @@ final class ToolChecks {
                 List.of(row.get("CURRENT-OFFSET"), row.get("LOG-END-OFFSET"), row.get("LAG")),
                 "CURRENT-OFFSET, LOG-END-OFFSET and LAG of partition " + row.get("PARTITION"));
         }
+    }
+
+    private void deleteRecords(java.nio.file.Path at) throws Exception {
+        Records.createTopic(broker, "shortened", 2);
+        Records.writeNumbers(broker, "shortened", 0, 10);
+        Records.writeNumbers(broker, "shortened", 1, 5);
+        java.nio.file.Path file = at.resolve("offsets.json");
+        java.nio.file.Files.writeString(file, """
+            {"version": 1, "partitions": [
+              {"topic": "shortened", "partition": 0, "offset": 3},
+              {"topic": "shortened", "partition": 1, "offset": -1}]}
+            """);
+        Tools tools = tools(at);
+        String said = Tools.ok(tools.deleteRecords("--offset-json-file", file.toString()));
+        Wait.that(said.contains("partition: shortened-0\tlow_watermark: 3"),
+            "the first partition in <" + said + ">");
+        Wait.that(said.contains("partition: shortened-1\tlow_watermark: 5"),
+            "the second partition in <" + said + ">");
+        Wait.equal("shortened:0:3\nshortened:1:5\n",
+            Tools.ok(tools.getOffsets("--topic", "shortened", "--time", "earliest")), "earliest");
+        Wait.equal(7, Records.readAll(broker, "shortened").size(), "records that are left");
     }
 
     private void offsets(java.nio.file.Path at) throws Exception {

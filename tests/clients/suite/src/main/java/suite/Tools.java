@@ -35,6 +35,10 @@ final class Tools {
         return run("kafka-get-offsets", "GetOffsetShell", "", args);
     }
 
+    Result deleteRecords(String... args) throws Exception {
+        return run("kafka-delete-records", "DeleteRecordsCommand", "", args);
+    }
+
     Result consoleConsumer(String... args) throws Exception {
         return run("kafka-console-consumer", "consumer.ConsoleConsumer", "", args);
     }

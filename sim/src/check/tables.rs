@@ -1,0 +1,220 @@
+//! What the keeper saw of its two topics: a compacted one, and one whose records are deleted from
+//! the front.
+//!
+//! Invariants: both are durable at their acknowledgement, so no power loss excuses a record; of the
+//! compacted one nothing may be missing from the offset on that the journal says compaction has
+//! reached, and below it the newest record of every key is there, unless it is a tombstone whose
+//! time has passed; the start of a log never falls, and moves only if somebody asked for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::{PartitionId, PartitionIndex, TopicId, Uuid};
+
+use super::History;
+use super::platter::{View, logs};
+use crate::fault::BROKER;
+use crate::world::World;
+
+/// One record as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Where.
+    pub offset: i64,
+    /// Which; every record that is sent has a number of its own.
+    pub number: u64,
+    /// Its key.
+    pub key: u8,
+    /// Whether it deletes the key.
+    pub tombstone: bool,
+}
+
+/// How a topic of the keeper is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Tombstones may go while the universe lasts (`delete.retention.ms` is short).
+    pub tombstones_go: bool,
+    /// Nothing is old enough to be compacted (`min.compaction.lag.ms` is long).
+    pub too_young: bool,
+    /// Records may be deleted because they are old (`retention.ms` is short).
+    pub expires: bool,
+}
+
+/// What a topic has to hold: taken before a read begins.
+#[derive(Clone, Debug, Default)]
+pub struct Owed {
+    acked: BTreeMap<i64, u64>,
+    start: i64,
+}
+
+impl Owed {
+    /// Where the log had begun by then.
+    pub fn start(&self) -> i64 {
+        self.start
+    }
+}
+
+/// What is known of one topic.
+#[derive(Default)]
+pub(super) struct Table {
+    id: Option<Uuid>,
+    sent: BTreeMap<u64, (u8, bool)>,
+    acked: BTreeMap<i64, u64>,
+    /// Sent, and not known to be there.
+    open: BTreeSet<u64>,
+    /// The highest start that was ever seen.
+    start: i64,
+    /// The highest start that was ever asked for.
+    asked: i64,
+    /// Whether everything was ever asked for.
+    asked_all: bool,
+}
+
+impl History {
+    fn with_table<T>(&self, topic: &'static str, look: impl FnOnce(&mut Table) -> T) -> T {
+        look(self.seen().tables.entry(topic).or_default())
+    }
+
+    /// A topic of the keeper exists under this id.
+    pub fn table_known(&self, topic: &'static str, id: Uuid) {
+        self.with_table(topic, |table| table.id = Some(id));
+    }
+
+    /// Whether it does.
+    pub fn is_table_known(&self, topic: &'static str) -> bool {
+        self.with_table(topic, |table| table.id.is_some())
+    }
+
+    /// A record is about to be sent.
+    pub fn table_sent(&self, topic: &'static str, number: u64, key: u8, tombstone: bool) {
+        self.with_table(topic, |table| {
+            table.sent.insert(number, (key, tombstone));
+            table.open.insert(number);
+        });
+    }
+
+    /// It was acknowledged.
+    pub fn table_acked(&self, world: &World, topic: &'static str, number: u64, offset: i64) {
+        let before = self.with_table(topic, |table| {
+            table.open.remove(&number);
+            table.acked.insert(offset, number)
+        });
+        world.check("table-offsets", before.is_none(), || {
+            format!("{topic}/{offset} was acked as {before:?} and as {number}")
+        });
+    }
+
+    /// Records below an offset (`None`: all that there may be) are about to be deleted.
+    pub fn table_delete_asked(&self, topic: &'static str, upto: Option<i64>) {
+        self.with_table(topic, |table| {
+            table.asked = table.asked.max(upto.unwrap_or(0));
+            table.asked_all |= upto.is_none();
+        });
+    }
+
+    /// The start of the log was told, or found out. It never falls, and every move of it was asked
+    /// for.
+    pub fn table_start(
+        &self,
+        world: &World,
+        topic: &'static str,
+        owed: &Owed,
+        start: i64,
+        rules: Rules,
+    ) {
+        let asked = self.with_table(topic, |table| {
+            table.start = table.start.max(start);
+            let sent = i64::try_from(table.sent.len()).unwrap_or(i64::MAX);
+            if table.asked_all { table.asked.max(sent) } else { table.asked }
+        });
+        world.check("log-start-stays", start >= owed.start, || {
+            format!("{topic} began at {} and begins at {start} now", owed.start)
+        });
+        world.check("log-start-stays", rules.expires || start <= asked, || {
+            format!("{topic} begins at {start}, and nobody asked for more than {asked}")
+        });
+    }
+
+    /// What a read that begins now must bring.
+    pub fn table_owed(&self, topic: &'static str) -> Owed {
+        self.with_table(topic, |table| Owed { acked: table.acked.clone(), start: table.start })
+    }
+
+    /// The whole log was read, from `start` on.
+    pub fn table_read(
+        &self,
+        world: &World,
+        topic: &'static str,
+        owed: &Owed,
+        (start, rows): (i64, &[Row]),
+        rules: Rules,
+    ) {
+        let seen = self.seen();
+        let Some(table) = seen.tables.get(topic) else { return };
+        let cleaned = table.id.map_or(0, |id| cleaned(world, id));
+        table.is_true(world, topic, rows);
+        world.check("compaction-lag", !rules.too_young || cleaned == 0, || {
+            format!("{topic} was compacted up to {cleaned}, and everything in it is too young")
+        });
+        let there: BTreeSet<i64> = rows.iter().map(|row| row.offset).collect();
+        for (offset, number) in owed.acked.range(start.max(cleaned)..) {
+            world.check("table-complete", there.contains(offset), || {
+                format!("{topic}/{offset} was acked as {number} and is not there; compacted up to {cleaned}")
+            });
+        }
+        if cleaned > 0 {
+            table.has_newest(world, topic, owed, rows, rules);
+        }
+    }
+}
+
+impl Table {
+    /// Everything that was read was written, and written there.
+    fn is_true(&self, world: &World, topic: &str, rows: &[Row]) {
+        for row in rows {
+            let sent = self.sent.get(&row.number);
+            world.check("known-content", sent == Some(&(row.key, row.tombstone)), || {
+                format!("{topic}: {row:?} was read, sent was {sent:?}")
+            });
+            let acked = self.acked.get(&row.offset);
+            let fits = match acked {
+                Some(number) => *number == row.number,
+                None => self.open.contains(&row.number),
+            };
+            world.check("table-offsets", fits, || {
+                format!("{topic}: {row:?} was read, acked there was {acked:?}")
+            });
+        }
+        let ascend = rows.windows(2).all(|pair| pair[0].offset < pair[1].offset);
+        world.check("table-offsets", ascend, || format!("{topic}: offsets do not ascend"));
+    }
+
+    /// The newest record of every key is there, or was a tombstone that may have gone.
+    fn has_newest(&self, world: &World, topic: &str, owed: &Owed, rows: &[Row], rules: Rules) {
+        let mut newest: BTreeMap<u8, (i64, bool)> = BTreeMap::new();
+        for (offset, number) in &owed.acked {
+            if let Some((key, tombstone)) = self.sent.get(number) {
+                newest.insert(*key, (*offset, *tombstone));
+            }
+        }
+        for (key, (offset, tombstone)) in newest {
+            let of_key = || rows.iter().filter(|row| row.key == key);
+            let superseded = of_key().any(|row| row.offset >= offset);
+            // One that was not answered may be there and gone as well.
+            let may_be_deleted =
+                tombstone || self.open.iter().any(|open| self.sent.get(open) == Some(&(key, true)));
+            let gone = rules.tombstones_go && may_be_deleted && of_key().next().is_none();
+            world.check("newest-of-key", superseded || gone, || {
+                let found: Vec<&Row> = of_key().collect();
+                format!("{topic}: the newest of {key} is at {offset}; there is {found:?}")
+            });
+        }
+    }
+}
+
+/// Up to where the journal says that a topic's only partition was compacted.
+fn cleaned(world: &World, topic: Uuid) -> i64 {
+    let disk = world.disks[BROKER].lock();
+    let wanted = PartitionId { topic: TopicId(topic), index: PartitionIndex(0) };
+    let found = logs(&disk, View::Cache, |of| *of == wanted);
+    found.get(&wanted).map_or(0, super::platter::Found::cleaned)
+}

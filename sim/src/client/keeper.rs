@@ -1,0 +1,375 @@
+//! The keeper: writes a compacted topic and one that is deleted from the front, and reads them.
+//!
+//! Invariants: every record has a number of its own, in a header, and is sent once: what is not
+//! answered may be there or not; the history knows what is sent before it is.
+
+use base::{Duration, Timestamp, Uuid};
+use bytes::Bytes;
+use env::Env;
+use protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
+use protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use protocol::messages::metadata_request::MetadataRequest;
+use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use records::{BatchBuilder, Header, NewRecord};
+
+use super::Job;
+use super::connection::Connection;
+use super::consumer::fetch_request;
+use super::errors::{NONE, OFFSET_OUT_OF_RANGE, TOPIC_ALREADY_EXISTS, is_retriable};
+use crate::check::{Row, Rules};
+use crate::fault::BROKER;
+use crate::world::{Dice, SimEnv};
+
+const TIMEOUT: Duration = Duration::from_millis(2_000);
+/// The compacted topic.
+pub const TABLE: &str = "table";
+/// The topic whose records are deleted.
+pub const BRIEF: &str = "brief";
+/// Topics whose records nobody deletes: the coordinators', and one that never exists.
+const INTERNAL: &str = "__consumer_offsets";
+const NOBODY: &str = "nobody";
+/// Long enough that it does not pass in any universe, and short enough that it does.
+const LONG_MS: &str = "3600000";
+const SHORT_MS: &str = "200";
+/// Keys of the table.
+const KEYS: u64 = 6;
+/// Steps of the keeper.
+const STEPS: u64 = 160;
+/// Fetches that may fail before a read is given up; what it would have shown the next one shows.
+const READ_IN_VAIN_MAX: u32 = 8;
+
+struct Keeper {
+    job: Job,
+    env: SimEnv,
+    dice: Dice,
+    connection: Connection,
+    table: Rules,
+    brief: Rules,
+    /// The number of the next record.
+    next: u64,
+}
+
+/// Works on both topics for a while.
+pub async fn keeper(job: Job, env: SimEnv) {
+    job.topic().await;
+    let mut keeper = Keeper::new(job, env);
+    keeper.create().await;
+    for _ in 0..STEPS {
+        keeper.step().await;
+        let millis = keeper.dice.between(1, 40);
+        keeper.env.sleep(Duration::from_millis(millis)).await;
+    }
+}
+
+/// Reads both topics once more, once everything is quiet.
+pub async fn read_tables(job: Job, env: SimEnv) {
+    let mut keeper = Keeper::new(job, env);
+    // The cleaner has had its time by then; the second read sees what it did.
+    for _ in 0..2 {
+        keeper.env.sleep(Duration::from_millis(500)).await;
+        for topic in [TABLE, BRIEF] {
+            while keeper.job.history.is_table_known(topic) && !keeper.read(topic).await {
+                keeper.pause().await;
+            }
+        }
+    }
+}
+
+impl Keeper {
+    fn new(job: Job, env: SimEnv) -> Self {
+        // The same in every life of the keeper.
+        let mut rules = job.world.dice("rules of the keeper");
+        let table = Rules {
+            tombstones_go: rules.chance(500),
+            too_young: rules.chance(200),
+            expires: false,
+        };
+        let brief = Rules { expires: rules.chance(300), ..table };
+        let incarnation = u64::from(env.process().incarnation);
+        let dice = job.world.dice(&format!("keeper {} {incarnation}", job.id));
+        let connection = Connection::new(env.clone(), BROKER, "keeper".into());
+        Self { job, env, dice, connection, table, brief, next: incarnation << 32 }
+    }
+
+    fn rules(&self, topic: &str) -> Rules {
+        if topic == TABLE { self.table } else { self.brief }
+    }
+
+    async fn pause(&mut self) {
+        let millis = self.dice.between(10, 100);
+        self.env.sleep(Duration::from_millis(millis)).await;
+    }
+
+    async fn create(&mut self) {
+        let pick = |short| if short { SHORT_MS } else { LONG_MS };
+        let lag = if self.table.too_young { LONG_MS } else { "0" };
+        let table = vec![
+            ("cleanup.policy", "compact"),
+            ("min.cleanable.dirty.ratio", "0.01"),
+            ("delete.retention.ms", pick(self.table.tombstones_go)),
+            ("min.compaction.lag.ms", lag),
+        ];
+        let brief = vec![("retention.ms", pick(self.brief.expires))];
+        for (name, configs) in [(TABLE, table), (BRIEF, brief)] {
+            self.job.history.topic_wished(name, true);
+            let id = self.create_one(name, &configs).await;
+            self.job.history.topic_settled(name, true);
+            self.job.history.table_known(name, id);
+        }
+    }
+
+    async fn create_one(&mut self, name: &str, configs: &[(&str, &str)]) -> Uuid {
+        let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+            name: (*name).into(),
+            value: Some((*value).into()),
+        };
+        let mut configs: Vec<_> = configs.iter().map(config).collect();
+        configs.push(config(&("gregor.durability", "fsync")));
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            configs,
+            ..CreatableTopic::default()
+        };
+        let ask =
+            CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, validate_only: false };
+        loop {
+            let answer = self.connection.call(5, &ask, TIMEOUT).await.ok();
+            let code = answer.and_then(|answer| answer.topics.first().map(|t| t.error_code));
+            if let Some(NONE | TOPIC_ALREADY_EXISTS) = code
+                && let Some(id) = self.id_of(name).await
+            {
+                return id;
+            }
+            self.pause().await;
+        }
+    }
+
+    async fn id_of(&mut self, name: &str) -> Option<Uuid> {
+        let ask = MetadataRequest { topics: None, ..MetadataRequest::default() };
+        let answer = self.connection.call(12, &ask, TIMEOUT).await.ok()?;
+        let found = answer.topics.iter().find(|topic| topic.name.as_deref() == Some(name));
+        found.map(|topic| topic.topic_id)
+    }
+
+    async fn step(&mut self) {
+        match self.dice.below(20) {
+            0 => drop(self.read(TABLE).await),
+            1 => drop(self.read(BRIEF).await),
+            2 | 3 => self.delete_records().await,
+            4..=7 => self.produce(BRIEF).await,
+            _ => self.produce(TABLE).await,
+        }
+    }
+
+    async fn produce(&mut self, topic: &'static str) {
+        let mut batch = BatchBuilder::new();
+        let mut sent = Vec::new();
+        for _ in 0..self.dice.between(1, 2) {
+            let key = u8::try_from(self.dice.below(KEYS)).unwrap_or(0);
+            let tombstone = self.dice.chance(250);
+            let number = self.next;
+            self.next += 1;
+            let filler = vec![b'.'; self.dice.index(60)];
+            let of_number = number.to_be_bytes();
+            let header = [Header { key: b"n", value: Some(&of_number) }];
+            let record = NewRecord {
+                timestamp: Timestamp(self.env.wall().0),
+                key: Some(std::slice::from_ref(&key)),
+                value: (!tombstone).then_some(&filler[..]),
+                headers: &header,
+            };
+            if batch.push(&record).is_err() {
+                return;
+            }
+            sent.push(number);
+            self.job.history.table_sent(topic, number, key, tombstone);
+        }
+        let Ok(bytes) = batch.finish_bytes() else { return };
+        let data = PartitionProduceData { index: 0, records: bytes.into() };
+        let ask = ProduceRequest {
+            acks: -1,
+            timeout_ms: 1_000,
+            topic_data: vec![TopicProduceData {
+                name: topic.into(),
+                partition_data: vec![data],
+                ..TopicProduceData::default()
+            }],
+            ..ProduceRequest::default()
+        };
+        let Ok(answer) = self.connection.call(9, &ask, TIMEOUT).await else { return };
+        let first = answer.responses.into_iter().next();
+        let Some(part) = first.and_then(|topic| topic.partition_responses.into_iter().next())
+        else {
+            return;
+        };
+        match part.error_code {
+            NONE => {
+                for (number, offset) in sent.into_iter().zip(part.base_offset..) {
+                    self.job.history.table_acked(&self.job.world, topic, number, offset);
+                }
+            },
+            code if is_retriable(code) => {},
+            code => self.unexpected("Produce", code),
+        }
+    }
+
+    /// Deletes some records of the brief topic, and must not be able to of the table.
+    async fn delete_records(&mut self) {
+        const POLICY_VIOLATION: i16 = 44;
+        const INVALID_TOPIC_EXCEPTION: i16 = 17;
+        let topic = match self.dice.below(10) {
+            0 => TABLE,
+            1 => INTERNAL,
+            2 => NOBODY,
+            _ => BRIEF,
+        };
+        let partition_index = if self.dice.chance(50) { 9 } else { 0 };
+        let owed = self.job.history.table_owed(topic);
+        let upto = match self.dice.below(4) {
+            0 => None,
+            _ => Some(owed.start() + i64::try_from(self.dice.below(8)).unwrap_or(0)),
+        };
+        if (topic, partition_index) == (BRIEF, 0) {
+            self.job.history.table_delete_asked(topic, upto);
+        }
+        let ask = DeleteRecordsRequest {
+            topics: vec![DeleteRecordsTopic {
+                name: topic.into(),
+                partitions: vec![DeleteRecordsPartition {
+                    partition_index,
+                    offset: upto.unwrap_or(-1),
+                }],
+            }],
+            timeout_ms: 1_000,
+        };
+        let version = *self.dice.pick(&[0, 1, 2]);
+        let Ok(answer) = self.connection.call(version, &ask, TIMEOUT).await else { return };
+        let first = answer.topics.into_iter().next();
+        let Some(part) = first.and_then(|topic| topic.partitions.into_iter().next()) else {
+            return;
+        };
+        match (topic, part.error_code) {
+            (BRIEF, NONE) => {
+                let reached = upto.is_none_or(|upto| part.low_watermark >= upto);
+                self.job.world.check("log-start-stays", reached, || {
+                    format!("deleted below {upto:?}, the answer is {}", part.low_watermark)
+                });
+                let rules = self.brief;
+                let (world, start) = (&self.job.world, part.low_watermark);
+                self.job.history.table_start(world, topic, &owed, start, rules);
+            },
+            // There may be fewer records than were asked for.
+            (BRIEF, OFFSET_OUT_OF_RANGE)
+            | (TABLE, POLICY_VIOLATION)
+            | (INTERNAL, INVALID_TOPIC_EXCEPTION) => {},
+            (_, code) if is_retriable(code) => {},
+            (_, code) => self.unexpected("DeleteRecords", code),
+        }
+    }
+
+    /// Where the topic begins now.
+    async fn start(&mut self, topic: &'static str) -> Option<i64> {
+        let part =
+            ListOffsetsPartition { partition_index: 0, current_leader_epoch: -1, timestamp: -2 };
+        let ask = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic { name: topic.into(), partitions: vec![part] }],
+            ..ListOffsetsRequest::default()
+        };
+        let answer = self.connection.call(5, &ask, TIMEOUT).await.ok()?;
+        let part = answer.topics.first()?.partitions.first()?;
+        (part.error_code == NONE).then_some(part.offset)
+    }
+
+    /// Reads a topic from its start to its end and has it judged. False if that did not work out.
+    async fn read(&mut self, topic: &'static str) -> bool {
+        let owed = self.job.history.table_owed(topic);
+        let rules = self.rules(topic);
+        let Some(start) = self.start(topic).await else { return false };
+        self.job.history.table_start(&self.job.world, topic, &owed, start, rules);
+        let (mut rows, mut next, mut vain) = (Vec::new(), start, 0);
+        loop {
+            let bytes = *self.dice.pick(&[1, 300, 1 << 20]);
+            let mut ask = fetch_request(&[(0, next)].into(), bytes);
+            ask.topics[0].topic = topic.into();
+            let answer = self.connection.call(12, &ask, TIMEOUT).await.ok();
+            let part = answer.and_then(|answer| answer.responses.into_iter().next());
+            let part = part.and_then(|topic| topic.partitions.into_iter().next());
+            let Some(part) = part.filter(|part| part.error_code == NONE) else {
+                vain += 1;
+                if vain > READ_IN_VAIN_MAX {
+                    return false;
+                }
+                // Somebody may have deleted what was about to be read.
+                if self.start(topic).await.is_some_and(|start| start > next) {
+                    return false;
+                }
+                self.pause().await;
+                continue;
+            };
+            let before = next;
+            let found = part.records.as_bytes().cloned().unwrap_or_default();
+            if let Err(why) = rows_of(found, &mut next, &mut rows) {
+                self.job.world.check("fetched-batch", false, || format!("{topic}/{next}: {why}"));
+                return true;
+            }
+            if next >= part.high_watermark {
+                break;
+            }
+            if next == before {
+                vain += 1;
+                if vain > READ_IN_VAIN_MAX {
+                    return false;
+                }
+            }
+        }
+        rows.retain(|row: &Row| row.offset >= start);
+        let read = (start, &rows[..]);
+        // What was deleted meanwhile is not owed any more.
+        let Some(start_now) = self.start(topic).await else { return false };
+        let read = (start_now.max(read.0), read.1);
+        self.job.history.table_read(&self.job.world, topic, &owed, read, rules);
+        true
+    }
+
+    fn unexpected(&self, what: &str, code: i16) {
+        self.job.world.check("errors", false, || format!("{what} of the keeper: {code}"));
+    }
+}
+
+/// Adds the records of whole batches and moves `next` behind them.
+fn rows_of(bytes: Bytes, next: &mut i64, rows: &mut Vec<Row>) -> Result<(), String> {
+    for batch in records::batches(bytes) {
+        // A fetch may be cut in the middle of its last batch.
+        let Ok(batch) = batch else { break };
+        batch.verify_crc().map_err(|error| error.to_string())?;
+        let end = batch.header().next_offset().0;
+        if end <= *next {
+            return Err(format!("a batch that ends at {end}"));
+        }
+        *next = end;
+        let set = batch.open(1 << 24).map_err(|error| error.to_string())?;
+        for record in set.iter() {
+            let record = record.map_err(|error| error.to_string())?;
+            let mut headers = record.headers;
+            let number = headers.next().and_then(|header| header.value);
+            let number = number.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes);
+            let key = record.key.and_then(|key| key.first()).copied();
+            let (Some(number), Some(key)) = (number, key) else {
+                return Err("a record that no client wrote".into());
+            };
+            let (offset, tombstone) = (record.offset.0, record.value.is_none());
+            rows.push(Row { offset, number, key, tombstone });
+        }
+    }
+    Ok(())
+}
