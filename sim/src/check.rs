@@ -11,11 +11,15 @@ mod committed;
 mod damage;
 mod finish;
 mod history;
+mod live;
 mod platter;
 mod records;
+mod told;
 mod topics;
 
 pub use finish::{finish, settled};
 pub use history::{Fetched, History};
+pub use live::watch;
 pub use platter::{DATA_DIR, DiskLog, View, missing_segment, read_log};
 pub use records::RecordId;
+pub use told::{damages, is_alarm};

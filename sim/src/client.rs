@@ -10,6 +10,7 @@ mod errors;
 mod odd;
 mod producer;
 mod reader;
+mod side;
 
 use std::sync::Arc;
 

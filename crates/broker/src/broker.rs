@@ -75,6 +75,11 @@ impl<E: Env> Broker<E> {
         self.inner.node.view()
     }
 
+    /// The partitions that are led here.
+    pub(crate) fn partitions(&self) -> Vec<Arc<crate::partition::Partition<E>>> {
+        self.inner.node.partitions.all()
+    }
+
     /// What the broker was told.
     pub fn config(&self) -> &crate::BrokerConfig {
         &self.inner.node.config

@@ -60,7 +60,18 @@ pub const MARKS: &[&str] = &[
 ];
 
 /// Planted bugs this crate knows.
-pub const MUTANTS: &[&str] = &["ack_before_write", "duplicate_is_error", "refused_first_forgotten"];
+pub const MUTANTS: &[&str] = &[
+    "ack_before_write",
+    "duplicate_is_error",
+    "duplicate_out_of_order",
+    "last_batch_kept_only",
+    "load_stops_early",
+    "metadata_cache_trusted",
+    "refused_first_forgotten",
+    "sequence_does_not_wrap",
+    "sequence_gap_accepted",
+    "write_error_ignored",
+];
 
 #[cfg(test)]
 mod tests {

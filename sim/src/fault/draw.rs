@@ -1,6 +1,7 @@
 //! Drawing a plan from a seed, swarm fashion: each seed enables a random subset of the fault
 //! classes with intensities of its own, so that rare combinations are not drowned by the average.
 
+mod damage;
 mod more;
 
 use super::{Fault, Plan, Timed, Work};
@@ -24,6 +25,9 @@ const TOPICS_STAY: u32 = 100;
 
 /// Per mille of seeds in which the topic asks for durable acknowledgements.
 const FSYNC: u32 = 400;
+
+/// Per mille of seeds in which sequences wrap.
+const WRAPS: u32 = 200;
 
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
@@ -96,7 +100,9 @@ impl Plan {
         plan.work.tight = dice.chance(TIGHT);
         plan.work.topics_stay = dice.chance(TOPICS_STAY);
         plan.work.fsync = Dice::new(seed, "plan: durability").chance(FSYNC);
+        plan.work.wraps = Dice::new(seed, "plan: sequences").chance(WRAPS);
         more::draw(&mut plan);
+        damage::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
@@ -124,6 +130,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         topics_stay: false,
         odd: false,
         fsync: false,
+        wraps: false,
     }
 }
 

@@ -47,7 +47,10 @@ pub(super) async fn open<E: Env>(
     };
     let (identity, is_new) = identify(env, path, expect).await?;
     let contents = survey(env, path).await?;
-    sync_ancestors(env, path).await?;
+    // Planted: the entries that lead here are believed to be durable.
+    if !env.probe().mutant("ancestors_trusted") {
+        sync_ancestors(env, path).await?;
+    }
     let sealed_by = take_seal(env, path).await?;
     let (start, sealed_by) = note_start(env, path, sealed_by, is_new).await?;
     let folders = contents.logs();

@@ -83,7 +83,11 @@ impl<E: Env> Log<E> {
             self.make_durable(place).await?;
         }
         // A sync may have failed meanwhile: then nothing is acknowledged, this append neither.
-        self.inner.dir.check()?;
+        let failed = self.inner.dir.check();
+        // Planted: it is, for its own bytes were written.
+        if !self.env().probe().mutant("ack_in_failed_dir") {
+            failed?;
+        }
         guard.finish();
         Ok(Appended { end: self.end() })
     }
@@ -173,7 +177,9 @@ impl<E: Env> Log<E> {
     async fn make_durable(&self, place: Place) -> Result<(), DirectoryFailed> {
         let Place { segment, position, base, end, bufs } = place;
         let len: usize = bufs.iter().map(Bytes::len).sum();
-        let no_gap = self.inner.shared.lock().durable_end() >= base;
+        // Planted: what lies before it may not be durable.
+        let no_gap = self.inner.shared.lock().durable_end() >= base
+            || self.env().probe().mutant("fsync_with_gap");
         if !no_gap || !self.inner.dir.journal.has_room_for(len) {
             self.env().probe().reached("storage_fsync_by_segment");
             self.flush().await?;

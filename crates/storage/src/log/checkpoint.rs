@@ -82,7 +82,14 @@ impl<E: Env> Log<E> {
         if early {
             self.write_envelopes(upkeep, name, &runs).await?;
         }
-        if let Some(file) = file.filter(|_| flushed < end) {
+        // Planted: the journal lets go of batches before their segment is durable.
+        if self.env().probe().mutant("batches_trimmed_early") {
+            self.inner.dir.journal.note_filed(self.found(), end);
+        }
+        // Planted: what is durable in the journal counts as durable in its segment.
+        let journaled = self.inner.shared.lock().journaled_end;
+        let enough = self.env().probe().mutant("envelope_after_journal") && journaled >= end;
+        if let Some(file) = file.filter(|_| flushed < end && !enough) {
             self.sync(&file).await?;
             let mut shared = self.inner.shared.lock();
             shared.flushed_end = shared.flushed_end.max(end);
@@ -129,7 +136,11 @@ impl<E: Env> Log<E> {
             self.check()?;
             return Ok(Vec::new());
         }
-        let end = self.save_producers(&mut upkeep).await?;
+        // Planted: a stop says that all is durable, and leaves that to the kernel.
+        let end = match self.env().probe().mutant("sealed_not_flushed") {
+            true => self.end(),
+            false => self.save_producers(&mut upkeep).await?,
+        };
         let (log, start_id) = (self.found(), self.inner.dir.start.start_id);
         let shared = self.inner.shared.lock();
         let mut records = vec![Record { log, change: shared.flushed() }];
@@ -165,6 +176,11 @@ impl<E: Env> Log<E> {
             (ProducerSnapshot { log: self.found(), upto, producers }, shared.state_age_bytes)
         };
         self.checkpoint_held(upkeep).await?;
+        // Planted: the producers are those of now, with batches that are not durable.
+        let snapshot = match self.env().probe().mutant("snapshot_holds_future") {
+            true => ProducerSnapshot { producers: self.producers(), ..snapshot },
+            false => snapshot,
+        };
         let bytes = encode_snapshot(&snapshot);
         let result = replace(self.env(), &self.inner.folder, PRODUCERS, bytes).await;
         result

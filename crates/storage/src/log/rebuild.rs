@@ -138,6 +138,12 @@ impl<E: Env> Opening<E> {
         // How far it went is not known: at least as far as anybody has said.
         let began = self.known.epochs.latest().map_or(name.base, |epoch| epoch.start);
         let end = name.base.max(self.known_durable()).max(began);
+        // Planted: what is not there was never there.
+        if self.probe().mutant("lost_segment_is_empty") {
+            findings.emptied = Some(name);
+            let summary = SegmentSummary { name, end: name.base, bytes: 0, max_timestamp: None };
+            return SegmentState::unloaded(&summary);
+        }
         findings.uncertain = true;
         findings.faulty(name.base, end);
         let summary = SegmentSummary { name, end, bytes: 0, max_timestamp: None };
@@ -164,7 +170,10 @@ impl<E: Env> Opening<E> {
     ) -> Result<SegmentState<FileOf<E>>, OpenError> {
         let (file, _) = self.open_segment_file(name, Access::Write).await?;
         let held = self.dir.held_batches(self.found);
-        let held: Vec<_> = held.into_iter().filter(|batch| batch.seg_gen == name.seg_gen).collect();
+        // Planted: batches of void segments go into this one.
+        let any = self.probe().mutant("held_batches_of_any_segment");
+        let held: Vec<_> =
+            held.into_iter().filter(|batch| any || batch.seg_gen == name.seg_gen).collect();
         for batch in &held {
             self.redo(&file, batch).await?;
         }
@@ -190,8 +199,12 @@ impl<E: Env> Opening<E> {
         }
         // Always: an earlier start may have written the same tail and died before it synced
         // (simulator seed 1771).
-        let synced = file.sync_data().await;
-        synced.map_err(|error| self.dir.fail("sync", &self.folder, &error))?;
+        // Planted: only if something was written.
+        let nothing = self.recovery.scanned_bytes == 0 && self.recovery.journal_bytes == 0;
+        if !(nothing && self.probe().mutant("tail_synced_if_written")) {
+            let synced = file.sync_data().await;
+            synced.map_err(|error| self.dir.fail("sync", &self.folder, &error))?;
+        }
         (segment.run_open, segment.enveloped) = (false, envelopes.runs.len());
         findings.envelopes = envelopes.damaged || indexed.position < durable.position;
         let empty = segment.end == name.base;
@@ -221,6 +234,10 @@ impl<E: Env> Opening<E> {
         if at > len {
             return Ok(());
         }
+        // Planted: what the page cache has is believed to be on the disk.
+        if there == batch.bytes && self.probe().mutant("journal_batch_trusted") {
+            return Ok(());
+        }
         let bytes = IoBufs::from_iter([batch.bytes.clone()]);
         let result = file.append(at, bytes).await;
         result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
@@ -241,6 +258,18 @@ impl<E: Env> Opening<E> {
         let known = self.known.clone();
         let new = findings.faulty.iter().filter(|range| !known.faulty.contains(range));
         let mut changes: Vec<_> = new.map(|range| Change::Mark(Mark::Faulty(*range))).collect();
+        // Planted: damage is known to this process and to no later one.
+        if self.probe().mutant("faulty_not_journaled") {
+            changes.clear();
+        }
+        // Planted: the disk changes before what was found is durable.
+        if let Some(name) = findings.emptied
+            && self.probe().mutant("emptied_before_cut")
+        {
+            self.remove(name.log()).await?;
+            self.remove(name.env()).await?;
+            self.dir.sync_folder(&self.folder).await?;
+        }
         if findings.uncertain && !known.uncertain {
             changes.push(Change::Mark(Mark::Uncertain));
         }
@@ -296,6 +325,10 @@ impl<E: Env> Opening<E> {
     async fn put_strays_away(&self, listing: &Listing) -> Result<(), OpenError> {
         let named = |name: &SegmentName| self.known.segments.iter().any(|s| s.name == *name);
         let newest = self.known.segments.iter().map(|segment| segment.name.seg_gen).max();
+        // Behind the end of the last closed segment nothing counts: a cut voided it (simulator seed
+        // 121).
+        let ended = self.known.segments.last().is_none_or(|last| last.closed.is_some());
+        let end = self.known.known_end();
         let logs = listing.logs.iter().map(|name| (*name, name.log()));
         let envs = listing.envs.iter().map(|name| (*name, name.env()));
         let strays: Vec<_> = logs.chain(envs).filter(|(name, _)| !named(name)).collect();
@@ -304,7 +337,8 @@ impl<E: Env> Opening<E> {
             let opened = self.dir.env.disk().open(&path, Access::Read).await;
             let opened = opened.map_err(self.io("open", &path))?;
             let empty = opened.len().await.map_err(self.io("measure", &path))? == 0;
-            let let_go = Some(name.seg_gen) <= newest && !self.known.uncertain;
+            let void = Some(name.seg_gen) <= newest || (ended && name.base >= end);
+            let let_go = void && !self.known.uncertain;
             if empty || let_go {
                 self.probe().reached("storage_stray_removed");
                 self.remove(file.clone()).await?;

@@ -29,7 +29,11 @@ impl<E: Env> Log<E> {
         let closes = self.inner.shared.lock().active().is_some();
         let end = if closes {
             self.env().probe().reached("storage_segment_rolled");
-            self.save_producers(&mut upkeep).await?
+            // Planted: a segment is closed before it is durable.
+            match self.env().probe().mutant("closed_not_flushed") {
+                true => self.end(),
+                false => self.save_producers(&mut upkeep).await?,
+            }
         } else {
             self.inner.shared.lock().end
         };
@@ -49,7 +53,14 @@ impl<E: Env> Log<E> {
             let shared = self.inner.shared.lock();
             changes.extend(shared.active().map(|segment| Change::Close(segment.summary())));
             changes.push(Change::SegAdd(name));
-            changes.push(shared.flushed());
+            // Planted: what is written counts as durable.
+            let written = self.env().probe().mutant("flushed_is_written");
+            changes.push(match shared.flushed() {
+                Change::Flushed { high_watermark, .. } if written => {
+                    Change::Flushed { end: shared.end, high_watermark }
+                },
+                flushed => flushed,
+            });
             let epoch = LeaderEpoch(first.partition_leader_epoch);
             let mut epochs = shared.epochs.clone();
             epochs.begin(epoch, end).then_some(epoch)

@@ -85,6 +85,9 @@ impl<E: Env> Opening<E> {
             };
             let header = &batch.header;
             let epoch = self.known.epochs.epoch_at(header.base_offset);
+            // Planted: the first epoch is no epoch.
+            let zero = self.probe().mutant("epoch_zero_forgotten");
+            let epoch = epoch.filter(|epoch| epoch.0 > 0 || !zero);
             let follows = header.base_offset == next
                 && epoch == Some(LeaderEpoch(header.partition_leader_epoch));
             if !follows || !is_sound(&body) {
@@ -128,6 +131,12 @@ impl<E: Env> Opening<E> {
             return Ok(());
         }
         self.probe().reached("storage_tail_written_again");
+        // Planted: what was read is believed to be on the disk.
+        if self.probe().mutant("tail_trusted") {
+            again.bufs.clear();
+            again.bytes = 0;
+            return Ok(());
+        }
         let result = file.append(again.at, std::mem::take(&mut again.bufs)).await;
         result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
         again.bufs.clear();
