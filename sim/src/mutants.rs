@@ -28,14 +28,9 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant("ack_before_write", "own", "a produce is answered before its bytes are written"),
     mutant(
-        "ack_in_failed_dir",
-        "M49",
-        "an append whose bytes were written is acknowledged although a sync of the directory failed meanwhile",
-    ),
-    mutant(
         "ancestors_trusted",
         "own",
-        "a start does not sync the folders above the directory again",
+        "only the first start syncs the folders above the directory",
     ),
     mutant(
         "batches_trimmed_early",
@@ -215,6 +210,10 @@ pub const EXPLAINED: &[(&str, &str)] = &[
     (
         "M43",
         "a seal that stays, or is written although a log was not opened: the seal names the process before this one in `starts`, each log's own `Sealed` record names it too, and a broker that did not open every log does not serve",
+    ),
+    (
+        "M49",
+        "an acknowledgement in a directory whose sync failed meanwhile (its other half is planted as `write_error_ignored`): 600 seeds saw no difference, for the journal's commit and every flush look at the directory again, and what was only written is as safe as any other record of a topic without fsync",
     ),
     ("M54", "compaction in place: there is no compaction yet; the `Swap` record comes with it"),
     (

@@ -67,7 +67,6 @@ pub const MARKS_DAMAGE: &[&str] = &[
 /// Planted bugs this crate knows.
 pub const MUTANTS: &[&str] = &[
     "ack_before_group_flush",
-    "ack_in_failed_dir",
     "ancestors_trusted",
     "batches_trimmed_early",
     "closed_not_flushed",

@@ -47,8 +47,8 @@ pub(super) async fn open<E: Env>(
     };
     let (identity, is_new) = identify(env, path, expect).await?;
     let contents = survey(env, path).await?;
-    // Planted: the entries that lead here are believed to be durable.
-    if !env.probe().mutant("ancestors_trusted") {
+    // Planted: the entries that lead here are believed to be durable since the first start.
+    if is_new || !env.probe().mutant("ancestors_trusted") {
         sync_ancestors(env, path).await?;
     }
     let sealed_by = take_seal(env, path).await?;

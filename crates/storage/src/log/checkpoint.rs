@@ -82,10 +82,6 @@ impl<E: Env> Log<E> {
         if early {
             self.write_envelopes(upkeep, name, &runs).await?;
         }
-        // Planted: the journal lets go of batches before their segment is durable.
-        if self.env().probe().mutant("batches_trimmed_early") {
-            self.inner.dir.journal.note_filed(self.found(), end);
-        }
         // Planted: what is durable in the journal counts as durable in its segment.
         let journaled = self.inner.shared.lock().journaled_end;
         let enough = self.env().probe().mutant("envelope_after_journal") && journaled >= end;
