@@ -7,9 +7,9 @@
 mod load;
 mod shard;
 
+use env::atomic::{AtomicU8, Ordering};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use base::{Instant, PartitionId, PartitionIndex, Probe};
 use coordinator::{Command, GroupError, Listed, Reply, partition_for};

@@ -24,7 +24,7 @@ mod publisher;
 
 pub use broker::{Broker, ProducerIdError, StartError};
 pub use config::{BrokerConfig, TopicConfig};
-pub use marks::{MARKS, MUTANTS};
+pub use marks::{MARKS, MUTANTS, MUTANTS_OF_THREADS};
 pub use metadata_host::MetadataFailed;
 pub use metadata_log::MetadataLogError;
 pub use partition::Submitted;

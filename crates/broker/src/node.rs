@@ -3,10 +3,10 @@
 //! Owns: the log directory, the table of partitions, and the snapshot of the metadata that clients
 //! see. Invariant: the snapshot is swapped whole, and its index never falls.
 
+use env::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use base::PartitionId;
+use base::{PartitionId, Probe};
 use env::{Env, Lock, Rank};
 use storage::LogDir;
 
@@ -65,6 +65,13 @@ impl<E: Env> Node<E> {
             view.metadata_index,
             shown.metadata_index
         );
+        if self.env.probe().mutant("snapshot_by_halves") {
+            // Planted: for a moment the index is new and the rest is old.
+            let index = view.metadata_index;
+            *shown = Arc::new(ClusterView { metadata_index: index, ..ClusterView::clone(&shown) });
+            drop(shown);
+            shown = self.view.lock();
+        }
         *shown = Arc::new(view);
     }
 

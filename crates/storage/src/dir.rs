@@ -11,11 +11,11 @@ mod open;
 mod seal;
 mod starts;
 
+use env::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base::{PartitionId, Probe, ReplicaGen, SegGen, Uuid};
 use env::{Disk, Env, Lock, Rank};
@@ -238,6 +238,11 @@ impl<E: Env> LogDir<E> {
     /// The directory failed.
     pub async fn give_back(&self) -> Result<(), DirectoryFailed> {
         seal::give_back(self).await
+    }
+
+    /// Recent bytes of all logs that are kept in memory now.
+    pub fn tail_bytes(&self) -> usize {
+        self.shared.tail_budget.used()
     }
 
     /// Why the directory is dead, if it is.

@@ -16,11 +16,11 @@ mod replay;
 mod state;
 mod write;
 
+use env::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::{Offset, Uuid};
 use env::{Disk, Env, Lock, Rank};

@@ -36,7 +36,7 @@ pub use error::{DirError, DirectoryFailed, OpenError, ReadError};
 pub use log::{
     Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, SegmentExtent, TimestampHit,
 };
-pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS};
+pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS, MUTANTS_OF_THREADS};
 pub use producers::{
     BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerSnapshot, ProducerState, ProducerStates,
     Verdict, decode_snapshot, encode_snapshot,

@@ -99,6 +99,10 @@ pub const MUTANTS: &[&str] = &[
     "unlink_before_drop_flushed",
 ];
 
+/// Planted bugs that need two threads, which the simulator does not have: `tests/interleavings`
+/// finds them.
+pub const MUTANTS_OF_THREADS: &[&str] = &["dirty_note_taken_late", "tail_budget_by_halves"];
+
 /// Where the simulator may ask for small segments, tails, runs and an early flush.
 pub const BUGGIFY_SITES: &[&str] =
     &["storage_segment_bytes", "storage_tiny_tail", "storage_short_run", "storage_flush_bound"];

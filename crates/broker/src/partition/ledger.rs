@@ -318,6 +318,15 @@ impl Ledger {
         }
     }
 
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// For the mutant `writer_leaves_late` only: the writer ends, whatever is pending.
+    pub(crate) fn leave(&mut self) {
+        self.writing = false;
+    }
+
     /// Whether a writer is at work or work waits for one.
     pub(crate) fn is_busy(&self) -> bool {
         self.writing || !self.pending.is_empty()

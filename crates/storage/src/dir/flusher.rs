@@ -3,9 +3,9 @@
 //! Invariant: a log that has bytes without an envelope is in the dirty set, or is being flushed.
 //! No timer runs while nothing is dirty.
 
-use std::sync::atomic::Ordering;
+use env::atomic::Ordering;
 
-use base::Duration;
+use base::{Duration, Probe};
 use env::{Elapsed, Env, timeout_at};
 
 use super::{Found, LogDir, Slot};
@@ -58,12 +58,20 @@ async fn visit<E: Env>(handle: &LogDir<E>, found: Found) -> Result<(), Directory
     if !log.is_flush_due(dir.env.now()) {
         return Ok(());
     }
-    dir.dirty.lock().remove(&found);
+    let late = dir.env.probe().mutant("dirty_note_taken_late");
+    if !late {
+        dir.dirty.lock().remove(&found);
+    }
     if log.checkpoint().await.is_err() {
         // A log that is deleted meanwhile has nothing to flush; that is no failure.
         return dir.check();
     }
-    if log.is_dirty() {
+    let is_dirty = log.is_dirty();
+    if late {
+        // Planted: what was appended since it was looked at is not noted any more.
+        dir.dirty.lock().remove(&found);
+    }
+    if is_dirty {
         dir.dirty.lock().insert(found);
     }
     Ok(())

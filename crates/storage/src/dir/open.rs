@@ -1,10 +1,10 @@
 //! Taking a directory into use, in the order that a crash at any point permits.
 
+use env::atomic::{AtomicBool, AtomicU64};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use base::{Probe, Uuid};
 use bytes::Bytes;
@@ -72,7 +72,7 @@ pub(super) async fn open<E: Env>(
     let shared = DirShared {
         env: env.clone(),
         path: path.to_owned(),
-        tail_budget: TailBudget::new(options.tail_bytes_max),
+        tail_budget: TailBudget::new(options.tail_bytes_max, env.probe()),
         options,
         start: info.clone(),
         sealed_by,

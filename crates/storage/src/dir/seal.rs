@@ -3,7 +3,7 @@
 //! Invariant: it exists only while every log is durable with its state, and no process has the
 //! directory in use.
 
-use std::sync::atomic::Ordering;
+use env::atomic::Ordering;
 
 use base::{Probe, Uuid};
 use env::Env;

@@ -4,10 +4,10 @@
 //! page cache may hold what the disk does not): the last group is written again, then a new
 //! manifest says the rest; corruption is noted in that manifest, once; each start begins a lap.
 
+use env::atomic::AtomicBool;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use base::{Probe, Uuid};
 use env::{Access, Disk, Env, File, IoBufs, Lock};

@@ -224,6 +224,8 @@ impl LogState {
         for range in &mut self.faulty {
             range.to = range.to.min(at);
         }
+        let start = self.start;
+        self.faulty.retain(|range| range.to > start);
         self.faulty.sort_by_key(|range| (range.from, range.to));
         self.faulty.dedup();
         if let Some(last) = self.segments.last_mut()
@@ -248,7 +250,8 @@ impl LogState {
             let end = pair[0].closed.map(|closed| closed.end);
             end.is_some_and(|end| end <= pair[1].name.base && pair[0].name != pair[1].name)
         });
-        if !in_order {
+        let gens: BTreeSet<_> = segments.iter().map(|segment| segment.name.seg_gen).collect();
+        if !in_order || gens.len() != segments.len() {
             return Err("a swap of segments");
         }
         self.segments = segments;
@@ -333,6 +336,26 @@ mod tests {
 
     fn names(state: &JournalState) -> Vec<SegmentName> {
         state.logs()[&log(1)].segments.iter().map(|segment| segment.name).collect()
+    }
+
+    #[test]
+    fn a_swap_that_uses_a_generation_twice_is_no_swap() {
+        let mut state = after(&[]);
+        let add = vec![closed(0, 7, 1), closed(49, 7, 49)];
+        let swap = Record { log: log(1), change: Change::Swap { drop: Vec::new(), add } };
+        assert!(state.apply(&swap).is_err());
+        assert_eq!(state, after(&[]), "and changes nothing");
+    }
+
+    #[test]
+    fn a_cut_below_the_start_leaves_no_damage_that_cannot_be_told_again() {
+        let damage = Mark::Faulty(FaultyRange { from: Offset(5), to: Offset(51) });
+        let state =
+            after(&[Change::Mark(damage), Change::LogStart(Offset(48)), Change::Cut(Offset(6))]);
+        assert!(state.logs()[&log(1)].faulty.is_empty());
+        let mut again = JournalState::default();
+        state.records().iter().for_each(|record| again.apply(record).unwrap());
+        assert_eq!(again, state);
     }
 
     #[test]

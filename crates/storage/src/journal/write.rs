@@ -3,8 +3,8 @@
 //! Invariants: one group at a time; its records are taken in after its sync and in its order; a
 //! group that fails, or is abandoned halfway, ends the journal.
 
+use env::atomic::Ordering;
 use std::io;
-use std::sync::atomic::Ordering;
 
 use base::{Offset, Probe, invariant};
 use bytes::Bytes;
