@@ -78,7 +78,11 @@ pub const MUTANTS: &[Mutant] = &[
         "the first epoch is left out when a tail is held against the epoch history",
     ),
     mutant("faulty_not_journaled", "M55", "a start does not journal the damage that it found"),
-    mutant("flushed_is_written", "M44", "the journal is told that everything written is durable"),
+    mutant(
+        "flushed_is_written",
+        "M44",
+        "what was written while a sync was under way counts as durable after it",
+    ),
     mutant(
         "forget_group_offsets",
         "own",

@@ -53,14 +53,7 @@ impl<E: Env> Log<E> {
             let shared = self.inner.shared.lock();
             changes.extend(shared.active().map(|segment| Change::Close(segment.summary())));
             changes.push(Change::SegAdd(name));
-            // Planted: what is written counts as durable.
-            let written = self.env().probe().mutant("flushed_is_written");
-            changes.push(match shared.flushed() {
-                Change::Flushed { high_watermark, .. } if written => {
-                    Change::Flushed { end: shared.end, high_watermark }
-                },
-                flushed => flushed,
-            });
+            changes.push(shared.flushed());
             let epoch = LeaderEpoch(first.partition_leader_epoch);
             let mut epochs = shared.epochs.clone();
             epochs.begin(epoch, end).then_some(epoch)

@@ -5,7 +5,7 @@ use crate::fault::{DirFile, End, Fault, Harm, Plan, Timed};
 use crate::world::Dice;
 
 /// Per mille of seeds in which files are damaged.
-const DAMAGED: u32 = 300;
+const DAMAGED: u32 = 450;
 /// Sectors of a file at most.
 const SECTORS_MAX: u64 = 3;
 
@@ -18,7 +18,7 @@ pub(super) fn draw(plan: &mut Plan) {
         return;
     }
     for _ in 0..dice.between(1, 2) {
-        let file = *dice.pick(DirFile::ALL);
+        let file = if dice.chance(300) { DirFile::Journal } else { *dice.pick(DirFile::ALL) };
         let harm = *dice.pick(&[Harm::Rot, Harm::Rot, Harm::Misdirected, Harm::Lost]);
         if OPEN.contains(&(file, harm)) {
             continue;
