@@ -131,7 +131,7 @@ fn the_page_of_mutants_lists_them_all_and_a_plan_of_the_corpus_kills_each() {
         let plan = root().join(format!("sim/corpus/mutant-{id}.json"));
         // What is not found yet is said to be open.
         let row = page.lines().find(|line| line.starts_with(&format!("| `{id}` |"))).unwrap();
-        assert_eq!(plan.exists(), !row.contains("| nobody in "), "{} or its row", plan.display());
+        assert!(plan.exists() || row.contains("| nobody in "), "{} is missing", plan.display());
     }
 }
 

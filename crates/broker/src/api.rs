@@ -5,13 +5,18 @@
 //! (an `Ok` of [`Produced`] means what the request's [`Acks`] promise); every request has an end.
 
 mod cluster;
+mod directories;
 mod fetch;
 pub mod group;
 mod offsets;
 mod produce;
 
 pub use cluster::{BrokerView, ClusterView, PartitionView, TopicView};
+pub use directories::{DirectoryState, DirectoryView};
 pub use fetch::{Fetch, FetchError, FetchPartition, FetchedData, FetchedPartition, Isolation};
-pub use metadata::{CreateTopic, CreatedTopic, OFFSETS_TOPIC, TopicError, TopicRef, is_legal_name};
+pub use metadata::{
+    AlterTopic, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic, OFFSETS_TOPIC, TopicError,
+    TopicRef, is_legal_name,
+};
 pub use offsets::{FoundOffset, ListOffset, ListOffsetError, OffsetSpec};
 pub use produce::{Acks, Produce, ProduceError, Produced};

@@ -4,6 +4,7 @@
 //! (refuse, coordinators, drain writers, seal). Invariants: after `stop` began nothing new is
 //! accepted; the directory is sealed only if every writer has finished; every request has an end.
 
+mod opened;
 mod start;
 
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use std::sync::Arc;
 use base::{BrokerId, Probe, ProducerEpoch, ProducerId, TopicId};
 use env::{Disk, Env};
 use metadata::{Command, OFFSETS_TOPIC, Reply};
-use storage::SealOutcome;
+use storage::{LogDir, SealOutcome};
 use thiserror::Error;
 
 use crate::api::{
-    ClusterView, CreateTopic, CreatedTopic, Fetch, FetchedPartition, FoundOffset, ListOffset,
-    ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef, group,
+    AlterTopic, ClusterView, CreateTopic, CreatedTopic, DirectoryView, Fetch, FetchedPartition,
+    FoundOffset, ListOffset, ListOffsetError, Produce, ProduceError, Produced, TopicError,
+    TopicRef, group,
 };
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::{MetadataFailed, MetadataHost};
@@ -62,8 +64,8 @@ pub enum ProducerIdError {
     /// All 2^63 are used up.
     #[error("no producer ids are left")]
     Exhausted,
-    /// The metadata log failed, or the broker is stopping.
-    #[error("the metadata log failed or the broker is stopping")]
+    /// The metadata log failed, or its disk is full, or the broker is stopping.
+    #[error("the metadata log failed, or its disk is full, or the broker is stopping")]
     Unavailable,
 }
 
@@ -78,6 +80,11 @@ impl<E: Env> Broker<E> {
     /// The partitions that are led here.
     pub(crate) fn partitions(&self) -> Vec<Arc<crate::partition::Partition<E>>> {
         self.inner.node.partitions.all()
+    }
+
+    /// The log directories, in the order of `log.dirs`, and how they are.
+    pub fn directories(&self) -> Vec<DirectoryView> {
+        self.inner.node.dirs.views()
     }
 
     /// What the broker was told.
@@ -158,9 +165,8 @@ impl<E: Env> Broker<E> {
         };
         match self.inner.propose(command).await {
             Ok(Reply::Created(outcomes)) => outcomes,
-            Ok(Reply::Done | Reply::Deleted(_) | Reply::ProducerIds(_)) | Err(MetadataFailed) => {
-                vec![Err(TopicError::StorageFailed); asked]
-            },
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -193,9 +199,26 @@ impl<E: Env> Broker<E> {
         }
         match self.inner.propose(Command::DeleteTopics { topics }).await {
             Ok(Reply::Deleted(outcomes)) => outcomes,
-            Ok(Reply::Done | Reply::Created(_) | Reply::ProducerIds(_)) | Err(MetadataFailed) => {
-                vec![Err(TopicError::StorageFailed); asked]
-            },
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
+        }
+    }
+
+    /// Changes the overrides of topics, each succeeding or failing alone and whole; answers in the
+    /// order of the request, once the change is durable and in force. No topic may be named twice.
+    ///
+    /// A batch keeps the durability under which it was accepted. When a change to `fsync` is
+    /// answered, everything that was accepted before it is durable.
+    pub async fn alter_topics(
+        &self,
+        topics: Vec<AlterTopic>,
+        validate_only: bool,
+    ) -> Vec<Result<(), TopicError>> {
+        let asked = topics.len();
+        match self.inner.propose(Command::AlterTopics { topics, validate_only }).await {
+            Ok(Reply::Altered(outcomes)) => outcomes,
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -214,7 +237,7 @@ impl<E: Env> Broker<E> {
                     *ids = first..first.saturating_add(i64::from(block.count));
                 },
                 Ok(Reply::ProducerIds(None)) => return Err(ProducerIdError::Exhausted),
-                Ok(Reply::Done | Reply::Created(_) | Reply::Deleted(_)) | Err(MetadataFailed) => {
+                Ok(_) | Err(MetadataFailed::Full | MetadataFailed::Gone) => {
                     return Err(ProducerIdError::Unavailable);
                 },
             }
@@ -261,20 +284,36 @@ impl<E: Env> Broker<E> {
         for partition in &partitions {
             partition.drained().await;
         }
-        match node.dir.seal().await {
-            Ok(SealOutcome::Sealed) => {
-                tracing::info!("stopped");
-            },
-            Ok(SealOutcome::NotAllOpened(logs)) => {
-                tracing::error!(logs, "stopped without a seal: some logs were never opened");
-            },
-            Err(error) => {
-                node.env.probe().reached("stop_without_seal");
-                tracing::error!(%error, "stopped without a seal: the next start will recover");
-            },
+        let mut sealed = true;
+        for (_, dir) in node.dirs.opened() {
+            sealed &= self.seal(dir).await;
+        }
+        if sealed {
+            tracing::info!("stopped");
         }
         // Sealed or not: whoever starts on this directory next must find nobody at work in it.
         node.tasks.ended().await;
+    }
+}
+
+impl<E: Env> Broker<E> {
+    /// Whether the directory is closed as it should be.
+    async fn seal(&self, dir: &LogDir<E>) -> bool {
+        let path = dir.path().display();
+        match dir.seal().await {
+            Ok(SealOutcome::Sealed) => return true,
+            Ok(SealOutcome::NotAllOpened(logs)) => {
+                tracing::error!(
+                    logs,
+                    "stopped without a seal in {path}: some logs were never opened"
+                );
+            },
+            Err(error) => {
+                self.inner.node.env.probe().reached("stop_without_seal");
+                tracing::error!(%error, "stopped without a seal in {path}: the next start will recover");
+            },
+        }
+        false
     }
 }
 
@@ -283,7 +322,7 @@ impl<E: Env> Inner<E> {
         let host = self.metadata.read().await;
         let Some(host) = host.as_ref() else {
             self.node.env.probe().reached("metadata_while_stopping");
-            return Err(MetadataFailed);
+            return Err(MetadataFailed::Gone);
         };
         host.propose(command).await
     }

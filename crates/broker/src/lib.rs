@@ -11,6 +11,7 @@ mod background;
 mod broker;
 mod config;
 mod coordinator_host;
+mod dirs;
 mod fetch;
 pub mod inspect;
 mod marks;
@@ -21,6 +22,7 @@ mod openers;
 mod partition;
 mod partitions;
 mod publisher;
+mod unmade;
 
 pub use broker::{Broker, ProducerIdError, StartError};
 pub use config::{BrokerConfig, TopicConfig};

@@ -20,21 +20,23 @@ use base::{Duration, Instant, LeaderEpoch, Offset, PartitionId, Probe, Timestamp
 use bytes::{Bytes, BytesMut};
 use env::{Env, IoBufs, Lock, Rank};
 use records::{
-    BatchError, BatchView, CodecError, Depth, Patch, Policy, Stamp, TimestampType, exactly_one,
-    inflated_bytes_max, validate,
+    BatchError, BatchHeader, BatchView, CodecError, Depth, Patch, Policy, Stamp, TimestampType,
+    exactly_one, inflated_bytes_max, validate,
 };
-use storage::{Append, DirectoryFailed, Durability, Log};
+use storage::{Append, DirectoryFailed, Durability, Log, WriteError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::api::{Acks, ProduceError, Produced};
 use crate::config::TopicConfig;
 use crate::openers::Openers;
-use crate::partition::ledger::{Fate, Ledger, Run, Written};
+use crate::partition::ledger::{Accepted, Fate, Ledger, Run, Written};
 
 pub(crate) use read::{Park, ReadLimits};
 
 /// Taken before the log's and the directory's locks; at most one partition at a time.
 const PARTITION_RANK: Rank = Rank(100);
+/// Taken alone.
+const RULES_RANK: Rank = Rank(99);
 
 /// What a partition is told at its birth.
 #[derive(Clone, Debug)]
@@ -52,7 +54,8 @@ pub(crate) struct PartitionInit {
 pub(crate) struct Partition<E: Env> {
     env: E,
     id: PartitionId,
-    config: Arc<TopicConfig>,
+    /// The rules in force; whoever works by them takes them once.
+    config: Lock<Arc<TopicConfig>>,
     internal: bool,
     openers: Arc<Openers>,
     log: Log<E>,
@@ -106,17 +109,23 @@ impl Submitted {
 
 impl<E: Env> Partition<E> {
     pub(crate) fn new(env: E, init: PartitionInit, log: Log<E>) -> Arc<Self> {
-        let ledger = Ledger::new(init.epoch, log.start(), log.end(), log.producers());
+        let durability = init.config.durability;
+        let ledger = Ledger::new(init.epoch, log.start(), log.end(), log.producers(), durability);
         Arc::new(Self {
             env,
             id: init.id,
-            config: init.config,
+            config: Lock::new(RULES_RANK, init.config),
             internal: init.internal,
             openers: init.openers,
             log,
             ledger: Lock::new(PARTITION_RANK, ledger),
             idle: Notify::new(),
         })
+    }
+
+    /// Whether its directory failed.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.ledger.lock().fate == Fate::Failed
     }
 
     pub(crate) fn is_internal(&self) -> bool {
@@ -129,6 +138,44 @@ impl<E: Env> Partition<E> {
 
     pub(crate) fn log(&self) -> &Log<E> {
         &self.log
+    }
+
+    /// The rules in force.
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.config.lock())
+    }
+
+    /// From now on batches are accepted by these rules; what was accepted before keeps its promise.
+    /// If from now on an acknowledgement means durable, returns what has to be made so
+    /// ([`Partition::make_durable`]) before anybody may be told that it does.
+    pub(crate) fn configure(&self, config: Arc<TopicConfig>) -> Option<Accepted> {
+        let durability = config.durability;
+        *self.config.lock() = config;
+        self.ledger.lock().set_durability(durability)
+    }
+
+    /// Makes everything durable that was accepted before an acknowledgement meant it.
+    ///
+    /// # Errors
+    /// The directory failed. That the partition failed or was closed is no error: then nothing more
+    /// is acknowledged.
+    pub(crate) async fn make_durable(&self, accepted: Accepted) -> Result<(), DirectoryFailed> {
+        // Planted: who retries is told of records that only the page cache has.
+        if self.env.probe().mutant("mode_change_without_flush") {
+            return Ok(());
+        }
+        if let Some(written) = accepted.0 {
+            self.env.probe().reached("mode_change_waits_for_writer");
+            match written.await {
+                // What a full disk refused is not in the log; what came before it is.
+                Ok(Ok(()) | Err(ProduceError::StorageFull)) => {},
+                // Who drops the sender has closed the partition.
+                Ok(Err(_)) | Err(_) => return Ok(()),
+            }
+        }
+        self.log.flush().await?;
+        self.env.probe().reached("mode_change_flushed");
+        Ok(())
     }
 
     /// One past the last record a consumer may see.
@@ -145,13 +192,15 @@ impl<E: Env> Partition<E> {
         deadline: Instant,
     ) -> Result<Submitted, ProduceError> {
         let now = self.env.wall();
-        let batch = self.check(bytes, now).inspect_err(|_| self.note_refused(bytes, now))?;
+        let config = self.config();
+        let batch =
+            self.check(&config, bytes, now).inspect_err(|_| self.note_refused(bytes, now))?;
         self.env.seam("partition_enqueue").await;
         let enqueued = self.ledger.lock().enqueue(&batch, now, self.env.probe())?;
         if enqueued.writer {
             self.write_pending();
         }
-        let log_append_time = match self.config.timestamp_type {
+        let log_append_time = match config.timestamp_type {
             TimestampType::LogAppendTime => Some(enqueued.timestamp),
             TimestampType::CreateTime => None,
         };
@@ -186,16 +235,21 @@ impl<E: Env> Partition<E> {
     /// batch is opened right here, where its CRC is checked, however large it is: its time is
     /// bounded by its size ([`inflated_bytes_max`]), and it must keep its place in the order of
     /// what its connection sends.
-    fn check(&self, bytes: &Bytes, now: Timestamp) -> Result<BatchView, ProduceError> {
+    fn check(
+        &self,
+        config: &TopicConfig,
+        bytes: &Bytes,
+        now: Timestamp,
+    ) -> Result<BatchView, ProduceError> {
         let policy = Policy {
-            batch_bytes_max: self.config.batch_bytes_max,
+            batch_bytes_max: config.batch_bytes_max,
             depth: Depth::Walk,
             open_bytes_max: inflated_bytes_max(bytes.len()),
-            key_required: self.config.compact,
-            timestamp_type: self.config.timestamp_type,
+            key_required: config.compact,
+            timestamp_type: config.timestamp_type,
             now,
-            before_max: self.config.timestamp_before_max,
-            after_max: self.config.timestamp_after_max,
+            before_max: config.timestamp_before_max,
+            after_max: config.timestamp_after_max,
         };
         let validated = self.openers.with(|opener| validate(bytes, &policy, opener));
         let validated = validated.inspect_err(|error| {
@@ -209,11 +263,11 @@ impl<E: Env> Partition<E> {
             return Err(ProduceError::Transactional);
         }
         let bytes = u64::try_from(validated.batch.bytes().len()).unwrap_or(u64::MAX);
-        if bytes > self.config.segment_bytes {
+        if bytes > config.segment_bytes {
             self.env.probe().reached("produce_larger_than_segment");
             return Err(ProduceError::LargerThanSegment {
                 bytes: validated.batch.bytes().len(),
-                limit: usize::try_from(self.config.segment_bytes).unwrap_or(usize::MAX),
+                limit: usize::try_from(config.segment_bytes).unwrap_or(usize::MAX),
             });
         }
         // A new timestamp changes the CRC, so it is stamped here and not under the lock; the only
@@ -258,11 +312,18 @@ impl<E: Env> Partition<E> {
 
     async fn write_run(&self, run: Run) {
         let (end, bytes) = (run.end, run.bytes);
+        let headers: Vec<BatchHeader> = run.batches.iter().map(|batch| *batch.header()).collect();
+        // Planted: what was accepted under another mode is acknowledged by the one of now.
+        let durability = if self.env.probe().mutant("ack_by_new_mode") {
+            self.config().durability
+        } else {
+            run.durability
+        };
         if self.env.probe().mutant("ack_before_write") {
             let promised = self.ledger.lock().promise_unwritten(end);
             promised.tell();
         }
-        let completed = match self.log.append(to_append(run, self.config.durability)).await {
+        let completed = match self.log.append(to_append(run, durability)).await {
             Ok(_) => {
                 let completed = self.ledger.lock().written(end, bytes);
                 self.log.note_high_watermark(end);
@@ -272,21 +333,39 @@ impl<E: Env> Partition<E> {
             Err(_) if self.env.probe().mutant("write_error_ignored") => {
                 self.ledger.lock().written(end, bytes)
             },
-            Err(failed) => {
+            Err(WriteError::Full(_)) => return self.disk_is_full(&headers),
+            Err(WriteError::Failed(failed)) => {
                 self.env.probe().reached("partition_append_failed");
-                let completed = self.ledger.lock().close(Fate::Failed);
-                self.env.halt(failed.to_string());
-                completed
+                // The directory's flusher hears of it too, and tells the others.
+                tracing::debug!(partition = %self.id, %failed, "an append failed");
+                self.ledger.lock().close(Fate::Failed)
             },
         };
         completed.tell();
     }
 
+    /// A run found no room, or only a part of it did.
+    fn disk_is_full(&self, run: &[BatchHeader]) {
+        self.env.probe().reached("partition_disk_full");
+        // Planted: what found no room is acknowledged.
+        if self.env.probe().mutant("ack_on_full_disk")
+            && let Some(last) = run.last()
+        {
+            self.ledger.lock().promise_unwritten(last.next_offset()).tell();
+        }
+        let (end, producers) = (self.log.end(), self.log.producers());
+        let now = self.env.wall();
+        let [written, refused] = self.ledger.lock().full(run, end, producers, now);
+        self.log.note_high_watermark(end);
+        written.tell();
+        refused.tell();
+    }
+
     /// From now on batches are written in `epoch`, and the log knows where it began.
     ///
     /// # Errors
-    /// The directory failed.
-    pub(crate) async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), DirectoryFailed> {
+    /// The directory failed, or its disk is full.
+    pub(crate) async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), WriteError> {
         self.log.begin_epoch(epoch).await?;
         let mut ledger = self.ledger.lock();
         ledger.epoch = ledger.epoch.max(epoch);

@@ -2,6 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "makes and removes directories of the real machine")]
 
 #[cfg(test)]
+#[path = "broker/dirs.rs"]
+mod dirs;
+#[cfg(test)]
 #[path = "broker/fetch.rs"]
 mod fetch;
 #[cfg(test)]
@@ -10,6 +13,9 @@ mod groups;
 #[cfg(test)]
 #[path = "broker/lifecycle.rs"]
 mod lifecycle;
+#[cfg(test)]
+#[path = "broker/modes.rs"]
+mod modes;
 #[cfg(test)]
 #[path = "broker/produce.rs"]
 mod produce;

@@ -31,7 +31,7 @@ pub use lock::{Guard, Lock, Rank};
 pub use net::{Listener, Net, Segment, SegmentQueue, Stream};
 #[cfg(feature = "shuttle")]
 pub use shuttle::sync::atomic;
-pub use wait::{Elapsed, timeout_at};
+pub use wait::{Elapsed, all, timeout_at};
 
 /// The world one process lives in.
 pub trait Env: Clone + Send + Sync + 'static {

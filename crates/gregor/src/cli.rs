@@ -19,7 +19,7 @@ pub use group::{Group, GroupCommand};
 pub use keys::{ConfigCommand, Keys};
 pub use produce::{Acks, Produce};
 pub use serve::Serve;
-pub use topic::{CreateTopic, Topic, TopicCommand};
+pub use topic::{AlterTopic, CreateTopic, Topic, TopicCommand};
 
 /// Gregor, an Apache-Kafka-compatible broker, and its tools
 #[derive(Debug, Parser)]
@@ -50,7 +50,7 @@ pub enum Command {
     /// Without a configuration it listens on localhost:9092 and keeps its data in ./data; SIGTERM
     /// or Ctrl-C stops it cleanly.
     Serve(Serve),
-    /// Create, list, describe and delete topics
+    /// Create, list, describe, alter and delete topics
     Topic(Topic),
     /// Send records, one per line of a file or of standard input
     Produce(Produce),

@@ -38,6 +38,13 @@ pub enum Command {
         /// Which.
         topics: Vec<TopicRef>,
     },
+    /// Overrides of topics to be changed, each topic succeeding or failing alone and whole.
+    AlterTopics {
+        /// Which, and how. No topic twice: each is decided on the image as it is.
+        topics: Vec<AlterTopic>,
+        /// Check everything, change nothing.
+        validate_only: bool,
+    },
     /// A block of producer ids for one broker.
     ReserveProducerIds {
         /// Which broker.
@@ -80,6 +87,38 @@ pub struct CreateTopic {
     pub configs: Vec<(String, Option<String>)>,
 }
 
+/// A change of one topic's overrides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlterTopic {
+    /// Its name.
+    pub name: String,
+    /// What becomes of its overrides.
+    pub change: ConfigChange,
+}
+
+/// What becomes of a topic's overrides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// They are exactly these; every other goes.
+    Replace(Vec<(String, String)>),
+    /// Each of these keys changes, in order; the others stay.
+    Edit(Vec<(String, ConfigEdit)>),
+}
+
+/// What becomes of one override.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigEdit {
+    /// It has this value.
+    Set(String),
+    /// It goes: the broker's default is in force.
+    Delete,
+    /// A list has these elements too, behind its own or else the default's; those that it has
+    /// already stay where they are.
+    Append(String),
+    /// A list no longer has these elements, each at most once.
+    Subtract(String),
+}
+
 /// A topic that exists now (or would, if only validated).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedTopic {
@@ -118,11 +157,13 @@ pub enum Reply {
     Created(Vec<Result<CreatedTopic, TopicError>>),
     /// In the order of the request.
     Deleted(Vec<Result<(String, TopicId), TopicError>>),
+    /// In the order of the request.
+    Altered(Vec<Result<(), TopicError>>),
     /// A block; `None` when the 2^63 ids are used up.
     ProducerIds(Option<ProducerIdBlock>),
 }
 
-/// Why a topic was not created or deleted. Texts are Kafka's.
+/// Why a topic was not created, changed or deleted. Texts are Kafka's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TopicError {
     /// The name breaks Kafka's rules or collides with another.
@@ -134,6 +175,9 @@ pub enum TopicError {
     /// There is none of this name.
     #[error("This server does not host this topic-partition.")]
     UnknownName,
+    /// There is none whose overrides could be changed.
+    #[error("The topic '{0}' does not exist.")]
+    Missing(String),
     /// There is none of this id.
     #[error("This server does not host this topic ID.")]
     UnknownId,
@@ -162,4 +206,7 @@ pub enum TopicError {
     /// not known.
     #[error("the metadata log failed; see the broker's log")]
     StorageFailed,
+    /// The disk of the metadata log is full: nothing was changed.
+    #[error("the broker's disk is full; delete topics or free some space")]
+    StorageFull,
 }

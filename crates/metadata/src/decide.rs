@@ -10,6 +10,7 @@ use std::sync::Arc;
 use base::config::topic_key;
 use base::{BrokerId, LeaderEpoch, Probe, ProducerId, TopicId};
 
+use crate::alter::alter_topics;
 use crate::command::{
     Command, CreateTopic, CreatedTopic, Decision, Defaults, ProducerIdBlock, Reply, TopicError,
     TopicRef,
@@ -18,6 +19,8 @@ use crate::{Image, Partition, Record, Topic, names};
 
 /// Kafka's limit on partitions created by one request.
 const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
+/// Kafka's limit on the length of one value.
+const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 
 /// Rare branches a campaign must reach.
 pub const MARKS: &[&str] = &[
@@ -25,6 +28,8 @@ pub const MARKS: &[&str] = &[
     "metadata_topic_invalid",
     "metadata_topic_unknown",
     "metadata_producer_ids_reserved",
+    "metadata_topic_configured",
+    "metadata_topic_not_configured",
 ];
 
 /// Decides one command on `image`.
@@ -48,6 +53,13 @@ pub fn decide<P: Probe>(image: &Image, command: Command, probe: &P) -> Decision 
             decision
         },
         Command::DeleteTopics { topics } => delete_topics(image, &topics, probe),
+        Command::AlterTopics { topics, validate_only } => {
+            let mut decision = alter_topics(image, &topics, probe);
+            if validate_only {
+                decision.records.clear();
+            }
+            decision
+        },
         Command::ReserveProducerIds { broker, count } => {
             probe.reached("metadata_producer_ids_reserved");
             reserve_producer_ids(image, broker, count)
@@ -165,7 +177,7 @@ fn create_topic(
             wish.name
         )));
     }
-    let configs = check_configs(&wish.configs)?;
+    let configs = created_with(&wish.configs)?;
     let partitions = match &wish.assignment {
         Some(assignment) => assigned(image, wish, assignment)?,
         None => placed(image, wish, defaults)?,
@@ -173,22 +185,33 @@ fn create_topic(
     Ok(Arc::new(Topic { id, name: wish.name.as_str().into(), configs, partitions }))
 }
 
-fn check_configs(
+fn created_with(
     configs: &[(String, Option<String>)],
 ) -> Result<BTreeMap<Arc<str>, Arc<str>>, TopicError> {
     let mut checked = BTreeMap::new();
     for (name, value) in configs {
-        let Some(key) = topic_key(name) else {
-            return Err(TopicError::InvalidConfig(format!("Unknown topic config name: {name}")));
-        };
-        let Some(value) = value else {
+        let value = value.as_deref().ok_or_else(|| {
             let why = format!("Null value not supported for topic configs: {name}");
-            return Err(TopicError::InvalidConfig(why));
-        };
-        key.check(value).map_err(|error| TopicError::InvalidConfig(error.to_string()))?;
-        checked.insert(Arc::from(name.as_str()), Arc::from(value.trim()));
+            TopicError::InvalidConfig(why)
+        });
+        let (key, value) = check_config(name, value?)?;
+        checked.insert(key, value);
     }
     Ok(checked)
+}
+
+/// One override as it is stored.
+pub(crate) fn check_config(name: &str, value: &str) -> Result<(Arc<str>, Arc<str>), TopicError> {
+    let Some(key) = topic_key(name) else {
+        return Err(TopicError::InvalidConfig(format!("Unknown topic config name: {name}")));
+    };
+    if value.len() > CONFIG_VALUE_BYTES_MAX {
+        return Err(TopicError::InvalidConfig(format!(
+            "The configuration value cannot be added because it exceeds the maximum value size of {CONFIG_VALUE_BYTES_MAX} bytes."
+        )));
+    }
+    key.check(value).map_err(|error| TopicError::InvalidConfig(error.to_string()))?;
+    Ok((Arc::from(name), Arc::from(value.trim())))
 }
 
 fn partition(replicas: Vec<BrokerId>) -> Partition {

@@ -65,6 +65,8 @@ pub enum Change {
     None,
     /// A topic appeared.
     TopicCreated(Arc<Topic>),
+    /// A topic's overrides are others.
+    TopicConfigured(Arc<Topic>),
     /// A topic vanished.
     TopicDeleted(Arc<Topic>),
     /// Partitions of these topics have a new leader epoch.
@@ -94,6 +96,13 @@ impl Image {
                         self.names.remove(&topic.name);
                     }
                     Change::TopicDeleted(topic)
+                },
+                None => Change::None,
+            },
+            Record::TopicConfigured { id, configs } => match self.topics.get_mut(id) {
+                Some(topic) => {
+                    Arc::make_mut(topic).configs.clone_from(configs);
+                    Change::TopicConfigured(Arc::clone(topic))
                 },
                 None => Change::None,
             },

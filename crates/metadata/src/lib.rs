@@ -6,6 +6,7 @@
 //! quorum is put underneath later and no caller changes.
 #![forbid(unsafe_code)]
 
+mod alter;
 mod command;
 mod decide;
 mod image;
@@ -17,8 +18,8 @@ mod generated {
 }
 
 pub use command::{
-    Command, CreateTopic, CreatedTopic, Decision, Defaults, ProducerIdBlock, Reply, TopicError,
-    TopicRef,
+    AlterTopic, Command, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic, Decision, Defaults,
+    ProducerIdBlock, Reply, TopicError, TopicRef,
 };
 pub use decide::{MARKS, decide};
 pub use image::{Broker, Change, Image, Partition, Topic};

@@ -38,6 +38,13 @@ pub enum Record {
         /// Which.
         id: TopicId,
     },
+    /// A topic's overrides are exactly these from now on.
+    TopicConfigured {
+        /// Which.
+        id: TopicId,
+        /// All of them, by key.
+        configs: BTreeMap<Arc<str>, Arc<str>>,
+    },
     /// Producer ids below `next` are never handed out again.
     ProducerIdsReserved {
         /// Which broker got the block.
@@ -80,6 +87,12 @@ impl Record {
             Self::TopicDeleted { id } => {
                 Kind::TopicDeleted(stored::TopicDeleted { topic_id: id.0.0.to_vec() })
             },
+            Self::TopicConfigured { id, configs } => {
+                Kind::TopicConfigured(stored::TopicConfigured {
+                    topic_id: id.0.0.to_vec(),
+                    configs: encode_configs(configs),
+                })
+            },
             Self::ProducerIdsReserved { broker, next } => {
                 Kind::ProducerIdsReserved(stored::ProducerIdsReserved {
                     node_id: broker.0,
@@ -111,6 +124,10 @@ impl Record {
             Kind::TopicDeleted(topic) => {
                 Ok(Self::TopicDeleted { id: TopicId(uuid(&topic.topic_id)?) })
             },
+            Kind::TopicConfigured(topic) => Ok(Self::TopicConfigured {
+                id: TopicId(uuid(&topic.topic_id)?),
+                configs: decode_configs(topic.configs),
+            }),
             Kind::ProducerIdsReserved(block) => Ok(Self::ProducerIdsReserved {
                 broker: BrokerId(block.node_id),
                 next: ProducerId(block.next),
@@ -119,14 +136,22 @@ impl Record {
     }
 }
 
+fn encode_configs(configs: &BTreeMap<Arc<str>, Arc<str>>) -> Vec<stored::Config> {
+    let pairs = configs.iter();
+    pairs
+        .map(|(key, value)| stored::Config { key: key.to_string(), value: value.to_string() })
+        .collect()
+}
+
+fn decode_configs(configs: Vec<stored::Config>) -> BTreeMap<Arc<str>, Arc<str>> {
+    configs.into_iter().map(|config| (config.key.into(), config.value.into())).collect()
+}
+
 fn encode_topic(topic: &Topic) -> stored::TopicCreated {
-    let configs = topic.configs.iter();
     stored::TopicCreated {
         topic_id: topic.id.0.0.to_vec(),
         name: topic.name.to_string(),
-        configs: configs
-            .map(|(key, value)| stored::Config { key: key.to_string(), value: value.to_string() })
-            .collect(),
+        configs: encode_configs(&topic.configs),
         partitions: topic
             .partitions
             .iter()
@@ -141,8 +166,7 @@ fn encode_topic(topic: &Topic) -> stored::TopicCreated {
 }
 
 fn decode_topic(topic: stored::TopicCreated) -> Result<Record, RecordError> {
-    let configs: BTreeMap<Arc<str>, Arc<str>> =
-        topic.configs.into_iter().map(|c| (c.key.into(), c.value.into())).collect();
+    let configs = decode_configs(topic.configs);
     let brokers = |ids: Vec<i32>| ids.into_iter().map(BrokerId).collect();
     Ok(Record::TopicCreated(Arc::new(Topic {
         id: TopicId(uuid(&topic.topic_id)?),

@@ -116,6 +116,11 @@ impl Tail {
         true
     }
 
+    /// Gives back the batches that end before `offset`: on disk they are not what they were.
+    pub(crate) fn forget_before(&mut self, offset: Offset) {
+        while self.batches.front().is_some_and(|batch| batch.last < offset) && self.pop() {}
+    }
+
     /// Gives everything back.
     pub(crate) fn clear(&mut self) {
         while self.pop() {}

@@ -6,6 +6,7 @@
 //! through views, which allocate nothing; nothing that a handler leaves behind keeps a request's
 //! bytes alive.
 
+mod alter_configs;
 pub(crate) mod api_versions;
 mod configs;
 mod create_topics;
@@ -53,6 +54,8 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::DeleteTopics,
     ApiKey::InitProducerId,
     ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::IncrementalAlterConfigs,
     ApiKey::ListPartitionReassignments,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
@@ -116,6 +119,8 @@ pub(crate) async fn handle<E: Env>(
         ApiKey::DeleteTopics => delete_topics::handle(c, decode(c, &body)?).await,
         ApiKey::InitProducerId => init_producer_id::handle(c, decode(c, &body)?).await,
         ApiKey::DescribeConfigs => describe_configs::handle(c, decode(c, &body)?),
+        ApiKey::AlterConfigs => alter_configs::replace(c, decode(c, &body)?).await,
+        ApiKey::IncrementalAlterConfigs => alter_configs::edit(c, decode(c, &body)?).await,
         ApiKey::ListPartitionReassignments => reassignments::handle(c, &decode(c, &body)?),
         ApiKey::DescribeCluster => describe_cluster::handle(c, &decode(c, &body)?),
         ApiKey::DescribeTopicPartitions => describe_topic_partitions::handle(c, decode(c, &body)?),

@@ -3,6 +3,8 @@
 /// Rare branches a campaign must reach. Sorted.
 pub const MARKS: &[&str] = &[
     "accept_failed",
+    "alter_configs_of_broker",
+    "alter_configs_refused",
     "api_versions_bad_software_name",
     "api_versions_other_cluster",
     "api_versions_unknown_version",

@@ -13,6 +13,8 @@ mod connections;
 mod data;
 #[path = "wire/groups.rs"]
 mod groups;
+#[path = "wire/settings.rs"]
+mod settings;
 #[path = "wire/versions.rs"]
 mod versions;
 #[path = "wire/waiting.rs"]

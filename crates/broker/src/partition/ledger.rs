@@ -3,14 +3,16 @@
 //! Owns: the next offset to assign, batches not yet handed to the log, appenders and readers that
 //! wait. Invariants: `high_watermark <= end <= next`; an offset is assigned once; whoever set
 //! `writing` takes runs until none is left; a waiter is completed with success only by a run that
-//! the log has written ([`Ledger::written`]); after a failure nothing is accepted or acknowledged.
+//! the log has written ([`Ledger::written`]), durably if any of its batches was accepted under
+//! `fsync`; after a failure nothing is accepted or acknowledged; after a full disk the ledger is as
+//! the log is, as if what found no room had never come.
 //! Pure: the caller hands in time and carries out what is returned after the lock is released.
 
 use std::collections::VecDeque;
 
 use base::{LeaderEpoch, Offset, Probe, Timestamp};
-use records::{BatchView, Patch, Patched, Stamp};
-use storage::{ProducerBatch, ProducerStates, Verdict};
+use records::{BatchHeader, BatchView, Patch, Patched, Stamp};
+use storage::{Durability, ProducerBatch, ProducerStates, Verdict};
 use tokio::sync::oneshot;
 
 use crate::api::ProduceError;
@@ -48,6 +50,17 @@ struct Appender {
     done: oneshot::Sender<Written>,
 }
 
+/// A batch that waits for the writer.
+struct Pending {
+    batch: Patched,
+    /// What its acknowledgement means: the mode in force when it was accepted.
+    durability: Durability,
+}
+
+/// Everything accepted up to a moment; inside is who tells that it is written, if it is not.
+#[derive(Debug)]
+pub(crate) struct Accepted(pub(crate) Option<oneshot::Receiver<Written>>);
+
 /// What the lock guards.
 pub(crate) struct Ledger {
     pub(crate) fate: Fate,
@@ -62,7 +75,9 @@ pub(crate) struct Ledger {
     producers: ProducerStates,
     /// Refused first batches of producers that are not in `producers`.
     awaited: Awaited,
-    pending: VecDeque<Patched>,
+    /// What the acknowledgement of a batch accepted now means.
+    durability: Durability,
+    pending: VecDeque<Pending>,
     pending_bytes: usize,
     writing: bool,
     /// By `end`, smallest first.
@@ -76,6 +91,8 @@ pub(crate) struct Run {
     pub(crate) bytes: usize,
     /// One past its last record.
     pub(crate) end: Offset,
+    /// The strongest promise among its batches.
+    pub(crate) durability: Durability,
 }
 
 /// A batch that has its offset.
@@ -112,6 +129,7 @@ impl Ledger {
         start: Offset,
         end: Offset,
         producers: ProducerStates,
+        durability: Durability,
     ) -> Self {
         Self {
             fate: Fate::Open,
@@ -122,6 +140,7 @@ impl Ledger {
             high_watermark: end,
             producers,
             awaited: Awaited::default(),
+            durability,
             pending: VecDeque::new(),
             pending_bytes: 0,
             writing: false,
@@ -224,7 +243,7 @@ impl Ledger {
             self.awaited.came(&numbered);
         }
         let timestamp = patched.header().max_timestamp;
-        self.pending.push_back(patched);
+        self.pending.push_back(Pending { batch: patched, durability: self.durability });
         self.pending_bytes = bytes;
         let done = self.wait_for(self.next);
         let writer = !std::mem::replace(&mut self.writing, true);
@@ -240,6 +259,14 @@ impl Ledger {
         }
     }
 
+    /// From now on the acknowledgement of a batch means this. If it means more than before, returns
+    /// everything accepted so far: a duplicate of it is acknowledged without being written again.
+    pub(crate) fn set_durability(&mut self, durability: Durability) -> Option<Accepted> {
+        let before = std::mem::replace(&mut self.durability, durability);
+        let stronger = before == Durability::Replicated && durability == Durability::Fsync;
+        stronger.then(|| Accepted(self.wait_for(self.next)))
+    }
+
     /// Completed when the log ends at `end` or later; `None` if it does.
     fn wait_for(&mut self, end: Offset) -> Option<oneshot::Receiver<Written>> {
         if end <= self.end {
@@ -253,16 +280,20 @@ impl Ledger {
 
     /// What the writer writes next; `None` ends its work.
     pub(crate) fn take_run(&mut self) -> Option<Run> {
-        let mut run = Run { batches: Vec::new(), bytes: 0, end: self.end };
+        let durability = Durability::Replicated;
+        let mut run = Run { batches: Vec::new(), bytes: 0, end: self.end, durability };
         while let Some(next) = self.pending.front() {
-            let bytes = run.bytes.saturating_add(next.len_bytes());
+            let bytes = run.bytes.saturating_add(next.batch.len_bytes());
             let full = run.batches.len() >= RUN_BATCHES_MAX || bytes > RUN_BYTES_MAX;
             if full && !run.batches.is_empty() {
                 break;
             }
             run.bytes = bytes;
-            run.end = next.header().next_offset();
-            run.batches.extend(self.pending.pop_front());
+            run.end = next.batch.header().next_offset();
+            if next.durability == Durability::Fsync {
+                run.durability = Durability::Fsync;
+            }
+            run.batches.extend(self.pending.pop_front().map(|next| next.batch));
         }
         self.pending_bytes = self.pending_bytes.saturating_sub(run.bytes);
         if run.batches.is_empty() {
@@ -284,6 +315,37 @@ impl Ledger {
             appenders: self.appenders.drain(..done).map(|appender| appender.done).collect(),
             outcome: Ok(()),
         }
+    }
+
+    /// The disk is full: the log ends at `end`, with these producers. What of `run` lies behind it is
+    /// refused, and so is everything that waits.
+    pub(crate) fn full(
+        &mut self,
+        run: &[BatchHeader],
+        end: Offset,
+        producers: ProducerStates,
+        now: Timestamp,
+    ) -> [Completed; 2] {
+        base::invariant!(LOG_1, end >= self.end && end <= self.next, "{end} after {}", self.end);
+        // What was written before the room was used up.
+        let written = self.written(end, 0);
+        self.readers.wake_all();
+        self.next = end;
+        self.producers = producers;
+        let pending = std::mem::take(&mut self.pending);
+        let behind = run.iter().filter(|header| header.base_offset >= end);
+        for header in behind.chain(pending.iter().map(|pending| pending.batch.header())) {
+            let numbered = ProducerBatch::of(header);
+            if let Some(numbered) = numbered.filter(|batch| !self.producers.knows(batch.id)) {
+                self.awaited.refused(&numbered, now);
+            }
+        }
+        self.pending_bytes = 0;
+        let refused = Completed {
+            appenders: self.appenders.drain(..).map(|appender| appender.done).collect(),
+            outcome: Err(ProduceError::StorageFull),
+        };
+        [written, refused]
     }
 
     /// For the mutant `ack_before_write` only: promises what is not written yet.

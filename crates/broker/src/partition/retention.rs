@@ -7,7 +7,7 @@
 
 use base::{Offset, Probe, Timestamp};
 use env::Env;
-use storage::{DirectoryFailed, SegmentExtent};
+use storage::{SegmentExtent, WriteError};
 
 use crate::config::TopicConfig;
 use crate::partition::Partition;
@@ -17,16 +17,17 @@ impl<E: Env> Partition<E> {
     /// Deletes the segments that the topic's rules do not keep.
     ///
     /// # Errors
-    /// The directory failed.
-    pub(crate) async fn retain(&self, now: Timestamp) -> Result<(), DirectoryFailed> {
+    /// The directory failed, or not even its journal has room.
+    pub(crate) async fn retain(&self, now: Timestamp) -> Result<(), WriteError> {
         let (fate, upto) = {
             let ledger = self.ledger.lock();
             (ledger.fate, ledger.high_watermark)
         };
-        if fate != Fate::Open || !self.config.delete {
+        let config = self.config();
+        if fate != Fate::Open || !config.delete {
             return Ok(());
         }
-        let Some(start) = first_kept(&self.log.segments(), &self.config, now, upto) else {
+        let Some(start) = first_kept(&self.log.segments(), &config, now, upto) else {
             return Ok(());
         };
         self.log.set_log_start(start).await?;

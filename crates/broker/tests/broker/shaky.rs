@@ -1,12 +1,13 @@
-//! The real world with a disk whose appends can be held back or fail, and a probe that plants bugs.
+//! The real world with a disk whose appends and syncs can be held back or fail, and a probe that
+//! plants bugs.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use base::{Instant, Probe, Timestamp};
+use base::{Duration, Instant, Probe, Timestamp};
 use bytes::{Bytes, BytesMut};
 use env::{
     Access, DirIdentity, Disk, Entry, Env, File, Host, IoBufs, Listener, Lock, Net, Pools, Rank,
@@ -18,17 +19,44 @@ use tokio::sync::Notify;
 const FREE: u8 = 0;
 const HELD: u8 = 1;
 const FAILING: u8 = 2;
+const FULL: u8 = 3;
 
 /// Controls shared by all clones.
 #[derive(Default)]
 struct Controls {
     mode: AtomicU8,
+    syncs_held: AtomicBool,
+    /// Syncs of the journal that pass although syncs are held.
+    journal_passes: AtomicU64,
+    /// How many of each wait.
+    appends: AtomicU64,
+    journal_syncs: AtomicU64,
+    segment_syncs: AtomicU64,
     unreadable: AtomicBool,
+    /// So many nanoseconds the clock is ahead.
+    ahead: AtomicU64,
     changed: Notify,
+    /// Nothing below it can be written or made.
+    broken: Lock3,
     halted: Lock2,
 }
 
 struct Lock2(Lock<Option<String>>);
+
+struct Lock3(Lock<Option<PathBuf>>);
+
+impl Default for Lock3 {
+    fn default() -> Self {
+        Self(Lock::new(Rank(252), None))
+    }
+}
+
+impl Controls {
+    fn check(&self, path: &Path) -> io::Result<()> {
+        let broken = self.broken.0.lock().as_ref().is_some_and(|broken| path.starts_with(broken));
+        if broken { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
+}
 
 impl Default for Lock2 {
     fn default() -> Self {
@@ -74,6 +102,46 @@ impl Shaky {
         self.disk.controls.changed.notify_waiters();
     }
 
+    /// Appends to logs find no room until [`Shaky::release`].
+    pub fn fill(&self) {
+        self.disk.controls.mode.store(FULL, Ordering::SeqCst);
+    }
+
+    /// From now on everything below `path` fails; or nothing.
+    pub fn break_disk(&self, path: Option<&Path>) {
+        *self.disk.controls.broken.0.lock() = path.map(Path::to_owned);
+    }
+
+    /// Lets time pass at once.
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(0);
+        self.disk.controls.ahead.fetch_add(nanos, Ordering::SeqCst);
+    }
+
+    /// Syncs of segments and of the journal wait until [`Shaky::release_syncs`], but for the next
+    /// `passes` of the journal.
+    pub fn hold_syncs(&self, passes: u64) {
+        self.disk.controls.journal_passes.store(passes, Ordering::SeqCst);
+        self.disk.controls.syncs_held.store(true, Ordering::SeqCst);
+    }
+
+    pub fn release_syncs(&self) {
+        self.disk.controls.syncs_held.store(false, Ordering::SeqCst);
+        self.disk.controls.changed.notify_waiters();
+    }
+
+    /// Completes when an append to a log waits.
+    pub async fn append_waits(&self) {
+        let controls = &self.disk.controls;
+        controls.until(|| controls.appends.load(Ordering::SeqCst) > 0).await;
+    }
+
+    /// Completes when a sync of the journal waits.
+    pub async fn journal_waits(&self) {
+        let controls = &self.disk.controls;
+        controls.until(|| controls.journal_syncs.load(Ordering::SeqCst) > 0).await;
+    }
+
     /// Whether reads of logs fail.
     pub fn unreadable(&self, yes: bool) {
         self.disk.controls.unreadable.store(yes, Ordering::SeqCst);
@@ -81,6 +149,69 @@ impl Shaky {
 
     pub fn halted(&self) -> Option<String> {
         self.disk.controls.halted.0.lock().clone()
+    }
+
+    /// Completes when the process is told to stop, with the reason.
+    pub async fn halts(&self) -> String {
+        self.disk.controls.until(|| self.halted().is_some()).await;
+        self.halted().unwrap_or_default()
+    }
+}
+
+impl Controls {
+    /// Completes when `holds`; looked at whenever anything changed.
+    async fn until(&self, holds: impl Fn() -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if holds() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until `is_free`, counted in `among`.
+    async fn wait(&self, among: &AtomicU64, is_free: impl Fn() -> bool) {
+        if is_free() {
+            return;
+        }
+        among.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
+        self.until(is_free).await;
+        among.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn passes(&self, kind: Kind) -> bool {
+        let held = self.syncs_held.load(Ordering::SeqCst);
+        let one_less = |passes: u64| passes.checked_sub(1);
+        let order = Ordering::SeqCst;
+        match kind {
+            _ if !held => true,
+            Kind::Other => true,
+            Kind::Segment => false,
+            Kind::Journal => self.journal_passes.fetch_update(order, order, one_less).is_ok(),
+        }
+    }
+}
+
+/// What a file is to the controls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Segment,
+    Journal,
+    Other,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Self {
+        if path.extension().is_some_and(|extension| extension == "log") {
+            Self::Segment
+        } else if path.parent().is_some_and(|folder| folder.ends_with("journal")) {
+            Self::Journal
+        } else {
+            Self::Other
+        }
     }
 }
 
@@ -93,7 +224,9 @@ pub struct ShakyDisk {
 #[derive(Clone)]
 pub struct ShakyFile {
     inner: TokioFile,
-    controls: Option<Arc<Controls>>,
+    path: Arc<Path>,
+    kind: Kind,
+    controls: Arc<Controls>,
 }
 
 impl Disk for ShakyDisk {
@@ -101,9 +234,10 @@ impl Disk for ShakyDisk {
     type DirLock = <TokioDisk as Disk>::DirLock;
 
     async fn open(&self, path: &Path, access: Access) -> io::Result<ShakyFile> {
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
-        let controls = is_log.then(|| Arc::clone(&self.controls));
-        Ok(ShakyFile { inner: self.inner.open(path, access).await?, controls })
+        self.controls.check(path)?;
+        let (kind, controls) = (Kind::of(path), Arc::clone(&self.controls));
+        let inner = self.inner.open(path, access).await?;
+        Ok(ShakyFile { inner, path: path.into(), kind, controls })
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -115,6 +249,7 @@ impl Disk for ShakyDisk {
     }
 
     async fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.controls.check(path)?;
         self.inner.create_dir(path).await
     }
 
@@ -145,29 +280,36 @@ impl Disk for ShakyDisk {
 
 impl File for ShakyFile {
     async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
-        if let Some(controls) = &self.controls {
-            loop {
-                let mut changed = std::pin::pin!(controls.changed.notified());
-                changed.as_mut().enable();
-                match controls.mode.load(Ordering::SeqCst) {
-                    HELD => changed.await,
-                    FAILING => return Err(io::Error::other("planted")),
-                    _ => break,
-                }
+        self.controls.check(&self.path)?;
+        if self.kind == Kind::Segment {
+            let mode = || self.controls.mode.load(Ordering::SeqCst);
+            self.controls.wait(&self.controls.appends, || mode() != HELD).await;
+            match mode() {
+                FAILING => return Err(io::Error::other("planted")),
+                FULL => return Err(io::ErrorKind::StorageFull.into()),
+                _ => {},
             }
         }
         self.inner.append(at, bufs).await
     }
 
     async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
-        let controls = self.controls.as_ref();
-        if controls.is_some_and(|controls| controls.unreadable.load(Ordering::SeqCst)) {
+        if self.kind == Kind::Segment && self.controls.unreadable.load(Ordering::SeqCst) {
             return Err(io::Error::other("planted"));
         }
         self.inner.read_at(at, len).await
     }
 
     async fn sync_data(&self) -> io::Result<()> {
+        self.controls.check(&self.path)?;
+        if !self.controls.passes(self.kind) {
+            let syncs = match self.kind {
+                Kind::Journal => &self.controls.journal_syncs,
+                Kind::Segment | Kind::Other => &self.controls.segment_syncs,
+            };
+            let is_free = || !self.controls.syncs_held.load(Ordering::SeqCst);
+            self.controls.wait(syncs, is_free).await;
+        }
         self.inner.sync_data().await
     }
 
@@ -210,7 +352,8 @@ impl Env for Shaky {
     }
 
     fn now(&self) -> Instant {
-        self.inner.now()
+        let ahead = self.disk.controls.ahead.load(Ordering::SeqCst);
+        self.inner.now().after(Duration::from_nanos(ahead))
     }
 
     fn boot_now(&self) -> Instant {
@@ -247,6 +390,7 @@ impl Env for Shaky {
 
     fn halt(&self, reason: String) {
         *self.disk.controls.halted.0.lock() = Some(reason);
+        self.disk.controls.changed.notify_waiters();
     }
 }
 

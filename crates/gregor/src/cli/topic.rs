@@ -48,6 +48,8 @@ pub enum TopicCommand {
         #[command(flatten)]
         format: Format,
     },
+    /// Change settings of a topic, in force at once
+    Alter(AlterTopic),
     /// Delete topics and all their records
     #[command(after_help = "Examples:
   gregor topic delete orders
@@ -85,6 +87,37 @@ pub struct CreateTopic {
     /// A setting of the topic; may be repeated
     #[arg(short, long = "config", value_name = "KEY=VALUE", value_parser = pair)]
     pub configs: Vec<(String, String)>,
+    /// Where.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// How.
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// Arguments of `gregor topic alter`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  gregor topic alter orders --config gregor.durability=fsync
+  gregor topic alter orders --config retention.ms=3600000 --delete-config segment.bytes
+  gregor topic alter orders --config segment.bytes=1 --validate-only
+
+All of it is changed or, if anything is refused, nothing. Every record acknowledged after a change to
+gregor.durability=fsync is durable, and so is everything before it.
+`gregor topic describe` shows a topic's settings, `gregor config list --topic` what there is to set.")]
+pub struct AlterTopic {
+    /// Which
+    pub name: String,
+    /// A setting and its new value; may be repeated
+    #[arg(short, long = "config", value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(required_unless_present = "deleted")]
+    pub configs: Vec<(String, String)>,
+    /// A setting that goes back to the broker's default; may be repeated
+    #[arg(short, long = "delete-config", value_name = "KEY")]
+    pub deleted: Vec<String>,
+    /// Check everything, change nothing
+    #[arg(long)]
+    pub validate_only: bool,
     /// Where.
     #[command(flatten)]
     pub connect: Connect,

@@ -9,7 +9,7 @@ use protocol::messages::describe_configs_request::{
 use serde::Serialize;
 use wire::client::TopicWish;
 
-use crate::cli::{CreateTopic, TopicCommand};
+use crate::cli::{AlterTopic, CreateTopic, TopicCommand};
 use crate::failure::Failure;
 use crate::output::{Column, Output, counted, joined, or_dash};
 use crate::remote::{self, PartitionOf, Remote, To, TopicOf, accepted};
@@ -32,6 +32,9 @@ pub fn run(command: TopicCommand) -> Result<(), Failure> {
         },
         TopicCommand::Describe { names, connect, format } => {
             remote::run(&connect, |remote| describe(remote, names, Output::new(format.json)))
+        },
+        TopicCommand::Alter(arguments) => {
+            remote::run(&arguments.connect.clone(), |remote| alter(remote, arguments))
         },
         TopicCommand::Delete { names, connect, format } => {
             remote::run(&connect, |remote| delete(remote, names, Output::new(format.json)))
@@ -99,6 +102,21 @@ fn say(out: &mut Output, topic: &str, done: &'static str) -> Result<(), Failure>
         out.line(&format!("{done} {topic}"))?;
     }
     out.flush()
+}
+
+async fn alter(mut remote: Remote, arguments: AlterTopic) -> Result<(), Failure> {
+    let mut out = Output::new(arguments.format.json);
+    let (name, validate_only) = (arguments.name, arguments.validate_only);
+    notes(&arguments.configs);
+    let set = arguments.configs.into_iter().map(|(key, value)| (key, Some(value)));
+    let edits: Vec<_> = set.chain(arguments.deleted.into_iter().map(|key| (key, None))).collect();
+    let what = format!("changing topic '{name}'");
+    let question = async |broker: &mut remote::Broker, at| {
+        broker.alter_topic(&name, &edits, validate_only, at).await
+    };
+    let altered = remote.ask(To::Any, &what, question).await;
+    altered.map_err(|failure| unknown_topic(failure, &name))?;
+    say(&mut out, &name, if validate_only { "checked" } else { "altered" })
 }
 
 async fn delete(mut remote: Remote, names: Vec<String>, mut out: Output) -> Result<(), Failure> {

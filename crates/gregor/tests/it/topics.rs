@@ -32,6 +32,29 @@ fn a_topic_is_created_listed_described_and_deleted() {
 }
 
 #[test]
+fn a_setting_of_a_topic_is_changed_and_taken_back_or_nothing_is() {
+    let broker = Broker::start(&fresh_dir("settings"));
+    broker.prints(&["topic", "create", "orders", "--config", "segment.ms=60000"]);
+    let own = || broker.json(&["topic", "describe", "orders"])[0]["configs"].to_string();
+
+    let fsync = ["--config", "gregor.durability=fsync", "--delete-config", "segment.ms"];
+    let altered = broker.prints(&[&["topic", "alter", "orders"], &fsync[..]].concat());
+    assert_eq!(altered, "altered orders\n");
+    assert_eq!(own(), r#"{"gregor.durability":"fsync"}"#);
+
+    let wrong = ["--config", "retention.ms=5", "--config", "segment.bytes=1"];
+    let said = error(&broker.run(&[&["topic", "alter", "orders"], &wrong[..]].concat()));
+    assert!(said.contains("Value must be at least 1048576"), "{said}");
+    let checked = ["topic", "alter", "orders", "-c", "retention.ms=5", "--validate-only"];
+    assert_eq!(broker.prints(&checked), "checked orders\n");
+    assert_eq!(own(), r#"{"gregor.durability":"fsync"}"#);
+    let said = error(&broker.run(&["topic", "alter", "nowhere", "-c", "retention.ms=5"]));
+    assert!(said.contains("there is no topic 'nowhere'"), "{said}");
+    assert_eq!(broker.run(&["topic", "alter", "orders"]).status.code(), Some(2));
+    assert!(broker.stop());
+}
+
+#[test]
 fn an_error_says_what_to_do_next() {
     let broker = Broker::start(&fresh_dir("errors"));
 

@@ -3,7 +3,7 @@
 /// One entry of the log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: ::core::option::Option<record::Kind>,
 }
 /// Nested message and enum types in `Record`.
@@ -20,6 +20,8 @@ pub mod record {
         TopicDeleted(super::TopicDeleted),
         #[prost(message, tag = "5")]
         ProducerIdsReserved(super::ProducerIdsReserved),
+        #[prost(message, tag = "6")]
+        TopicConfigured(super::TopicConfigured),
     }
 }
 /// The first record of every log.
@@ -91,6 +93,16 @@ pub struct TopicDeleted {
     /// Which.
     #[prost(bytes = "vec", tag = "1")]
     pub topic_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// A topic's overrides are exactly these from now on: whole, so that no record depends on another.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TopicConfigured {
+    /// Which.
+    #[prost(bytes = "vec", tag = "1")]
+    pub topic_id: ::prost::alloc::vec::Vec<u8>,
+    /// All of them, sorted by key.
+    #[prost(message, repeated, tag = "2")]
+    pub configs: ::prost::alloc::vec::Vec<Config>,
 }
 /// Producer ids below `next` are handed out or lost, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

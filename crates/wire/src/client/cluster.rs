@@ -4,10 +4,13 @@ use base::Instant;
 use env::Env;
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::delete_topics_request::DeleteTopicState;
+use protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
-    MetadataRequest, MetadataResponse,
+    IncrementalAlterConfigsRequest, MetadataRequest, MetadataResponse,
 };
 
 use super::{Client, ClientError, accepted};
@@ -16,6 +19,7 @@ const API_VERSIONS_VERSION: i16 = 4;
 const METADATA_VERSION: i16 = 12;
 const CREATE_TOPICS_VERSION: i16 = 7;
 const DELETE_TOPICS_VERSION: i16 = 6;
+const ALTER_CONFIGS_VERSION: i16 = 1;
 /// How long a broker may take to create or delete, in milliseconds.
 const ADMIN_TIMEOUT_MS: i32 = 30_000;
 
@@ -99,6 +103,37 @@ impl<E: Env> Client<E> {
         let response = self.call(CREATE_TOPICS_VERSION, &request, deadline).await?;
         let topic = response.topics.into_iter().next().ok_or(ClientError::Incomplete)?;
         accepted(topic.error_code, topic.error_message.as_deref())
+    }
+
+    /// Changes settings of a topic: those with a value get it, the others go back to the broker's
+    /// default. With `validate_only` nothing is changed.
+    ///
+    /// # Errors
+    /// [`ClientError`]; nothing of the topic is changed then, unless the answer was lost.
+    pub async fn alter_topic(
+        &mut self,
+        name: &str,
+        configs: &[(String, Option<String>)],
+        validate_only: bool,
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
+        const TOPIC: i8 = 2;
+        const SET: i8 = 0;
+        const DELETE: i8 = 1;
+        let edit = |(name, value): &(String, Option<String>)| AlterableConfig {
+            name: name.clone(),
+            config_operation: if value.is_some() { SET } else { DELETE },
+            value: value.clone(),
+        };
+        let resource = AlterConfigsResource {
+            resource_type: TOPIC,
+            resource_name: name.to_owned(),
+            configs: configs.iter().map(edit).collect(),
+        };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only };
+        let response = self.call(ALTER_CONFIGS_VERSION, &request, deadline).await?;
+        let altered = response.responses.into_iter().next().ok_or(ClientError::Incomplete)?;
+        accepted(altered.error_code, altered.error_message.as_deref())
     }
 
     /// Deletes a topic.

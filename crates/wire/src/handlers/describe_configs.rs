@@ -19,8 +19,10 @@ use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+/// Kafka's number for the resource type "topic".
+pub(super) const TOPIC: i8 = 2;
+/// Kafka's number for the resource type "broker".
+pub(super) const BROKER: i8 = 4;
 
 pub(crate) fn handle<E: Env>(
     context: &Context<'_, E>,
@@ -113,7 +115,7 @@ fn effective<E: Env>(
 }
 
 /// Enough of a client's text to recognize it by.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     text.chars().take(256).collect()
 }
 

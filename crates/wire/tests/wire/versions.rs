@@ -83,6 +83,7 @@ fn every_advertised_version_answers() {
             records(&mut table).await;
             cluster(&mut table).await;
             administration(&mut table).await;
+            settings_change(&mut table).await;
             topics_come_and_go(&mut table).await;
             coordinators(&mut table).await;
             offsets(&mut table).await;
@@ -259,6 +260,41 @@ async fn administration(table: &mut Table) {
             assert_eq!(answer.next_cursor, None);
         })
         .await;
+}
+
+async fn settings_change(table: &mut Table) {
+    let replace = |version: i16| AlterConfigsRequest {
+        resources: vec![alter_configs_request::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".to_owned(),
+            configs: vec![alter_configs_request::AlterableConfig {
+                name: "retention.ms".to_owned(),
+                value: Some(version.to_string()),
+            }],
+        }],
+        validate_only: version > 0,
+    };
+    table
+        .each(replace, |version, answer| {
+            ok(version, answer.responses[0].error_code);
+            assert_eq!(answer.responses[0].error_message, None);
+        })
+        .await;
+    let edit = |_| IncrementalAlterConfigsRequest {
+        resources: vec![incremental_alter_configs_request::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".to_owned(),
+            configs: vec![incremental_alter_configs_request::AlterableConfig {
+                name: "retention.ms".to_owned(),
+                config_operation: 1,
+                value: None,
+            }],
+        }],
+        validate_only: false,
+    };
+    table.each(edit, |version, answer| ok(version, answer.responses[0].error_code)).await;
+    let view = table.served.broker.cluster();
+    assert!(view.topics["t"].configs.is_empty(), "set once, checked twice, deleted twice");
 }
 
 async fn topics_come_and_go(table: &mut Table) {

@@ -24,7 +24,7 @@ use crate::support::GEN;
 use crate::world::{ShuttleEnv, catches};
 
 async fn started(env: &ShuttleEnv) -> Broker<ShuttleEnv> {
-    let config = BrokerConfig { log_dir: PathBuf::from("data"), ..BrokerConfig::default() };
+    let config = BrokerConfig { log_dirs: vec![PathBuf::from("data")], ..BrokerConfig::default() };
     Broker::start(env.clone(), config).await.unwrap()
 }
 
@@ -149,7 +149,7 @@ fn the_budget_of_the_tails_is_kept_and_given_back() {
 async fn one_appends_while_the_flusher_flushes(env: ShuttleEnv) {
     let dir = opened(&env, DirOptions::default()).await;
     let flusher = dir.clone();
-    let flusher = spawn(async move { flusher.run_flusher().await.unwrap() });
+    let flusher = spawn(async move { flusher.run_flusher(|_| ()).await.unwrap() });
     let log = dir.create_log(partition(), GEN, LogConfig::default()).await.unwrap();
     for _ in 0..6 {
         append(&log).await;

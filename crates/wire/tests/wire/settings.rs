@@ -1,0 +1,144 @@
+//! Settings of topics, changed by clients.
+
+use protocol::messages::alter_configs_request::{
+    AlterConfigsResource as Replaced, AlterableConfig as Replacement,
+};
+use protocol::messages::describe_configs_request::DescribeConfigsResource;
+use protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource as Edited, AlterableConfig as Edit,
+};
+use protocol::messages::{
+    AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest,
+};
+use wire::ErrorCode;
+use wire::client::Client;
+
+use crate::world::{Served, World};
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+
+type To = Client<env_tokio::TokioEnv>;
+
+fn edited(resource_type: i8, name: &str, edits: &[(&str, i8, Option<&str>)]) -> Edited {
+    let edit = |(name, config_operation, value): &(&str, i8, Option<&str>)| Edit {
+        name: (*name).to_owned(),
+        config_operation: *config_operation,
+        value: value.map(str::to_owned),
+    };
+    let configs = edits.iter().map(edit).collect();
+    Edited { resource_type, resource_name: name.to_owned(), configs }
+}
+
+async fn edit(
+    served: &Served,
+    client: &mut To,
+    resources: Vec<Edited>,
+) -> Vec<(ErrorCode, Option<String>)> {
+    let request = IncrementalAlterConfigsRequest { resources, validate_only: false };
+    let answer = client.call(1, &request, served.soon()).await.expect("answered");
+    answer.responses.into_iter().map(|one| (ErrorCode(one.error_code), one.error_message)).collect()
+}
+
+/// Value and source of a topic's key.
+async fn shown(served: &Served, client: &mut To, key: &str) -> (Option<String>, i8) {
+    let request = DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: TOPIC,
+            resource_name: "t".to_owned(),
+            configuration_keys: Some(vec![key.to_owned()]),
+        }],
+        ..DescribeConfigsRequest::default()
+    };
+    let mut answer = client.call(4, &request, served.soon()).await.expect("answered");
+    let config = answer.results.remove(0).configs.remove(0);
+    (config.value, config.config_source)
+}
+
+#[test]
+fn a_change_is_in_force_and_shown_with_its_source_until_it_is_taken_back() {
+    World::new("settings").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let mut client = served.client().await;
+            let set = [("gregor.durability", SET, Some("fsync")), ("retention.ms", SET, Some("7"))];
+            let set = vec![edited(TOPIC, "t", &set)];
+            assert_eq!(edit(&served, &mut client, set).await, [(ErrorCode::NONE, None)]);
+            let own = |value: &str| (Some(value.to_owned()), 1);
+            assert_eq!(shown(&served, &mut client, "gregor.durability").await, own("fsync"));
+
+            let append = vec![edited(TOPIC, "t", &[("cleanup.policy", APPEND, Some("compact"))])];
+            assert_eq!(edit(&served, &mut client, append).await[0].0, ErrorCode::NONE);
+            assert_eq!(shown(&served, &mut client, "cleanup.policy").await, own("delete,compact"));
+
+            let delete = vec![edited(TOPIC, "t", &[("gregor.durability", DELETE, None)])];
+            assert_eq!(edit(&served, &mut client, delete).await[0].0, ErrorCode::NONE);
+            let default = (Some("replicated".to_owned()), 5);
+            assert_eq!(shown(&served, &mut client, "gregor.durability").await, default);
+            assert_eq!(shown(&served, &mut client, "retention.ms").await, own("7"));
+
+            let replaced = Replaced {
+                resource_type: TOPIC,
+                resource_name: "t".to_owned(),
+                configs: vec![Replacement {
+                    name: "segment.ms".to_owned(),
+                    value: Some("9".to_owned()),
+                }],
+            };
+            let request = AlterConfigsRequest { resources: vec![replaced], validate_only: false };
+            let answer = client.call(2, &request, served.soon()).await.expect("answered");
+            assert_eq!(answer.responses[0].error_code, 0);
+            assert_eq!(shown(&served, &mut client, "retention.ms").await.1, 5, "back to default");
+            assert_eq!(shown(&served, &mut client, "segment.ms").await, own("9"));
+        },
+    );
+}
+
+#[test]
+fn each_resource_is_refused_alone_in_kafkas_words() {
+    World::new("refused-settings").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let mut client = served.client().await;
+            let resources = vec![
+                edited(TOPIC, "t", &[("retention.ms", SET, Some("8"))]),
+                edited(TOPIC, "u", &[("retention.ms", SET, Some("8"))]),
+                edited(TOPIC, "v", &[("no.such.key", SET, Some("8"))]),
+                edited(TOPIC, "w", &[("retention.ms", SET, None), ("segment.ms", SET, None)]),
+                edited(TOPIC, "x", &[("retention.ms", SET, Some("8")), ("retention.ms", DELETE, None)]),
+                edited(TOPIC, "y", &[("retention.ms", 9, Some("8"))]),
+                edited(TOPIC, "z", &[]),
+                edited(TOPIC, "z", &[]),
+                edited(BROKER, "1", &[("log.dirs", SET, Some("a")), ("num.io.threads", SET, Some("8"))]),
+                edited(BROKER, "", &[("num.io.threads", SET, Some("8"))]),
+                edited(BROKER, "2", &[("num.io.threads", SET, Some("8"))]),
+                edited(8, "1", &[("root", SET, Some("DEBUG"))]),
+            ];
+            let refused = edit(&served, &mut client, resources).await;
+            let said: Vec<String> = refused
+                .into_iter()
+                .map(|(code, message)| format!("{} {}", code.name(), message.unwrap_or_default()))
+                .collect();
+            let expected = [
+                "NONE ",
+                "UNKNOWN_TOPIC_OR_PARTITION The topic 'u' does not exist.",
+                "INVALID_CONFIG Unknown topic config name: no.such.key",
+                "INVALID_REQUEST Null value not supported for : retention.ms, segment.ms",
+                "INVALID_REQUEST Error due to duplicate config keys",
+                "INVALID_REQUEST Unknown operations type 9",
+                "INVALID_REQUEST Each resource must appear at most once.",
+                "INVALID_REQUEST Each resource must appear at most once.",
+                "INVALID_REQUEST Cannot update these configs dynamically: [log.dirs, num.io.threads]",
+                "INVALID_REQUEST Cannot update these configs dynamically: [num.io.threads]",
+                "INVALID_REQUEST Unexpected broker id, expected 1, but received 2",
+                "INVALID_REQUEST Unknown resource type 8",
+            ];
+            assert_eq!(said, expected);
+        },
+    );
+}
