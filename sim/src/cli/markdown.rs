@@ -15,7 +15,7 @@ const HEAD: &str = "\
 Bugs that are planted in the product to see whether the simulator finds them. Made by
 `cargo sim --mutants --markdown docs/mutants.md`; each row says what the last hunt for it came to. *Like* names the
 entry of our catalogue of real bugs (M: Kafka's and others', N: what our own inventions could get wrong), or *own*.
-*Seeds* is the median of the seeds that its kills took, one after the other. A plan that kills each lies in
+*Seeds* is the median of the seeds that its kills took, one after the other. Where one is named, a plan that kills it lies in
 `sim/corpus/` and is replayed by `cargo test -p sim --test corpus`, with the bug and without.
 
 | mutant | like | what it breaks | found by | kills | seeds | plan |
