@@ -71,6 +71,7 @@ impl Admin {
         }
         self.create(name, 1).await;
         let mut again = self.life(name);
+        again.earlier = Some(life.tag);
         self.fill(&mut again).await;
         self.hold(&again).await;
         drop(under_way);
