@@ -46,9 +46,16 @@ pub struct Range {
     pub isolate: bool,
     /// The process ends at this seed as by a bug that no unwinding stops.
     pub abort_at: Option<u64>,
+    /// The process never gets past this seed.
+    pub hang_at: Option<u64>,
+    /// A process that is busy with one seed for longer is ended, seconds of the wall clock.
+    pub seed_secs_max: u64,
 }
 
 impl Range {
+    /// A seed takes a fraction of a second on an idle core, and twenty on the busiest machine seen.
+    pub const SEED_SECS_MAX: u64 = 600;
+
     /// `seeds` seeds from `start` on, on `jobs` threads, without a limit of any kind.
     pub fn new(start: u64, seeds: u64, jobs: usize) -> Self {
         Self {
@@ -60,6 +67,8 @@ impl Range {
             time_max: None,
             isolate: false,
             abort_at: None,
+            hang_at: None,
+            seed_secs_max: Self::SEED_SECS_MAX,
         }
     }
 

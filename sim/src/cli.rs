@@ -4,6 +4,7 @@
 //! 12 crash, 13 something that had to happen in a campaign never did.
 
 mod campaigns;
+mod markdown;
 mod shrinking;
 
 use std::io::{self, Write};
@@ -15,8 +16,9 @@ use clap::Parser;
 use crate::campaign::{exit_code, verdict};
 use crate::determinism;
 use crate::fault::Plan;
+use crate::mutants::MUTANTS;
 use crate::page::page;
-use crate::scenario::{self, MUTANTS, RunOptions};
+use crate::scenario::{self, RunOptions};
 use crate::world::{Outcome, install_panic_hook};
 
 /// Runs the whole broker in simulated universes, each of which is a function of its seed.
@@ -78,6 +80,9 @@ struct Cli {
     /// With --mutants: write one killing plan each into this folder.
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    /// With --mutants: bring the page of mutants up to what was found.
+    #[arg(long, value_name = "FILE", requires = "mutants")]
+    markdown: Option<PathBuf>,
     /// Run so many seeds twice here and once in another process, and compare their traces.
     #[arg(long, value_name = "N")]
     check_determinism: Option<u64>,
@@ -93,6 +98,12 @@ struct Cli {
     /// End the process at this seed of a campaign: only its batch may be lost.
     #[arg(long, hide = true, value_name = "SEED")]
     abort_at: Option<u64>,
+    /// Never get past this seed of a campaign: only its batch may be lost.
+    #[arg(long, hide = true, value_name = "SEED")]
+    hang_at: Option<u64>,
+    /// With --isolate: end a process that is busy with one seed for so many seconds.
+    #[arg(long, value_name = "SECONDS", requires = "isolate")]
+    seed_secs_max: Option<u64>,
 }
 
 /// Parses the arguments, runs, and returns the exit code.
@@ -118,9 +129,9 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> u8 {
 }
 
 fn dispatch(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
-    let unknown = cli.mutant.iter().find(|id| !MUTANTS.contains(&id.as_str()));
-    if let Some(id) = unknown {
-        return Err(usage(&format!("no mutant {id}; there are {}", MUTANTS.join(", "))));
+    let ids: Vec<&str> = MUTANTS.iter().map(|mutant| mutant.id).collect();
+    if let Some(id) = cli.mutant.iter().find(|id| !ids.contains(&id.as_str())) {
+        return Err(usage(&format!("no mutant {id}; there are {}", ids.join(", "))));
     }
     if let Some(seeds) = cli.check_determinism {
         return determinism::check(cli.start, seeds, cli.canary, out);

@@ -10,6 +10,7 @@ mod damage;
 mod door;
 mod image;
 mod inode;
+mod lost;
 mod names;
 mod power;
 

@@ -5,6 +5,7 @@
 //! fault begins and every running one is healed.
 
 mod draw;
+mod harm;
 mod inject;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use crate::disk::OpKind;
 use crate::world::Knobs;
 
 pub use draw::BROKER;
+pub use harm::{DirFile, End, Harm};
 pub use inject::{heal, inject_all, lose};
 
 /// Everything that decides a run, but for the code.
@@ -107,6 +109,9 @@ pub struct Work {
     /// Whether a client works on a compacted topic and on one that is deleted from the front.
     #[serde(default)]
     pub keeper: bool,
+    /// Whether sequences of producers begin right before they wrap.
+    #[serde(default)]
+    pub wraps: bool,
 }
 
 fn one() -> usize {
@@ -222,6 +227,25 @@ pub enum Fault {
         /// Where.
         node: usize,
         /// Whether it may land where a batch begins.
+        #[serde(default)]
+        unprotected: bool,
+    },
+    /// A file of the log directory is not what was written.
+    Damage {
+        /// Where.
+        node: usize,
+        /// What kind of file.
+        file: DirFile,
+        /// In which way.
+        harm: Harm,
+        /// How many sectors of it.
+        #[serde(default = "one_sector")]
+        sectors: u32,
+        /// How the process ends before that; `None` for not at all.
+        end: Option<End>,
+        /// Until it is started again; after a clean stop its supervisor does so.
+        down_ms: u64,
+        /// Whether places are hit where damage is known to go unnoticed.
         #[serde(default)]
         unprotected: bool,
     },
@@ -400,6 +424,17 @@ impl Fault {
         "latent sector",
         "bit rot",
         "misdirected write",
+        "damaged journal",
+        "damaged manifest",
+        "damaged envelopes",
+        "damaged seal",
+        "damaged starts",
+        "damaged identity",
+        "damaged producers",
+        "damaged metadata log",
+        "damaged coordinator log",
+        "damaged open segment",
+        "damaged closed segment",
         "lying sync",
         "directory changes reordered",
         "suspend",
@@ -440,6 +475,7 @@ impl Fault {
             Self::LatentSector { .. } => "latent sector",
             Self::BitRot { .. } => "bit rot",
             Self::MisdirectedWrite { .. } => "misdirected write",
+            Self::Damage { file, .. } => file.class(),
             Self::LyingSync { .. } => "lying sync",
             Self::ReorderedDirs { .. } => "directory changes reordered",
             Self::ReplacedDirectory { .. } => "replaced directory",

@@ -21,6 +21,7 @@ pub mod client;
 pub mod determinism;
 pub mod disk;
 pub mod fault;
+pub mod mutants;
 pub mod net;
 pub mod page;
 pub mod scenario;

@@ -16,34 +16,6 @@ use crate::fault::{self, BROKER, Plan};
 use crate::system;
 use crate::world::{FailureKind, MS, Outcome, Settings, World, program, run};
 
-/// Planted bugs the product carries, by probe id.
-pub const MUTANTS: &[&str] = &[
-    "skip_dir_sync",
-    "ack_before_write",
-    "trust_page_cache",
-    "forget_group_offsets",
-    "duplicate_is_error",
-    "refused_first_forgotten",
-    "ack_before_group_flush",
-    "recycle_keeps_nonce",
-    "envelope_before_flush",
-    "unlink_before_drop_flushed",
-    "cut_not_journaled",
-    "mode_change_not_published",
-    "mode_change_without_flush",
-    "config_change_not_durable",
-    "full_for_ever",
-    "full_keeps_partial_batch",
-    "ack_on_full_disk",
-    "ack_on_failed_directory",
-    "swap_before_flush",
-    "unlink_before_swap_flushed",
-    "compaction_loses_newest",
-    "compaction_ignores_lag",
-    "tombstone_dropped_early",
-    "log_start_not_durable",
-];
-
 /// Faults end after so many simulated milliseconds, whatever work is left.
 const CHAOS_MS: u64 = 10_000;
 /// What is owed after the last fault has to be done in so many simulated milliseconds.
@@ -87,7 +59,7 @@ async fn universe(world: Arc<World>, plan: Plan, boot_order: Vec<usize>) {
     });
     let mut dice = world.dice("scenario");
     let restart_ms = dice.between(30, 400);
-    world.install(BROKER, system::broker(&plan.work), Some(restart_ms));
+    world.install(BROKER, system::broker(&plan.work, &history), Some(restart_ms));
     let job = Job { world: Arc::clone(&world), history, work: plan.work.clone(), id: 0 };
     install_clients(&job, &plan);
     for node in boot_order {
@@ -188,7 +160,8 @@ async fn settle(job: &Job, owed: &[(usize, u64)], since: &str) -> bool {
         let (work, history) = (&job.work, &job.history);
         let produced = is_done(job, owed);
         let consumed = work.consumers == 0
-            || (produced && check::settled(history, &job.world, work.partitions));
+            || (produced && check::settled(history, &job.world, work.partitions))
+            || history.group_is_damaged(&job.world);
         if produced && consumed {
             return true;
         }
@@ -215,7 +188,7 @@ async fn last_look(job: &Job) {
     let names: Vec<String> = topics.into_iter().map(|(name, _)| name).collect();
     job.history.topics_listed(&job.world, &before, &names);
     client::read_all(job.clone(), env.clone()).await;
-    if job.work.consumers > 0 {
+    if job.work.consumers > 0 && !job.history.group_is_damaged(&job.world) {
         client::read_commits(job.clone(), env.clone()).await;
     }
     if job.work.keeper {

@@ -7,7 +7,7 @@ use broker::{Broker, BrokerConfig, TopicConfig};
 use env::Env;
 use wire::server::{Advertised, Pace, Server, ServerSettings};
 
-use crate::check::DATA_DIR;
+use crate::check::{DATA_DIR, History, watch};
 use crate::client::PORT;
 use crate::fault::{BROKER, Work};
 use crate::net::address_of;
@@ -30,9 +30,9 @@ pub const GROUP_SIZE_MAX: usize = 5;
 const NODE_ID: BrokerId = BrokerId(1);
 
 /// The broker as a program of its node: it serves until something ends it.
-pub fn broker(work: &Work) -> Program {
-    let (config, tight) = (config(work), work.tight);
-    program(move |env| serve(env, config.clone(), tight))
+pub fn broker(work: &Work, history: &History) -> Program {
+    let (config, tight, history) = (config(work), work.tight, history.clone());
+    program(move |env| serve(env, config.clone(), tight, history.clone()))
 }
 
 /// Kafka's defaults, but small where a small number reaches a rare branch sooner.
@@ -64,11 +64,12 @@ fn config(work: &Work) -> BrokerConfig {
     }
 }
 
-async fn serve(env: SimEnv, config: BrokerConfig, tight: bool) {
+async fn serve(env: SimEnv, config: BrokerConfig, tight: bool, history: History) {
     let broker = match Broker::start(env.clone(), config).await {
         Ok(broker) => broker,
         Err(error) => return env.halt(format!("the broker does not start: {error}")),
     };
+    history.started(&env.process().world);
     let at = address_of(BROKER, PORT);
     let advertised = Advertised { host: at.ip().to_string(), port: PORT };
     let mut settings = ServerSettings {
@@ -82,6 +83,7 @@ async fn serve(env: SimEnv, config: BrokerConfig, tight: bool) {
         settings.request_bytes_max = REQUEST_BYTES_MAX_TIGHT;
         settings.request_bytes_in_flight_max = REQUEST_BYTES_HELD_TIGHT;
     }
+    env.spawn("live looks", watch(env.clone(), broker.clone()));
     let server = Server::new(env.clone(), broker.clone(), settings);
     if let Err(error) = server.listen(at).await {
         return env.halt(format!("the broker does not listen: {error}"));

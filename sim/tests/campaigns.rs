@@ -17,8 +17,12 @@ fn sim(arguments: &str) -> Output {
     command(arguments).output().unwrap()
 }
 
+/// What it said, but for the commit: somebody may make one meanwhile.
 fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.lines()
+        .map(|line| line.split("# at commit").next().unwrap_or(line).to_owned() + "\n")
+        .collect()
 }
 
 /// A file for a campaign's standing that does not exist yet.
@@ -59,7 +63,17 @@ fn an_abort_costs_one_batch_and_names_it() {
     assert!(said.starts_with("6 seeds, "), "{said}");
     let lost = "LOST seeds 6 to 11: their process ended with signal: 6 (SIGABRT)";
     assert!(said.contains(lost) && said.contains(", at seed 7\n"), "{said}");
-    assert!(said.contains("reproduce: cargo sim --seed 7   #"), "{said}");
+    assert!(said.contains("reproduce: cargo sim --seed 7 "), "{said}");
+}
+
+#[test]
+fn a_seed_that_never_ends_is_ended_and_named() {
+    let output = sim("--seeds 1 --start 7 --isolate --hang-at 7 --seed-secs-max 1");
+
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(12), "{said}");
+    let lost = "LOST seeds 7 to 7: their process ended with our signal, after 1 s with one seed";
+    assert!(said.contains(lost) && said.contains(", at seed 7\n"), "{said}");
 }
 
 #[test]

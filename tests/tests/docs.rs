@@ -98,18 +98,41 @@ fn quoted(text: &str, from: &str, to: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_simulators_page_lists_its_oracles_faults_and_mutants_and_no_others() {
+fn the_simulators_page_lists_its_oracles_and_faults_and_no_others() {
     let source = source_of(&root().join("sim/src"));
     let mut ours = quoted(&source, ".check(", ",");
     ours.extend(quoted(&source, "CLASSES: &'static [&'static str] = &[", "];"));
-    ours.extend(quoted(&source, "MUTANTS: &[&str] = &[", "];"));
-    let page = Page::read(&read("docs/simulation.md"));
+
+    assert_eq!(names_in("docs/simulation.md"), ours);
+}
+
+/// What stands in backquotes in the first cells of a page's tables, commands left out.
+fn names_in(page: &str) -> BTreeSet<String> {
+    let page = Page::read(&read(page));
     let names = page.first_cells.iter().filter_map(|cell| {
         let name = cell.text.strip_prefix('`')?.strip_suffix('`')?;
         (!name.starts_with("cargo ")).then(|| name.to_owned())
     });
+    names.collect()
+}
 
-    assert_eq!(names.collect::<BTreeSet<_>>(), ours);
+#[test]
+fn the_page_of_mutants_lists_them_all_and_a_plan_of_the_corpus_kills_each() {
+    let source = read("sim/src/mutants.rs");
+    let list =
+        source.split("MUTANTS: &[Mutant] = &[").nth(1).and_then(|rest| rest.split("];").next());
+    let calls = list.unwrap().split("mutant(").skip(1);
+    let ours: BTreeSet<String> =
+        calls.filter_map(|call| Some(call.split('"').nth(1)?.to_owned())).collect();
+
+    assert_eq!(names_in("docs/mutants.md"), ours);
+    let page = read("docs/mutants.md");
+    for id in ours {
+        let plan = root().join(format!("sim/corpus/mutant-{id}.json"));
+        // What has no plan, or none any more, is said to have none.
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{id}` |"))).unwrap();
+        assert!(plan.exists() || row.ends_with("| – |"), "{} is missing", plan.display());
+    }
 }
 
 /// Commands of `readme` that nobody runs.

@@ -77,6 +77,11 @@ impl<E: Env> Broker<E> {
         self.inner.node.view()
     }
 
+    /// The partitions that are led here.
+    pub(crate) fn partitions(&self) -> Vec<Arc<crate::partition::Partition<E>>> {
+        self.inner.node.partitions.all()
+    }
+
     /// The log directories, in the order of `log.dirs`, and how they are.
     pub fn directories(&self) -> Vec<DirectoryView> {
         self.inner.node.dirs.views()

@@ -1,13 +1,16 @@
-//! Looking at a data directory's metadata without a broker: what `gregor dump` prints.
+//! Looking at a data directory's metadata without a broker: what `gregor dump` prints. And at the
+//! logs of a running broker, for who holds them against the disk.
 //!
 //! Invariant: nothing is written; the file is checked exactly as a start checks it.
 
 use std::io;
 use std::path::Path;
 
-use base::{BrokerId, LeaderEpoch, ProducerId, TopicId, Uuid};
+use base::{BrokerId, LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, Uuid};
 use env::{Access, Disk, Env, File};
+use storage::SegmentExtent;
 
+use crate::Broker;
 use crate::metadata_log::{self, MetadataLogError};
 
 /// What `<log dir>/metadata/log` says.
@@ -53,6 +56,29 @@ pub struct PartitionReport {
     pub leader: Option<BrokerId>,
     /// The leader's term.
     pub leader_epoch: LeaderEpoch,
+}
+
+/// A log as a running broker knows it.
+#[derive(Clone, Debug)]
+pub struct LiveLog {
+    /// Whose.
+    pub partition: PartitionId,
+    /// The first offset that may be read.
+    pub start: Offset,
+    /// One past the last record that is written.
+    pub end: Offset,
+    /// Oldest first.
+    pub segments: Vec<SegmentExtent>,
+}
+
+/// Every log that `broker` leads, each as of one moment.
+pub fn live<E: Env>(broker: &Broker<E>) -> Vec<LiveLog> {
+    let look = |partition: &std::sync::Arc<crate::partition::Partition<E>>| {
+        let log = partition.log();
+        let (start, segments, end) = (log.start(), log.segments(), log.end());
+        LiveLog { partition: partition.id(), start, end, segments }
+    };
+    broker.partitions().iter().map(look).collect()
 }
 
 /// Reads the metadata log of a data directory; `None` if there is none.

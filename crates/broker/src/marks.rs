@@ -88,9 +88,16 @@ pub const MUTANTS: &[&str] = &[
     "ack_on_full_disk",
     "config_change_not_durable",
     "duplicate_is_error",
+    "duplicate_out_of_order",
+    "last_batch_kept_only",
+    "load_stops_early",
+    "metadata_cache_trusted",
     "mode_change_not_published",
     "mode_change_without_flush",
     "refused_first_forgotten",
+    "sequence_does_not_wrap",
+    "sequence_gap_accepted",
+    "write_error_ignored",
 ];
 
 /// Planted bugs that need two threads, which the simulator does not have: `tests/interleavings`

@@ -138,13 +138,18 @@ impl<E: Env> MetadataLog<E> {
             env.probe().reached("metadata_torn_entry_cut");
         }
         let next_index = replayed.next_index;
-        let (file, len) = if replayed.entries {
+        // Planted: what was read is believed to be on the disk.
+        let trusted = next_index > 0 && !replayed.torn;
+        let trusted = trusted && env.probe().mutant("metadata_cache_trusted");
+        let (file, len) = if replayed.entries && !trusted {
             let written = write_snapshot(&env, &dir, &replayed.image, next_index, false).await;
             written.map_err(io_error)?
         } else {
             sync_dir(&env, &dir).await.map_err(io_error)?;
             let file = env.disk().open(&path, Access::Write).await.map_err(io_error)?;
-            (file, replayed.snapshot_len)
+            let len =
+                if trusted { file.len().await.map_err(io_error)? } else { replayed.snapshot_len };
+            (file, len)
         };
         sync_dir(&env, home.path()).await.map_err(io_error)?;
         let snapshot_len = len;

@@ -33,7 +33,12 @@ pub(crate) async fn replace<E: Env>(
     let file = disk.open(&tmp, Access::CreateOrWrite).await?;
     file.set_len(0).await?;
     file.append(0, IoBufs::from_iter([Bytes::from(bytes)])).await?;
-    file.sync_data().await.map_err(of_sync)?;
+    // Planted: the new version gets its name before it is durable.
+    let unsynced = name == crate::names::MANIFEST && env.probe().mutant("manifest_not_synced")
+        || name == crate::names::PRODUCERS && env.probe().mutant("snapshot_not_synced");
+    if !unsynced {
+        file.sync_data().await.map_err(of_sync)?;
+    }
     disk.rename(&tmp, &folder.join(name)).await?;
     // Planted: together with the one in `Log::roll`, entries of rolled segments stay volatile.
     if name == crate::names::PRODUCERS && env.probe().mutant("skip_dir_sync") {

@@ -2,11 +2,13 @@
 //!
 //! Owns: what the two processes say to each other: a line `at SEED` before each seed, and one line
 //! of JSON at the end. Invariants: both ways give the same pieces; a child that ends without that
-//! last line loses its seeds, and them only, and they are named.
+//! last line, or says nothing for too long, loses its seeds, and them only, and they are named.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +63,9 @@ fn run_here(
         if range.abort_at == Some(seed) {
             std::process::abort();
         }
+        while range.hang_at == Some(seed) {
+            std::thread::yield_now();
+        }
         let mut plan = Plan::draw(seed);
         plan.mutants.clone_from(&range.mutants);
         let outcome = scenario::run_plan(&plan, &RunOptions::default());
@@ -94,22 +99,50 @@ fn run_elsewhere(range: &Range, from: u64, seeds: u64) -> io::Result<Batch> {
     if let Some(seed) = range.abort_at {
         command.args(["--abort-at", &seed.to_string()]);
     }
+    if let Some(seed) = range.hang_at {
+        command.args(["--hang-at", &seed.to_string()]);
+    }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let (mut at, mut batch) = (None, None);
-    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
-        // A line that cannot be read ends the child's say.
-        let Ok(line) = line else { break };
-        match line.strip_prefix("at ") {
-            Some(seed) => at = seed.parse().ok(),
-            None => batch = serde_json::from_str::<Batch>(&line).ok(),
+    let (mut at, mut batch, mut hangs) = (None, None, false);
+    let lines = child.stdout.take().map(lines_of);
+    while let Some(lines) = &lines {
+        match lines.recv_timeout(Duration::from_secs(range.seed_secs_max)) {
+            Ok(line) => match line.strip_prefix("at ") {
+                Some(seed) => at = seed.parse().ok(),
+                None => batch = serde_json::from_str::<Batch>(&line).ok(),
+            },
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                hangs = true;
+                child.kill()?;
+                break;
+            },
         }
     }
     let status = child.wait()?;
     Ok(match batch.filter(|_| status.success()) {
         Some(batch) => batch,
+        None if hangs => {
+            let how = format!("our signal, after {} s with one seed", range.seed_secs_max);
+            lost(range, from, seeds, (at, how))
+        },
         None if was_told_to_stop(status) => Batch { stopped: true, ..Batch::default() },
         None => lost(range, from, seeds, (at, status.to_string())),
     })
+}
+
+/// The lines that a child says, until it ends or one cannot be read.
+#[expect(clippy::disallowed_methods, reason = "a reader outside every universe")]
+fn lines_of(out: ChildStdout) -> mpsc::Receiver<String> {
+    let (say, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            if say.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    heard
 }
 
 /// Whether a person ended the process: it says nothing about its seeds.

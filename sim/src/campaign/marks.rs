@@ -4,6 +4,8 @@
 //! source; a mark that no plan reaches is excused here, with the reason; a mark is in one table at
 //! most.
 
+use crate::fault::DirFile;
+
 /// Marks that few universes reach, and how many universes a campaign has before it demands them.
 /// Every other mark is demanded of each campaign that is judged at all.
 pub const RARE: &[(u64, &[&str])] = &[
@@ -34,6 +36,19 @@ pub const RARE: &[(u64, &[&str])] = &[
             "stop_without_seal",
             "storage_compaction_interrupted",
             "storage_deletion_resumed",
+            "storage_durable_bytes_damaged",
+            "storage_envelopes_missing",
+            "storage_identity_damaged",
+            "storage_journal_corrupt",
+            "storage_log_made_beside_its_files",
+            "storage_manifest_damaged",
+            "storage_producers_behind_damage",
+            "storage_read_found_damage",
+            "storage_seal_damaged",
+            "storage_sealed_state_contradicted",
+            "storage_segments_gone",
+            "storage_stray_salvaged",
+            "storage_unknown_entry",
             "topic_deletion_disabled",
         ],
     ),
@@ -109,6 +124,19 @@ pub const EXCUSED: &[(&str, &[&str])] = &[
         &["group_error_coordinator_load_in_progress"],
     ),
     (
+        "wants files of others, or an operator who takes one directory for another; held by the tests of storage",
+        &[
+            "storage_deletion_left_foreign_files",
+            "storage_directory_locked",
+            "storage_old_format",
+            "storage_other_cluster",
+            "storage_other_node",
+            "storage_unknown_file",
+        ],
+    ),
+    ("a broker that serves has opened every log", &["storage_seal_withheld"]),
+    ("wants four MiB of batches that wait for one group", &["storage_journal_queue_full"]),
+    (
         "a race between two looks at one partition or at the stop, without a wait between them that a simulation could stretch",
         &[
             "fetch_changed_before_parking",
@@ -122,17 +150,27 @@ pub const EXCUSED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The marks that crashes, lost power, broken connections and ordinary work can reach.
-fn reachable() -> impl Iterator<Item = &'static str> {
-    [storage::MARKS, broker::MARKS, metadata::MARKS, coordinator::MARKS, wire::MARKS]
-        .into_iter()
-        .flatten()
-        .copied()
+/// The marks of every crate of the product, those of damage included.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    [
+        storage::MARKS,
+        storage::MARKS_DAMAGE,
+        broker::MARKS,
+        metadata::MARKS,
+        coordinator::MARKS,
+        wire::MARKS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
-/// The marks of every crate of the product, those of damage that no fault here causes included.
-pub fn all() -> impl Iterator<Item = &'static str> {
-    reachable().chain(storage::MARKS_DAMAGE.iter().copied())
+/// Damage of each kind of file is rare: so many universes must meet each.
+const DAMAGE_FROM: u64 = 2_000;
+
+/// Whether a fault class must take effect in a campaign of `seeds` universes.
+pub fn is_expected(class: &str, seeds: u64) -> bool {
+    seeds >= DAMAGE_FROM || DirFile::ALL.iter().all(|file| file.class() != class)
 }
 
 /// The marks that a campaign of `seeds` universes must reach.
@@ -140,5 +178,5 @@ pub fn catalog(seeds: u64) -> impl Iterator<Item = &'static str> {
     let excused = |mark| EXCUSED.iter().any(|(_, marks)| marks.contains(&mark));
     let too_rare =
         move |mark| RARE.iter().any(|(from, marks)| seeds < *from && marks.contains(&mark));
-    reachable().filter(move |mark| !excused(*mark) && !too_rare(*mark))
+    all().filter(move |mark| !excused(*mark) && !too_rare(*mark))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Fault, Plan};
 use crate::world::{Failure, Outcome};
 
-use super::marks::catalog;
+use super::marks::{catalog, is_expected};
 
 /// A universe that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +163,8 @@ impl Totals {
             return Vec::new();
         }
         let mut silent = Vec::new();
-        for class in Fault::CLASSES.iter().filter(|class| !self.faults.contains_key(**class)) {
+        let expected = Fault::CLASSES.iter().filter(|class| is_expected(class, self.seeds));
+        for class in expected.filter(|class| !self.faults.contains_key(**class)) {
             silent.push(format!("fault class never fired: {class}"));
         }
         for mark in catalog(self.seeds).filter(|mark| !self.marks.contains_key(*mark)) {

@@ -3,13 +3,16 @@
 //! Invariant: corruption is not absence. Whoever asks for a damaged record gets an error or bytes
 //! whose checksum shows it, may go on behind it, and never hears that there is no such record.
 
+use std::path::Path;
+
 use base::{PartitionId, PartitionIndex, TopicId};
 
 use super::History;
-use super::platter::{closed_segments, damage_at, is_damaged};
+use super::platter::{closed_segments, damage_at, is_damaged, places, stray_files};
+use super::told::damages;
 use crate::budget::Event;
 use crate::disk::Place;
-use crate::fault::BROKER;
+use crate::fault::{BROKER, DirFile};
 use crate::world::World;
 
 impl History {
@@ -20,13 +23,25 @@ impl History {
         topic.map(|topic| closed_segments(&world.disk(BROKER), topic)).unwrap_or_default()
     }
 
+    /// Files of a kind, and where each may be damaged.
+    pub fn places(&self, world: &World, file: DirFile, unprotected: bool) -> Vec<Place> {
+        let topic = self.seen().topic;
+        let disk = world.disk(BROKER);
+        topic.map(|topic| places(&disk, topic, file, unprotected)).unwrap_or_default()
+    }
+
+    /// Every file but one: what a write that went astray may have been meant for.
+    pub fn other_files(&self, world: &World, but: &Path) -> Vec<Place> {
+        stray_files(&world.disk(BROKER), but)
+    }
+
     /// A reader was told that `offset` is damaged. Returns where it may go on, if that is true.
     pub fn told_of_damage(&self, world: &World, partition: i32, offset: i64) -> Option<i64> {
         let topic = TopicId(self.seen().topic?);
         let of = PartitionId { topic, index: PartitionIndex(partition) };
         let next = {
             let disk = world.disk(BROKER);
-            if !disk.has_damage() {
+            if !disk.has_damage() && damages(world) == 0 {
                 return None;
             }
             damage_at(&disk, of, offset)?

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base::Uuid;
+use base::{PartitionId, Uuid};
 use bytes::Bytes;
 use env::{Guard, Lock, Rank};
 
@@ -17,6 +17,7 @@ use super::modes::Modes;
 use super::platter::{DiskLog, View, missing_segment, read_batch, read_log};
 use super::records::RecordId;
 use super::tables::Table;
+use super::told::damages;
 use super::topics::Topics;
 use crate::budget::Event;
 use crate::fault::BROKER;
@@ -57,13 +58,17 @@ pub(super) struct Seen {
     pub fsync: bool,
     /// What they mean while the mode changes.
     pub modes: Modes,
-    /// Power losses of the broker so far.
+    /// Power losses of the broker so far, and starts that told of a loss.
     pub losses: u64,
+    /// Damage that the last complete start knew of.
+    pub damages: u64,
     pub partitions: BTreeMap<i32, Partition>,
     pub commits: Commits,
     pub topics: Topics,
     /// The keeper's topics.
     pub tables: BTreeMap<&'static str, Table>,
+    /// Logs of the coordinators' topic that were ever seen.
+    pub coordinators: BTreeSet<PartitionId>,
     pub producer_ids: BTreeSet<(i64, i16)>,
     /// Clients whose records are there at most once.
     pub idempotent: BTreeSet<u32>,
@@ -284,7 +289,9 @@ impl History {
     pub fn power_is_lost(&self, world: &World) {
         let mut seen = self.seen();
         seen.losses += 1;
-        let due = due_before(world);
+        // What was damaged may be missing by now, and no start has come far enough to say so.
+        let suspect = damages(world) > seen.damages;
+        let due = due_before(world).filter(|_| !suspect);
         let (topic, fsync) = (seen.topic.unwrap_or_default(), seen.fsync);
         let disk = world.disks[BROKER].lock();
         let missing = missing_segment(&disk, View::Durable);
@@ -299,7 +306,7 @@ impl History {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             known.must_be_flushed(world, *partition, &log, due);
             // What a drive has lied about is lost from now on, and the budget knows it then.
-            if !disk.owes() {
+            if !disk.owes() && !suspect {
                 let upto = if fsync { i64::MAX } else { known.durable_upto };
                 known.must_be_durable(world, *partition, &log, upto);
             }

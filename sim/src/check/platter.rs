@@ -6,6 +6,7 @@
 //! a hole but those that the journal says compaction may have made.
 
 mod journal;
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ use records::BatchView;
 
 use super::RecordId;
 use crate::disk::{Image, Place};
+
+pub(super) use journal::Log as KnownLog;
+pub(super) use places::{coordinators, places, stray_files};
 
 /// Where the broker keeps its files.
 pub const DATA_DIR: &str = "/data";
@@ -52,10 +56,7 @@ impl DiskLog {
 fn list(image: &Image, dir: &Path, view: View) -> Vec<(String, EntryKind)> {
     match view {
         View::Durable => image.durable_list(dir),
-        View::Cache => {
-            let entries = image.list(dir).unwrap_or_default();
-            entries.into_iter().map(|entry| (entry.name, entry.kind)).collect()
-        },
+        View::Cache => image.cached_list(dir),
     }
 }
 
@@ -87,7 +88,7 @@ pub(super) fn logs(
 /// A log and where its files are.
 pub(super) struct Found {
     folder: String,
-    log: journal::Log,
+    pub(super) log: journal::Log,
 }
 
 impl Found {
@@ -133,24 +134,34 @@ pub fn read_log(image: &Image, topic: Uuid, partition: i32, view: View) -> Optio
     Some(DiskLog { records, end, stopped })
 }
 
+/// Where a log ends, as far as it is whole.
+pub(super) fn read_end(image: &Image, of: PartitionId, view: View) -> Option<i64> {
+    let found = logs(image, view, |found| *found == of).remove(&of)?;
+    Some(walk(image, &found, view, |_| Ok(())).0)
+}
+
 /// The files of all segments of a topic that are not written any more, and their bytes that no
 /// checksum covers.
 pub(super) fn closed_segments(image: &Image, topic: Uuid) -> Vec<Place> {
     let mut files = Vec::new();
     for found in logs(image, View::Cache, |of| of.topic.0 == topic).into_values() {
         for segment in found.log.segments.iter().filter(|segment| segment.closed.is_some()) {
-            let path = found.path(segment);
-            let mut uncovered = BTreeSet::new();
-            let mut at = 0;
-            for batch in records::batches(segment_bytes(image, &found, segment, View::Cache)) {
-                let Ok(batch) = batch else { break };
-                uncovered.extend((at..at + 8).chain(at + 12..at + 16));
-                at += u64::try_from(batch.bytes().len()).unwrap_or(0);
-            }
-            files.push((path, uncovered));
+            files.push(place_of(image, &found, segment));
         }
     }
     files
+}
+
+/// A segment's file, sparing the bytes that no checksum covers.
+fn place_of(image: &Image, found: &Found, segment: &journal::Segment) -> Place {
+    let mut spared = BTreeSet::new();
+    let mut at = 0;
+    for batch in records::batches(segment_bytes(image, found, segment, View::Cache)) {
+        let Ok(batch) = batch else { break };
+        spared.extend((at..at + 8).chain(at + 12..at + 16));
+        at += u64::try_from(batch.bytes().len()).unwrap_or(0);
+    }
+    Place { spared, ..Place::whole(found.path(segment)) }
 }
 
 /// Whether any segment of a partition is damaged.
@@ -158,13 +169,18 @@ pub(super) fn is_damaged(image: &Image, of: PartitionId) -> bool {
     let Some(found) = logs(image, View::Cache, |found| *found == of).remove(&of) else {
         return false;
     };
-    found.log.segments.iter().any(|segment| image.is_damaged(&found.path(segment), 0..u64::MAX))
+    let told = found.log.uncertain || !found.log.faulty.is_empty();
+    let mut paths = found.log.segments.iter().map(|segment| found.path(segment));
+    told || paths.any(|path| image.is_damaged(&path, 0..u64::MAX))
 }
 
 /// The offset behind the batch that holds `offset`, if that batch or one before it in its segment
 /// is damaged: what a broker cannot read its way through.
 pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i64> {
     let found = logs(image, View::Cache, |found| *found == of).remove(&of)?;
+    if let Some(behind) = found.log.told(offset) {
+        return Some(behind);
+    }
     for segment in &found.log.segments {
         let path = found.path(segment);
         let (mut at, mut damaged) = (0, false);
@@ -214,6 +230,14 @@ pub(super) fn walk(
         {
             end = at;
         }
+        // What the journal says is damaged need not be there.
+        let (walked, closed_at) = match found.log.told(end) {
+            Some(behind) => {
+                end = behind.min(closed_at.unwrap_or(behind));
+                (Ok(()), None)
+            },
+            None => (walked, closed_at),
+        };
         let walked = match (walked, closed_at) {
             (Ok(()), Some(at)) if at != end => Err(format!("it was closed at {at}, not {end}")),
             (walked, _) => walked,

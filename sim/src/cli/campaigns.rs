@@ -1,10 +1,11 @@
 //! Campaigns and mutant hunts, from flags to exit codes.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::{Cli, reproduce, save, usage};
+use super::{Cli, markdown, reproduce, save, usage, write};
 use crate::campaign::{self, EXIT_SILENT, Range, Reports, Saved, Standing, Totals, exit_code};
-use crate::scenario::MUTANTS;
+use crate::mutants::MUTANTS;
 
 /// Exit code of a process that ended before its time.
 const EXIT_CRASH: u8 = 12;
@@ -29,6 +30,8 @@ fn range(cli: &Cli) -> Range {
         time_max: cli.time,
         isolate: cli.isolate,
         abort_at: cli.abort_at,
+        hang_at: cli.hang_at,
+        seed_secs_max: cli.seed_secs_max.unwrap_or(Range::SEED_SECS_MAX),
         ..Range::new(cli.start, seeds, cli.jobs)
     }
 }
@@ -89,19 +92,24 @@ pub(super) fn hunt_all(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
     }
     let range = Range::new(cli.start, cli.seeds.unwrap_or(SEEDS), cli.jobs);
     let mut survived = false;
-    writeln!(out, "{:<22} {:>5} {:>6} {:>10}  found by", "mutant", "kills", "seeds", "seeds/kill")?;
-    for id in
-        MUTANTS.iter().filter(|id| cli.mutant.is_empty() || cli.mutant.iter().any(|m| m == *id))
-    {
+    writeln!(out, "{:<28} {:>5} {:>6} {:>10}  found by", "mutant", "kills", "seeds", "seeds/kill")?;
+    let mut rows = BTreeMap::new();
+    let wanted = |id: &str| cli.mutant.is_empty() || cli.mutant.iter().any(|wanted| wanted == id);
+    for mutant in MUTANTS.iter().filter(|mutant| wanted(mutant.id)) {
+        let id = mutant.id;
         let killed = campaign::hunt(id, &range, cli.kills);
         let kills = u64::try_from(killed.kills.len()).unwrap_or(u64::MAX);
         let mean = killed.seeds.checked_div(kills).map_or("-".to_owned(), |mean| mean.to_string());
         let by = killed.kills.first().map_or("nobody", |(_, text)| text.as_str());
         let by: String = by.chars().take(70).collect();
-        writeln!(out, "{id:<22} {kills:>5} {:>6} {mean:>10}  {by}", killed.seeds)?;
+        writeln!(out, "{id:<28} {kills:>5} {:>6} {mean:>10}  {by}", killed.seeds)?;
         survived |= kills < 2;
         if let (Some(dir), Some((plan, _))) = (&cli.save, killed.kills.first()) {
             save(&dir.join(format!("mutant-{id}.json")), plan)?;
+        }
+        rows.insert(id, markdown::row(mutant, &killed, range.start));
+        if let Some(path) = &cli.markdown {
+            write(path, &markdown::page(&markdown::read(path), &rows))?;
         }
     }
     Ok(if survived { EXIT_SILENT } else { 0 })

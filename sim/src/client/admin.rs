@@ -19,20 +19,22 @@ use super::{Job, TOPIC, switch_modes};
 use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
 
-const TIMEOUT: Duration = Duration::from_millis(2_000);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(2_000);
 
-struct Admin {
-    job: Job,
-    env: SimEnv,
-    dice: Dice,
-    connection: Connection,
+pub(super) struct Admin {
+    pub(super) job: Job,
+    pub(super) env: SimEnv,
+    pub(super) dice: Dice,
+    pub(super) connection: Connection,
+    /// Topics that were written to by this process.
+    pub(super) lives: u32,
 }
 
 /// Creates the topic, then creates and deletes `side_topics` others.
 pub async fn admin(job: Job, env: SimEnv) {
     let dice = job.world.dice("admin");
     let connection = Connection::new(env.clone(), BROKER, "admin".into());
-    let mut admin = Admin { job, env, dice, connection };
+    let mut admin = Admin { job, env, dice, connection, lives: 0 };
     let partitions = i32::try_from(admin.job.work.partitions).unwrap_or(1);
     let (fsync, changes) = (admin.job.work.fsync, admin.job.work.mode_changes > 0);
     if fsync && !changes {
@@ -54,15 +56,37 @@ pub async fn admin(job: Job, env: SimEnv) {
         admin.env.sleep(Duration::from_millis(millis)).await;
         // A name of this process's own: what an earlier one asked for may still be under way.
         let name = format!("side-{}-{number}", admin.env.process().incarnation);
-        let is_certain = admin.create(&name, 1).await;
-        if admin.dice.chance(600) {
-            admin.delete(&name, is_certain).await;
-        }
+        admin.side_topic(&name).await;
     }
 }
 
 impl Admin {
-    async fn pause(&mut self) {
+    /// One topic's life, or two.
+    async fn side_topic(&mut self, name: &str) {
+        let is_certain = self.create(name, 1).await;
+        let mut life = self.life(name);
+        self.fill(&mut life).await;
+        if self.dice.chance(700) {
+            self.hold(&life).await;
+        }
+        if !self.dice.chance(600) {
+            return;
+        }
+        // Dropped once the topic is gone.
+        let under_way = self.leave_under_way(&mut life).await;
+        let is_gone = self.delete(name, is_certain).await;
+        if !is_gone || !self.dice.chance(600) {
+            return drop(under_way);
+        }
+        self.create(name, 1).await;
+        let mut again = self.life(name);
+        again.earlier = Some(life.tag);
+        self.fill(&mut again).await;
+        self.hold(&again).await;
+        drop(under_way);
+    }
+
+    pub(super) async fn pause(&mut self) {
         let millis = self.dice.between(10, 200);
         self.env.sleep(Duration::from_millis(millis)).await;
     }
@@ -102,7 +126,8 @@ impl Admin {
     }
 
     /// Deletes it. Unless that `is_certain`, a request to create it may come after this one.
-    async fn delete(&mut self, name: &str, is_certain: bool) {
+    /// Returns whether it is gone, with no request to delete it still under way.
+    async fn delete(&mut self, name: &str, is_certain: bool) -> bool {
         let ask = DeleteTopicsRequest {
             topic_names: vec![name.into()],
             timeout_ms: 1_000,
@@ -112,19 +137,24 @@ impl Admin {
         if !stays {
             self.job.history.topic_wished(name, false);
         }
+        let mut once = true;
         loop {
             let answer = self.connection.call(5, &ask, TIMEOUT).await;
+            once &= !matches!(answer, Err(CallError::Unknown));
             let code =
                 answer.ok().and_then(|answer| answer.responses.first().map(|t| t.error_code));
             match code {
-                Some(TOPIC_DELETION_DISABLED) if stays => return,
+                Some(TOPIC_DELETION_DISABLED) if stays => return false,
                 Some(NONE | UNKNOWN_TOPIC_OR_PARTITION) if !stays => {
                     if is_certain {
                         self.job.history.topic_settled(name, false);
                     }
-                    return;
+                    return is_certain && once;
                 },
-                Some(code) if !is_retriable(code) => return self.unexpected("DeleteTopics", code),
+                Some(code) if !is_retriable(code) => {
+                    self.unexpected("DeleteTopics", code);
+                    return false;
+                },
                 _ => self.pause().await,
             }
         }
@@ -163,5 +193,5 @@ impl Admin {
 pub async fn list_topics(job: Job, env: SimEnv) -> Vec<(String, Uuid)> {
     let dice = job.world.dice("admin at the end");
     let connection = Connection::new(env.clone(), BROKER, "admin-at-the-end".into());
-    Admin { job, env, dice, connection }.topics().await
+    Admin { job, env, dice, connection, lives: 0 }.topics().await
 }

@@ -377,6 +377,11 @@ impl Member {
 
 /// A fetch of everything from `positions` on, small enough for many rounds.
 pub fn fetch_request(positions: &BTreeMap<i32, i64>, bytes: u64) -> FetchRequest {
+    fetch_from(TOPIC, positions, bytes)
+}
+
+/// The same from any topic.
+pub fn fetch_from(topic: &str, positions: &BTreeMap<i32, i64>, bytes: u64) -> FetchRequest {
     let max_bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
     let partitions = positions.iter().map(|(index, at)| FetchPartition {
         partition: *index,
@@ -394,7 +399,7 @@ pub fn fetch_request(positions: &BTreeMap<i32, i64>, bytes: u64) -> FetchRequest
         max_bytes,
         session_epoch: -1,
         topics: vec![FetchTopic {
-            topic: TOPIC.into(),
+            topic: topic.into(),
             partitions: partitions.collect(),
             ..FetchTopic::default()
         }],

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use env::Env;
 use protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use records::header::sequence_after;
 use records::{BatchBuilder, Compression, NewRecord, Producer};
 
 use super::connection::Connection;
@@ -80,6 +81,7 @@ pub async fn producer(job: Job, env: SimEnv, records: u64) {
         job.history.is_idempotent(client);
         in_flight += dice.index(job.work.in_flight.max(1));
     }
+    let sequences = vec![first_sequence(&job); partitions];
     let mut sender = Sender {
         job,
         env,
@@ -90,7 +92,7 @@ pub async fn producer(job: Job, env: SimEnv, records: u64) {
         dice,
         identity: None,
         refused: false,
-        sequences: vec![0; partitions],
+        sequences,
         window: BTreeMap::new(),
         flights: VecDeque::new(),
         client,
@@ -133,7 +135,7 @@ impl Sender {
                     let (id, epoch) = (answer.producer_id, answer.producer_epoch);
                     self.job.history.producer_id_given(&self.job.world, id, epoch);
                     self.identity = Some((id, epoch));
-                    self.sequences.fill(0);
+                    self.sequences.fill(first_sequence(&self.job));
                     return;
                 },
                 Ok(answer) if is_retriable(answer.error_code) => {},
@@ -163,7 +165,8 @@ impl Sender {
                 epoch: ProducerEpoch(epoch),
                 base_sequence: Some(self.sequences[partition]),
             });
-            self.sequences[partition] += i32::try_from(count).ok()?;
+            let count = i32::try_from(count).ok()?;
+            self.sequences[partition] = sequence_after(self.sequences[partition], count);
         }
         let key = self.next;
         let mut ids = Vec::new();
@@ -292,6 +295,13 @@ impl Sender {
         self.window.remove(&flight.batch);
         true
     }
+}
+
+/// Where the sequences of a new identity begin.
+fn first_sequence(job: &Job) -> i32 {
+    // A few batches before the largest.
+    const BEFORE_WRAP: i32 = 30;
+    if job.work.wraps { i32::MAX - BEFORE_WRAP } else { 0 }
 }
 
 fn request(batch: &Batch) -> ProduceRequest {

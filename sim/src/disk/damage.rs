@@ -51,8 +51,31 @@ pub fn lay_over(
     Ok(seen)
 }
 
-/// A file, and which of its bytes damage leaves alone.
-pub type Place = (PathBuf, BTreeSet<u64>);
+/// A file, and where damage may hit it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes that damage leaves alone.
+    pub spared: BTreeSet<u64>,
+    /// A sector that is damaged lies wholly within one of these.
+    pub within: Vec<Range<u64>>,
+}
+
+impl Place {
+    /// All of a file.
+    pub fn whole(path: PathBuf) -> Self {
+        let within = std::iter::once(0..u64::MAX).collect();
+        Self { path, spared: BTreeSet::new(), within }
+    }
+
+    /// Whether all of a sector may be damaged; the last one of a file may be a short one.
+    fn takes(&self, sector: usize, len: usize) -> bool {
+        let low = u64::try_from(sector * SECTOR).unwrap_or(u64::MAX);
+        let high = low.saturating_add(u64::try_from(len).unwrap_or(0));
+        self.within.iter().any(|range| range.start <= low && high <= range.end)
+    }
+}
 
 /// A sector at rest: its file, its number, its bytes.
 #[derive(Clone, Debug)]
@@ -65,6 +88,11 @@ pub struct AtRest {
 }
 
 impl AtRest {
+    /// What was written there.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Whether it begins with bytes that damage leaves alone.
     pub fn begins_spared(&self) -> bool {
         self.spared.contains(&0)
@@ -75,13 +103,13 @@ impl Image {
     /// The sectors of `files` that the cache and the platter agree on.
     pub fn at_rest(&self, files: &[Place]) -> Vec<AtRest> {
         let mut found = Vec::new();
-        for (path, spared) in files {
-            let Some((inode, file)) = self.file_at(path) else { continue };
+        for place in files {
+            let Some((inode, file)) = self.file_at(&place.path) else { continue };
             for sector in 0..file.durable().len().div_ceil(SECTOR) {
-                if file.is_at_rest(sector) {
-                    let bytes = file.sector(sector).to_vec();
-                    let place = |at: &u64| to_usize(*at).checked_sub(sector * SECTOR);
-                    let spared = spared.iter().filter_map(place).filter(|at| *at < SECTOR);
+                let bytes = file.sector(sector).to_vec();
+                if file.is_at_rest(sector) && place.takes(sector, bytes.len()) {
+                    let inside = |at: &u64| to_usize(*at).checked_sub(sector * SECTOR);
+                    let spared = place.spared.iter().filter_map(inside).filter(|at| *at < SECTOR);
                     found.push(AtRest { inode, sector, bytes, spared: spared.collect() });
                 }
             }
@@ -95,8 +123,8 @@ impl Image {
         }
     }
 
-    /// Flips up to eight bits of a sector.
-    pub fn rot(&mut self, place: &AtRest, dice: &mut Dice) {
+    /// Flips up to eight bits of a sector; counted under `class`.
+    pub fn rot(&mut self, place: &AtRest, dice: &mut Dice, class: &'static str) {
         let mut changed = BTreeMap::new();
         for _ in 0..dice.between(1, 8) {
             let at = dice.index(place.bytes.len());
@@ -108,7 +136,7 @@ impl Image {
         }
         changed.retain(|at, byte| *byte != place.bytes[*at]);
         if !changed.is_empty() {
-            self.damage(place, Wrong::Bytes(changed.into_iter().collect(), Some("bit rot")));
+            self.damage(place, Wrong::Bytes(changed.into_iter().collect(), Some(class)));
         }
     }
 
@@ -117,15 +145,15 @@ impl Image {
         self.damage(place, Wrong::Unreadable);
     }
 
-    /// Lets `bytes`, meant for another place, land on a sector.
-    pub(super) fn land_on(&mut self, place: &AtRest, bytes: &[u8]) {
+    /// Lets `bytes`, meant for another place, land on a sector; counted under `class`.
+    pub fn land_on(&mut self, place: &AtRest, bytes: &[u8], class: &'static str) {
         let each = place.bytes.iter().zip(bytes).enumerate();
         let changed: Vec<(usize, u8)> = each
             .filter(|(at, (old, new))| old != new && !place.spared.contains(at))
             .map(|(position, (_, new))| (position, *new))
             .collect();
         if !changed.is_empty() {
-            self.damage(place, Wrong::Bytes(changed, Some("misdirected write")));
+            self.damage(place, Wrong::Bytes(changed, Some(class)));
         }
     }
 
@@ -140,14 +168,16 @@ impl Image {
 
     /// Whether any file gives other bytes than were written.
     pub fn has_damage(&self) -> bool {
-        self.inodes
-            .values()
-            .any(|node| matches!(node, Inode::File(file) if !file.damage.is_empty()))
+        !self.hurt.lost_inodes().is_empty()
+            || self
+                .inodes
+                .values()
+                .any(|node| matches!(node, Inode::File(file) if !file.damage.is_empty()))
     }
 
     /// Whether a range of a file gives other bytes than were written.
     pub fn is_damaged(&self, path: &Path, bytes: Range<u64>) -> bool {
-        let Some((_, file)) = self.file_at(path) else { return false };
+        let Some((_, file)) = self.file_at(path) else { return self.is_lost(path) };
         let low = u64::try_from(SECTOR).unwrap_or(1);
         let covers = |(sector, wrong): (&usize, &Wrong)| match wrong {
             Wrong::Unreadable => false,
@@ -159,7 +189,7 @@ impl Image {
         file.damage.iter().any(covers)
     }
 
-    fn file_at(&self, path: &Path) -> Option<(u64, &FileNode)> {
+    pub(super) fn file_at(&self, path: &Path) -> Option<(u64, &FileNode)> {
         let inode = self.find(path)?;
         match self.inodes.get(&inode)? {
             Inode::File(file) => Some((inode, file)),
@@ -188,7 +218,7 @@ mod tests {
     }
 
     fn places(image: &Image) -> Vec<AtRest> {
-        image.at_rest(&[(PathBuf::from(PATH), BTreeSet::new())])
+        image.at_rest(&[Place::whole(PathBuf::from(PATH))])
     }
 
     #[test]
@@ -205,7 +235,7 @@ mod tests {
     fn rot_changes_what_is_read_and_not_what_was_written_until_it_is_written_again() {
         let (mut image, inode) = image();
         let place = places(&image)[1].clone();
-        image.rot(&place, &mut Dice::new(5, "t"));
+        image.rot(&place, &mut Dice::new(5, "t"), "bit rot");
 
         let read = image.read(inode, 0, 3 * SECTOR).unwrap();
         let wrong: Vec<usize> = (0..read.len()).filter(|at| read[*at] != 7).collect();
@@ -220,13 +250,25 @@ mod tests {
     }
 
     #[test]
+    fn only_sectors_within_the_given_bytes_are_hit() {
+        let (image, _) = image();
+        let within = vec![0..1000, 1024..2000];
+        let place = Place { within, ..Place::whole(PathBuf::from(PATH)) };
+
+        let sectors: Vec<usize> = image.at_rest(&[place]).iter().map(|at| at.sector).collect();
+
+        assert_eq!(sectors, [0, 2]);
+    }
+
+    #[test]
     fn damage_leaves_the_spared_bytes_alone() {
         let (mut image, inode) = image();
         let all_but_one: BTreeSet<u64> = (0..1024).filter(|at| *at != 600).collect();
-        let place = image.at_rest(&[(PathBuf::from(PATH), all_but_one)])[1].clone();
+        let place = Place { spared: all_but_one, ..Place::whole(PathBuf::from(PATH)) };
+        let place = image.at_rest(&[place])[1].clone();
         // As many tries as it takes to hit the one byte.
         for seed in 0..2_000 {
-            image.rot(&place, &mut Dice::new(seed, "t"));
+            image.rot(&place, &mut Dice::new(seed, "t"), "bit rot");
             let read = image.read(inode, 0, 1024).unwrap();
             let wrong: Vec<usize> = (0..1024).filter(|at| read[*at] != 7).collect();
             if !wrong.is_empty() {
@@ -242,7 +284,7 @@ mod tests {
         let (mut image, inode) = image();
         image.sync_dir(Path::new("/")).unwrap();
         let place = places(&image)[0].clone();
-        image.rot(&place, &mut Dice::new(5, "t"));
+        image.rot(&place, &mut Dice::new(5, "t"), "bit rot");
 
         image.power_loss();
 

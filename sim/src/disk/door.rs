@@ -182,7 +182,7 @@ impl Disk for SimDisk {
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        self.on_path("list", dir, None, |image| image.list(dir)).await
+        self.on_path("list", dir, None, |image| image.list_seen(dir)).await
     }
 
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -13,6 +13,7 @@ use env::{Access, Entry, EntryKind};
 use super::armed::Armed;
 use super::damage::AtRest;
 use super::inode::{FileNode, SECTOR, SyncPoint};
+use super::lost::Hurt;
 use super::names::{DirNode, DirOp, ROOT, parts};
 use crate::world::{Dice, Knobs};
 
@@ -41,6 +42,8 @@ pub struct Image {
     pub(crate) lie_came_true: bool,
     /// The right file system, while another one is in its place.
     pub(super) aside: Option<BTreeMap<u64, Inode>>,
+    /// Files that are lost, and others that were damaged on purpose.
+    pub(super) hurt: Hurt,
 }
 
 /// The largest file, bytes: a bound on a mutant's mistake, far above any simulated log.
@@ -64,6 +67,7 @@ impl Image {
             promised_ops: 0,
             lie_came_true: false,
             aside: None,
+            hurt: Hurt::default(),
         }
     }
 
@@ -98,7 +102,7 @@ impl Image {
 
     // --- names ---------------------------------------------------------------------------------
 
-    fn dir(&self, inode: u64) -> io::Result<&DirNode> {
+    pub(super) fn dir(&self, inode: u64) -> io::Result<&DirNode> {
         match self.inodes.get(&inode) {
             Some(Inode::Dir(dir)) => Ok(dir),
             Some(Inode::File(_)) => Err(io::ErrorKind::NotADirectory.into()),
@@ -111,7 +115,7 @@ impl Image {
         self.resolve(&parts(path).ok()?).ok()
     }
 
-    fn resolve(&self, names: &[String]) -> io::Result<u64> {
+    pub(super) fn resolve(&self, names: &[String]) -> io::Result<u64> {
         let mut at = ROOT;
         for name in names {
             at = *self.dir(at)?.entries.get(name).ok_or(io::ErrorKind::NotFound)?;
@@ -120,7 +124,7 @@ impl Image {
     }
 
     /// The directory that holds `path`, and its name there.
-    fn place(&self, path: &Path) -> io::Result<(u64, String)> {
+    pub(super) fn place(&self, path: &Path) -> io::Result<(u64, String)> {
         let mut names = parts(path)?;
         let name = names.pop().ok_or(io::ErrorKind::InvalidInput)?;
         let dir = self.resolve(&names)?;
@@ -175,7 +179,10 @@ impl Image {
                 self.file(inode)?;
                 Ok((inode, false))
             },
-            (None, Access::Read | Access::Write) => Err(io::ErrorKind::NotFound.into()),
+            (None, Access::Read | Access::Write) => {
+                self.missed(dir, Some(&name));
+                Err(io::ErrorKind::NotFound.into())
+            },
             (None, Access::CreateOrWrite | Access::CreateNew) => {
                 self.make(dir, name, Inode::File(FileNode::default())).map(|inode| (inode, true))
             },
@@ -239,6 +246,12 @@ impl Image {
         self.dir(at).map(|_| ())
     }
 
+    /// The entries of a directory, sorted by name, as a process sees them.
+    pub fn list_seen(&mut self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.missed(self.resolve(&parts(path)?)?, None);
+        self.list(path)
+    }
+
     /// The entries of a directory, sorted by name.
     pub fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let dir = self.dir(self.resolve(&parts(path)?)?)?;
@@ -247,7 +260,7 @@ impl Image {
         Ok(dir.entries.iter().map(entry).collect())
     }
 
-    fn kind(&self, inode: u64) -> EntryKind {
+    pub(super) fn kind(&self, inode: u64) -> EntryKind {
         match self.inodes.get(&inode) {
             Some(Inode::Dir(_)) => EntryKind::Dir,
             Some(Inode::File(_)) | None => EntryKind::File,
@@ -362,7 +375,7 @@ impl Image {
             self.armed.misdirected -= 1;
             let victim = self.dice.pick(&self.victims).clone();
             let bytes: Vec<u8> = bufs.iter().flatten().copied().take(SECTOR).collect();
-            self.land_on(&victim, &bytes);
+            self.land_on(&victim, &bytes, "misdirected write");
         }
         let file = self.file_mut(inode)?;
         let mut at = at;
@@ -483,12 +496,20 @@ impl Image {
     /// The entries of a directory if everything unsynced were lost now.
     pub fn durable_list(&self, path: &Path) -> Vec<(String, EntryKind)> {
         let Some(Inode::Dir(dir)) = self.durable_node(path) else { return Vec::new() };
-        dir.durable.iter().map(|(name, inode)| (name.clone(), self.kind(*inode))).collect()
+        let named = dir.durable.iter().map(|(name, inode)| (name.clone(), self.kind(*inode)));
+        self.lost_in(path).into_iter().chain(named).collect()
+    }
+
+    /// The entries of a directory, lost ones first.
+    pub fn cached_list(&self, path: &Path) -> Vec<(String, EntryKind)> {
+        let entries = self.list(path).unwrap_or_default();
+        let named = entries.into_iter().map(|entry| (entry.name, entry.kind));
+        self.lost_in(path).into_iter().chain(named).collect()
     }
 
     /// A file's bytes if everything unsynced were lost now.
     pub fn durable_file(&self, path: &Path) -> Option<&[u8]> {
-        match self.durable_node(path)? {
+        match self.durable_node(path).or_else(|| self.lost_node(path))? {
             Inode::File(file) => Some(file.durable()),
             Inode::Dir(_) => None,
         }
@@ -496,8 +517,11 @@ impl Image {
 
     /// A file's bytes as its process sees them.
     pub fn cached_file(&self, path: &Path) -> Option<&[u8]> {
-        let inode = self.resolve(&parts(path).ok()?).ok()?;
-        self.file(inode).ok().map(FileNode::cache)
+        let found = self.find(path).and_then(|inode| self.inodes.get(&inode));
+        match found.or_else(|| self.lost_node(path))? {
+            Inode::File(file) => Some(file.cache()),
+            Inode::Dir(_) => None,
+        }
     }
 
     fn durable_node(&self, path: &Path) -> Option<&Inode> {

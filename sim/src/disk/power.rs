@@ -63,7 +63,8 @@ impl Image {
                 open.extend(fresh);
             }
         }
-        self.inodes.retain(|inode, _| reachable.contains(inode));
+        let lost = self.hurt.lost_inodes();
+        self.inodes.retain(|inode, _| reachable.contains(inode) || lost.contains(inode));
     }
 
     /// Writes everything to the platter: what an orderly shutdown of the kernel does, and a drive

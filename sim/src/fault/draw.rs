@@ -1,6 +1,7 @@
 //! Drawing a plan from a seed, swarm fashion: each seed enables a random subset of the fault
 //! classes with intensities of its own, so that rare combinations are not drowned by the average.
 
+mod damage;
 mod more;
 
 use super::{Fault, Plan, Timed, Work};
@@ -31,6 +32,9 @@ const MODE_CHANGES_MAX: u64 = 12;
 
 /// Per mille of seeds in which logs are compacted and deleted from the front.
 const KEEPER: u32 = 600;
+
+/// Per mille of seeds in which sequences wrap.
+const WRAPS: u32 = 200;
 
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
@@ -108,7 +112,9 @@ impl Plan {
             plan.work.mode_changes = dice.between(2, MODE_CHANGES_MAX);
         }
         plan.work.keeper = Dice::new(seed, "plan: keeper").chance(KEEPER);
+        plan.work.wraps = Dice::new(seed, "plan: sequences").chance(WRAPS);
         more::draw(&mut plan);
+        damage::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
@@ -138,6 +144,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         fsync: false,
         mode_changes: 0,
         keeper: false,
+        wraps: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Carrying the faults out.
 
+mod damage;
 mod disk;
 mod reactive;
 
@@ -35,6 +36,7 @@ pub fn heal(world: &Arc<World>) {
         if world.disk(node).put_back() {
             world.crash(node, Crash::Power);
         }
+        damage::end(world, node);
         world.boot(node);
     }
     world.ledger.lock().mark_traps.clear();
@@ -67,6 +69,7 @@ fn inject(world: &Arc<World>, history: &History, fault: &Fault) {
         Fault::KernelRestart { node, down_ms } => crash(world, fault, node, Crash::Kernel, down_ms),
         // Counted when the process has heard of it.
         Fault::CleanStop { node } => world.ask_to_stop(node),
+        Fault::Damage { .. } => damage::inject(world, history, fault),
         Fault::CrashAtOp { .. }
         | Fault::CrashBetween { .. }
         | Fault::CrashAtMark { .. }

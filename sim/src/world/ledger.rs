@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Crash, Note, World};
 use crate::budget::Budget;
+use crate::check::{damages, is_alarm};
 
 /// How a run failed; decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -96,6 +97,13 @@ impl World {
     /// Counts that the product reached `mark`.
     pub fn mark(&self, mark: &'static str) {
         *self.ledger.lock().marks.entry(mark).or_default() += 1;
+        if is_alarm(mark) {
+            let replaced = self.faults("replaced directory") > 0
+                || self.disks.iter().any(|disk| disk.lock().is_replaced());
+            self.check("false-alarm", replaced || damages(self) > 0, || {
+                format!("{mark}, though nothing was damaged")
+            });
+        }
     }
 
     /// Ends `node` if a trap waits for this mark. Not at once, for the caller may hold a lock, but

@@ -13,6 +13,7 @@ use madsim::runtime::{Handle, NodeHandle};
 use tokio::sync::Notify;
 
 use crate::budget::Event;
+use crate::fault::DirFile;
 
 use super::clock::Clock;
 use super::pace::{Pace, Paced};
@@ -317,11 +318,13 @@ impl World {
 
     /// The process stopped itself. Legitimate only if a fault of this node explains it.
     pub(super) fn halt(self: &Arc<Self>, node: usize, reason: String) {
-        let excused = {
+        let (excused, refused) = {
             let state = self.nodes.cells[node].state.lock();
-            state.faults.iter().any(|class| halt_allowed(class, &reason))
+            let any = |says: fn(&str, &str) -> bool| state.faults.iter().any(|c| says(c, &reason));
+            (any(halt_allowed), any(refusal_allowed))
         };
         let excused = excused
+            || refused
             || self.disks[node].lock().is_replaced()
             || self.ledger.lock().budget.excuses("halt");
         self.note(Note { node: Some(node), kind: "halt", ..Note::default() }, || reason.clone());
@@ -333,6 +336,10 @@ impl World {
         self.crash(node, Crash::Process);
         if self.disks[node].lock().put_back() {
             self.fired("replaced directory");
+        }
+        // An operator who reads the error restores what it names.
+        if refused {
+            self.disks[node].lock().give_back(|class| DirFile::refusal(class).is_some());
         }
         self.restart_later(node);
     }
@@ -399,6 +406,12 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a start may be refused over damage of `class` for this reason: one that names the file.
+fn refusal_allowed(class: &str, reason: &str) -> bool {
+    let words = DirFile::refusal(class).unwrap_or_default();
+    words.iter().any(|word| reason.contains(word))
 }
 
 /// Which fault classes excuse which reasons to halt. A class that is not listed excuses none.

@@ -78,7 +78,7 @@ async fn load<E: Env>(
     partition: &Partition<E>,
 ) -> Result<Shard<E::Probe>, load::LoadError> {
     let mut shard = Shard::new(settings(&node.config), node.env.probe().clone());
-    load::replay(partition, |key, value| shard.replay(key, value)).await?;
+    load::replay(partition, node.env.probe(), |key, value| shard.replay(key, value)).await?;
     shard.loaded(node.env.now());
     Ok(shard)
 }

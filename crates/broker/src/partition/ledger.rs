@@ -163,7 +163,24 @@ impl Ledger {
                 probe.reached("produce_before_refused_first");
                 return Err(ProduceError::OutOfOrderSequence);
             },
+            // Planted: after the largest sequence comes none.
+            Some(Verdict::Append)
+                if probe.mutant("sequence_does_not_wrap")
+                    && numbered.is_some_and(|n| n.last_sequence < n.first_sequence) =>
+            {
+                return Err(ProduceError::OutOfOrderSequence);
+            },
             None | Some(Verdict::Append) => {},
+            // Planted: only the last batch of a producer is remembered.
+            Some(Verdict::Duplicate(kept))
+                if probe.mutant("last_batch_kept_only") && !self.is_newest(batch, kept) =>
+            {
+                return Err(ProduceError::OutOfOrderSequence);
+            },
+            // Planted: what was sent before is out of order.
+            Some(Verdict::Duplicate(_)) if probe.mutant("duplicate_out_of_order") => {
+                return Err(ProduceError::OutOfOrderSequence);
+            },
             Some(Verdict::Duplicate(kept)) => {
                 probe.reached("produce_duplicate");
                 let done = self.wait_for(Offset(kept.last_offset.0.saturating_add(1)));
@@ -178,6 +195,10 @@ impl Ledger {
                 let log_start = self.log_start;
                 return Ok(Enqueued { base_offset, timestamp, log_start, done, writer: false });
             },
+            // Planted: a gap is let in.
+            Some(Verdict::OutOfOrder { expected })
+                if probe.mutant("sequence_gap_accepted")
+                    && numbered.is_some_and(|n| n.first_sequence > expected) => {},
             Some(Verdict::OutOfOrder { .. }) => {
                 probe.reached("produce_out_of_order");
                 return Err(ProduceError::OutOfOrderSequence);
@@ -195,6 +216,13 @@ impl Ledger {
             return Err(ProduceError::Overloaded);
         }
         Ok(self.assign(batch, now, bytes))
+    }
+
+    /// For the mutant `last_batch_kept_only`: whether no later batch of its producer is known.
+    fn is_newest(&self, batch: &BatchView, kept: storage::KeptBatch) -> bool {
+        let id = ProducerBatch::of(batch.header()).map(|numbered| numbered.id);
+        let mut producers = self.producers.iter().filter(|(known, _)| Some(*known) == id);
+        producers.all(|(_, state)| state.batches.back() == Some(&kept))
     }
 
     /// A batch was refused: what its producer sent behind it is not to come first.

@@ -130,6 +130,10 @@ impl<E: Env> Journal<E> {
             Manifest { dir_id: self.dir_id, lap, group, kept, state: table.state.clone() }
         };
         let bytes = encode_manifest(&manifest);
+        // Planted: files are used again while the old manifest may still need them.
+        if self.env.probe().mutant("laps_freed_early") {
+            self.table.lock().free_laps(&manifest);
+        }
         replace(&self.env, &self.root, MANIFEST, bytes).await?;
         self.table.lock().free_laps(&manifest);
         Ok(())

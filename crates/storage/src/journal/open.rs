@@ -194,10 +194,14 @@ async fn begin<E: Env>(
 ) -> io::Result<Journal<E>> {
     let Everything { manifest, files, mut replayed } = found;
     let corrupt = replayed.end == JournalEnd::Corrupt;
-    if corrupt {
+    // Planted: a damaged group is the last one, torn.
+    if corrupt && !env.probe().mutant("journal_damage_is_torn") {
         replayed.state.all_uncertain();
     }
-    write_last_group_again(&files, &replayed).await?;
+    // Planted: what was read is believed to be on the disk.
+    if !env.probe().mutant("last_group_trusted") {
+        write_last_group_again(&files, &replayed).await?;
+    }
     let LapPlan { lap, groups_before, file, mut free, same_manifest } =
         plan(manifest.as_ref(), &files, &replayed);
     let file_bytes = options.file_bytes.max(JOURNAL_FILE_BYTES_MIN);
@@ -317,6 +321,9 @@ fn plan<F>(manifest: Option<&Manifest>, files: &[JournalFile<F>], replayed: &Rep
     let last = replayed.last;
     let empty = files.iter().find(|file| lap_of(file) == Some(newest));
     let empty = empty.filter(|_| !corrupt && last.lap == newest && last.groups == 0);
+    // A header that the manifest needs is not written over: a power loss could tear it (simulator
+    // seed 1082).
+    let empty = empty.filter(|_| manifest.is_none_or(|manifest| manifest.lap < newest));
     if let Some((file, header)) = empty.and_then(|file| Some((file, file.header?))) {
         let same_manifest = manifest.is_some_and(|m| m.lap == newest && m.kept.is_empty());
         let free = Vec::new();

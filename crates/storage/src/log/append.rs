@@ -208,7 +208,9 @@ impl<E: Env> Log<E> {
     async fn make_durable(&self, place: Place) -> Result<(), DirectoryFailed> {
         let Place { segment, position, base, end, bufs } = place;
         let len: usize = bufs.iter().map(Bytes::len).sum();
-        let no_gap = self.inner.shared.lock().durable_end() >= base;
+        // Planted: what lies before it may not be durable.
+        let no_gap = self.inner.shared.lock().durable_end() >= base
+            || self.env().probe().mutant("fsync_with_gap");
         if !no_gap || !self.inner.dir.journal.has_room_for(len) {
             self.env().probe().reached("storage_fsync_by_segment");
             self.flush().await?;
@@ -227,6 +229,10 @@ impl<E: Env> Log<E> {
                 return Ok(());
             },
             Err(WriteError::Failed(failed)) => return Err(failed),
+        }
+        // Planted: the journal lets go of batches before their segment is durable.
+        if self.env().probe().mutant("batches_trimmed_early") {
+            self.inner.dir.journal.note_filed(self.found(), end);
         }
         let mut shared = self.inner.shared.lock();
         shared.journaled_end = shared.journaled_end.max(end);

@@ -91,10 +91,16 @@ impl<E: Env> Log<E> {
         if early {
             self.write_envelopes(upkeep, name, &runs).await?;
         }
-        if flushed < end {
+        // Planted: what is durable in the journal counts as durable in its segment.
+        let journaled = self.inner.shared.lock().journaled_end;
+        let enough = self.env().probe().mutant("envelope_after_journal") && journaled >= end;
+        if flushed < end && !enough {
             let Some(file) = file else { unreachable!("what is not durable keeps its file open") };
             self.sync(&file).await?;
             let mut shared = self.inner.shared.lock();
+            // Planted: what was written during the sync counts as durable.
+            let written = self.env().probe().mutant("flushed_is_written");
+            let end = if written { shared.end } else { end };
             shared.flushed_end = shared.flushed_end.max(end);
         }
         self.inner.dir.check()?;
@@ -150,6 +156,8 @@ impl<E: Env> Log<E> {
         let end = match unchanged {
             // What is on the disk is what would be written.
             Some(end) => end,
+            // Planted: a stop says that all is durable, and leaves that to the kernel.
+            None if self.env().probe().mutant("sealed_not_flushed") => self.end(),
             None => self.save_producers(&mut upkeep).await?,
         };
         let (log, start_id) = (self.found(), self.inner.dir.start.start_id);
@@ -192,6 +200,11 @@ impl<E: Env> Log<E> {
             (ProducerSnapshot { log: self.found(), upto, producers }, shared.state_age_bytes)
         };
         self.checkpoint_held(upkeep).await?;
+        // Planted: the producers are those of now, with batches that are not durable.
+        let snapshot = match self.env().probe().mutant("snapshot_holds_future") {
+            true => ProducerSnapshot { producers: self.producers(), ..snapshot },
+            false => snapshot,
+        };
         self.put_producers(&snapshot).await?;
         let mut shared = self.inner.shared.lock();
         shared.state_age_bytes = shared.state_age_bytes.saturating_sub(age);

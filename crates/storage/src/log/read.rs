@@ -99,7 +99,9 @@ impl<E: Env> Log<E> {
         plan: Plan<FileOf<E>>,
     ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
         self.env().seam("storage_read").await;
-        let upto = want.upto.min(self.end());
+        // Planted: the bound is looked up again, and may have moved beyond the high watermark.
+        let reread = self.env().probe().mutant("read_bound_again");
+        let upto = if reread { self.end() } else { want.upto.min(self.end()) };
         let upto = self.inner.shared.lock().sound_upto(want.from, upto)?;
         let run_at = u64::from(plan.run.position);
         let mut walk = RunWalk::within(plan.file.clone(), plan.runs);

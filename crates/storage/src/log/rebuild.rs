@@ -152,6 +152,12 @@ impl<E: Env> Opening<E> {
         // How far it went is not known: at least as far as anybody has said.
         let began = self.known.epochs.latest().map_or(name.base, |epoch| epoch.start);
         let end = name.base.max(self.known_durable()).max(began);
+        // Planted: what is not there was never there.
+        if self.probe().mutant("lost_segment_is_empty") {
+            findings.emptied = Some(name);
+            let summary = SegmentSummary { name, end: name.base, bytes: 0, max_timestamp: None };
+            return Ok(SegmentState::unloaded(&summary));
+        }
         findings.uncertain = true;
         if !self.held(name).is_empty() {
             // With the file there again nothing else would tell.
@@ -204,7 +210,11 @@ impl<E: Env> Opening<E> {
         findings: &mut Findings,
     ) -> Result<SegmentState<FileOf<E>>, OpenError> {
         let (file, _) = self.open_segment_file(name, Access::Write).await?;
-        let held = self.held(name);
+        // Planted: batches of void segments go into this one.
+        let held = match self.probe().mutant("held_batches_of_any_segment") {
+            true => self.dir.held_batches(self.found),
+            false => self.held(name),
+        };
         for batch in &held {
             self.redo(&file, batch).await?;
         }
@@ -232,8 +242,12 @@ impl<E: Env> Opening<E> {
         }
         // Always: an earlier start may have written the same tail and died before it synced
         // (simulator seed 1771).
-        let synced = file.sync_data().await;
-        synced.map_err(|error| self.dir.fail("sync", &self.folder, &error))?;
+        // Planted: only if something was written.
+        let nothing = self.recovery.scanned_bytes == 0 && self.recovery.journal_bytes == 0;
+        if !(nothing && self.probe().mutant("tail_synced_if_written")) {
+            let synced = file.sync_data().await;
+            synced.map_err(|error| self.dir.fail("sync", &self.folder, &error))?;
+        }
         (segment.run_open, segment.enveloped) = (false, envelopes.runs.len());
         findings.envelopes = envelopes.damaged || indexed.position < durable.position;
         let empty = segment.end == name.base;
@@ -263,6 +277,10 @@ impl<E: Env> Opening<E> {
         if at > len {
             return Ok(());
         }
+        // Planted: what the page cache has is believed to be on the disk.
+        if there == batch.bytes && self.probe().mutant("journal_batch_trusted") {
+            return Ok(());
+        }
         let bytes = IoBufs::from_iter([batch.bytes.clone()]);
         let result = file.append(at, bytes).await;
         result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
@@ -283,6 +301,18 @@ impl<E: Env> Opening<E> {
         let known = self.known.clone();
         let new = findings.faulty.iter().filter(|range| !known.faulty.contains(range));
         let mut changes: Vec<_> = new.map(|range| Change::Mark(Mark::Faulty(*range))).collect();
+        // Planted: damage is known to this process and to no later one.
+        if self.probe().mutant("faulty_not_journaled") {
+            changes.clear();
+        }
+        // Planted: the disk changes before what was found is durable.
+        if let Some(name) = findings.emptied
+            && self.probe().mutant("emptied_before_cut")
+        {
+            self.remove(name.log()).await?;
+            self.remove(name.env()).await?;
+            self.dir.sync_folder(&self.folder).await?;
+        }
         if findings.uncertain && !known.uncertain {
             changes.push(Change::Mark(Mark::Uncertain));
         }

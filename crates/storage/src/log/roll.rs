@@ -29,7 +29,11 @@ impl<E: Env> Log<E> {
         let closes = self.inner.shared.lock().active().is_some();
         let end = if closes {
             self.env().probe().reached("storage_segment_rolled");
-            self.save_producers(&mut upkeep).await?
+            // Planted: a segment is closed before it is durable.
+            match self.env().probe().mutant("closed_not_flushed") {
+                true => self.end(),
+                false => self.save_producers(&mut upkeep).await?,
+            }
         } else {
             self.inner.shared.lock().end
         };

@@ -104,6 +104,9 @@ impl<E: Env> Opening<E> {
             };
             let header = &batch.header;
             let epoch = self.known.epochs.epoch_at(header.base_offset);
+            // Planted: the first epoch is no epoch.
+            let zero = self.probe().mutant("epoch_zero_forgotten");
+            let epoch = epoch.filter(|epoch| epoch.0 > 0 || !zero);
             let written_in = Some(LeaderEpoch(header.partition_leader_epoch));
             let is_next = header.base_offset == next && is_sound(&body);
             if !is_next || epoch != written_in {
@@ -151,6 +154,12 @@ impl<E: Env> Opening<E> {
             return Ok(());
         }
         self.probe().reached("storage_tail_written_again");
+        // Planted: what was read is believed to be on the disk.
+        if self.probe().mutant("tail_trusted") {
+            again.bufs.clear();
+            again.bytes = 0;
+            return Ok(());
+        }
         let result = file.append(again.at, std::mem::take(&mut again.bufs)).await;
         result.map_err(|error| self.dir.fail("write again in", &self.folder, &error))?;
         again.bufs.clear();

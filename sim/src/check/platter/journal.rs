@@ -48,6 +48,10 @@ pub struct Log {
     pub cleaned: i64,
     pub segments: Vec<Segment>,
     pub held: Vec<Held>,
+    /// Whether it may hold less than it was promised to.
+    pub uncertain: bool,
+    /// Offsets that were durable and are not what was written: the first, one past the last.
+    pub faulty: Vec<(i64, i64)>,
 }
 
 /// Every log that exists.
@@ -94,6 +98,7 @@ fn read(image: &Image, view: View, logs: &mut BTreeMap<LogKey, Log>) -> Option<(
 
 /// A journal file.
 struct JournalFile {
+    name: String,
     nonce: u64,
     groups_before: u64,
     bytes: Vec<u8>,
@@ -103,15 +108,19 @@ struct JournalFile {
 fn files(image: &Image, view: View) -> BTreeMap<u64, JournalFile> {
     let folder = Path::new(DATA_DIR).join("journal");
     let mut files = BTreeMap::new();
-    for (name, _) in list(image, &folder, view) {
-        let Some(bytes) = bytes_of(image, &folder.join(name), view) else { continue };
+    let mut names: Vec<String> = list(image, &folder, view).into_iter().map(|(n, _)| n).collect();
+    // One whose header nobody can read may have a lap that was begun anew elsewhere.
+    names.sort_by_key(|name| !image.is_damaged(&folder.join(name), 0..44));
+    for name in names {
+        let Some(bytes) = bytes_of(image, &folder.join(&name), view) else { continue };
         let Some((summed, rest)) = bytes.split_at_checked(40) else { continue };
         let sound = rest.starts_with(&crc32fast::hash(summed).to_le_bytes());
         let mut head = Fields(&summed[16..]);
         if let (true, true, Some(lap), Some(nonce), Some(groups_before)) =
             (summed.starts_with(b"GRGJRNL\0"), sound, head.u64(), head.u64(), head.u64())
         {
-            files.insert(lap, JournalFile { nonce, groups_before, bytes: bytes.to_vec() });
+            let bytes = bytes.to_vec();
+            files.insert(lap, JournalFile { name, nonce, groups_before, bytes });
         }
     }
     files
@@ -120,17 +129,22 @@ fn files(image: &Image, view: View) -> BTreeMap<u64, JournalFile> {
 impl JournalFile {
     /// The records' bytes of every group, up to the first that is not whole.
     fn groups(&self) -> Vec<Vec<u8>> {
+        self.groups_and_ends().into_iter().map(|(group, _)| group).collect()
+    }
+
+    /// The same, each with the position one past its last block.
+    fn groups_and_ends(&self) -> Vec<(Vec<u8>, usize)> {
         let mut groups = Vec::new();
         let mut blocks = self.bytes.chunks_exact(BLOCK).skip(1);
         while let Some(group) = self.group(&mut blocks, u64::try_from(groups.len()).unwrap_or(0)) {
-            groups.push(group);
+            groups.push((group, self.bytes.len() / BLOCK * BLOCK - blocks.len() * BLOCK));
         }
         groups
     }
 
     fn group<'a>(
         &self,
-        blocks: &mut impl Iterator<Item = &'a [u8]>,
+        blocks: &mut std::iter::Skip<std::slice::ChunksExact<'a, u8>>,
         group: u64,
     ) -> Option<Vec<u8>> {
         let mut records = Vec::new();
@@ -214,6 +228,8 @@ impl Log {
                 {
                     last.closed = None;
                 }
+                self.faulty.retain(|(from, _)| *from < at);
+                self.faulty.iter_mut().for_each(|(_, to)| *to = at.min(*to));
             },
             7 => self.swap(body)?,
             17 => self.cleaned = self.cleaned.max(body.i64()?),
@@ -222,10 +238,49 @@ impl Log {
                 self.start = self.start.max(at);
                 self.segments.retain(|s| s.closed.is_none_or(|(end, _)| end > at));
             },
+            12 => self.uncertain = true,
+            13 => self.faulty.push((body.i64()?, body.i64()?)),
+            14 => self.uncertain = false,
+            15 => {
+                let mended = (body.i64()?, body.i64()?);
+                self.faulty.retain(|range| *range != mended);
+            },
             _ => {},
         }
         Some(())
     }
+
+    /// One past the damage that `offset` is in, as far as the journal tells of it.
+    pub fn told(&self, offset: i64) -> Option<i64> {
+        let holds = |(from, to): &&(i64, i64)| (*from..*to).contains(&offset);
+        let mut at = self.faulty.iter().find(holds)?.1;
+        while let Some((_, further)) = self.faulty.iter().find(|range| holds(range) && range.1 > at)
+        {
+            at = *further;
+        }
+        Some(at)
+    }
+}
+
+/// Where damage of the journal is no torn write: in headers, and in groups with a later one behind
+/// them. `newest`: whether the header of the newest lap counts.
+pub fn protected(image: &Image, newest: bool) -> Vec<(String, Vec<std::ops::Range<u64>>)> {
+    let files = files(image, View::Cache);
+    let last = files.keys().next_back().copied();
+    let block = u64::try_from(BLOCK).unwrap_or(0);
+    let span = |(lap, file): (&u64, &JournalFile)| {
+        let is_last = Some(*lap) == last;
+        let ends: Vec<usize> = file.groups_and_ends().into_iter().map(|(_, end)| end).collect();
+        let sure = ends.len().saturating_sub(usize::from(is_last));
+        let end = sure.checked_sub(1).map_or(BLOCK, |at| ends[at]);
+        let end = u64::try_from(end).unwrap_or(0);
+        let mut within: Vec<_> = std::iter::once(block..end).collect();
+        if newest || !is_last {
+            within.push(0..block);
+        }
+        (file.name.clone(), within)
+    };
+    files.iter().map(span).collect()
 }
 
 impl Log {

@@ -1,6 +1,5 @@
 //! Faults of a disk.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,7 +58,7 @@ pub(super) fn inject(world: &Arc<World>, history: &History, fault: &Fault) {
             };
             for _ in 0..sectors {
                 if let Some(place) = pick(world, &mut places) {
-                    world.disk(node).rot(&place, &mut dice);
+                    world.disk(node).rot(&place, &mut dice, fault.class());
                 }
             }
         },
@@ -87,7 +86,7 @@ fn at_rest(world: &World, history: &History, node: usize) -> Vec<AtRest> {
 /// The same, the bytes included that no checksum covers.
 fn every_byte_at_rest(world: &World, history: &History, node: usize) -> Vec<AtRest> {
     let all = history.closed_segments(world).into_iter();
-    let files: Vec<Place> = all.map(|(path, _)| (path, BTreeSet::new())).collect();
+    let files: Vec<Place> = all.map(|place| Place::whole(place.path)).collect();
     world.disk(node).at_rest(&files)
 }
 
@@ -103,7 +102,7 @@ fn for_a_while(
     });
 }
 
-fn pick(world: &World, places: &mut Vec<AtRest>) -> Option<AtRest> {
+pub(super) fn pick(world: &World, places: &mut Vec<AtRest>) -> Option<AtRest> {
     if places.is_empty() {
         return None;
     }

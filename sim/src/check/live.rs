@@ -1,0 +1,90 @@
+//! The journal is the state: replayed from the platter by a decoder of our own, it says of every log
+//! what the running broker knows of it.
+//!
+//! Invariants: looks change nothing; a change is on the platter a moment before the broker knows,
+//! so the two may differ for as long as a disk may take, and not for good.
+
+use base::Duration;
+use broker::Broker;
+use broker::inspect::{LiveLog, live};
+use env::Env;
+
+use super::platter::{View, logs, read_end};
+use crate::disk::Image;
+use crate::fault::BROKER;
+use crate::world::SimEnv;
+
+/// Between two looks at most, milliseconds.
+const EVERY_MS: u64 = 700;
+/// A difference may last so long, milliseconds: a drive may lie for two seconds, stand still for
+/// five, and take sixty times as long.
+const PATIENCE_MS: u64 = 20_000;
+/// How often a difference is looked at again, milliseconds.
+const AGAIN_MS: u64 = 10;
+
+/// Looks now and then, for as long as the process lives.
+pub async fn watch(env: SimEnv, broker: Broker<SimEnv>) {
+    let incarnation = env.process().incarnation;
+    let mut dice = env.process().world.dice(&format!("live looks {incarnation}"));
+    loop {
+        env.sleep(Duration::from_millis(dice.between(20, EVERY_MS))).await;
+        look(&env, &broker).await;
+    }
+}
+
+async fn look(env: &SimEnv, broker: &Broker<SimEnv>) {
+    let world = env.process().world.clone();
+    let begun = world.now();
+    loop {
+        let found = live(broker);
+        let difference = {
+            let disk = world.disk(BROKER);
+            difference(&disk, &found)
+        };
+        let Some(difference) = difference else { return };
+        let waited = (world.now() - begun) / crate::world::MS;
+        // What keeps the process from going on keeps it from knowing, too.
+        let disturbed = world.now() - world.disturbed_at(BROKER) < PATIENCE_MS * crate::world::MS;
+        if waited >= PATIENCE_MS && !disturbed {
+            world.check("journal-is-state", false, || difference);
+            return;
+        }
+        env.sleep(Duration::from_millis(AGAIN_MS)).await;
+    }
+}
+
+/// Where journal and broker differ, if they do.
+fn difference(disk: &Image, found: &[LiveLog]) -> Option<String> {
+    let durable = logs(disk, View::Durable, |_| true);
+    for log in found {
+        let of = log.partition;
+        let Some(known) = durable.get(&of) else {
+            return Some(format!("{of} is led, and the journal knows no such log"));
+        };
+        let known = &known.log;
+        if known.start != log.start.0 {
+            return Some(format!(
+                "{of} begins at {}, by the journal at {}",
+                log.start, known.start
+            ));
+        }
+        let here: Vec<i64> = log.segments.iter().map(|segment| segment.base.0).collect();
+        let there: Vec<i64> = known.segments.iter().map(|segment| segment.base).collect();
+        if here != there {
+            return Some(format!("{of} has segments at {here:?}, by the journal at {there:?}"));
+        }
+        for (segment, known) in log.segments.iter().zip(&known.segments) {
+            let closed = known.closed.map(|(end, _)| end);
+            if closed.is_some_and(|end| end != segment.end.0) {
+                let (base, end) = (segment.base, segment.end);
+                return Some(format!("{of}: {base} ends at {end}, by the journal at {closed:?}"));
+            }
+        }
+        let told = known.uncertain || !known.faulty.is_empty();
+        let end = read_end(disk, of, View::Cache);
+        if !told && end != Some(log.end.0) {
+            return Some(format!("{of} ends at {}, by the files at {end:?}", log.end));
+        }
+    }
+    None
+}

@@ -1,0 +1,206 @@
+//! Side topics at work: written to, read back by offset and by time, deleted while a write is under
+//! way, and created anew under the same name.
+//!
+//! Invariants: nobody else writes there, and each life of a topic has records of its own; what is
+//! not known to have happened is not held against the broker.
+
+use base::Timestamp;
+use env::Env;
+use protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use records::{BatchBuilder, NewRecord};
+
+use super::admin::{Admin, TIMEOUT};
+use super::connection::Connection;
+use super::consumer::fetch_from;
+use super::errors::NONE;
+use crate::check::RecordId;
+use crate::fault::BROKER;
+
+/// Batches of one life at most.
+const BATCHES_MAX: u64 = 5;
+/// Records of one batch at most.
+const RECORDS_MAX: u64 = 6;
+/// Requests that may fail before this life is left alone.
+const TRIES: u32 = 20;
+/// Between the timestamps of two records, milliseconds.
+const APART_MS: i64 = 10;
+
+/// What was done to one life of a topic.
+pub(super) struct Life {
+    name: String,
+    /// The records' client: no other life has it.
+    pub(super) tag: u32,
+    next: u64,
+    /// The life before, of which a batch may still be under way to whoever has the name by then.
+    pub(super) earlier: Option<u32>,
+    /// Acknowledged batches: first offset, numbers of the records.
+    acked: Vec<(i64, Vec<u64>)>,
+    /// Power losses when it began.
+    losses: u64,
+}
+
+impl Admin {
+    /// A life that begins now.
+    pub(super) fn life(&mut self, name: &str) -> Life {
+        self.lives += 1;
+        let tag = 900_000 + self.env.process().incarnation * 1_000 + self.lives;
+        let losses = self.job.history.losses();
+        Life { name: name.to_owned(), tag, next: 0, earlier: None, acked: Vec::new(), losses }
+    }
+
+    /// Writes some batches.
+    pub(super) async fn fill(&mut self, life: &mut Life) {
+        for _ in 0..self.dice.between(1, BATCHES_MAX) {
+            let (ask, numbers) = self.batch(life);
+            let Ok(answer) = self.connection.call(9, &ask, TIMEOUT).await else {
+                self.pause().await;
+                continue;
+            };
+            let parts = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+            let acked = parts.filter(|part| part.error_code == NONE).map(|part| part.base_offset);
+            life.acked.extend(acked.map(|base| (base, numbers.clone())));
+        }
+    }
+
+    /// Sends a batch on a connection of its own and does not wait for what becomes of it.
+    pub(super) async fn leave_under_way(&mut self, life: &mut Life) -> Connection {
+        let mut other = Connection::new(self.env.clone(), BROKER, "side".into());
+        let (ask, _) = self.batch(life);
+        let deadline = self.env.now().after(TIMEOUT);
+        if other.send(9, &ask, deadline).await.is_err() {
+            self.pause().await;
+        }
+        other
+    }
+
+    fn batch(&mut self, life: &mut Life) -> (ProduceRequest, Vec<u64>) {
+        let mut builder = BatchBuilder::new();
+        let mut numbers = Vec::new();
+        for _ in 0..self.dice.between(1, RECORDS_MAX) {
+            let value = RecordId { client: life.tag, number: life.next }.to_bytes();
+            let timestamp = Timestamp(time_of(life.next));
+            let record = NewRecord { timestamp, key: None, value: Some(&value), headers: &[] };
+            if builder.push(&record).is_ok() {
+                numbers.push(life.next);
+            }
+            life.next += 1;
+        }
+        let records = builder.finish_bytes().unwrap_or_default();
+        let data = PartitionProduceData { index: 0, records: records.into() };
+        let topic = TopicProduceData {
+            name: life.name.clone(),
+            partition_data: vec![data],
+            ..TopicProduceData::default()
+        };
+        let ask = ProduceRequest {
+            transactional_id: None,
+            acks: -1,
+            timeout_ms: 1_000,
+            topic_data: vec![topic],
+        };
+        (ask, numbers)
+    }
+
+    /// Reads all of it back and holds it against what was written.
+    pub(super) async fn hold(&mut self, life: &Life) {
+        let Some(read) = self.read_back(life).await else { return };
+        let world = self.job.world.clone();
+        for (offset, id, _) in &read {
+            let late = Some(id.client) == life.earlier;
+            let ours = id.client == life.tag && id.number < life.next;
+            world.check("side-content", late || ours, || {
+                format!("{}/{offset}: {id} was never written to this topic", life.name)
+            });
+        }
+        // What a power loss or damage may have taken is not held here.
+        if self.job.history.losses() != life.losses || !self.is_whole() {
+            return;
+        }
+        for (base, numbers) in &life.acked {
+            for (offset, number) in (*base..).zip(numbers) {
+                let found =
+                    read.iter().find(|(at, _, _)| *at == offset).map(|(_, id, _)| id.number);
+                world.check("side-content", found == Some(*number), || {
+                    format!("{}/{offset} was acked as {number}; it holds {found:?}", life.name)
+                });
+            }
+        }
+        if life.earlier.is_some() {
+            return;
+        }
+        let times: Vec<(i64, i64)> = read.iter().map(|(at, _, time)| (*at, *time)).collect();
+        let after = self.dice.below(life.next.max(1));
+        self.hold_time(life, &times, time_of(after) - 1).await;
+    }
+
+    /// Whether nothing was damaged or lost that could be missing here.
+    fn is_whole(&self) -> bool {
+        crate::check::damages(&self.job.world) == 0
+    }
+
+    /// Offset, record and timestamp of everything below the high watermark.
+    async fn read_back(&mut self, life: &Life) -> Option<Vec<(i64, RecordId, i64)>> {
+        let (mut read, mut from) = (Vec::new(), 0);
+        for _ in 0..TRIES {
+            let ask = fetch_from(&life.name, &[(0, from)].into(), 1 << 20);
+            let answer = self.connection.call(11, &ask, TIMEOUT).await.ok();
+            let part = answer.and_then(|answer| {
+                answer.responses.into_iter().flat_map(|topic| topic.partitions).next()
+            });
+            let Some(part) = part.filter(|part| part.error_code == NONE) else {
+                self.pause().await;
+                continue;
+            };
+            for batch in records::batches(part.records.as_bytes().cloned().unwrap_or_default()) {
+                let batch = batch.ok()?;
+                let set = batch.open(1 << 24).ok()?;
+                for record in set.iter() {
+                    let record = record.ok()?;
+                    let id = record.value.and_then(RecordId::from_value)?;
+                    read.push((record.offset.0, id, record.timestamp.0));
+                }
+                from = batch.header().next_offset().0;
+            }
+            if from >= part.high_watermark {
+                return Some(read);
+            }
+        }
+        None
+    }
+
+    /// Asks for the first record at or after `time`; nothing was written since `read` was.
+    async fn hold_time(&mut self, life: &Life, read: &[(i64, i64)], time: i64) {
+        let partition = ListOffsetsPartition {
+            partition_index: 0,
+            timestamp: time,
+            ..ListOffsetsPartition::default()
+        };
+        let topic = ListOffsetsTopic { name: life.name.clone(), partitions: vec![partition] };
+        let ask = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![topic],
+            ..ListOffsetsRequest::default()
+        };
+        let Ok(answer) = self.connection.call(5, &ask, TIMEOUT).await else { return };
+        let Some(part) = answer.topics.iter().flat_map(|topic| &topic.partitions).next() else {
+            return;
+        };
+        if part.error_code != NONE || self.job.history.losses() != life.losses {
+            return;
+        }
+        let first = read.iter().find(|(_, at)| *at >= time).map_or(-1, |(offset, _)| *offset);
+        self.job.world.check("by-time", part.offset == first, || {
+            format!(
+                "{}: the first at {time} is {first}, and was given as {}",
+                life.name, part.offset
+            )
+        });
+    }
+}
+
+fn time_of(number: u64) -> i64 {
+    1_000_000 + APART_MS * i64::try_from(number).unwrap_or(0)
+}
