@@ -74,7 +74,7 @@ impl DirFile {
                 Some(&["/journal", "the journal in", "is gone although the last stop was clean"])
             },
             "damaged manifest" => Some(&["manifest"]),
-            "damaged identity" => Some(&["/identity", "belongs to cluster", "is of directory"]),
+            "damaged identity" => Some(&["/identity", "but no identity"]),
             "damaged metadata log" => Some(&["metadata log"]),
             _ => None,
         }

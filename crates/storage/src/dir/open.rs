@@ -193,6 +193,16 @@ async fn identify<E: Env>(
         }
         return Ok((found, false));
     }
+    // It was there before the manifest was.
+    let manifest = path.join(MANIFEST);
+    match env.disk().open(&manifest, Access::Read).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {},
+        Err(error) => return Err(io_error("open", &manifest)(error)),
+        Ok(_) => {
+            env.probe().reached("storage_identity_lost");
+            return Err(DirError::IdentityLost { path: path.to_owned() });
+        },
+    }
     let cluster_id = expect.cluster_id.unwrap_or_else(|| env.random_uuid().to_string());
     if cluster_id.is_empty() || cluster_id.len() > CLUSTER_ID_MAX {
         return Err(DirError::ClusterId(cluster_id.len()));
