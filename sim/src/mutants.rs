@@ -28,16 +28,16 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant("ack_before_write", "own", "a produce is answered before its bytes are written"),
     mutant(
-        "ancestors_trusted",
-        "own",
-        "only the first start syncs the folders above the directory",
-    ),
-    mutant(
         "ack_on_failed_directory",
         "M49",
         "a batch whose write failed is acknowledged before the directory's end is told",
     ),
     mutant("ack_on_full_disk", "own", "a batch that found no room is acknowledged"),
+    mutant(
+        "ancestors_trusted",
+        "own",
+        "only the first start syncs the folders above the directory",
+    ),
     mutant(
         "batches_trimmed_early",
         "N58",
@@ -211,16 +211,16 @@ pub const MUTANTS: &[Mutant] = &[
         "the producers' file holds batches that were not durable when it was written",
     ),
     mutant("snapshot_not_synced", "M47", "the producers' file gets its name before it is durable"),
+    mutant(
+        "swap_before_flush",
+        "M54",
+        "the journal names compacted segments whose bytes and directory entries are not flushed",
+    ),
     mutant("sync_tried_again", "M50", "a failed sync of a log is tried again, and then succeeds"),
     mutant(
         "tail_synced_if_written",
         "own",
         "a start syncs the tail of a log only if it wrote any of it",
-    ),
-    mutant(
-        "swap_before_flush",
-        "M54",
-        "the journal names compacted segments whose bytes and directory entries are not flushed",
     ),
     mutant(
         "tail_trusted",
