@@ -21,6 +21,7 @@ mod openers;
 mod partition;
 mod partitions;
 mod publisher;
+pub mod verify;
 
 pub use broker::{Broker, ProducerIdError, StartError};
 pub use config::{BrokerConfig, TopicConfig};

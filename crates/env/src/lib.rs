@@ -16,6 +16,7 @@ mod disk;
 mod host;
 mod lock;
 mod net;
+pub mod overlay;
 mod wait;
 
 use base::{Duration, Instant, Probe, Timestamp, Uuid};
