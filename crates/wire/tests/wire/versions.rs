@@ -83,6 +83,7 @@ fn every_advertised_version_answers() {
             records(&mut table).await;
             cluster(&mut table).await;
             administration(&mut table).await;
+            settings_change(&mut table).await;
             topics_come_and_go(&mut table).await;
             coordinators(&mut table).await;
             offsets(&mut table).await;
@@ -245,6 +246,23 @@ async fn administration(table: &mut Table) {
             }
         })
         .await;
+    let moves = |_| ListPartitionReassignmentsRequest::default();
+    table.each(moves, |version, answer| ok(version, answer.error_code)).await;
+    let pages = |_| DescribeTopicPartitionsRequest {
+        topics: vec![TopicRequest { name: "t".to_owned() }],
+        cursor: Some(Cursor { topic_name: "t".to_owned(), partition_index: 0 }),
+        ..DescribeTopicPartitionsRequest::default()
+    };
+    table
+        .each(pages, |version, answer| {
+            ok(version, answer.topics[0].error_code);
+            assert_eq!(answer.topics[0].partitions.len(), 1);
+            assert_eq!(answer.next_cursor, None);
+        })
+        .await;
+}
+
+async fn settings_change(table: &mut Table) {
     let replace = |version: i16| AlterConfigsRequest {
         resources: vec![alter_configs_request::AlterConfigsResource {
             resource_type: 2,
@@ -277,20 +295,6 @@ async fn administration(table: &mut Table) {
     table.each(edit, |version, answer| ok(version, answer.responses[0].error_code)).await;
     let view = table.served.broker.cluster();
     assert!(view.topics["t"].configs.is_empty(), "set once, checked twice, deleted twice");
-    let moves = |_| ListPartitionReassignmentsRequest::default();
-    table.each(moves, |version, answer| ok(version, answer.error_code)).await;
-    let pages = |_| DescribeTopicPartitionsRequest {
-        topics: vec![TopicRequest { name: "t".to_owned() }],
-        cursor: Some(Cursor { topic_name: "t".to_owned(), partition_index: 0 }),
-        ..DescribeTopicPartitionsRequest::default()
-    };
-    table
-        .each(pages, |version, answer| {
-            ok(version, answer.topics[0].error_code);
-            assert_eq!(answer.topics[0].partitions.len(), 1);
-            assert_eq!(answer.next_cursor, None);
-        })
-        .await;
 }
 
 async fn topics_come_and_go(table: &mut Table) {
