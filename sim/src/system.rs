@@ -39,7 +39,7 @@ pub fn broker(work: &Work) -> Program {
 fn config(work: &Work) -> BrokerConfig {
     BrokerConfig {
         node_id: NODE_ID,
-        log_dir: PathBuf::from(DATA_DIR),
+        log_dirs: vec![PathBuf::from(DATA_DIR)],
         offsets_partitions: 2,
         // Kafka's smallest: it becomes a topic's own setting, which is held against the table.
         offsets_segment_bytes: 1 << 20,

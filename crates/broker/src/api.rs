@@ -5,12 +5,14 @@
 //! (an `Ok` of [`Produced`] means what the request's [`Acks`] promise); every request has an end.
 
 mod cluster;
+mod directories;
 mod fetch;
 pub mod group;
 mod offsets;
 mod produce;
 
 pub use cluster::{BrokerView, ClusterView, PartitionView, TopicView};
+pub use directories::{DirectoryState, DirectoryView};
 pub use fetch::{Fetch, FetchError, FetchPartition, FetchedData, FetchedPartition, Isolation};
 pub use metadata::{
     AlterTopic, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic, OFFSETS_TOPIC, TopicError,

@@ -1,36 +1,62 @@
 //! Work that nobody waits for: making logs durable, deleting old segments, forgetting producers.
 //!
 //! Invariants: the flusher keeps every log's durable end within the bounds of `storage`; retention
-//! deletes whole segments below the high watermark only; a failed directory halts the broker.
+//! deletes whole segments below the high watermark only; a failed directory is told to the node, a
+//! full disk is said once when it fills up and once when there is room again.
 
 use std::sync::Arc;
 
 use base::{Duration, Probe};
 use env::Env;
+use storage::{LogDir, Room};
 
+use crate::coordinator_host::Coordinators;
 use crate::node::Node;
+use crate::unmade;
 
 /// Kafka's first look at old segments comes this long after the start.
 const RETENTION_FIRST: Duration = Duration::from_secs(30);
 
 /// Starts all of it. The tasks end when the broker stops.
-pub(crate) fn start<E: Env>(node: &Arc<Node<E>>) {
-    let (flusher, retention) = (Arc::clone(node), Arc::clone(node));
-    let (flushing, retaining) = (node.tasks.guard(), node.tasks.guard());
-    node.env.spawn("flusher", async move {
-        flush(flusher).await;
-        drop(flushing);
-    });
+pub(crate) fn start<E: Env>(node: &Arc<Node<E>>, coordinators: &Arc<Coordinators<E>>) {
+    for (at, dir) in node.dirs.opened() {
+        let (flusher, dir) = (Arc::clone(node), dir.clone());
+        let flushing = node.tasks.guard();
+        node.env.spawn("flusher", async move {
+            flush(flusher, at, dir).await;
+            drop(flushing);
+        });
+    }
+    let (retention, retaining) = (Arc::clone(node), node.tasks.guard());
     node.env.spawn("retention", async move {
         retain(retention).await;
         drop(retaining);
     });
+    let (maker, making) =
+        (unmade::run(Arc::clone(node), Arc::clone(coordinators)), node.tasks.guard());
+    node.env.spawn("unmade_logs", async move {
+        maker.await;
+        drop(making);
+    });
 }
 
-async fn flush<E: Env>(node: Arc<Node<E>>) {
-    if let Err(failed) = node.dir.run_flusher().await {
+async fn flush<E: Env>(node: Arc<Node<E>>, at: usize, dir: LogDir<E>) {
+    let dir = &dir;
+    if let Err(failed) = dir.run_flusher(|room| tell(dir, &room)).await {
         node.env.probe().reached("flusher_failed");
-        node.env.halt(failed.to_string());
+        node.directory_failed(at, &failed.to_string());
+    }
+}
+
+/// What the log says of a disk that fills up, and of one that has room again.
+fn tell<E: Env>(dir: &LogDir<E>, room: &Room) {
+    let path = dir.path().display();
+    match room {
+        Room::Full { what, .. } => tracing::warn!(
+            "the disk of {path} is full ({what}): producers get KAFKA_STORAGE_ERROR, reads go on; \
+             free some space, no restart is needed"
+        ),
+        Room::Enough => tracing::warn!("the disk of {path} has room again"),
     }
 }
 
@@ -41,13 +67,9 @@ async fn retain<E: Env>(node: Arc<Node<E>>) {
         let now = node.env.wall();
         for partition in node.partitions.all() {
             partition.expire_producers(now, node.config.producer_expiration);
-            // A partition that is deleted meanwhile refuses; that is no failure of the directory.
-            if partition.retain(now).await.is_err()
-                && let Some(failed) = node.dir.failed()
-            {
-                node.env.halt(failed.to_string());
-                return;
-            }
+            // A partition that is deleted meanwhile refuses, a full disk is tried again, and of a
+            // failed directory its flusher tells.
+            drop(partition.retain(now).await);
         }
     }
 }

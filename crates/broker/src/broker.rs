@@ -4,6 +4,7 @@
 //! (refuse, coordinators, drain writers, seal). Invariants: after `stop` began nothing new is
 //! accepted; the directory is sealed only if every writer has finished; every request has an end.
 
+pub(crate) mod opened;
 mod start;
 
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use std::sync::Arc;
 use base::{BrokerId, Probe, ProducerEpoch, ProducerId, TopicId};
 use env::{Disk, Env};
 use metadata::{Command, OFFSETS_TOPIC, Reply};
-use storage::SealOutcome;
+use storage::{LogDir, SealOutcome};
 use thiserror::Error;
 
 use crate::api::{
-    AlterTopic, ClusterView, CreateTopic, CreatedTopic, Fetch, FetchedPartition, FoundOffset,
-    ListOffset, ListOffsetError, Produce, ProduceError, Produced, TopicError, TopicRef, group,
+    AlterTopic, ClusterView, CreateTopic, CreatedTopic, DirectoryView, Fetch, FetchedPartition,
+    FoundOffset, ListOffset, ListOffsetError, Produce, ProduceError, Produced, TopicError,
+    TopicRef, group,
 };
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::{MetadataFailed, MetadataHost};
@@ -62,8 +64,8 @@ pub enum ProducerIdError {
     /// All 2^63 are used up.
     #[error("no producer ids are left")]
     Exhausted,
-    /// The metadata log failed, or the broker is stopping.
-    #[error("the metadata log failed or the broker is stopping")]
+    /// The metadata log failed, or its disk is full, or the broker is stopping.
+    #[error("the metadata log failed, or its disk is full, or the broker is stopping")]
     Unavailable,
 }
 
@@ -73,6 +75,11 @@ impl<E: Env> Broker<E> {
     /// The metadata as clients may see it: one immutable snapshot.
     pub fn cluster(&self) -> Arc<ClusterView> {
         self.inner.node.view()
+    }
+
+    /// The log directories, in the order of `log.dirs`, and how they are.
+    pub fn directories(&self) -> Vec<DirectoryView> {
+        self.inner.node.dirs.views()
     }
 
     /// What the broker was told.
@@ -153,7 +160,8 @@ impl<E: Env> Broker<E> {
         };
         match self.inner.propose(command).await {
             Ok(Reply::Created(outcomes)) => outcomes,
-            Ok(_) | Err(MetadataFailed) => vec![Err(TopicError::StorageFailed); asked],
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -186,7 +194,8 @@ impl<E: Env> Broker<E> {
         }
         match self.inner.propose(Command::DeleteTopics { topics }).await {
             Ok(Reply::Deleted(outcomes)) => outcomes,
-            Ok(_) | Err(MetadataFailed) => vec![Err(TopicError::StorageFailed); asked],
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -203,7 +212,8 @@ impl<E: Env> Broker<E> {
         let asked = topics.len();
         match self.inner.propose(Command::AlterTopics { topics, validate_only }).await {
             Ok(Reply::Altered(outcomes)) => outcomes,
-            Ok(_) | Err(MetadataFailed) => vec![Err(TopicError::StorageFailed); asked],
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
     }
 
@@ -222,7 +232,9 @@ impl<E: Env> Broker<E> {
                     *ids = first..first.saturating_add(i64::from(block.count));
                 },
                 Ok(Reply::ProducerIds(None)) => return Err(ProducerIdError::Exhausted),
-                Ok(_) | Err(MetadataFailed) => return Err(ProducerIdError::Unavailable),
+                Ok(_) | Err(MetadataFailed::Full | MetadataFailed::Gone) => {
+                    return Err(ProducerIdError::Unavailable);
+                },
             }
         }
         let id = ids.next().ok_or(ProducerIdError::Exhausted)?;
@@ -267,20 +279,36 @@ impl<E: Env> Broker<E> {
         for partition in &partitions {
             partition.drained().await;
         }
-        match node.dir.seal().await {
-            Ok(SealOutcome::Sealed) => {
-                tracing::info!("stopped");
-            },
-            Ok(SealOutcome::NotAllOpened(logs)) => {
-                tracing::error!(logs, "stopped without a seal: some logs were never opened");
-            },
-            Err(error) => {
-                node.env.probe().reached("stop_without_seal");
-                tracing::error!(%error, "stopped without a seal: the next start will recover");
-            },
+        let mut sealed = true;
+        for (_, dir) in node.dirs.opened() {
+            sealed &= self.seal(dir).await;
+        }
+        if sealed {
+            tracing::info!("stopped");
         }
         // Sealed or not: whoever starts on this directory next must find nobody at work in it.
         node.tasks.ended().await;
+    }
+}
+
+impl<E: Env> Broker<E> {
+    /// Whether the directory is closed as it should be.
+    async fn seal(&self, dir: &LogDir<E>) -> bool {
+        let path = dir.path().display();
+        match dir.seal().await {
+            Ok(SealOutcome::Sealed) => return true,
+            Ok(SealOutcome::NotAllOpened(logs)) => {
+                tracing::error!(
+                    logs,
+                    "stopped without a seal in {path}: some logs were never opened"
+                );
+            },
+            Err(error) => {
+                self.inner.node.env.probe().reached("stop_without_seal");
+                tracing::error!(%error, "stopped without a seal in {path}: the next start will recover");
+            },
+        }
+        false
     }
 }
 
@@ -289,7 +317,7 @@ impl<E: Env> Inner<E> {
         let host = self.metadata.read().await;
         let Some(host) = host.as_ref() else {
             self.node.env.probe().reached("metadata_while_stopping");
-            return Err(MetadataFailed);
+            return Err(MetadataFailed::Gone);
         };
         host.propose(command).await
     }

@@ -4,11 +4,11 @@
 //! ([`TopicConfig`]). Invariants: a value that does not parse leaves the default in place (the
 //! metadata core refuses such values before they get here); durations are never negative.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base::{BrokerId, Duration};
+use base::{BrokerId, Duration, Uuid};
 use metadata::Defaults;
 use records::TimestampType;
 use storage::Durability;
@@ -20,8 +20,12 @@ pub struct BrokerConfig {
     pub node_id: BrokerId,
     /// `broker.rack`.
     pub rack: Option<String>,
-    /// `log.dirs` (or `log.dir`): where data lives. One directory in this version.
-    pub log_dir: PathBuf,
+    /// `log.dirs` (or `log.dir`): where data lives; at least one.
+    pub log_dirs: Vec<PathBuf>,
+    /// `metadata.log.dir`: where the metadata log lives, the first of `log_dirs` if not set.
+    pub metadata_log_dir: Option<PathBuf>,
+    /// Directories whose loss is accepted, by identity: what lived in them begins empty.
+    pub accept_lost_dirs: BTreeSet<Uuid>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
     /// `delete.topic.enable`.
@@ -67,7 +71,9 @@ impl Default for BrokerConfig {
         Self {
             node_id: BrokerId(1),
             rack: None,
-            log_dir: PathBuf::from("./data"),
+            log_dirs: vec![PathBuf::from("./data")],
+            metadata_log_dir: None,
+            accept_lost_dirs: BTreeSet::new(),
             auto_create_topics: true,
             delete_topics: true,
             num_partitions: 1,

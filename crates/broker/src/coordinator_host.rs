@@ -7,9 +7,9 @@
 mod load;
 mod shard;
 
+use env::atomic::{AtomicU8, Ordering};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use base::{Instant, PartitionId, PartitionIndex, Probe};
 use coordinator::{Command, GroupError, Listed, Reply, partition_for};
@@ -17,9 +17,10 @@ use env::{Env, Lock, Rank};
 use metadata::{CreateTopic, OFFSETS_TOPIC, Topic};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::alive::Alive;
+use crate::alive::{Alive, Guard};
 use crate::config::BrokerConfig;
 use crate::node::Node;
+use crate::partition::Partition;
 
 /// Requests waiting for one shard; further ones are refused.
 const MAILBOX: usize = 1024;
@@ -64,22 +65,35 @@ impl PhaseCell {
     }
 }
 
-struct Handle {
+struct Handle<E: Env> {
     mailbox: mpsc::Sender<Mail>,
     phase: Arc<PhaseCell>,
+    partition: Arc<Partition<E>>,
 }
 
-#[derive(Default)]
-struct Shards {
-    by_index: BTreeMap<PartitionIndex, Handle>,
+impl<E: Env> Handle<E> {
+    /// How far the shard is; one whose log directory failed is as good as ended.
+    fn phase(&self) -> Phase {
+        if self.partition.is_failed() { Phase::Broken } else { self.phase.get() }
+    }
+}
+
+struct Shards<E: Env> {
+    by_index: BTreeMap<PartitionIndex, Handle<E>>,
     /// Partitions of the topic, 0 while there is none.
     count: i32,
+}
+
+impl<E: Env> Default for Shards<E> {
+    fn default() -> Self {
+        Self { by_index: BTreeMap::new(), count: 0 }
+    }
 }
 
 /// The shards that this broker hosts.
 pub(crate) struct Coordinators<E: Env> {
     node: Arc<Node<E>>,
-    shards: Lock<Shards>,
+    shards: Lock<Shards<E>>,
     tasks: Alive,
 }
 
@@ -102,23 +116,31 @@ impl<E: Env> Coordinators<E> {
             return;
         };
         for index in (0..shards.count).map(PartitionIndex) {
-            let id = PartitionId { topic: topic.id, index };
-            let Some(partition) = self.node.partitions.find(&id) else {
-                continue;
-            };
-            let (mailbox, mail) = mpsc::channel(MAILBOX);
-            let phase = Arc::new(PhaseCell(AtomicU8::new(0)));
-            let task = shard::run(
-                Arc::clone(&self.node),
-                partition,
-                Arc::clone(&phase),
-                mail,
-                guard.clone(),
-            );
-            self.node.env.spawn("coordinator_shard", task);
-            shards.by_index.insert(index, Handle { mailbox, phase });
+            let handle = self.load(PartitionId { topic: topic.id, index }, &guard);
+            shards.by_index.extend(handle.map(|handle| (index, handle)));
         }
         *self.shards.lock() = shards;
+    }
+
+    /// Begins to load a shard, if its partition is led here.
+    fn load(&self, id: PartitionId, guard: &Guard) -> Option<Handle<E>> {
+        let partition = self.node.partitions.find(&id)?;
+        let (mailbox, mail) = mpsc::channel(MAILBOX);
+        let phase = Arc::new(PhaseCell(AtomicU8::new(0)));
+        let (node, led) = (Arc::clone(&self.node), Arc::clone(&partition));
+        let task = shard::run(node, led, Arc::clone(&phase), mail, guard.clone());
+        self.node.env.spawn("coordinator_shard", task);
+        Some(Handle { mailbox, phase, partition })
+    }
+
+    /// A partition that could not be led when its topic was created is led now.
+    pub(crate) fn partition_led(&self, topic: &Topic, id: PartitionId) {
+        if &*topic.name == OFFSETS_TOPIC
+            && let Some(guard) = self.tasks.guard()
+            && let Some(handle) = self.load(id, &guard)
+        {
+            self.shards.lock().by_index.insert(id.index, handle);
+        }
     }
 
     /// Ends the shards, if `topic` is the coordinators'; else lets them forget what was committed
@@ -137,7 +159,9 @@ impl<E: Env> Coordinators<E> {
     }
 
     fn mailboxes(&self) -> Vec<mpsc::Sender<Mail>> {
-        self.shards.lock().by_index.values().map(|handle| handle.mailbox.clone()).collect()
+        let shards = self.shards.lock();
+        let working = shards.by_index.values().filter(|handle| !handle.partition.is_failed());
+        working.map(|handle| handle.mailbox.clone()).collect()
     }
 
     /// Ends every shard: appends under way finish, requests under way are sent elsewhere.
@@ -148,13 +172,15 @@ impl<E: Env> Coordinators<E> {
 
     /// Whether `group` is coordinated here.
     pub(crate) fn hosts(&self, group: &str) -> bool {
-        self.handle(group).is_some()
+        let shards = self.shards.lock();
+        let handle = shards.by_index.get(&partition_for(group, shards.count));
+        handle.is_some_and(|handle| !handle.partition.is_failed())
     }
 
     fn handle(&self, group: &str) -> Option<(mpsc::Sender<Mail>, Phase)> {
         let shards = self.shards.lock();
         let handle = shards.by_index.get(&partition_for(group, shards.count))?;
-        Some((handle.mailbox.clone(), handle.phase.get()))
+        Some((handle.mailbox.clone(), handle.phase()))
     }
 
     /// Asks a group's coordinator. Joins and syncs are answered when the group is complete.

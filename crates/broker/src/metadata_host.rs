@@ -3,22 +3,30 @@
 //! Owns: the metadata log and the image. Invariants: records are durable before they are applied,
 //! applied before they are published, published before the reply; one command at a time, so every
 //! decision sees all earlier records. A failed log halts the broker: it cannot know what it said.
+//! For want of room a command is refused whole; deletions get through longer than creations.
 
+use base::Probe;
 use env::Env;
 use metadata::{Change, Command, Image, Reply, decide};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::metadata_log::MetadataLog;
+use crate::metadata_log::{AppendError, MetadataLog, Need};
 
 /// Commands waiting at most; further callers wait for room.
 const MAILBOX: usize = 256;
 
-/// The metadata log failed, or the broker is stopping: whether the change will be there after a
-/// restart is not known.
+/// Why there is no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the metadata log failed or the broker is stopping")]
-pub struct MetadataFailed;
+pub enum MetadataFailed {
+    /// The disk is full: nothing was changed.
+    #[error("the disk of the metadata log is full")]
+    Full,
+    /// The metadata log failed, or the broker is stopping: whether the change will be there after a
+    /// restart is not known.
+    #[error("the metadata log failed or the broker is stopping")]
+    Gone,
+}
 
 /// Acts on applied changes, in index order, before clients see them.
 pub(crate) trait Publish: Send + 'static {
@@ -31,7 +39,7 @@ pub(crate) trait Publish: Send + 'static {
     ) -> impl Future<Output = ()> + Send;
 }
 
-type Mail = (Command, oneshot::Sender<Reply>);
+type Mail = (Command, oneshot::Sender<Result<Reply, MetadataFailed>>);
 
 /// Where commands are proposed.
 #[derive(Clone, Debug)]
@@ -55,11 +63,11 @@ impl MetadataHost {
     /// Proposes a command and waits until its records are durable, applied and published.
     ///
     /// # Errors
-    /// [`MetadataFailed`]; the outcome is then unknown.
+    /// [`MetadataFailed`].
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, MetadataFailed> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send((command, reply)).await.map_err(|_| MetadataFailed)?;
-        answer.await.map_err(|_| MetadataFailed)
+        self.mailbox.send((command, reply)).await.map_err(|_| MetadataFailed::Gone)?;
+        answer.await.unwrap_or(Err(MetadataFailed::Gone))
     }
 }
 
@@ -71,20 +79,37 @@ async fn run<E: Env>(
     mut mail: mpsc::Receiver<Mail>,
 ) {
     while let Some((command, reply)) = mail.recv().await {
+        let need = need_of(&command);
         let decision = decide(&image, command, env.probe());
         if !decision.records.is_empty() {
-            if let Err(error) = log.append(&decision.records).await {
-                env.halt(format!("metadata log: {error}"));
-                return;
+            match log.append(&decision.records, need).await {
+                Ok(()) => {},
+                Err(AppendError::Full) => {
+                    env.probe().reached("metadata_disk_full");
+                    drop(reply.send(Err(MetadataFailed::Full)));
+                    continue;
+                },
+                Err(AppendError::Failed(error)) => {
+                    env.halt(format!("metadata log: {error}"));
+                    return;
+                },
             }
             let changes = decision.records.iter().map(|record| image.apply(record)).collect();
             publisher.publish(&image, log.next_index(), changes).await;
         }
         // A caller that has gone away does not mind.
-        drop(reply.send(decision.reply));
+        drop(reply.send(Ok(decision.reply)));
         if let Err(error) = log.compact(&image).await {
             env.halt(format!("metadata log: {error}"));
             return;
         }
+    }
+}
+
+/// What makes the cluster larger leaves room for what makes it smaller.
+fn need_of(command: &Command) -> Need {
+    match command {
+        Command::CreateTopics { .. } | Command::ReserveProducerIds { .. } => Need::Beside,
+        _ => Need::Reserve,
     }
 }

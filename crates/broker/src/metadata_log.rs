@@ -3,7 +3,9 @@
 //! Owns: `<log dir>/metadata/log` and its format (docs/storage-format.md). Invariants: entry n+1 is
 //! written only after entry n is durable, so only the last entry can be torn; a bad entry with a
 //! good one behind it is corruption and refused; every start leaves one durable snapshot, so bytes
-//! that only the page cache had (after a failed fsync) are written again before they are trusted.
+//! that only the page cache had (after a failed fsync) are written again before they are trusted;
+//! room for a few entries is reserved behind the end, so that topics can be deleted on a full disk,
+//! and an entry for which there is no room is taken back whole.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use base::Probe;
 use bytes::{BufMut, Bytes, BytesMut};
 use env::{Access, Disk, Env, File};
 use metadata::{Image, Record, RecordError};
+use storage::LogDir;
 use thiserror::Error;
 
 const MAGIC: &[u8; 8] = b"GREGMETA";
@@ -22,6 +25,10 @@ pub const HEADER_BYTES: usize = 32;
 pub const ENTRY_HEADER_BYTES: usize = 16;
 /// The file is rewritten as a snapshot once it is larger than this and than four snapshots.
 const REWRITE_BYTES: u64 = 4 * 1024 * 1024;
+/// Room behind the end that only [`Need::Reserve`] may use.
+const RESERVE_BYTES: u64 = 64 * 1024;
+/// Room is reserved so much at a time, if there is as much.
+const RESERVE_STEP_BYTES: u64 = 64 * 1024;
 /// Largest file that is read at start; far beyond what `REWRITE_BYTES` lets grow.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -56,12 +63,34 @@ pub enum MetadataLogError {
     },
 }
 
+/// What room an entry may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The reserve, if there is no other.
+    Reserve,
+    /// None of the reserve.
+    Beside,
+}
+
+/// Why an entry is not in the log.
+#[derive(Debug)]
+pub(crate) enum AppendError {
+    /// The disk is full; nothing has changed.
+    Full,
+    /// What is durable is not known any more.
+    Failed(io::Error),
+}
+
 /// The open log.
 pub(crate) struct MetadataLog<E: Env> {
     env: E,
+    /// The log directory that it is in.
+    home: LogDir<E>,
     dir: PathBuf,
     file: <E::Disk as Disk>::File,
     len: u64,
+    /// Up to where the file has room for sure.
+    reserved: u64,
     snapshot_len: u64,
     next_index: u64,
     failed: bool,
@@ -83,9 +112,9 @@ pub(crate) struct Replayed {
 }
 
 impl<E: Env> MetadataLog<E> {
-    /// Opens `<log_dir>/metadata/log`, or creates it.
-    pub(crate) async fn open(env: E, log_dir: &Path) -> Result<(Self, Image), MetadataLogError> {
-        let dir = log_dir.join("metadata");
+    /// Opens `metadata/log` in the log directory `home`, or creates it.
+    pub(crate) async fn open(env: E, home: LogDir<E>) -> Result<(Self, Image), MetadataLogError> {
+        let dir = home.path().join("metadata");
         let path = dir.join("log");
         let io_error = |source| MetadataLogError::Io { path: path.clone(), source };
         let replayed = match env.disk().open(&path, Access::Read).await {
@@ -110,14 +139,20 @@ impl<E: Env> MetadataLog<E> {
         }
         let next_index = replayed.next_index;
         let (file, len) = if replayed.entries {
-            write_snapshot(&env, &dir, &replayed.image, next_index).await.map_err(io_error)?
+            let written = write_snapshot(&env, &dir, &replayed.image, next_index, false).await;
+            written.map_err(io_error)?
         } else {
             sync_dir(&env, &dir).await.map_err(io_error)?;
             let file = env.disk().open(&path, Access::Write).await.map_err(io_error)?;
             (file, replayed.snapshot_len)
         };
-        sync_dir(&env, log_dir).await.map_err(io_error)?;
-        let log = Self { env, dir, file, len, snapshot_len: len, next_index, failed: false };
+        sync_dir(&env, home.path()).await.map_err(io_error)?;
+        let snapshot_len = len;
+        let (reserved, failed) = (len, false);
+        let mut log =
+            Self { env, home, dir, file, len, reserved, snapshot_len, next_index, failed };
+        // A disk that is full already is found out when there is something to append.
+        drop(log.reserve(0).await);
         Ok((log, replayed.image))
     }
 
@@ -129,43 +164,96 @@ impl<E: Env> MetadataLog<E> {
     /// Makes `records` durable as one entry.
     ///
     /// # Errors
-    /// After one error every later call fails: what is durable is not known any more.
-    pub(crate) async fn append(&mut self, records: &[Record]) -> io::Result<()> {
+    /// After one [`AppendError::Failed`] every later call fails.
+    pub(crate) async fn append(
+        &mut self,
+        records: &[Record],
+        need: Need,
+    ) -> Result<(), AppendError> {
         if self.failed {
-            return Err(io::Error::other("the metadata log failed earlier"));
+            let earlier = io::Error::other("the metadata log failed earlier");
+            return Err(AppendError::Failed(earlier));
         }
         let entry = encode_entry(self.next_index, records);
         let bytes = u64::try_from(entry.len()).unwrap_or(u64::MAX);
         // Planted: a change of overrides is answered while only the page cache has it.
         let hasty = self.env.probe().mutant("config_change_not_durable")
             && records.iter().all(|record| matches!(record, Record::TopicConfigured { .. }));
-        let outcome = self.write(entry, !hasty).await;
-        if outcome.is_err() {
-            self.env.probe().reached("metadata_write_failed");
-            self.failed = true;
-            return outcome;
+        let room = self.reserve(bytes).await;
+        let outcome = match (room, need) {
+            (Err(AppendError::Full), Need::Reserve) | (Ok(()), _) => {
+                self.write(entry, !hasty).await
+            },
+            (room, _) => room,
+        };
+        match outcome {
+            Ok(()) => {},
+            Err(AppendError::Full) => {
+                self.home.note_full("write the metadata log");
+                return Err(AppendError::Full);
+            },
+            Err(AppendError::Failed(error)) => {
+                self.env.probe().reached("metadata_write_failed");
+                self.failed = true;
+                return Err(AppendError::Failed(error));
+            },
         }
         self.len += bytes;
         self.next_index += u64::try_from(records.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
-    async fn write(&self, entry: Bytes, durably: bool) -> io::Result<()> {
-        self.file.append(self.len, [entry].into_iter().collect()).await?;
-        if durably { self.file.sync_data().await } else { Ok(()) }
+    /// Sees to it that beside the reserve there is room for an entry of so many bytes.
+    async fn reserve(&mut self, bytes: u64) -> Result<(), AppendError> {
+        let least = self.len.saturating_add(bytes).saturating_add(RESERVE_BYTES);
+        if least <= self.reserved {
+            return Ok(());
+        }
+        for wanted in [least.saturating_add(RESERVE_STEP_BYTES), least] {
+            match self.file.preallocate(wanted).await {
+                Ok(()) => {
+                    self.reserved = wanted;
+                    return Ok(());
+                },
+                Err(error) if storage::is_full(&error) => {},
+                Err(error) => return Err(AppendError::Failed(error)),
+            }
+        }
+        Err(AppendError::Full)
     }
 
-    /// Rewrites the file as a snapshot of `image` if it has grown enough.
+    /// Writes an entry. A part of one that found no room is cut off, so that what comes next is not
+    /// followed by it.
+    async fn write(&mut self, entry: Bytes, durably: bool) -> Result<(), AppendError> {
+        match self.file.append(self.len, [entry].into_iter().collect()).await {
+            Ok(()) if !durably => Ok(()),
+            Ok(()) => self.file.sync_data().await.map_err(AppendError::Failed),
+            Err(error) if storage::is_full(&error) => {
+                self.file.set_len(self.len).await.map_err(AppendError::Failed)?;
+                // What was reserved behind the end went with it.
+                self.reserved = self.len;
+                Err(AppendError::Full)
+            },
+            Err(error) => Err(AppendError::Failed(error)),
+        }
+    }
+
+    /// Rewrites the file as a snapshot of `image` if it has grown enough and the disk has room.
     pub(crate) async fn compact(&mut self, image: &Image) -> io::Result<()> {
         let small = self.env.probe().buggify("metadata_rewrite_often");
         if self.failed || (!small && self.len <= REWRITE_BYTES.max(4 * self.snapshot_len)) {
             return Ok(());
         }
-        match write_snapshot(&self.env, &self.dir, image, self.next_index).await {
+        match write_snapshot(&self.env, &self.dir, image, self.next_index, true).await {
             Ok((file, len)) => {
                 self.file = file;
                 self.len = len;
                 self.snapshot_len = len;
+                self.reserved = len.saturating_add(RESERVE_BYTES);
+                Ok(())
+            },
+            Err(error) if storage::is_full(&error) => {
+                self.env.probe().reached("metadata_rewrite_put_off");
                 Ok(())
             },
             Err(error) => {
@@ -185,6 +273,7 @@ async fn write_snapshot<E: Env>(
     dir: &Path,
     image: &Image,
     next_index: u64,
+    keeps_reserve: bool,
 ) -> io::Result<(<E::Disk as Disk>::File, u64)> {
     env.probe().reached("metadata_snapshot_written");
     let (tmp, path) = (dir.join("log.tmp"), dir.join("log"));
@@ -193,9 +282,14 @@ async fn write_snapshot<E: Env>(
     let bytes = encode_snapshot(image, next_index);
     let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     file.append(0, [bytes].into_iter().collect()).await?;
-    file.sync_data().await?;
+    match file.preallocate(len.saturating_add(RESERVE_BYTES)).await {
+        Err(error) if keeps_reserve || !storage::is_full(&error) => return Err(error),
+        Ok(()) | Err(_) => {},
+    }
+    // Once synced it is durable or nobody knows: that is no question of room.
+    file.sync_data().await.map_err(storage::of_sync)?;
     env.disk().rename(&tmp, &path).await?;
-    sync_dir(env, dir).await?;
+    sync_dir(env, dir).await.map_err(storage::of_sync)?;
     Ok((file, len))
 }
 

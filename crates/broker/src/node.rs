@@ -1,31 +1,36 @@
 //! What all parts of one broker share.
 //!
-//! Owns: the log directory, the table of partitions, and the snapshot of the metadata that clients
-//! see. Invariant: the snapshot is swapped whole, and its index never falls.
+//! Owns: the log directories, the table of partitions, and the snapshot of the metadata that clients
+//! see. Invariants: the snapshot is swapped whole, and its index never falls; a partition whose
+//! directory failed has no leader in it; the broker ends with its last directory, or with the one
+//! that holds the metadata.
 
+use env::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use base::PartitionId;
+use base::{PartitionId, PartitionIndex, Probe};
 use env::{Env, Lock, Rank};
-use storage::LogDir;
 
 use crate::alive::Alive;
-use crate::api::{ClusterView, FetchError, ListOffsetError, ProduceError};
+use crate::api::{ClusterView, FetchError, ListOffsetError, ProduceError, TopicView};
 use crate::config::BrokerConfig;
+use crate::dirs::Dirs;
 use crate::openers::Openers;
 use crate::partition::Partition;
+use crate::partition::ledger::Fate;
 use crate::partitions::Partitions;
+use crate::unmade::UnmadeLogs;
 
-/// Taken alone.
+/// Taken before that of the directories.
 const VIEW_RANK: Rank = Rank(60);
 
 /// Shared by everything that runs in one broker.
 pub(crate) struct Node<E: Env> {
     pub(crate) env: E,
     pub(crate) config: BrokerConfig,
-    pub(crate) dir: LogDir<E>,
+    pub(crate) dirs: Dirs<E>,
     pub(crate) partitions: Partitions<E>,
+    pub(crate) unmade: UnmadeLogs,
     /// Background tasks that the stop waits for.
     pub(crate) tasks: Alive,
     pub(crate) openers: Arc<Openers>,
@@ -36,12 +41,13 @@ pub(crate) struct Node<E: Env> {
 }
 
 impl<E: Env> Node<E> {
-    pub(crate) fn new(env: E, config: BrokerConfig, dir: LogDir<E>) -> Arc<Self> {
+    pub(crate) fn new(env: E, config: BrokerConfig, dirs: Dirs<E>) -> Arc<Self> {
         Arc::new(Self {
             env,
             config,
-            dir,
+            dirs,
             partitions: Partitions::default(),
+            unmade: UnmadeLogs::default(),
             tasks: Alive::default(),
             openers: Arc::default(),
             view: Lock::new(VIEW_RANK, Arc::default()),
@@ -56,8 +62,9 @@ impl<E: Env> Node<E> {
     }
 
     /// Swaps the metadata that clients see.
-    pub(crate) fn show(&self, view: ClusterView) {
+    pub(crate) fn show(&self, mut view: ClusterView) {
         let mut shown = self.view.lock();
+        self.take_leaders(&mut view);
         base::invariant!(
             META_1,
             view.metadata_index >= shown.metadata_index,
@@ -65,6 +72,79 @@ impl<E: Env> Node<E> {
             view.metadata_index,
             shown.metadata_index
         );
+        if self.env.probe().mutant("snapshot_by_halves") {
+            // Planted: for a moment the index is new and the rest is old.
+            let index = view.metadata_index;
+            *shown = Arc::new(ClusterView { metadata_index: index, ..ClusterView::clone(&shown) });
+            drop(shown);
+            shown = self.view.lock();
+        }
+        *shown = Arc::new(view);
+    }
+
+    /// Partitions whose directory failed have no leader.
+    fn take_leaders(&self, view: &mut ClusterView) {
+        let offline = self.dirs.offline();
+        if offline.is_empty() {
+            return;
+        }
+        for (topic, known) in view.by_id.clone() {
+            let mut changed = TopicView::clone(&known);
+            let numbered = (0..).map(PartitionIndex).zip(&mut changed.partitions);
+            for (_, partition) in numbered
+                .filter(|(index, _)| offline.contains(&PartitionId { topic, index: *index }))
+            {
+                partition.leader = None;
+                partition.offline = vec![self.config.node_id];
+            }
+            if changed.partitions != known.partitions {
+                let changed = Arc::new(changed);
+                view.topics.insert(Arc::clone(&changed.name), Arc::clone(&changed));
+                view.by_id.insert(topic, changed);
+            }
+        }
+    }
+
+    /// A directory failed: what lives in it is not served any more. The broker goes on without it,
+    /// if it can.
+    pub(crate) fn directory_failed(&self, at: usize, why: &str) {
+        let Some(partitions) = self.dirs.fail(at, why) else {
+            return;
+        };
+        self.env.probe().reached("directory_failed");
+        if self.dirs.is_home(at) || !self.dirs.any_left() {
+            return self.env.halt(why.to_owned());
+        }
+        let count = partitions.len();
+        tracing::error!(partitions = count, "{why}; its partitions are offline, others go on");
+        for id in partitions {
+            self.close_failed(&id);
+        }
+        self.refresh();
+    }
+
+    /// One partition cannot be served any more.
+    pub(crate) fn partition_failed(&self, id: PartitionId) {
+        self.dirs.set_offline(id);
+        self.close_failed(&id);
+        self.refresh();
+    }
+
+    fn close_failed(&self, id: &PartitionId) {
+        // Planted: a failed directory goes on acknowledging.
+        if self.env.probe().mutant("failed_directory_serves") {
+            return;
+        }
+        if let Some(partition) = self.partitions.find(id) {
+            partition.close(Fate::Failed);
+        }
+    }
+
+    /// Shows the present metadata again, with who is offline now.
+    fn refresh(&self) {
+        let mut shown = self.view.lock();
+        let mut view = ClusterView::clone(&shown);
+        self.take_leaders(&mut view);
         *shown = Arc::new(view);
     }
 
@@ -76,6 +156,7 @@ impl<E: Env> Node<E> {
     pub(crate) fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.stop.notify_waiters();
+        self.unmade.wake();
     }
 
     /// Sleeps for `by`, or until the broker begins to stop; true if it goes on.
@@ -94,6 +175,9 @@ impl<E: Env> Node<E> {
         if let Some(partition) = self.partitions.find(id) {
             return Ok(partition);
         }
+        if self.dirs.is_offline(id) {
+            return Err(NotHere::Offline);
+        }
         let view = self.view();
         let topic = view.by_id.get(&id.topic).ok_or(NotHere::Unknown)?;
         let placed = topic.partition(id.index).ok_or(NotHere::Unknown)?;
@@ -106,6 +190,8 @@ impl<E: Env> Node<E> {
 pub(crate) enum NotHere {
     /// Nobody has it.
     Unknown,
+    /// Its log directory failed.
+    Offline,
     /// Another broker leads it, or none.
     Elsewhere {
         /// Who.
@@ -119,6 +205,7 @@ impl From<NotHere> for ProduceError {
     fn from(why: NotHere) -> Self {
         match why {
             NotHere::Unknown => Self::UnknownPartition,
+            NotHere::Offline => Self::StorageFailed,
             NotHere::Elsewhere { leader, epoch } => Self::NotLeader { leader, epoch },
         }
     }
@@ -128,6 +215,7 @@ impl From<NotHere> for FetchError {
     fn from(why: NotHere) -> Self {
         match why {
             NotHere::Unknown => Self::UnknownPartition,
+            NotHere::Offline => Self::StorageFailed,
             NotHere::Elsewhere { leader, epoch } => Self::NotLeader { leader, epoch },
         }
     }
@@ -137,6 +225,7 @@ impl From<NotHere> for ListOffsetError {
     fn from(why: NotHere) -> Self {
         match why {
             NotHere::Unknown => Self::UnknownPartition,
+            NotHere::Offline => Self::StorageFailed,
             NotHere::Elsewhere { leader, epoch } => Self::NotLeader { leader, epoch },
         }
     }

@@ -20,10 +20,10 @@ use base::{Duration, Instant, LeaderEpoch, Offset, PartitionId, Probe, Timestamp
 use bytes::{Bytes, BytesMut};
 use env::{Env, IoBufs, Lock, Rank};
 use records::{
-    BatchError, BatchView, CodecError, Depth, Patch, Policy, Stamp, TimestampType, exactly_one,
-    inflated_bytes_max, validate,
+    BatchError, BatchHeader, BatchView, CodecError, Depth, Patch, Policy, Stamp, TimestampType,
+    exactly_one, inflated_bytes_max, validate,
 };
-use storage::{Append, DirectoryFailed, Durability, Log};
+use storage::{Append, DirectoryFailed, Durability, Log, WriteError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::api::{Acks, ProduceError, Produced};
@@ -123,6 +123,11 @@ impl<E: Env> Partition<E> {
         })
     }
 
+    /// Whether its directory failed.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.ledger.lock().fate == Fate::Failed
+    }
+
     pub(crate) fn is_internal(&self) -> bool {
         self.internal
     }
@@ -161,9 +166,11 @@ impl<E: Env> Partition<E> {
         }
         if let Some(written) = accepted.0 {
             self.env.probe().reached("mode_change_waits_for_writer");
-            // Who drops the sender has closed the partition.
-            if !matches!(written.await, Ok(Ok(()))) {
-                return Ok(());
+            match written.await {
+                // What a full disk refused is not in the log; what came before it is.
+                Ok(Ok(()) | Err(ProduceError::StorageFull)) => {},
+                // Who drops the sender has closed the partition.
+                Ok(Err(_)) | Err(_) => return Ok(()),
             }
         }
         self.log.flush().await?;
@@ -288,6 +295,11 @@ impl<E: Env> Partition<E> {
 
     async fn write_loop(self: Arc<Self>) {
         loop {
+            // Planted: who comes between the two locks believes that a writer is at work.
+            if self.env.probe().mutant("writer_leaves_late") && !self.ledger.lock().has_pending() {
+                self.ledger.lock().leave();
+                break;
+            }
             let run = self.ledger.lock().take_run();
             let Some(run) = run else {
                 break;
@@ -300,6 +312,7 @@ impl<E: Env> Partition<E> {
 
     async fn write_run(&self, run: Run) {
         let (end, bytes) = (run.end, run.bytes);
+        let headers: Vec<BatchHeader> = run.batches.iter().map(|batch| *batch.header()).collect();
         // Planted: what was accepted under another mode is acknowledged by the one of now.
         let durability = if self.env.probe().mutant("ack_by_new_mode") {
             self.config().durability
@@ -316,21 +329,39 @@ impl<E: Env> Partition<E> {
                 self.log.note_high_watermark(end);
                 completed
             },
-            Err(failed) => {
+            Err(WriteError::Full(_)) => return self.disk_is_full(&headers),
+            Err(WriteError::Failed(failed)) => {
                 self.env.probe().reached("partition_append_failed");
-                let completed = self.ledger.lock().close(Fate::Failed);
-                self.env.halt(failed.to_string());
-                completed
+                // The directory's flusher hears of it too, and tells the others.
+                tracing::debug!(partition = %self.id, %failed, "an append failed");
+                self.ledger.lock().close(Fate::Failed)
             },
         };
         completed.tell();
     }
 
+    /// A run found no room, or only a part of it did.
+    fn disk_is_full(&self, run: &[BatchHeader]) {
+        self.env.probe().reached("partition_disk_full");
+        // Planted: what found no room is acknowledged.
+        if self.env.probe().mutant("ack_on_full_disk")
+            && let Some(last) = run.last()
+        {
+            self.ledger.lock().promise_unwritten(last.next_offset()).tell();
+        }
+        let (end, producers) = (self.log.end(), self.log.producers());
+        let now = self.env.wall();
+        let [written, refused] = self.ledger.lock().full(run, end, producers, now);
+        self.log.note_high_watermark(end);
+        written.tell();
+        refused.tell();
+    }
+
     /// From now on batches are written in `epoch`, and the log knows where it began.
     ///
     /// # Errors
-    /// The directory failed.
-    pub(crate) async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), DirectoryFailed> {
+    /// The directory failed, or its disk is full.
+    pub(crate) async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), WriteError> {
         self.log.begin_epoch(epoch).await?;
         let mut ledger = self.ledger.lock();
         ledger.epoch = ledger.epoch.max(epoch);

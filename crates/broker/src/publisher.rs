@@ -7,16 +7,18 @@
 mod open;
 
 pub use open::OpenAllError;
-pub(crate) use open::{Opened, nothing_lost};
+pub(crate) use open::nothing_lost;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{LeaderEpoch, PartitionId, PartitionIndex, Probe, ReplicaGen, TopicId};
 use env::Env;
 use metadata::{Broker, Change, Image, OFFSETS_TOPIC, Topic, is_internal};
-use storage::{Log, LogConfig, OpenError};
+use storage::{DirectoryFailed, Found, Log, LogConfig, OpenError};
 
-use crate::alive::{Guard, side_by_side};
+use crate::alive::Guard;
 use crate::api::{BrokerView, ClusterView, PartitionView, TopicView};
 use crate::config::TopicConfig;
 use crate::coordinator_host::Coordinators;
@@ -24,9 +26,13 @@ use crate::metadata_host::Publish;
 use crate::node::Node;
 use crate::partition::ledger::Fate;
 use crate::partition::{Partition, PartitionInit};
+use crate::unmade::Unmade;
 
 /// A topic id is never reused and nothing moves yet, so a replica has one incarnation.
-const REPLICA_GEN: ReplicaGen = ReplicaGen(0);
+pub(crate) const REPLICA_GEN: ReplicaGen = ReplicaGen(0);
+
+/// A partition of a new topic, and its log or why there is none.
+type Created<E> = (PartitionId, LeaderEpoch, Result<Log<E>, OpenError>);
 
 /// Acts on changes of the metadata.
 pub(crate) struct Publisher<E: Env> {
@@ -87,43 +93,45 @@ impl<E: Env> Publisher<E> {
     }
 
     /// Creates the logs of a topic and puts its partitions into the table.
-    async fn create(&self, topic: &Topic) -> Result<(), OpenError> {
+    async fn create(&self, topic: &Arc<Topic>) -> Result<(), OpenError> {
         let config = topic_config(&self.node, topic);
-        let (dir, rules) = (self.node.dir.clone(), log_config(&config));
-        let led = self.led(topic);
-        let count = led.len();
-        let mut created = side_by_side(&self.node.env, "create_logs", led, move |(id, epoch)| {
-            let (dir, rules) = (dir.clone(), rules.clone());
-            async move { (id, epoch, dir.create_log(id, REPLICA_GEN, rules).await) }
-        });
-        for _ in 0..count {
-            let Some((id, epoch, log)) = created.recv().await else {
-                break;
+        for (id, epoch, log) in self.create_logs(topic, &log_config(&config)).await {
+            let led = match log {
+                Ok(log) => lead(&self.node, topic, &config, id, epoch, log).await,
+                Err(error) => Err(error),
             };
-            self.lead(topic, id, epoch, &config, log?).await?;
+            match led {
+                Ok(()) => {},
+                Err(OpenError::Full(_)) => {
+                    let unmade = Unmade { topic: Arc::clone(topic), epoch };
+                    self.node.unmade.add(id, unmade).await;
+                },
+                Err(OpenError::Failed(_)) => self.node.partition_failed(id),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
-    /// Puts an open log to work.
-    async fn lead(
-        &self,
-        topic: &Topic,
-        id: PartitionId,
-        epoch: LeaderEpoch,
-        config: &Arc<TopicConfig>,
-        log: Log<E>,
-    ) -> Result<(), OpenError> {
-        if log.latest_epoch().is_some_and(|latest| latest.epoch < epoch) {
-            log.begin_epoch(epoch).await?;
+    /// Makes the logs of a topic, those of one directory together.
+    async fn create_logs(&self, topic: &Topic, rules: &LogConfig) -> Vec<Created<E>> {
+        let mut by_dir: BTreeMap<Option<usize>, Vec<(PartitionId, LeaderEpoch)>> = BTreeMap::new();
+        for (id, epoch) in self.led(topic) {
+            by_dir.entry(self.node.dirs.place(id)).or_default().push((id, epoch));
         }
-        let config = Arc::clone(config);
-        let openers = Arc::clone(&self.node.openers);
-        let internal = is_internal(&topic.name);
-        let init = PartitionInit { id, epoch, config, internal, openers };
-        let partition = Partition::new(self.node.env.clone(), init, log);
-        self.node.partitions.insert(id, partition);
-        Ok(())
+        let mut created = Vec::new();
+        for some in by_dir.into_values() {
+            let dir = some.first().and_then(|(id, _)| self.node.dirs.of(id));
+            let Some((_, dir)) = dir else {
+                created.extend(some.into_iter().map(|(id, epoch)| (id, epoch, Err(no_place()))));
+                continue;
+            };
+            let found = |id| Found { partition: id, replica_gen: REPLICA_GEN };
+            let wished = some.iter().map(|(id, _)| (found(*id), rules.clone())).collect();
+            let logs = dir.create_logs(wished).await;
+            created.extend(some.into_iter().zip(logs).map(|((id, epoch), log)| (id, epoch, log)));
+        }
+        created
     }
 
     /// Puts a topic's rules in force: in all its partitions first, for making what they hold durable
@@ -144,8 +152,11 @@ impl<E: Env> Publisher<E> {
             })
             .collect();
         for (partition, promised) in changed {
-            if let Some(promised) = promised {
-                partition.make_durable(promised).await?;
+            // Nothing is acknowledged any more from a directory that failed.
+            if let Some(promised) = promised
+                && partition.make_durable(promised).await.is_err()
+            {
+                self.node.partition_failed(partition.id());
             }
         }
         Ok(())
@@ -153,6 +164,7 @@ impl<E: Env> Publisher<E> {
 
     /// Lets the topic's leaders finish what they write and refuse everything else.
     async fn close(&self, topic: TopicId) {
+        self.node.unmade.forget(topic).await;
         for (_, partition) in self.node.partitions.remove_topic(topic) {
             partition.close(Fate::Deleted);
             partition.drained().await;
@@ -161,7 +173,9 @@ impl<E: Env> Publisher<E> {
 
     async fn advance(&self, topic: &Topic) -> Result<(), OpenError> {
         for (id, epoch) in self.led(topic) {
-            if let Some(partition) = self.node.partitions.find(&id) {
+            if let Some(partition) =
+                self.node.partitions.find(&id).filter(|found| !found.is_failed())
+            {
                 partition.begin_epoch(epoch).await?;
             }
         }
@@ -170,10 +184,14 @@ impl<E: Env> Publisher<E> {
 
     async fn delete_logs(&self, topic: &Topic) -> Result<(), OpenError> {
         for (id, _) in self.led(topic) {
-            match self.node.dir.delete_log(id, REPLICA_GEN).await {
-                Ok(()) | Err(OpenError::Missing { .. }) => {},
-                Err(error) => return Err(error),
+            // What a failed directory holds of it goes when that comes back, with a start.
+            if let Some((_, dir)) = self.node.dirs.of(&id) {
+                match dir.delete_log(id, REPLICA_GEN).await {
+                    Ok(()) | Err(OpenError::Missing { .. } | OpenError::Failed(_)) => {},
+                    Err(error) => return Err(error),
+                }
             }
+            self.node.dirs.forget(&id);
         }
         self.node.env.probe().reached("topic_logs_deleted");
         Ok(())
@@ -201,8 +219,49 @@ impl<E: Env> Publish for Publisher<E> {
     }
 }
 
+/// Makes the log of a partition, in the place it has or gets.
+///
+/// # Errors
+/// [`OpenError::Failed`] if there is no place left.
+pub(crate) async fn create_log<E: Env>(
+    node: &Node<E>,
+    topic: &Topic,
+    id: PartitionId,
+) -> Result<Log<E>, OpenError> {
+    let rules = log_config(&topic_config(node, topic));
+    node.dirs.place(id);
+    match node.dirs.of(&id) {
+        Some((_, dir)) => dir.create_log(id, REPLICA_GEN, rules).await,
+        None => Err(no_place()),
+    }
+}
+
+fn no_place() -> OpenError {
+    DirectoryFailed { path: PathBuf::new(), reason: "no log directory is left".into() }.into()
+}
+
+/// Puts an open log to work.
+pub(crate) async fn lead<E: Env>(
+    node: &Node<E>,
+    topic: &Topic,
+    config: &Arc<TopicConfig>,
+    id: PartitionId,
+    epoch: LeaderEpoch,
+    log: Log<E>,
+) -> Result<(), OpenError> {
+    if log.latest_epoch().is_some_and(|latest| latest.epoch < epoch) {
+        log.begin_epoch(epoch).await?;
+    }
+    let config = Arc::clone(config);
+    let openers = Arc::clone(&node.openers);
+    let internal = is_internal(&topic.name);
+    let init = PartitionInit { id, epoch, config, internal, openers };
+    node.partitions.insert(id, Partition::new(node.env.clone(), init, log));
+    Ok(())
+}
+
 /// A topic's rules: its own on top of the broker's; the coordinators' topic has defaults of its own.
-fn topic_config<E: Env>(node: &Node<E>, topic: &Topic) -> Arc<TopicConfig> {
+pub(crate) fn topic_config<E: Env>(node: &Node<E>, topic: &Topic) -> Arc<TopicConfig> {
     let mut defaults = node.config.topic_defaults.clone();
     if &*topic.name == OFFSETS_TOPIC {
         defaults.compact = true;
@@ -233,6 +292,7 @@ fn show_topic(view: &mut ClusterView, topic: &Topic) {
                 leader_epoch: partition.leader_epoch,
                 replicas: partition.replicas.clone(),
                 isr: partition.isr.clone(),
+                offline: Vec::new(),
             })
             .collect(),
     });

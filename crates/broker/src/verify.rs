@@ -1,70 +1,101 @@
-//! What a start would do to a data directory, without doing it: what `gregor verify` prints.
+//! What a start would do to a node's log directories, without doing it: what `gregor verify` prints.
 //!
-//! Invariants: nothing in the directory is created, changed or removed; what is told was decided by
-//! the code of a start, on an overlay of the directory ([`env::overlay`]), and by nothing else.
+//! Invariants: nothing in the directories is created, changed or removed; what is told was decided by
+//! the code of a start, on an overlay of them ([`env::overlay`]), and by nothing else; a directory of
+//! the node that is not looked at is told, and what lives there is not taken for lost.
 //! Source: ADR 0017.
+
+mod look;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::{BrokerId, Offset, PartitionId, PartitionIndex, ReplicaGen, TopicId};
-use bytes::{Bytes, BytesMut};
+use base::{BrokerId, Offset, PartitionId, PartitionIndex, ReplicaGen, TopicId, Uuid};
 use env::overlay::Overlay;
-use env::{Access, Disk, Env, File, Segment};
+use env::{Access, Disk, Env};
 use metadata::{Image, Topic};
 use storage::journal::{JournalEnd, read_journal};
-use storage::{
-    DirOptions, Expect, FaultyRange, Found, Log, LogConfig, LogDir, ReadError, Recovery, StartInfo,
-    decode_identity,
-};
+use storage::{DirError, Found, KnownDir, LogConfig, LogDir, OpenError, Recovery, StartInfo};
 use thiserror::Error;
 
+use crate::BrokerConfig;
 use crate::broker::StartError;
+use crate::broker::opened::{self, OpenedDirs};
 use crate::inspect;
 use crate::metadata_log::MetadataLog;
-use crate::publisher::nothing_lost;
+use crate::publisher::REPLICA_GEN;
 
-/// Bytes read at a time when every batch is looked at.
-const READ_BYTES: usize = 1024 * 1024;
+pub use look::Deep;
 
-/// Why nothing can be told of a directory.
+/// Why nothing can be told.
 #[derive(Debug, Error)]
 pub enum VerifyError {
-    /// It has no identity, so no broker ever used it.
+    /// A directory has no identity, so no broker ever used it.
     #[error("{} is no data directory of Gregor's", .0.display())]
     NotOurs(PathBuf),
-    /// It cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// What.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A start would refuse it as a whole, or a living process holds it.
+    /// A start would refuse before it looks at a log, or a living process holds a directory.
     #[error(transparent)]
     Refused(#[from] StartError),
 }
 
-/// What a start would find in a directory.
+impl From<DirError> for VerifyError {
+    fn from(error: DirError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// Which directories are looked at.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// Those of a configuration: what is told is what a start with it does.
+    Config(Box<BrokerConfig>),
+    /// These, whose ever they are. Of the node's others it is told that they were not looked at.
+    Dirs(Vec<PathBuf>),
+}
+
+/// What a start would find in the directories of a node.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// Whose it is.
+    /// Whose they are.
     pub node_id: BrokerId,
+    /// Each directory, in the order in which they were asked for.
+    pub dirs: Vec<VerifiedDir>,
+    /// Index of the next metadata record, and whether the last entry is torn and would be cut.
+    pub metadata: Option<(u64, bool)>,
+    /// Directories of the node that were not asked for. A start without them is refused.
+    pub away: Vec<KnownDir>,
+    /// Partitions of topics that have no log: their creation was interrupted, and would be finished.
+    pub absent: Vec<(Arc<str>, PartitionId)>,
+    /// Partitions without a log here, as they live in a directory that is away or cannot be used.
+    pub elsewhere: Vec<(Arc<str>, PartitionId)>,
+    /// Why a start would be refused although the directories can be read.
+    pub refusal: Option<String>,
+}
+
+/// One directory.
+#[derive(Clone, Debug)]
+pub struct VerifiedDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether the metadata is in it.
+    pub is_home: bool,
+    /// Whether a start would take it into use for the first time.
+    pub is_new: bool,
+    /// What is in it, or why a start would do without it.
+    pub contents: Result<VerifiedContents, String>,
+}
+
+/// What a start would find in a directory.
+#[derive(Clone, Debug)]
+pub struct VerifiedContents {
     /// What the start would know of the one before; its own id and ordinal are made up.
     pub start: StartInfo,
     /// Groups of the journal since its manifest, and how it ends; `None` if there is no journal.
     pub journal: Option<(u64, JournalEnd)>,
-    /// Index of the next metadata record, and whether the last entry is torn and would be cut.
-    pub metadata: Option<(u64, bool)>,
     /// Every log that the journal names, in order.
     pub logs: Vec<VerifiedLog>,
-    /// Partitions of topics that have no log: their creation was interrupted, and would be finished.
-    pub absent: Vec<(Arc<str>, PartitionId)>,
-    /// Why a start would refuse the directory although it can be read.
-    pub refusal: Option<String>,
 }
 
 /// What a start would find in a log.
@@ -79,7 +110,16 @@ pub struct VerifiedLog {
     /// Whether a start would remove it, since its topic was deleted.
     pub is_stray: bool,
     /// What opening it came to, or why it cannot be opened.
-    pub outcome: Result<VerifiedRecovery, String>,
+    pub outcome: Result<VerifiedRecovery, Unopened>,
+}
+
+/// Why a log cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unopened {
+    /// In words.
+    pub why: String,
+    /// Whether a start would go on without its whole directory; otherwise it is refused.
+    pub takes_directory: bool,
 }
 
 /// What opening a log came to.
@@ -97,17 +137,6 @@ pub struct VerifiedRecovery {
     pub deep: Option<Deep>,
 }
 
-/// What a look at every batch of a log came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Deep {
-    /// Whole batches whose checksum matches.
-    pub batches: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Offsets that cannot be read; damage that the journal notes already is among them.
-    pub damaged: Vec<FaultyRange>,
-}
-
 /// What all of it comes to, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Conclusion {
@@ -122,38 +151,64 @@ pub enum Conclusion {
 }
 
 impl Verified {
-    /// The worst that was found.
+    /// The worst that was found in what was looked at.
     pub fn conclusion(&self) -> Conclusion {
-        let start = &self.start;
-        let mut worst = Conclusion::Clean;
-        let tidies = start.class != storage::StartClass::Clean
-            || start.deletions_finished > 0
-            || self.metadata.is_some_and(|(_, torn)| torn)
-            || !self.absent.is_empty();
-        if tidies {
-            worst = Conclusion::Recovers;
-        }
-        if start.journal_damaged || !start.missing.is_empty() {
-            worst = Conclusion::Damaged;
-        }
-        if self.refusal.is_some() {
-            worst = Conclusion::Refused;
-        }
-        self.logs.iter().map(VerifiedLog::conclusion).fold(worst, Conclusion::max)
+        let tidies = self.metadata.is_some_and(|(_, torn)| torn) || !self.absent.is_empty();
+        let own = match &self.refusal {
+            Some(_) => Conclusion::Refused,
+            None if tidies => Conclusion::Recovers,
+            None => Conclusion::Clean,
+        };
+        self.dirs.iter().map(VerifiedDir::conclusion).fold(own, Conclusion::max)
+    }
+
+    /// Every log of every directory.
+    pub fn logs(&self) -> impl Iterator<Item = &VerifiedLog> {
+        self.dirs.iter().flat_map(VerifiedDir::logs)
+    }
+}
+
+impl VerifiedDir {
+    /// The worst that was found in it.
+    pub fn conclusion(&self) -> Conclusion {
+        let Ok(VerifiedContents { start, logs, .. }) = &self.contents else {
+            return Conclusion::Damaged;
+        };
+        let tidies = start.class != storage::StartClass::Clean || start.deletions_finished > 0;
+        let own = if start.journal_damaged || !start.missing.is_empty() {
+            Conclusion::Damaged
+        } else if tidies {
+            Conclusion::Recovers
+        } else {
+            Conclusion::Clean
+        };
+        logs.iter().map(VerifiedLog::conclusion).fold(own, Conclusion::max)
+    }
+
+    /// The logs that could be looked at.
+    pub fn logs(&self) -> impl Iterator<Item = &VerifiedLog> {
+        self.contents.iter().flat_map(|contents| &contents.logs)
     }
 }
 
 impl VerifiedLog {
-    /// The worst that was found in it.
+    /// The worst that was found in it. Nobody misses a log that a start would remove.
     pub fn conclusion(&self) -> Conclusion {
-        let Ok(found) = &self.outcome else { return Conclusion::Refused };
+        if self.is_stray {
+            return Conclusion::Recovers;
+        }
+        let found = match &self.outcome {
+            Ok(found) => found,
+            Err(unopened) if unopened.takes_directory => return Conclusion::Damaged,
+            Err(_) => return Conclusion::Refused,
+        };
         let recovery = &found.recovery;
-        let damaged = found.deep.as_ref().is_some_and(|deep| !deep.damaged.is_empty());
+        let damaged = found.deep.as_ref().is_some_and(|deep| !deep.is_sound());
         // A cut that a killed process does not explain may have been read and acknowledged.
         let odd_cut = recovery.cut.is_some_and(|cut| !cut.torn);
         if damaged || odd_cut || recovery.uncertain || !recovery.faulty.is_empty() {
             Conclusion::Damaged
-        } else if self.is_stray || !recovery.clean {
+        } else if !recovery.clean {
             Conclusion::Recovers
         } else {
             Conclusion::Clean
@@ -161,64 +216,112 @@ impl VerifiedLog {
     }
 }
 
-/// Does what a start does with the directory `dir`, on an overlay of it. `deep` reads every batch.
+/// Does what a start does with the directories, on an overlay of them. `deep` reads every batch.
 ///
 /// # Errors
 /// [`VerifyError`].
-pub async fn verify<E: Env>(env: &E, dir: &Path, deep: bool) -> Result<Verified, VerifyError> {
-    let node_id = owner(env, dir).await?;
-    let io_error = |source| VerifyError::Io { path: dir.to_owned(), source };
-    let journal = read_journal(env, dir).await.map_err(io_error)?.replayed;
-    let journal = journal.map(|replayed| (replayed.groups, replayed.end));
-    let torn = inspect::metadata(env, dir).await.ok().flatten().map(|found| found.torn);
-    let env = Overlay::new(env.clone());
-    let expect = Expect { cluster_id: None, node_id };
-    let opened = LogDir::open(&env, dir, expect, DirOptions::default()).await;
-    let (opened, start) = opened.map_err(StartError::from)?;
-    let (placed, metadata, refusal) = match MetadataLog::open(env.clone(), dir).await {
+pub async fn verify<E: Env>(env: &E, asked: &Asked, deep: bool) -> Result<Verified, VerifyError> {
+    let (config, away) = match asked {
+        Asked::Config(config) => (BrokerConfig::clone(config), Vec::new()),
+        Asked::Dirs(dirs) => config_of(env, dirs).await?,
+    };
+    let overlay = Overlay::new(env.clone());
+    let found = opened::open(&overlay, &config).await?;
+    let home = found.home().ok_or(StartError::NoDirectory)?.clone();
+    if LogDir::<E>::peek(env, home.path()).await?.is_none() {
+        return Err(VerifyError::NotOurs(home.path().to_owned()));
+    }
+    let torn = inspect::metadata(env, home.path()).await.ok().flatten().map(|found| found.torn);
+    let (placed, metadata, refusal) = match MetadataLog::open(overlay, home).await {
         Ok((log, image)) => {
             let metadata = torn.map(|torn| (log.next_index(), torn));
-            let lost = nothing_lost(&opened, &image, node_id).err();
-            (Some(placed(&image, node_id)), metadata, lost.map(|lost| lost.to_string()))
+            let refusal = fits(&found, &image, &config).err().map(|error| error.to_string());
+            (Some(placed(&image, config.node_id)), metadata, refusal)
         },
         Err(error) => (None, None, Some(error.to_string())),
     };
-    let mut logs = Vec::new();
-    for found in opened.logs() {
-        let topic = placed.as_ref().and_then(|placed| placed.get(&found.partition)).cloned();
-        let Found { partition, replica_gen } = found;
-        let is_stray = placed.is_some() && topic.is_none();
-        let outcome = open(&opened, found, deep).await;
-        logs.push(VerifiedLog { partition, replica_gen, topic, is_stray, outcome });
+    let mut dirs = Vec::with_capacity(found.dirs.len());
+    for (at, one) in found.dirs.iter().enumerate() {
+        let (path, is_home) = (one.path.clone(), at == found.home);
+        // What cannot be told is told by its opening.
+        let is_new = matches!(LogDir::<E>::peek(env, &path).await, Ok(None));
+        let contents = match &one.dir {
+            Some(dir) => Ok(look_into(env, dir, is_home, placed.as_ref(), deep).await),
+            None => Err(one.failure.as_deref().unwrap_or_default().to_owned()),
+        };
+        dirs.push(VerifiedDir { path, is_home, is_new, contents });
     }
-    let there: BTreeSet<PartitionId> = logs.iter().map(|log| log.partition).collect();
+    let all_are_here = away.is_empty() && dirs.iter().all(|dir| dir.contents.is_ok());
+    let (absent, elsewhere) = (Vec::new(), Vec::new());
+    let node_id = config.node_id;
+    let mut verified = Verified { node_id, dirs, metadata, away, absent, elsewhere, refusal };
+    let there: BTreeSet<PartitionId> =
+        verified.logs().filter(|log| !log.is_stray).map(|log| log.partition).collect();
     let absent = placed.into_iter().flatten().filter(|(id, _)| !there.contains(id));
     let absent = absent.map(|(id, name)| (name, id)).collect();
-    Ok(Verified { node_id, start, journal, metadata, logs, absent, refusal })
+    *(if all_are_here { &mut verified.absent } else { &mut verified.elsewhere }) = absent;
+    Ok(verified)
 }
 
-/// Whose directory it is.
-async fn owner<E: Env>(env: &E, dir: &Path) -> Result<BrokerId, VerifyError> {
-    let path = dir.join(storage::names::IDENTITY);
-    let read = async {
-        let file = env.disk().open(&path, Access::Read).await?;
-        let len = usize::try_from(file.len().await?).map_err(io::Error::other)?;
-        file.read_at(0, len).await
-    };
-    match read.await {
-        Ok(bytes) => match decode_identity(&bytes) {
-            Ok(identity) => Ok(identity.node_id),
-            Err(source) => {
-                Err(StartError::from(storage::DirError::Damaged { path, source }).into())
+/// With what a start would open these directories, and the node's others, which it would miss.
+async fn config_of<E: Env>(
+    env: &E,
+    dirs: &[PathBuf],
+) -> Result<(BrokerConfig, Vec<KnownDir>), VerifyError> {
+    let mut ids = BTreeSet::new();
+    let mut config = BrokerConfig { log_dirs: dirs.to_owned(), ..BrokerConfig::default() };
+    let mut home: Option<(usize, &PathBuf)> = None;
+    for dir in dirs {
+        let identity = match LogDir::<E>::peek(env, dir).await {
+            Ok(Some(identity)) => identity,
+            Ok(None) => return Err(VerifyError::NotOurs(dir.clone())),
+            Err(DirError::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
+                return Err(VerifyError::NotOurs(dir.clone()));
             },
-        },
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            Err(VerifyError::NotOurs(dir.to_owned()))
-        },
-        Err(source) => Err(VerifyError::Io { path, source }),
+            Err(error) => return Err(error.into()),
+        };
+        ids.insert(identity.dir_id);
+        let marks = marks_of_home(env, dir).await;
+        if home.is_none_or(|(most, _)| marks > most) {
+            if home.is_none() {
+                config.node_id = identity.node_id;
+            }
+            home = Some((marks, dir));
+        }
     }
+    let (_, home) = home.ok_or(StartError::NoDirectory)?;
+    config.metadata_log_dir = Some(home.clone());
+    let is_named = |known: &KnownDir| {
+        let path = opened::plain(Path::new(&known.path));
+        ids.contains(&known.dir_id) || dirs.iter().any(|dir| opened::plain(dir) == path)
+    };
+    let mut away = LogDir::<E>::peek_known(env, home).await?;
+    away.retain(|known| !is_named(known));
+    config.accept_lost_dirs = away.iter().map(|known| known.dir_id).collect();
+    Ok((config, away))
+}
+
+/// How many of the files are there that only the directory with the metadata has.
+async fn marks_of_home<E: Env>(env: &E, dir: &Path) -> usize {
+    let mut marks = 0;
+    for file in [dir.join(storage::names::DIRECTORIES), dir.join("metadata").join("log")] {
+        marks += usize::from(env.disk().open(&file, Access::Read).await.is_ok());
+    }
+    marks
+}
+
+/// Whether a start with `image` agrees to what was found.
+fn fits<E: Env>(
+    found: &OpenedDirs<E>,
+    image: &Image,
+    config: &BrokerConfig,
+) -> Result<(), StartError> {
+    found.fit(image, config)?;
+    let dir = found.start.cluster_id.clone();
+    if image.cluster_id.is_zero() || Uuid::parse(&dir) == Ok(image.cluster_id) {
+        return Ok(());
+    }
+    Err(StartError::OtherCluster { dir, metadata: image.cluster_id })
 }
 
 /// The partitions that `me` leads, with their topics' names.
@@ -233,115 +336,38 @@ fn placed(image: &Image, me: BrokerId) -> BTreeMap<PartitionId, Arc<str>> {
     image.topics.iter().flat_map(of).collect()
 }
 
+async fn look_into<E: Env>(
+    env: &E,
+    dir: &LogDir<Overlay<E>>,
+    is_home: bool,
+    placed: Option<&BTreeMap<PartitionId, Arc<str>>>,
+    deep: bool,
+) -> VerifiedContents {
+    // Opening it said already what cannot be read.
+    let journal = read_journal(env, dir.path()).await.ok().and_then(|journal| journal.replayed);
+    let journal = journal.map(|replayed| (replayed.groups, replayed.end));
+    let mut logs = Vec::new();
+    for found in dir.logs() {
+        let Found { partition, replica_gen } = found;
+        let topic = placed.and_then(|placed| placed.get(&partition)).cloned();
+        let is_stray = placed.is_some() && (topic.is_none() || replica_gen != REPLICA_GEN);
+        let outcome = open(dir, found, deep).await.map_err(|error| Unopened {
+            why: error.to_string(),
+            takes_directory: !is_home && matches!(error, OpenError::Io { .. }),
+        });
+        logs.push(VerifiedLog { partition, replica_gen, topic, is_stray, outcome });
+    }
+    VerifiedContents { start: dir.start().clone(), journal, logs }
+}
+
 async fn open<E: Env>(
     dir: &LogDir<E>,
     found: Found,
     deep: bool,
-) -> Result<VerifiedRecovery, String> {
+) -> Result<VerifiedRecovery, OpenError> {
     let opened = dir.open_log(found.partition, found.replica_gen, LogConfig::default()).await;
-    let (log, recovery) = opened.map_err(|error| error.to_string())?;
-    let deep = if deep { Some(look(&log).await.map_err(|error| error.to_string())?) } else { None };
+    let (log, recovery) = opened?;
+    let deep = if deep { Some(look::look(&log).await) } else { None };
     let (log_start, log_end, bytes) = (log.start(), log.end(), log.size_bytes());
     Ok(VerifiedRecovery { log_start, log_end, bytes, recovery, deep })
-}
-
-/// Reads every batch of a log.
-async fn look<E: Env>(log: &Log<E>) -> io::Result<Deep> {
-    let (mut at, end) = (log.start(), log.end());
-    let mut deep = Deep::default();
-    while at < end {
-        let read = log.read(at, end, READ_BYTES, true).await;
-        let next = match read {
-            Ok(slice) => {
-                let bytes = whole(slice.segments).await?;
-                match take(&mut deep, bytes, at) {
-                    next if next > at => next,
-                    // Not even a head.
-                    _ => {
-                        let to = behind(log, at).await?;
-                        deep.damaged.push(FaultyRange { from: at, to });
-                        to
-                    },
-                }
-            },
-            Err(ReadError::Corrupt { at }) => {
-                let to = behind(log, at).await?;
-                deep.damaged.push(FaultyRange { from: at, to });
-                to
-            },
-            Err(ReadError::OutOfRange { .. }) => break,
-            Err(ReadError::Io(error)) => return Err(error),
-        };
-        base::invariant!(LOG_1, next > at, "a look at {log:?} stands still at {at}");
-        at = next;
-    }
-    Ok(deep)
-}
-
-async fn whole<F: File>(segments: impl IntoIterator<Item = Segment<F>>) -> io::Result<Bytes> {
-    let mut bytes = BytesMut::new();
-    for segment in segments {
-        match segment {
-            Segment::Bytes(piece) => bytes.extend_from_slice(&piece),
-            Segment::Region(region) => {
-                let len = usize::try_from(region.len).map_err(io::Error::other)?;
-                bytes.extend_from_slice(&region.file.read_at(region.at, len).await?);
-            },
-        }
-    }
-    Ok(bytes.freeze())
-}
-
-/// Takes in what was read from `at` on; returns the next offset to look at.
-fn take(deep: &mut Deep, bytes: Bytes, mut at: Offset) -> Offset {
-    for batch in records::batches(bytes) {
-        let Ok(batch) = batch else { break };
-        let next = batch.header().next_offset();
-        if batch.verify_crc().is_ok() {
-            deep.batches += 1;
-            deep.bytes += u64::try_from(batch.bytes().len()).unwrap_or(0);
-        } else {
-            let from = batch.header().base_offset;
-            deep.damaged.push(FaultyRange { from, to: next });
-        }
-        at = at.max(next);
-    }
-    at
-}
-
-/// Where a look goes on behind damage at `at`: behind the range that is noted, or else at the next
-/// batch that a reader of this segment can find, for damaged bytes do not say where it begins.
-async fn behind<E: Env>(log: &Log<E>, at: Offset) -> io::Result<Offset> {
-    if let Some(noted) = log.faulty().into_iter().find(|range| range.from <= at && at < range.to) {
-        return Ok(noted.to);
-    }
-    let segment = log.segments().into_iter().find(|s| s.base <= at && at < s.end);
-    let end = segment.map_or(log.end(), |segment| segment.end);
-    // What lies in one run of the index with the damage is lost with it, what lies behind it is not.
-    let (mut lost, mut found, mut step) = (at.0, end, 1);
-    while lost.saturating_add(step) < end.0 {
-        let probe = lost.saturating_add(step);
-        if let Some(base) = first_batch(log, Offset(probe)).await? {
-            found = base.max(Offset(lost.saturating_add(1)));
-            break;
-        }
-        (lost, step) = (probe, step.saturating_mul(2));
-    }
-    while found.0.saturating_sub(lost) > 1 {
-        let probe = lost + (found.0 - lost) / 2;
-        match first_batch(log, Offset(probe)).await? {
-            Some(base) => found = base.max(Offset(lost.saturating_add(1))),
-            None => lost = probe,
-        }
-    }
-    Ok(found)
-}
-
-/// Where the batch begins that a read of `at` begins with; `None` if that is damaged.
-async fn first_batch<E: Env>(log: &Log<E>, at: Offset) -> io::Result<Option<Offset>> {
-    match log.read(at, log.end(), 1, true).await {
-        Ok(slice) => Ok(slice.first_base),
-        Err(ReadError::Corrupt { .. } | ReadError::OutOfRange { .. }) => Ok(None),
-        Err(ReadError::Io(error)) => Err(error),
-    }
 }

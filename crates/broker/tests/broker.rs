@@ -2,6 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "makes and removes directories of the real machine")]
 
 #[cfg(test)]
+#[path = "broker/dirs.rs"]
+mod dirs;
+#[cfg(test)]
 #[path = "broker/fetch.rs"]
 mod fetch;
 #[cfg(test)]

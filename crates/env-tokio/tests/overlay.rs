@@ -133,3 +133,17 @@ fn a_lock_that_a_process_holds_below_is_told() -> Result<(), Box<dyn Error>> {
         Ok(())
     })
 }
+
+#[test]
+fn a_directory_that_is_made_here_has_an_identity_and_none_is_made_of_a_file()
+-> Result<(), Box<dyn Error>> {
+    run("made", &[("file", "x")], |env, dir| async move {
+        let (disk, made) = (env.disk(), dir.join("outer/inner"));
+        assert!(disk.identity(&made).await.is_err(), "it is not there yet");
+        disk.create_dir(&made).await?;
+        assert_eq!(disk.identity(&made).await?.device, disk.identity(&dir).await?.device);
+        assert!(disk.create_dir(&dir.join("file")).await.is_err());
+        assert!(disk.create_dir(&dir.join("file/inner")).await.is_err());
+        Ok(())
+    })
+}

@@ -19,6 +19,10 @@ mod net;
 pub mod overlay;
 mod wait;
 
+/// What threads share without a lock: std's, or those of a scheduler that chooses the order.
+#[cfg(not(feature = "shuttle"))]
+pub use std::sync::atomic;
+
 use base::{Duration, Instant, Probe, Timestamp, Uuid};
 
 pub use buffer::Pools;
@@ -26,7 +30,9 @@ pub use disk::{Access, Disk, Entry, EntryKind, File, FileRegion, IoBufs};
 pub use host::{DirIdentity, Host};
 pub use lock::{Guard, Lock, Rank};
 pub use net::{Listener, Net, Segment, SegmentQueue, Stream};
-pub use wait::{Elapsed, timeout_at};
+#[cfg(feature = "shuttle")]
+pub use shuttle::sync::atomic;
+pub use wait::{Elapsed, all, timeout_at};
 
 /// The world one process lives in.
 pub trait Env: Clone + Send + Sync + 'static {

@@ -2,7 +2,7 @@
 //! ready in time is never lost.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use base::Instant;
@@ -31,4 +31,23 @@ pub async fn timeout_at<E: Env, F: Future>(
         timer.as_mut().poll(cx).map(|()| Err(Elapsed))
     })
     .await
+}
+
+/// Runs `futures` side by side in this task and returns their results in the same order. Each wake
+/// polls all that are not done, in order: for a few at a time.
+pub async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut running: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
+    poll_fn(|cx| {
+        for (future, result) in
+            running.iter_mut().zip(&mut done).filter(|(_, result)| result.is_none())
+        {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                *result = Some(output);
+            }
+        }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
 }

@@ -3,7 +3,7 @@
 //! Invariants: every key is checked against the one table in `base::config`; a key that is unknown
 //! or without effect is reported once and never fatal, so that `server.properties` works as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,8 +51,10 @@ pub fn load(arguments: &Serve) -> Result<Config, Failure> {
     }
     if let Some(data) = &arguments.data {
         given.remove("log.dirs");
+        given.remove("metadata.log.dir");
         given.insert("log.dir".to_owned(), data.display().to_string());
     }
+    let accepted = arguments.accept_lost_dirs.iter().copied().collect();
     let mut config = match (from_keys(given), &file) {
         (Err(Failure::Config(why)), Some(file)) if from_keys(file.keys()).is_err() => {
             let shown = &file.shown;
@@ -63,6 +65,7 @@ pub fn load(arguments: &Serve) -> Result<Config, Failure> {
         },
         (outcome, _) => outcome?,
     };
+    config.broker.accept_lost_dirs = accepted;
     for name in &mut config.unknown {
         let overridden = arguments.overrides.iter().any(|(key, _)| *key == *name);
         let of_file = file.as_ref().filter(|_| !overridden);
@@ -186,18 +189,17 @@ impl Keys {
             .map_err(|_| Failure::Config(format!("{name} is out of range")))
     }
 
-    fn log_dir(&self) -> Result<PathBuf, Failure> {
+    fn log_dirs(&self) -> Result<Vec<PathBuf>, Failure> {
         let dirs = match self.given("log.dirs") {
             Some(dirs) => dirs.to_owned(),
             None => self.text("log.dir"),
         };
-        let mut dirs = dirs.split(',').map(str::trim).filter(|dir| !dir.is_empty());
-        match (dirs.next(), dirs.next()) {
-            (Some(dir), None) => Ok(PathBuf::from(dir)),
-            _ => Err(Failure::Config(
-                "log.dirs must name exactly one directory in this version".to_owned(),
-            )),
+        let dirs = dirs.split(',').map(str::trim).filter(|dir| !dir.is_empty());
+        let dirs: Vec<PathBuf> = dirs.map(PathBuf::from).collect();
+        if dirs.is_empty() {
+            return Err(Failure::Config("log.dirs names no directory".to_owned()));
         }
+        Ok(dirs)
     }
 
     /// Topic keys whose default the file sets, under their topic names.
@@ -228,7 +230,9 @@ impl Keys {
         Ok(BrokerConfig {
             node_id: BrokerId(self.int("node.id")?),
             rack: self.given("broker.rack").map(str::to_owned),
-            log_dir: self.log_dir()?,
+            log_dirs: self.log_dirs()?,
+            metadata_log_dir: self.given("metadata.log.dir").map(PathBuf::from),
+            accept_lost_dirs: BTreeSet::new(),
             auto_create_topics: self.flag("auto.create.topics.enable"),
             delete_topics: self.flag("delete.topic.enable"),
             num_partitions: self.int("num.partitions")?,
@@ -328,10 +332,24 @@ mod tests {
         let config = check(&[]).expect("the defaults");
 
         assert_eq!(config.listeners[0].port, 9092);
-        let broker = BrokerConfig { log_dir: config.broker.log_dir.clone(), ..Default::default() };
+        let broker =
+            BrokerConfig { log_dirs: config.broker.log_dirs.clone(), ..Default::default() };
         assert_eq!(config.broker, broker);
         assert_eq!(config.server.advertised[&BrokerId(1)].host, "127.0.0.1");
         assert!(config.unknown.is_empty() && config.inert.is_empty());
+    }
+
+    #[test]
+    fn several_directories_are_separated_by_commas_and_one_of_them_holds_the_metadata() {
+        let config = check(&[("log.dirs", "/a, /b,/c"), ("log.dir", "/d")]).expect("three");
+        let dirs = ["/a", "/b", "/c"].map(PathBuf::from);
+        assert_eq!(config.broker.log_dirs, dirs);
+        assert_eq!(config.broker.metadata_log_dir, None);
+
+        let config = check(&[("log.dir", "/a"), ("metadata.log.dir", "/m")]).expect("two");
+        assert_eq!(config.broker.log_dirs, [PathBuf::from("/a")]);
+        assert_eq!(config.broker.metadata_log_dir, Some(PathBuf::from("/m")));
+        assert!(check(&[("log.dirs", " , ")]).is_err());
     }
 
     #[test]

@@ -107,16 +107,17 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let env = TokioEnv::new(tokio::runtime::Handle::current(), Settings::default())
         .map_err(|source| Failure::System { what: "asking the system".to_owned(), source })?;
     let signals = Signals::new()?;
-    let data = config.broker.log_dir.clone();
-    if std::fs::metadata(&data).is_ok_and(|found| !found.is_dir()) {
+    let dirs = config.broker.log_dirs.iter().chain(&config.broker.metadata_log_dir);
+    if let Some(file) = dirs.into_iter().find(|dir| is_file(dir)) {
         return Err(Failure::Advised {
-            what: format!("{} is a file, not a directory", data.display()),
+            what: format!("{} is a file, not a directory", file.display()),
             hint: "name a directory with --data DIR; it is made if it is not there".to_owned(),
         });
     }
-    let broker = Broker::start(env.clone(), config.broker)
-        .await
-        .map_err(|error| not_started(&error, &data))?;
+    let shown: Vec<String> =
+        config.broker.log_dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let broker =
+        Broker::start(env.clone(), config.broker).await.map_err(|error| not_started(&error))?;
     let server = Server::new(env.clone(), broker.clone(), config.server);
     let (addresses, port) = match listen(&server, &config.listeners).await {
         Ok(bound) => bound,
@@ -134,7 +135,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         );
     }
     let (version, addresses) = (env!("CARGO_PKG_VERSION"), addresses.join(" and "));
-    info!(target: READY, "Gregor {version} is ready on {addresses}, data in {}", data.display());
+    info!(target: READY, "Gregor {version} is ready on {addresses}, data in {}", shown.join(" and "));
     let ended = tokio::select! {
         biased;
         reason = env.halted() => Err(Failure::Halted(reason)),
@@ -147,10 +148,14 @@ async fn serve(config: Config) -> Result<(), Failure> {
     ended
 }
 
-fn not_started(error: &StartError, data: &Path) -> Failure {
+fn is_file(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_dir())
+}
+
+fn not_started(error: &StartError) -> Failure {
     match error {
-        StartError::Dir(DirError::Locked { .. }) => Failure::Advised {
-            what: format!("{} is in use by another process", data.display()),
+        StartError::Dir(DirError::Locked { path }) => Failure::Advised {
+            what: format!("{} is in use by another process", path.display()),
             hint: "stop that process, or choose another directory with --data DIR".to_owned(),
         },
         error => Failure::Start(error.to_string()),

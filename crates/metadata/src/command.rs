@@ -206,4 +206,7 @@ pub enum TopicError {
     /// not known.
     #[error("the metadata log failed; see the broker's log")]
     StorageFailed,
+    /// The disk of the metadata log is full: nothing was changed.
+    #[error("the broker's disk is full; delete topics or free some space")]
+    StorageFull,
 }

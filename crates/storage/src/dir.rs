@@ -2,32 +2,37 @@
 //!
 //! Invariants: the lock is held for as long as the value lives; the seal is gone, durably, before
 //! a log is touched, and comes back only if every log was opened and flushed; after the first
-//! write error nothing is written ever again. Source: replication design, crash classes.
+//! write error nothing is written ever again, and a full disk is none. Source: replication design, crash classes.
 
 mod deletion;
 mod flusher;
 mod identity;
+mod known;
 mod open;
+mod room;
 mod seal;
 mod starts;
 
+use env::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base::{PartitionId, Probe, ReplicaGen, SegGen, Uuid};
 use env::{Disk, Env, Lock, Rank};
 
 use crate::config::{DirOptions, Expect, LogConfig};
-use crate::error::{DirError, DirectoryFailed, OpenError};
-use crate::journal::{Change, Journal, JournalBatch, Record};
+use crate::error::{DirError, DirectoryFailed, DirectoryFull, OpenError, WriteError};
+use crate::journal::{Change, CommitError, Journal, JournalBatch, Record};
 use crate::log::{Log, Recovery};
-use crate::names::log_folder;
+use crate::names::{DIRECTORIES, log_folder};
+use crate::replace::replace;
 use crate::tail::TailBudget;
 
 pub use identity::{Identity, decode_identity, encode_identity};
+pub use known::{KnownDir, decode_known, encode_known};
+pub use room::{Room, is_full, of_sync};
 pub use seal::{Seal, decode_seal, encode_seal};
 pub use starts::{SLOT_BYTES, Start, StartClass, decode_start, decode_starts, encode_start};
 
@@ -36,6 +41,11 @@ const DIR_RANK: Rank = Rank(210);
 const DIRTY_RANK: Rank = Rank(211);
 const FAILURE_RANK: Rank = Rank(212);
 const BATCHES_RANK: Rank = Rank(213);
+const ROOM_RANK: Rank = Rank(214);
+const DELETIONS_RANK: Rank = Rank(215);
+
+/// Records of different logs that are committed together, at most: they fit into the smallest group.
+const RECORDS_TOGETHER: usize = 200;
 
 /// A log on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,9 +126,14 @@ pub(crate) struct DirShared<E: Env> {
     is_failed: AtomicBool,
     stopped: AtomicBool,
     failure: Lock<Option<DirectoryFailed>>,
+    room: Lock<room::Watch>,
+    /// Deletions for which there was no room.
+    deletions: Lock<BTreeSet<Found>>,
     seg_gens: AtomicU64,
-    /// Folders of logs that the journal does not name although a part of it cannot be read: it may
-    /// have named them.
+    /// The logs that had a folder at the start.
+    pub(crate) folders: BTreeSet<Found>,
+    /// Those of them that the journal does not name: as a folder comes after the record of its log,
+    /// that record is lost.
     pub(crate) unexplained: BTreeSet<Found>,
     dirty: Lock<BTreeSet<Found>>,
     kick: tokio::sync::Notify,
@@ -151,6 +166,41 @@ impl<E: Env> LogDir<E> {
         open::open(env, path, expect, options).await
     }
 
+    /// Whose the directory is, without taking it into use; `None` if it is nobody's yet.
+    ///
+    /// # Errors
+    /// [`DirError`] if that cannot be read.
+    pub async fn peek(env: &E, path: &Path) -> Result<Option<Identity>, DirError> {
+        open::peek(env, path).await
+    }
+
+    /// The directories of the node, as they were noted here; none if they never were.
+    ///
+    /// # Errors
+    /// [`DirError`] if that cannot be read.
+    pub async fn read_known(&self) -> Result<Vec<KnownDir>, DirError> {
+        open::read_known(&self.shared.env, &self.shared.path).await
+    }
+
+    /// The directories of the node as noted in the one at `path`, without taking it into use.
+    ///
+    /// # Errors
+    /// [`DirError`] if that cannot be read.
+    pub async fn peek_known(env: &E, path: &Path) -> Result<Vec<KnownDir>, DirError> {
+        open::read_known(env, path).await
+    }
+
+    /// Notes the directories of the node, durably.
+    ///
+    /// # Errors
+    /// The directory failed, or its disk is full.
+    pub async fn write_known(&self, known: &[KnownDir]) -> Result<(), WriteError> {
+        self.shared.check()?;
+        let DirShared { env, path, .. } = &*self.shared;
+        let result = replace(env, path, DIRECTORIES, encode_known(known)).await;
+        result.map_err(|error| self.shared.refuse("note the directories in", path, &error))
+    }
+
     /// Every log on disk, in order.
     pub fn logs(&self) -> Vec<Found> {
         self.held.logs.lock().keys().copied().collect()
@@ -159,7 +209,7 @@ impl<E: Env> LogDir<E> {
     /// Creates an empty log, durably. It has no folder before its first append.
     ///
     /// # Errors
-    /// [`OpenError::Exists`], or the directory failed.
+    /// [`OpenError::Exists`], [`OpenError::Full`] (there is no log then), or the directory failed.
     pub async fn create_log(
         &self,
         partition: PartitionId,
@@ -167,12 +217,55 @@ impl<E: Env> LogDir<E> {
         config: LogConfig,
     ) -> Result<Log<E>, OpenError> {
         let found = Found { partition, replica_gen };
-        if self.held.logs.lock().contains_key(&found) {
-            return Err(OpenError::Exists { partition, replica_gen });
+        let mut created = self.create_logs(vec![(found, config)]).await;
+        created.pop().unwrap_or(Err(OpenError::Missing { partition, replica_gen }))
+    }
+
+    /// Creates empty logs, durably, with few flushes however many they are. Each succeeds or fails
+    /// alone; in the order given.
+    ///
+    /// # Errors
+    /// Those of [`LogDir::create_log`].
+    pub async fn create_logs(
+        &self,
+        wished: Vec<(Found, LogConfig)>,
+    ) -> Vec<Result<Log<E>, OpenError>> {
+        let mut created = Vec::with_capacity(wished.len());
+        let mut refused = None;
+        for some in wished.chunks(RECORDS_TOGETHER) {
+            let is_new: Vec<bool> = some.iter().map(|(found, _)| self.claim_new(*found)).collect();
+            let new = some.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
+            let records = new.flat_map(|((found, _), _)| Log::creation(&self.shared, *found));
+            if refused.is_none() {
+                refused = self.shared.commit_records(records.collect()).await.err();
+            }
+            for ((found, config), is_new) in some.iter().zip(is_new) {
+                let Found { partition, replica_gen } = *found;
+                created.push(match &refused {
+                    _ if !is_new => Err(OpenError::Exists { partition, replica_gen }),
+                    Some(refused) => {
+                        self.held.logs.lock().remove(found);
+                        Err(refused.clone().into())
+                    },
+                    None => {
+                        let log = Log::created(self.shared.clone(), *found, config.clone());
+                        self.held.logs.lock().insert(*found, Slot::Open(log.clone()));
+                        Ok(log)
+                    },
+                });
+            }
         }
-        self.held.logs.lock().insert(found, Slot::Busy);
-        let result = Log::create(self.shared.clone(), found, config).await;
-        self.settle(found, result, None)
+        created
+    }
+
+    /// Makes sure that nobody else creates, opens or deletes the log; false if it exists.
+    fn claim_new(&self, found: Found) -> bool {
+        let mut logs = self.held.logs.lock();
+        let is_new = !logs.contains_key(&found);
+        if is_new {
+            logs.insert(found, Slot::Busy);
+        }
+        is_new
     }
 
     /// Opens a log that is on disk, recovering it if the last process did not stop cleanly.
@@ -192,11 +285,12 @@ impl<E: Env> LogDir<E> {
             Ok((log, recovery)) => (Ok(log), Some(recovery)),
             Err(error) => (Err(error), None),
         };
-        let log = self.settle(found, log, Some(Slot::Found))?;
+        let log = self.settle(found, log)?;
         Ok((log, recovery.unwrap_or_default()))
     }
 
-    /// Deletes a log, open or not. Whoever still reads from it may finish.
+    /// Deletes a log, open or not. Whoever still reads from it may finish. If the disk is so full
+    /// that even this finds no room, it is done later: by the flusher, or else by the next start.
     ///
     /// # Errors
     /// [`OpenError::Missing`], or the directory failed. An interrupted deletion is finished by the
@@ -217,8 +311,11 @@ impl<E: Env> LogDir<E> {
             Some(Slot::Open(log)) => log.close().await,
             Some(Slot::Found) => {},
         }
-        deletion::delete(&self.shared, found).await?;
-        self.held.logs.lock().remove(&found);
+        match deletion::delete(&self.shared, found).await {
+            Ok(()) => drop(self.held.logs.lock().remove(&found)),
+            Err(WriteError::Full(_)) => drop(self.shared.deletions.lock().insert(found)),
+            Err(WriteError::Failed(failed)) => return Err(failed.into()),
+        }
         Ok(())
     }
 
@@ -226,8 +323,8 @@ impl<E: Env> LogDir<E> {
     /// Nothing may be appended afterwards.
     ///
     /// # Errors
-    /// The directory failed; then there is no seal.
-    pub async fn seal(&self) -> Result<SealOutcome, DirectoryFailed> {
+    /// The directory failed, or its disk is full; then there is no seal.
+    pub async fn seal(&self) -> Result<SealOutcome, WriteError> {
         seal::seal(self).await
     }
 
@@ -235,14 +332,34 @@ impl<E: Env> LogDir<E> {
     /// found, so that the next start is as strict as this one.
     ///
     /// # Errors
-    /// The directory failed.
-    pub async fn give_back(&self) -> Result<(), DirectoryFailed> {
+    /// The directory failed, or its disk is full.
+    pub async fn give_back(&self) -> Result<(), WriteError> {
         seal::give_back(self).await
+    }
+
+    /// Groups that this process has written to the journal: one flush each.
+    pub fn journal_groups(&self) -> u64 {
+        self.shared.journal.groups()
+    }
+
+    /// Recent bytes of all logs that are kept in memory now.
+    pub fn tail_bytes(&self) -> usize {
+        self.shared.tail_budget.used()
     }
 
     /// Why the directory is dead, if it is.
     pub fn failed(&self) -> Option<DirectoryFailed> {
         self.shared.check().err()
+    }
+
+    /// Whether its disk has room.
+    pub fn room(&self) -> Room {
+        self.shared.room.lock().room().clone()
+    }
+
+    /// For who writes other files in the directory: one of them found no room.
+    pub fn note_full(&self, what: &str) {
+        self.shared.full(what, &self.shared.path);
     }
 
     /// How this process found the directory.
@@ -256,9 +373,13 @@ impl<E: Env> LogDir<E> {
     }
 
     /// Makes logs durable in the background, at most [`crate::FLUSH_BYTES`] or
-    /// [`crate::FLUSH_AFTER`] behind. Runs until the directory fails or is sealed.
-    pub async fn run_flusher(&self) -> Result<(), DirectoryFailed> {
-        flusher::run(self).await
+    /// [`crate::FLUSH_AFTER`] behind, and does what a full disk put off. `tell` hears when the
+    /// disk becomes full, and when that is over. Runs until the directory fails or is sealed.
+    ///
+    /// # Errors
+    /// Why the directory failed.
+    pub async fn run_flusher(&self, tell: impl Fn(Room) + Send) -> Result<(), DirectoryFailed> {
+        flusher::run(self, tell).await
     }
 
     fn claim(&self, found: Found) -> Result<(), OpenError> {
@@ -284,18 +405,9 @@ impl<E: Env> LogDir<E> {
         open.collect()
     }
 
-    fn settle(
-        &self,
-        found: Found,
-        result: Result<Log<E>, OpenError>,
-        otherwise: Option<Slot<E>>,
-    ) -> Result<Log<E>, OpenError> {
-        let mut logs = self.held.logs.lock();
-        match (&result, otherwise) {
-            (Ok(log), _) => drop(logs.insert(found, Slot::Open(log.clone()))),
-            (Err(_), Some(slot)) => drop(logs.insert(found, slot)),
-            (Err(_), None) => drop(logs.remove(&found)),
-        }
+    fn settle(&self, found: Found, result: Result<Log<E>, OpenError>) -> Result<Log<E>, OpenError> {
+        let slot = result.as_ref().map_or(Slot::Found, |log| Slot::Open(log.clone()));
+        self.held.logs.lock().insert(found, slot);
         result
     }
 }
@@ -329,25 +441,79 @@ impl<E: Env> DirShared<E> {
         failed
     }
 
+    /// What an operation that is no sync ended with: undone for lack of room, or the end of the
+    /// directory.
+    pub(crate) fn refuse(&self, what: &str, path: &Path, error: &io::Error) -> WriteError {
+        if is_full(error) {
+            self.full(what, path).into()
+        } else {
+            self.fail(what, path, error).into()
+        }
+    }
+
+    pub(crate) fn full(&self, what: &str, path: &Path) -> DirectoryFull {
+        self.env.probe().reached("storage_disk_full");
+        let reason = format!("cannot {what} {}", path.display());
+        if self.room.lock().found_none(self.env.now(), &reason) {
+            self.kick.notify_one();
+        }
+        DirectoryFull { path: self.path.clone(), reason: reason.into() }
+    }
+
+    /// For appends: a full disk is not tried too often.
+    ///
+    /// # Errors
+    /// It was full a moment ago.
+    pub(crate) fn check_room(&self) -> Result<(), DirectoryFull> {
+        let room = self.room.lock();
+        // Planted: what was full once is full for good.
+        let for_ever = self.env.probe().mutant("full_for_ever");
+        match room.room() {
+            Room::Full { what, .. } if for_ever || room.holds_back(self.env.now()) => {
+                Err(DirectoryFull { path: self.path.clone(), reason: what.clone() })
+            },
+            Room::Full { .. } | Room::Enough => Ok(()),
+        }
+    }
+
+    /// An append found room.
+    pub(crate) fn note_room(&self) {
+        self.room.lock().found_some();
+    }
+
     /// Makes changes of one log true.
-    pub(crate) async fn commit(
-        &self,
-        log: Found,
-        changes: Vec<Change>,
-    ) -> Result<(), DirectoryFailed> {
+    ///
+    /// # Errors
+    /// [`WriteError`]: without room none of them is, or will be.
+    pub(crate) async fn commit(&self, log: Found, changes: Vec<Change>) -> Result<(), WriteError> {
         let records = changes.into_iter().map(|change| Record { log, change });
         self.commit_records(records.collect()).await
     }
 
-    pub(crate) async fn commit_records(&self, records: Vec<Record>) -> Result<(), DirectoryFailed> {
+    pub(crate) async fn commit_records(&self, records: Vec<Record>) -> Result<(), WriteError> {
         self.check()?;
-        let result = self.journal.commit(records).await;
-        result.map_err(|error| self.fail("write the journal in", &self.path, &error))?;
+        match self.journal.commit(records).await {
+            Ok(()) => {},
+            Err(CommitError::Gone(log)) => return Err(self.gone(log).into()),
+            Err(CommitError::Io(error)) => {
+                let what = "write the journal in";
+                return Err(if self.journal.is_failed() {
+                    self.fail(what, &self.path, &error).into()
+                } else {
+                    self.refuse(what, &self.path, &error)
+                });
+            },
+        }
         if self.journal.is_upkeep_due() {
             self.kick.notify_one();
         }
         // Something else may have failed meanwhile; then nothing is promised any more.
-        self.check()
+        Ok(self.check()?)
+    }
+
+    /// A log was deleted; the directory is well.
+    pub(crate) fn gone(&self, log: Found) -> DirectoryFailed {
+        DirectoryFailed { path: self.folder(log), reason: "the log was deleted".into() }
     }
 
     /// What the journal held of this log at the start.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base::{BrokerId, Offset, PartitionId, ReplicaGen};
+use base::{BrokerId, Offset, PartitionId, ReplicaGen, Uuid};
 use thiserror::Error;
 
 use crate::codec::FormatError;
@@ -18,6 +18,28 @@ pub struct DirectoryFailed {
     pub path: PathBuf,
     /// The first failure.
     pub reason: Arc<str>,
+}
+
+/// The disk of a directory is full: nothing of what was wanted is done, and nothing that was done
+/// before is in doubt. It is tried again as soon as somebody asks again.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the disk of log directory {} is full: {reason}", path.display())]
+pub struct DirectoryFull {
+    /// The directory.
+    pub path: PathBuf,
+    /// What found no room.
+    pub reason: Arc<str>,
+}
+
+/// Why something was not written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum WriteError {
+    /// There was no room.
+    #[error(transparent)]
+    Full(#[from] DirectoryFull),
+    /// A write or sync failed, now or earlier.
+    #[error(transparent)]
+    Failed(#[from] DirectoryFailed),
 }
 
 /// Why a log directory cannot be used.
@@ -90,6 +112,19 @@ pub enum DirError {
         /// The directory.
         path: PathBuf,
     },
+    /// Its manifest and its identity are of two directories.
+    #[error(
+        "{} is of log directory {found}, and the identity beside it of {expected}: files of two directories were mixed; restore all of one from a backup, or move the directory away to start empty",
+        path.display()
+    )]
+    OtherManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// The directory id in it.
+        found: Uuid,
+        /// The directory id in the identity.
+        expected: Uuid,
+    },
     /// The cluster id cannot be stored.
     #[error("a cluster id has 1 to 64 bytes, this one has {0}")]
     ClusterId(usize),
@@ -144,9 +179,21 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
+    /// There was no room.
+    #[error(transparent)]
+    Full(#[from] DirectoryFull),
     /// A write failed, now or earlier.
     #[error(transparent)]
     Failed(#[from] DirectoryFailed),
+}
+
+impl From<WriteError> for OpenError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Full(full) => Self::Full(full),
+            WriteError::Failed(failed) => Self::Failed(failed),
+        }
+    }
 }
 
 /// Why nothing was read.

@@ -4,7 +4,9 @@
 //! of all logs durable, and the next group is submitted only after that returned. Invariants: a
 //! commit returns after its group's fsync; after one write error nothing is committed ever again;
 //! a file is used again only when a durable manifest needs none of its groups, under a fresh nonce
-//! that is durable first; one spare file waits, so that a full disk stops no change of state.
+//! that is durable first; a lap without a durable word of it in the lap before, or in the manifest,
+//! holds no group; one spare file waits, so that a full disk stops no change of state; room in a
+//! file is reserved when it is made, and a commit that finds no file is taken back whole.
 //! Source: replication design, the journal is the manifest. Drawn in `docs/storage-format.md`.
 
 mod block;
@@ -16,18 +18,18 @@ mod replay;
 mod state;
 mod write;
 
-use std::collections::{BTreeMap, VecDeque};
+use env::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::{Offset, Uuid};
 use env::{Disk, Env, Lock, Rank};
 
 pub use block::{
     BLOCK, BLOCK_PAYLOAD, JournalBlock, JournalHeader, decode_block, decode_journal_header,
-    encode_group, encode_journal_header,
+    encode_continued, encode_group, encode_journal_header,
 };
 pub use manifest::{KeptLap, Manifest, decode_manifest, encode_manifest};
 pub use open::{JournalFailure, OpenedJournal, ReadJournal, read_journal};
@@ -81,12 +83,27 @@ pub struct Journal<E: Env> {
     /// Held by whoever writes the manifest or makes files.
     upkeep: tokio::sync::Mutex<()>,
     failed: AtomicBool,
+    groups: AtomicU64,
+}
+
+/// Why nothing was committed, or why it is not known whether it was.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// There is no such log, or its deletion was committed before. Nothing was written.
+    #[error("the log {} of replica generation {} does not exist", .0.partition, .0.replica_gen)]
+    Gone(Found),
+    /// A write or sync failed, now or earlier. Whether the records will be read back is not known.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// Commits that wait for their group.
 #[derive(Default)]
 struct Queue {
     pending: VecDeque<Pending>,
+    /// The logs that exist once all of it is durable. Nothing joins that is about another log, so
+    /// that no record follows its log's end.
+    live: BTreeSet<Found>,
     bytes: usize,
     /// The ticket of the next commit.
     next: u64,
@@ -148,6 +165,16 @@ impl<E: Env> Journal<E> {
         self.table.lock().state.clone()
     }
 
+    /// Groups written by this process, one flush each.
+    pub fn groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed)
+    }
+
+    /// Whether a log is gone, though its files may still be there.
+    pub fn is_dropped(&self, log: Found) -> bool {
+        self.table.lock().state.dropped().contains(&log)
+    }
+
     /// What is durably known of one log.
     pub fn log(&self, log: Found) -> Option<Arc<LogState>> {
         self.table.lock().state.logs().get(&log).cloned()
@@ -156,8 +183,9 @@ impl<E: Env> Journal<E> {
     /// Makes `records` durable, all or none of them, and takes them in.
     ///
     /// # Errors
-    /// A write or sync failed, now or earlier. Whether they will be read back is not known.
-    pub async fn commit(&self, records: Vec<Record>) -> io::Result<()> {
+    /// [`CommitError`]. If the journal has not failed ([`Journal::is_failed`]) there was no room, and
+    /// none of the records will be read back.
+    pub async fn commit(&self, records: Vec<Record>) -> Result<(), CommitError> {
         let mut bytes = Vec::with_capacity(64 * records.len());
         records.iter().for_each(|record| record.encode(&mut bytes));
         let ends = records.iter().filter_map(|record| match &record.change {

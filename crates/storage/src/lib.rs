@@ -26,17 +26,18 @@ mod tail;
 pub use codec::FormatError;
 pub use config::*;
 pub use dir::{
-    Found, Identity, LogDir, SLOT_BYTES, Seal, SealOutcome, Start, StartClass, StartInfo,
-    decode_identity, decode_seal, decode_start, decode_starts, encode_identity, encode_seal,
-    encode_start,
+    Found, Identity, KnownDir, LogDir, Room, SLOT_BYTES, Seal, SealOutcome, Start, StartClass,
+    StartInfo, decode_identity, decode_known, decode_seal, decode_start, decode_starts,
+    encode_identity, encode_known, encode_seal, encode_start, is_full, of_sync,
 };
 pub use envelope::{Envelopes, Owner, Run, SLOT, decode_file, decode_slot, encode_slot};
 pub use epochs::{EpochHistory, EpochStart};
-pub use error::{DirError, DirectoryFailed, OpenError, ReadError};
+pub use error::{DirError, DirectoryFailed, DirectoryFull, OpenError, ReadError, WriteError};
 pub use log::{
-    Append, Appended, Cut, FaultyRange, Log, ReadSlice, Recovery, SegmentExtent, TimestampHit,
+    Append, Appended, CompactError, Compacted, Compaction, Cut, FaultyRange, Log, ReadSlice,
+    Recovery, SegmentExtent, TimestampHit,
 };
-pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS};
+pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS, MUTANTS_OF_THREADS};
 pub use producers::{
     BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerSnapshot, ProducerState, ProducerStates,
     Verdict, decode_snapshot, encode_snapshot,

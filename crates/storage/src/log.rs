@@ -1,13 +1,15 @@
 //! One partition's log: what is in memory about it, and the questions that need no disk.
 //!
-//! Invariants: `start <= flushed_end <= end`; segments are contiguous and only the last one may be
-//! open; every closed one is durable; there is no segment before the first append, and none open
-//! after a cut; the lock is never held across an await.
+//! Invariants: `start <= flushed_end <= end`; segments are in order, with holes only where compaction
+//! left nothing, and only the last one may be open; every closed one is durable; there is no segment
+//! before the first append, and none open after a cut or once its last record was too old; the lock
+//! is never held across an await.
 //! Driven by: `broker`, one appender at a time; readers and flushers at any time.
 
 mod append;
 mod batches;
 mod checkpoint;
+mod compact;
 mod flush;
 mod read;
 mod rebuild;
@@ -15,6 +17,7 @@ mod recover;
 mod roll;
 mod scan;
 mod segments;
+mod swap;
 mod time;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +36,7 @@ use crate::names::SegmentName;
 use crate::producers::ProducerStates;
 use crate::tail::Tail;
 
+pub use compact::{CompactError, Compacted, Compaction};
 pub use recover::{Cut, FaultyRange, Recovery};
 pub use segments::SegmentExtent;
 pub use time::TimestampHit;
@@ -105,6 +109,8 @@ pub(crate) struct LogInner<E: Env> {
     pub(crate) shared: Lock<Shared<FileOf<E>>>,
     /// Held by whoever writes envelopes or producers, or changes the set of segments.
     pub(crate) upkeep: tokio::sync::Mutex<Upkeep<FileOf<E>>>,
+    /// Held by whoever compacts; taken before the upkeep lock.
+    pub(crate) cleaning: tokio::sync::Mutex<()>,
 }
 
 /// What only the holder of the upkeep lock touches.
@@ -129,6 +135,10 @@ pub(crate) struct Shared<F> {
     /// Everything below is durable in segments or in the journal.
     pub(crate) journaled_end: Offset,
     pub(crate) high_watermark: Offset,
+    /// Everything below was compacted.
+    pub(crate) cleaned: Offset,
+    /// Where a cleaning met a batch that it could not read.
+    pub(crate) unreadable: Option<Offset>,
     pub(crate) epochs: EpochHistory,
     pub(crate) producers: ProducerStates,
     pub(crate) faulty: Vec<FaultyRange>,
@@ -141,6 +151,8 @@ pub(crate) struct Shared<F> {
     pub(crate) state_age_bytes: u64,
     /// Whether an append is under way.
     pub(crate) appending: bool,
+    /// Whether the open segment is being closed: an append begins the next one.
+    pub(crate) closing: bool,
     pub(crate) closed: bool,
 }
 
@@ -164,6 +176,8 @@ pub(crate) struct SegmentState<F> {
     pub(crate) enveloped: usize,
     /// Whether the last run may still grow.
     pub(crate) run_open: bool,
+    /// Whether bytes that nobody counts lie behind its end: nothing is added to it any more.
+    pub(crate) spoiled: bool,
 }
 
 impl<F> Shared<F> {

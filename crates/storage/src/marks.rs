@@ -5,6 +5,10 @@
 pub const MARKS: &[&str] = &[
     "storage_append_waits_for_flush",
     "storage_batch_from_journal",
+    "storage_compacted",
+    "storage_compaction_interrupted",
+    "storage_compaction_map_full",
+    "storage_compaction_overtaken",
     "storage_cut_journaled",
     "storage_damaged_tail_cut",
     "storage_deletion_resumed",
@@ -17,6 +21,7 @@ pub const MARKS: &[&str] = &[
     "storage_journal_group_shared",
     "storage_journal_group_torn",
     "storage_journal_held_batches",
+    "storage_journal_log_gone",
     "storage_journal_next_file",
     "storage_journal_replayed",
     "storage_log_opened_clean",
@@ -25,6 +30,7 @@ pub const MARKS: &[&str] = &[
     "storage_producers_lost",
     "storage_read_out_of_range",
     "storage_sealed",
+    "storage_segment_closed_at_rest",
     "storage_segment_rolled",
     "storage_start_after_power_loss",
     "storage_start_after_process_crash",
@@ -38,18 +44,27 @@ pub const MARKS: &[&str] = &[
 
 /// Marks that need rot, lost files, foreign files or an operator's mistake as well.
 pub const MARKS_DAMAGE: &[&str] = &[
+    "storage_compaction_disk_full",
+    "storage_compaction_stopped_by_damage",
+    "storage_deletion_done_later",
     "storage_deletion_left_foreign_files",
     "storage_directory_locked",
+    "storage_disk_full",
+    "storage_disk_full_over",
     "storage_durable_bytes_damaged",
     "storage_envelopes_missing",
+    "storage_fsync_by_segment_when_full",
     "storage_identity_damaged",
     "storage_index_rebuilt",
     "storage_index_rebuilt_on_read",
     "storage_journal_corrupt",
+    "storage_journal_full",
     "storage_journal_queue_full",
+    "storage_journal_record_missed",
     "storage_journal_upkeep_put_off",
     "storage_log_made_beside_its_files",
     "storage_manifest_damaged",
+    "storage_manifest_of_another_directory",
     "storage_old_format",
     "storage_other_cluster",
     "storage_other_node",
@@ -58,6 +73,9 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_seal_damaged",
     "storage_seal_withheld",
     "storage_sealed_state_contradicted",
+    "storage_segment_found_no_room",
+    "storage_segment_made_again",
+    "storage_segment_spoiled",
     "storage_segments_gone",
     "storage_stray_salvaged",
     "storage_unknown_entry",
@@ -67,14 +85,32 @@ pub const MARKS_DAMAGE: &[&str] = &[
 /// Planted bugs this crate knows.
 pub const MUTANTS: &[&str] = &[
     "ack_before_group_flush",
+    "compaction_forgets_producers",
+    "compaction_ignores_lag",
+    "compaction_loses_newest",
     "cut_not_journaled",
     "envelope_before_flush",
+    "full_for_ever",
+    "full_keeps_partial_batch",
+    "log_start_not_durable",
     "recycle_keeps_nonce",
     "skip_dir_sync",
+    "swap_before_flush",
+    "tombstone_dropped_early",
     "trust_page_cache",
     "unlink_before_drop_flushed",
+    "unlink_before_swap_flushed",
 ];
 
+/// Planted bugs that need two threads, which the simulator does not have: `tests/interleavings`
+/// finds them.
+pub const MUTANTS_OF_THREADS: &[&str] = &["dirty_note_taken_late", "tail_budget_by_halves"];
+
 /// Where the simulator may ask for small segments, tails, runs and an early flush.
-pub const BUGGIFY_SITES: &[&str] =
-    &["storage_segment_bytes", "storage_tiny_tail", "storage_short_run", "storage_flush_bound"];
+pub const BUGGIFY_SITES: &[&str] = &[
+    "storage_segment_bytes",
+    "storage_tiny_tail",
+    "storage_short_run",
+    "storage_flush_bound",
+    "storage_compaction_breath",
+];

@@ -27,8 +27,13 @@ pub const JOURNAL: &str = "journal";
 pub const MANIFEST: &str = "manifest";
 /// The folder of files that nothing explains.
 pub const SALVAGE: &str = "salvage";
+/// In the directory with the metadata: all directories of the node.
+pub const DIRECTORIES: &str = "directories";
+/// Made, with [`TMP`] behind it, to see whether a full disk has room again.
+pub const ROOM: &str = "room";
 /// Every name in a log directory that is not a log's.
-pub const OURS: [&str; 8] = [IDENTITY, LOCK, METADATA, SEAL, STARTS, JOURNAL, MANIFEST, SALVAGE];
+pub const OURS: [&str; 10] =
+    [IDENTITY, LOCK, METADATA, SEAL, STARTS, JOURNAL, MANIFEST, SALVAGE, DIRECTORIES, ROOM];
 
 /// A segment: its first offset, and the generation that tells it from others at that offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

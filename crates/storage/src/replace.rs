@@ -1,7 +1,7 @@
 //! Replacing a small file as a whole, and reading one as a whole.
 //!
-//! Invariant: after a crash the file is the old one or the new one; once `replace` has returned it
-//! is the new one even if power is lost.
+//! Invariants: after a crash the file is the old one or the new one; once `replace` has returned it
+//! is the new one even if power is lost; without room on the disk it is the old one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use base::Probe;
 use bytes::Bytes;
 use env::{Access, Disk, Env, File, IoBufs};
 
+use crate::dir::of_sync;
 use crate::names::TMP;
 
 /// Largest side file that is read whole.
@@ -32,13 +33,13 @@ pub(crate) async fn replace<E: Env>(
     let file = disk.open(&tmp, Access::CreateOrWrite).await?;
     file.set_len(0).await?;
     file.append(0, IoBufs::from_iter([Bytes::from(bytes)])).await?;
-    file.sync_data().await?;
+    file.sync_data().await.map_err(of_sync)?;
     disk.rename(&tmp, &folder.join(name)).await?;
     // Planted: together with the one in `Log::roll`, entries of rolled segments stay volatile.
     if name == crate::names::PRODUCERS && env.probe().mutant("skip_dir_sync") {
         return Ok(());
     }
-    disk.sync_dir(folder).await
+    disk.sync_dir(folder).await.map_err(of_sync)
 }
 
 /// The whole content of a file; `None` if there is none.

@@ -3,11 +3,11 @@
 //! Invariants: the batches are contiguous and end where the log ends; bytes are counted against
 //! one budget for the whole directory and given back when dropped.
 
+use env::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use base::{Instant, Offset};
+use base::{Instant, Offset, Probe};
 use bytes::Bytes;
 use env::Segment;
 use smallvec::SmallVec;
@@ -21,15 +21,29 @@ pub(crate) struct TailBudget {
     max: usize,
     used: Arc<AtomicUsize>,
     refused: Arc<AtomicBool>,
+    /// Planted bug: taking is a look and then a write.
+    by_halves: bool,
 }
 
 impl TailBudget {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { max, used: Arc::default(), refused: Arc::default() }
+    pub(crate) fn new<P: Probe>(max: usize, probe: &P) -> Self {
+        let by_halves = probe.mutant("tail_budget_by_halves");
+        Self { max, used: Arc::default(), refused: Arc::default(), by_halves }
+    }
+
+    /// Bytes that all tails hold now.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let used = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let used = if self.by_halves {
+            let used = self.used();
+            self.used.store(used.saturating_add(bytes), Ordering::Relaxed);
+            used
+        } else {
+            self.used.fetch_add(bytes, Ordering::Relaxed)
+        };
         if used.saturating_add(bytes) > self.max {
             self.give(bytes);
             self.refused.store(true, Ordering::Relaxed);
@@ -100,6 +114,11 @@ impl Tail {
         self.bytes -= batch.bytes;
         self.budget.give(batch.bytes);
         true
+    }
+
+    /// Gives back the batches that end before `offset`: on disk they are not what they were.
+    pub(crate) fn forget_before(&mut self, offset: Offset) {
+        while self.batches.front().is_some_and(|batch| batch.last < offset) && self.pop() {}
     }
 
     /// Gives everything back.

@@ -221,7 +221,7 @@ impl From<&ProduceError> for ErrorCode {
             ProduceError::OutOfOrderSequence => Self::OUT_OF_ORDER_SEQUENCE_NUMBER,
             ProduceError::ProducerFenced => Self::INVALID_PRODUCER_EPOCH,
             ProduceError::Transactional => Self::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-            ProduceError::StorageFailed => Self::KAFKA_STORAGE_ERROR,
+            ProduceError::StorageFailed | ProduceError::StorageFull => Self::KAFKA_STORAGE_ERROR,
             // Retried without the clients' believing that anything was written.
             ProduceError::NotEnoughReplicas | ProduceError::Overloaded => Self::NOT_ENOUGH_REPLICAS,
             ProduceError::TimedOut => Self::REQUEST_TIMED_OUT,
@@ -269,7 +269,7 @@ impl From<&TopicError> for ErrorCode {
             TopicError::InvalidRequest(_) => Self::INVALID_REQUEST,
             TopicError::Policy(_) => Self::POLICY_VIOLATION,
             TopicError::DeletionDisabled => Self::TOPIC_DELETION_DISABLED,
-            TopicError::StorageFailed => Self::KAFKA_STORAGE_ERROR,
+            TopicError::StorageFailed | TopicError::StorageFull => Self::KAFKA_STORAGE_ERROR,
         }
     }
 }
@@ -355,6 +355,7 @@ mod tests {
             ProduceError::ProducerFenced,
             ProduceError::Transactional,
             ProduceError::StorageFailed,
+            ProduceError::StorageFull,
             ProduceError::NotEnoughReplicas,
             ProduceError::TimedOut,
             ProduceError::Overloaded,
@@ -375,6 +376,7 @@ mod tests {
             ProducerFenced -> INVALID_PRODUCER_EPOCH (47)
             Transactional -> TRANSACTIONAL_ID_AUTHORIZATION_FAILED (53)
             StorageFailed -> KAFKA_STORAGE_ERROR (56)
+            StorageFull -> KAFKA_STORAGE_ERROR (56)
             NotEnoughReplicas -> NOT_ENOUGH_REPLICAS (19)
             TimedOut -> REQUEST_TIMED_OUT (7)
             Overloaded -> NOT_ENOUGH_REPLICAS (19)
@@ -438,6 +440,7 @@ mod tests {
             TopicError::Policy(String::new()),
             TopicError::DeletionDisabled,
             TopicError::StorageFailed,
+            TopicError::StorageFull,
         ];
         let producer_id = [ProducerIdError::Exhausted, ProducerIdError::Unavailable];
         expect![[r#"
@@ -454,6 +457,7 @@ mod tests {
             Policy -> POLICY_VIOLATION (44)
             DeletionDisabled -> TOPIC_DELETION_DISABLED (73)
             StorageFailed -> KAFKA_STORAGE_ERROR (56)
+            StorageFull -> KAFKA_STORAGE_ERROR (56)
         "#]]
         .assert_eq(&table(&topic, |error| ErrorCode::from(error)));
         expect![[r#"

@@ -65,4 +65,6 @@ pub struct PartitionView {
     pub replicas: Vec<BrokerId>,
     /// Replicas in sync.
     pub isr: Vec<BrokerId>,
+    /// Replicas on a broker that is alive, in a log directory that is not.
+    pub offline: Vec<BrokerId>,
 }

@@ -42,7 +42,8 @@ pub struct Produced {
 }
 
 /// Why a batch was not acknowledged. `definite` errors mean that it is not, and will not be, in
-/// the log; [`ProduceError::TimedOut`] and [`ProduceError::StorageFailed`] leave that open.
+/// the log; [`ProduceError::TimedOut`], [`ProduceError::StorageFailed`] and
+/// [`ProduceError::StorageFull`] (a crash may bring back what was written in part) leave that open.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ProduceError {
     /// No such partition (any more).
@@ -90,6 +91,9 @@ pub enum ProduceError {
     /// The log directory failed; nothing is acknowledged from it any more.
     #[error("the log directory failed; see the broker's log")]
     StorageFailed,
+    /// The disk is full: the batch is not in the log; send it again when there is room.
+    #[error("the disk of the log directory is full")]
+    StorageFull,
     /// Fewer in-sync replicas than `min.insync.replicas`.
     #[error("fewer in-sync replicas than min.insync.replicas")]
     NotEnoughReplicas,

@@ -1,24 +1,25 @@
 //! Starting a broker.
 //!
-//! Order: the directory (identity, lock, start class), the metadata log, this start's own records,
+//! Order: the directories (identity, lock, start class), the metadata log, this start's own records,
 //! every log, the coordinators, the background work. Nothing is served before all of it is there.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::Uuid;
 use env::Env;
 use metadata::{Command, Image, decide};
-use storage::{DirError, DirOptions, Expect, LogDir, OpenError, StartClass};
+use storage::{DirError, LogDir, StartClass, WriteError};
 use thiserror::Error;
 
 use crate::BrokerConfig;
-use crate::broker::{Broker, Inner};
+use crate::broker::{Broker, Inner, opened};
 use crate::coordinator_host::Coordinators;
+use crate::dirs::Dirs;
 use crate::metadata_host::MetadataHost;
-use crate::metadata_log::{MetadataLog, MetadataLogError};
+use crate::metadata_log::{AppendError, MetadataLog, MetadataLogError, Need};
 use crate::node::Node;
-use crate::publisher::{OpenAllError, Opened, Publisher};
+use crate::publisher::{OpenAllError, Publisher};
 
 /// Why a broker cannot start. Each says what the operator can do.
 #[derive(Debug, Error)]
@@ -42,43 +43,93 @@ pub enum StartError {
         /// What the metadata says.
         metadata: Uuid,
     },
+    /// No directory was named.
+    #[error("no log directory is named: set log.dirs")]
+    NoDirectory,
+    /// Two of the directories are one, or one lies in the other.
+    #[error(
+        "log directories {} and {} are the same or one lies inside the other: name each once, side by side",
+        inner.display(),
+        outer.display()
+    )]
+    Nested {
+        /// One of them.
+        inner: PathBuf,
+        /// The other.
+        outer: PathBuf,
+    },
+    /// One is a copy of another.
+    #[error(
+        "log directories {one} and {other} have the same identity: one is a copy of the other; move it away"
+    )]
+    SameIdentity {
+        /// One of them.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// The directory of the metadata is new and others are not.
+    #[error(
+        "log directory {} has no data, but {} belongs to cluster {cluster}: the metadata is gone; restore it, or set metadata.log.dir to where it is",
+        path.display(),
+        other.display()
+    )]
+    MetadataDirEmpty {
+        /// Where the metadata should be.
+        path: PathBuf,
+        /// A directory that is in use.
+        other: PathBuf,
+        /// Of this cluster.
+        cluster: String,
+    },
+    /// A directory that should be there is not: it comes up empty, as another one, or not at all.
+    #[error(
+        "log directory {path} with identity {dir_id} is gone (empty, another one, or not in log.dirs any more): bring it back, or, if what was in it is lost for good, start once with --accept-lost-dir {dir_id}; its partitions then begin empty"
+    )]
+    DirectoryLost {
+        /// Where it was.
+        path: String,
+        /// Its identity.
+        dir_id: Uuid,
+    },
+    /// What the directories are cannot be noted.
+    #[error(transparent)]
+    Note(#[from] WriteError),
     /// The logs do not fit the metadata.
     #[error(transparent)]
     Logs(#[from] OpenAllError),
 }
 
 impl<E: Env> Broker<E> {
-    /// Starts a broker on its log directory, creating it on the first start.
+    /// Starts a broker on its log directories, creating them on the first start.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(env: E, config: BrokerConfig) -> Result<Self, StartError> {
-        let expect = Expect { cluster_id: None, node_id: config.node_id };
-        let options = DirOptions {
-            producer_expiration: config.producer_expiration,
-            journal_file_bytes: config.journal_file_bytes,
-            ..DirOptions::default()
-        };
-        let (dir, start) = LogDir::open(&env, &config.log_dir, expect, options).await?;
-        if start.journal_damaged {
+        let opened = opened::open(&env, &config).await?;
+        let start = opened.start.clone();
+        let home = opened.home().ok_or(StartError::NoDirectory)?.clone();
+        for dir in opened.opened().filter(|dir| dir.start().journal_damaged) {
             tracing::error!(
-                "a part of the storage journal cannot be read: every log may hold less than it was promised to"
+                "a part of the storage journal in {} cannot be read: every log there may hold less than it was promised to",
+                dir.path().display()
             );
         }
-        let (mut log, mut image) = MetadataLog::open(env.clone(), &config.log_dir).await?;
+        let (mut log, mut image) = MetadataLog::open(env.clone(), home.clone()).await?;
         let fresh = image.cluster_id.is_zero();
         // Before the first record is written: with it the next start would take the metadata for
         // old, and the logs for those of deleted topics.
-        if let Err(lost) = crate::publisher::nothing_lost(&dir, &image, config.node_id) {
-            dir.give_back().await.map_err(OpenError::from).map_err(OpenAllError::from)?;
+        if let Err(lost) = opened.fit(&image, &config) {
+            opened.give_back().await;
             return Err(lost.into());
         }
+        if home.read_known().await? != opened.known {
+            home.write_known(&opened.known).await?;
+        }
+        let unclean = opened.opened().any(|dir| dir.start().class != StartClass::Clean);
         let cluster_id = Uuid::parse(&start.cluster_id).unwrap_or_else(|_| env.random_uuid());
-        let register = Command::RegisterBroker {
-            id: config.node_id,
-            rack: config.rack.clone(),
-            unclean: start.class != StartClass::Clean,
-        };
+        let register =
+            Command::RegisterBroker { id: config.node_id, rack: config.rack.clone(), unclean };
         let mut commands = vec![register];
         if fresh {
             commands.insert(0, Command::CreateCluster { cluster_id });
@@ -92,12 +143,14 @@ impl<E: Env> Broker<E> {
                 metadata: image.cluster_id,
             });
         }
-        let node = Node::new(env.clone(), config, dir);
+        let node = Node::new(env.clone(), config, Dirs::new(opened.home, opened.dirs));
         let coordinators = Coordinators::start(Arc::clone(&node));
         let publisher = Publisher::new(Arc::clone(&node), Arc::clone(&coordinators));
-        let opened = publisher.open_all(&image, log.next_index()).await?;
-        tell(&node.config.log_dir, fresh, start.class, opened);
-        crate::background::start(&node);
+        let logs = publisher.open_all(&image, log.next_index()).await?;
+        for (at, dir) in node.dirs.opened() {
+            tell(dir, fresh, logs.bytes_cut.get(&at).copied().unwrap_or(0));
+        }
+        crate::background::start(&node, &coordinators);
         let metadata = MetadataHost::start(env, log, image, publisher);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -111,10 +164,11 @@ impl<E: Env> Broker<E> {
 }
 
 /// The line about the directory in the log.
-fn tell(dir: &Path, fresh: bool, class: StartClass, opened: Opened) {
-    let Opened { logs, bytes_cut } = opened;
-    let (dir, noun) = (dir.display(), if logs == 1 { "log" } else { "logs" });
-    let found = match class {
+fn tell<E: Env>(dir: &LogDir<E>, fresh: bool, bytes_cut: u64) {
+    let logs = dir.logs().len();
+    let (found, noun) = (dir.start().class, if logs == 1 { "log" } else { "logs" });
+    let dir = dir.path().display();
+    let found = match found {
         _ if fresh => return tracing::info!("created data directory {dir}"),
         StartClass::Clean => {
             return tracing::info!("opened {dir}: it was closed cleanly; {logs} {noun}");
@@ -136,7 +190,12 @@ async fn take<E: Env>(
     if decision.records.is_empty() {
         return Ok(());
     }
-    log.append(&decision.records).await.map_err(StartError::MetadataWrite)?;
+    log.append(&decision.records, Need::Reserve).await.map_err(|error| {
+        StartError::MetadataWrite(match error {
+            AppendError::Full => std::io::ErrorKind::StorageFull.into(),
+            AppendError::Failed(error) => error,
+        })
+    })?;
     for record in &decision.records {
         drop(image.apply(record));
     }

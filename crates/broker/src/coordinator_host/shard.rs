@@ -129,6 +129,12 @@ impl<E: Env> Driver<E> {
             match self.next().await {
                 Wake::Deadline => self.step(Event::Tick).await,
                 Wake::Proof(id, Ok(_)) => self.step(Event::Appended { id, result: Ok(()) }).await,
+                // None of it is in the log.
+                Wake::Proof(id, Err(ProduceError::StorageFull)) => {
+                    self.node.env.probe().reached("group_append_found_no_room");
+                    let result = Err(AppendError::NotAvailable);
+                    self.step(Event::Appended { id, result }).await;
+                },
                 Wake::Proof(_, Err(error)) => {
                     self.node.env.probe().reached("group_append_unknown");
                     tracing::warn!(partition = %self.partition.id(), %error, "a coordinator shard resigns");
@@ -242,9 +248,10 @@ fn refused(error: ProduceError) -> AppendError {
         ProduceError::Batch(BatchError::TooLarge { .. })
         | ProduceError::TooLarge { .. }
         | ProduceError::LargerThanSegment { .. } => AppendError::TooLarge,
-        ProduceError::Overloaded | ProduceError::NotEnoughReplicas | ProduceError::TimedOut => {
-            AppendError::NotAvailable
-        },
+        ProduceError::Overloaded
+        | ProduceError::NotEnoughReplicas
+        | ProduceError::TimedOut
+        | ProduceError::StorageFull => AppendError::NotAvailable,
         ProduceError::UnknownPartition
         | ProduceError::NotLeader { .. }
         | ProduceError::InternalTopic

@@ -4,13 +4,14 @@
 //! wait. Invariants: `high_watermark <= end <= next`; an offset is assigned once; whoever set
 //! `writing` takes runs until none is left; a waiter is completed with success only by a run that
 //! the log has written ([`Ledger::written`]), durably if any of its batches was accepted under
-//! `fsync`; after a failure nothing is accepted or acknowledged.
+//! `fsync`; after a failure nothing is accepted or acknowledged; after a full disk the ledger is as
+//! the log is, as if what found no room had never come.
 //! Pure: the caller hands in time and carries out what is returned after the lock is released.
 
 use std::collections::VecDeque;
 
 use base::{LeaderEpoch, Offset, Probe, Timestamp};
-use records::{BatchView, Patch, Patched, Stamp};
+use records::{BatchHeader, BatchView, Patch, Patched, Stamp};
 use storage::{Durability, ProducerBatch, ProducerStates, Verdict};
 use tokio::sync::oneshot;
 
@@ -288,6 +289,37 @@ impl Ledger {
         }
     }
 
+    /// The disk is full: the log ends at `end`, with these producers. What of `run` lies behind it is
+    /// refused, and so is everything that waits.
+    pub(crate) fn full(
+        &mut self,
+        run: &[BatchHeader],
+        end: Offset,
+        producers: ProducerStates,
+        now: Timestamp,
+    ) -> [Completed; 2] {
+        base::invariant!(LOG_1, end >= self.end && end <= self.next, "{end} after {}", self.end);
+        // What was written before the room was used up.
+        let written = self.written(end, 0);
+        self.readers.wake_all();
+        self.next = end;
+        self.producers = producers;
+        let pending = std::mem::take(&mut self.pending);
+        let behind = run.iter().filter(|header| header.base_offset >= end);
+        for header in behind.chain(pending.iter().map(|pending| pending.batch.header())) {
+            let numbered = ProducerBatch::of(header);
+            if let Some(numbered) = numbered.filter(|batch| !self.producers.knows(batch.id)) {
+                self.awaited.refused(&numbered, now);
+            }
+        }
+        self.pending_bytes = 0;
+        let refused = Completed {
+            appenders: self.appenders.drain(..).map(|appender| appender.done).collect(),
+            outcome: Err(ProduceError::StorageFull),
+        };
+        [written, refused]
+    }
+
     /// For the mutant `ack_before_write` only: promises what is not written yet.
     pub(crate) fn promise_unwritten(&mut self, end: Offset) -> Completed {
         let done = self.appenders.partition_point(|appender| appender.end <= end);
@@ -318,6 +350,15 @@ impl Ledger {
             appenders: self.appenders.drain(..).map(|appender| appender.done).collect(),
             outcome: Err(error),
         }
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// For the mutant `writer_leaves_late` only: the writer ends, whatever is pending.
+    pub(crate) fn leave(&mut self) {
+        self.writing = false;
     }
 
     /// Whether a writer is at work or work waits for one.

@@ -4,9 +4,9 @@
 //! fetch share. Invariants: at most [`READERS_MAX`] are parked per partition; a parked reader is
 //! woken at most once for all partitions together; waking it only makes it look again.
 
+use env::atomic::{AtomicUsize, Ordering};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 

@@ -7,7 +7,7 @@
 
 use base::{Offset, Probe, Timestamp};
 use env::Env;
-use storage::{DirectoryFailed, SegmentExtent};
+use storage::{SegmentExtent, WriteError};
 
 use crate::config::TopicConfig;
 use crate::partition::Partition;
@@ -17,8 +17,8 @@ impl<E: Env> Partition<E> {
     /// Deletes the segments that the topic's rules do not keep.
     ///
     /// # Errors
-    /// The directory failed.
-    pub(crate) async fn retain(&self, now: Timestamp) -> Result<(), DirectoryFailed> {
+    /// The directory failed, or not even its journal has room.
+    pub(crate) async fn retain(&self, now: Timestamp) -> Result<(), WriteError> {
         let (fate, upto) = {
             let ledger = self.ledger.lock();
             (ledger.fate, ledger.high_watermark)

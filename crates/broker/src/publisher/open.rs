@@ -2,7 +2,8 @@
 //!
 //! Invariants: a log without a topic belongs to a deleted one and goes; a topic without
 //! a log is a creation that a crash interrupted and is finished. Where neither can be true somebody
-//! lost something, and [`nothing_lost`] refuses the start, as often as it is tried.
+//! lost something, and [`nothing_lost`] refuses the start, as often as it is tried. While a directory
+//! is offline, a topic without a log is one that lives there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::alive::side_by_side;
 use crate::api::ClusterView;
 use crate::publisher::{
-    Publisher, REPLICA_GEN, log_config, show_brokers, show_topic, topic_config,
+    Publisher, REPLICA_GEN, create_log, lead, log_config, show_brokers, show_topic, topic_config,
 };
 
 /// Why the logs do not fit the metadata.
@@ -34,26 +35,54 @@ pub enum OpenAllError {
     /// After a clean stop a log is gone.
     #[error("the log of {0} is gone although the last stop was clean: restore it from a copy")]
     LogLost(PartitionId),
+    /// Two directories have the same log.
+    #[error(
+        "the log of {partition} is in {} and in {}: one of the two was copied; move the older one away",
+        one.display(),
+        other.display()
+    )]
+    InTwoDirectories {
+        /// Of which partition.
+        partition: PartitionId,
+        /// One directory.
+        one: std::path::PathBuf,
+        /// The other.
+        other: std::path::PathBuf,
+    },
     /// A task that opened logs ended early.
     #[error("opening logs was interrupted")]
     Interrupted,
 }
 
-/// Whether logs and metadata fit, looked at before either is touched: logs without any metadata
-/// and, after a clean stop, topics without their logs have been lost by somebody.
+/// Whether logs and metadata fit, looked at before either is touched: logs without any metadata,
+/// the same log twice and, after a clean stop, topics without their logs (unless a directory is
+/// not there, so that `some_are_away`) have been lost or copied by somebody.
 ///
 /// # Errors
 /// What is lost.
-pub(crate) fn nothing_lost<E: Env>(
-    dir: &LogDir<E>,
+pub(crate) fn nothing_lost<'a, E: Env>(
+    dirs: impl Iterator<Item = &'a LogDir<E>> + Clone,
     image: &Image,
     me: BrokerId,
+    some_are_away: bool,
 ) -> Result<(), OpenAllError> {
-    let logs: BTreeSet<PartitionId> = dir.logs().iter().map(|found| found.partition).collect();
+    let mut logs = BTreeMap::new();
+    for dir in dirs.clone() {
+        for found in dir.logs() {
+            if let Some(other) = logs.insert(found.partition, dir.path()) {
+                let (one, other) = (dir.path().to_owned(), other.to_owned());
+                return Err(OpenAllError::InTwoDirectories {
+                    partition: found.partition,
+                    one,
+                    other,
+                });
+            }
+        }
+    }
     if image.cluster_id.is_zero() && !logs.is_empty() {
         return Err(OpenAllError::MetadataLost(logs.len()));
     }
-    if dir.start().class != StartClass::Clean {
+    if some_are_away || dirs.clone().any(|dir| dir.start().class != StartClass::Clean) {
         return Ok(());
     }
     let placed = image.topics.values().flat_map(|topic| {
@@ -61,9 +90,10 @@ pub(crate) fn nothing_lost<E: Env>(
         let here = numbered.filter(|(_, partition)| partition.leader == Some(me));
         here.map(|(index, _)| PartitionId { topic: topic.id, index })
     });
-    let missing = &dir.start().missing;
-    let gone =
-        |id: &PartitionId| !logs.contains(id) || missing.iter().any(|found| found.partition == *id);
+    let missing: Vec<Found> = dirs.flat_map(|dir| dir.start().missing.clone()).collect();
+    let gone = |id: &PartitionId| {
+        !logs.contains_key(id) || missing.iter().any(|found| found.partition == *id)
+    };
     match placed.into_iter().find(gone) {
         Some(lost) => Err(OpenAllError::LogLost(lost)),
         None => Ok(()),
@@ -71,15 +101,13 @@ pub(crate) fn nothing_lost<E: Env>(
 }
 
 /// What opening every log came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Opened {
-    /// Logs that were there.
-    pub(crate) logs: usize,
-    /// Bytes cut off their ends.
-    pub(crate) bytes_cut: u64,
+    /// Bytes cut off the ends of logs, by directory.
+    pub(crate) bytes_cut: BTreeMap<usize, u64>,
 }
 
-type OneOpened<E> = (PartitionId, Result<(Log<E>, Recovery), OpenError>);
+type OneOpened<E> = (PartitionId, usize, Result<(Log<E>, Recovery), OpenError>);
 
 impl<E: Env> Publisher<E> {
     /// Opens every log that `image` places here and shows the image. [`nothing_lost`] has agreed.
@@ -88,7 +116,13 @@ impl<E: Env> Publisher<E> {
         image: &Image,
         next_index: u64,
     ) -> Result<Opened, OpenAllError> {
-        let mut strays: BTreeSet<Found> = self.node.dir.logs().into_iter().collect();
+        let mut strays = BTreeSet::new();
+        for (at, dir) in self.node.dirs.opened() {
+            for found in dir.logs() {
+                self.node.dirs.found(found.partition, at);
+                strays.insert(found);
+            }
+        }
         let mut wanted = BTreeMap::new();
         let mut missing = Vec::new();
         for topic in image.topics.values() {
@@ -98,34 +132,69 @@ impl<E: Env> Publisher<E> {
                 if strays.remove(&found) {
                     wanted.insert(id, (Arc::clone(topic), epoch, Arc::clone(&config)));
                 } else {
-                    missing.push((Arc::clone(topic), id, epoch, Arc::clone(&config)));
+                    missing.push((Arc::clone(topic), id, epoch));
                 }
             }
         }
         let list = wanted.iter().map(|(id, (_, _, config))| (*id, log_config(config))).collect();
         let mut opening = self.open_logs(list);
-        let mut whole = Opened { logs: wanted.len(), bytes_cut: 0 };
+        let mut whole = Opened::default();
         for _ in 0..wanted.len() {
-            let (id, opened) = opening.recv().await.ok_or(OpenAllError::Interrupted)?;
-            let (log, recovery) = opened?;
-            self.report(id, &recovery);
-            let cut = recovery.cut.map_or(0, |cut| cut.bytes);
-            whole.bytes_cut = whole.bytes_cut.saturating_add(cut);
-            if let Some((topic, epoch, config)) = wanted.get(&id) {
-                self.lead(topic, id, *epoch, config, log).await?;
-            }
+            let (id, at, opened) = opening.recv().await.ok_or(OpenAllError::Interrupted)?;
+            let led = match (opened, wanted.get(&id)) {
+                (Ok((log, recovery)), Some((topic, epoch, config))) => {
+                    self.report(id, &recovery);
+                    let cut = recovery.cut.map_or(0, |cut| cut.bytes);
+                    *whole.bytes_cut.entry(at).or_default() += cut;
+                    lead(&self.node, topic, config, id, *epoch, log).await
+                },
+                (Ok(_), None) => Ok(()),
+                (Err(error), _) => Err(error),
+            };
+            self.or_offline(at, led)?;
         }
-        for (topic, id, epoch, config) in missing {
+        for (topic, id, epoch) in missing {
+            if !self.node.dirs.all_opened() {
+                self.node.env.probe().reached("open_partition_offline");
+                self.node.dirs.set_offline(id);
+                continue;
+            }
             self.node.env.probe().reached("open_creates_missing_log");
-            let log = self.node.dir.create_log(id, REPLICA_GEN, log_config(&config)).await?;
-            self.lead(&topic, id, epoch, &config, log).await?;
+            let made = match create_log(&self.node, &topic, id).await {
+                Ok(log) => {
+                    let config = topic_config(&self.node, &topic);
+                    lead(&self.node, &topic, &config, id, epoch, log).await
+                },
+                Err(error) => Err(error),
+            };
+            let at = self.node.dirs.place(id).ok_or(OpenAllError::Interrupted)?;
+            self.or_offline(at, made)?;
         }
         for stray in strays {
             self.node.env.probe().reached("open_deletes_stray_log");
-            self.node.dir.delete_log(stray.partition, stray.replica_gen).await?;
+            if let Some((at, dir)) = self.node.dirs.of(&stray.partition) {
+                let deleted = dir.delete_log(stray.partition, stray.replica_gen).await;
+                self.or_offline(at, deleted)?;
+            }
+            self.node.dirs.forget(&stray.partition);
         }
         self.show_all(image, next_index);
         Ok(whole)
+    }
+
+    /// A directory of which something cannot be read or written is offline, unless it is the one
+    /// that the broker cannot do without.
+    fn or_offline(&self, at: usize, done: Result<(), OpenError>) -> Result<(), OpenError> {
+        match done {
+            Err(error @ (OpenError::Io { .. } | OpenError::Failed(_) | OpenError::Full(_)))
+                if !self.node.dirs.is_home(at) =>
+            {
+                self.node.env.probe().reached("directory_offline_at_start");
+                self.node.directory_failed(at, &error.to_string());
+                Ok(())
+            },
+            done => done,
+        }
     }
 
     fn show_all(&self, image: &Image, next_index: u64) {
@@ -143,10 +212,13 @@ impl<E: Env> Publisher<E> {
 
     /// A clean start is all latency, so logs are opened side by side.
     fn open_logs(&self, list: Vec<(PartitionId, LogConfig)>) -> mpsc::Receiver<OneOpened<E>> {
-        let dir = self.node.dir.clone();
-        side_by_side(&self.node.env, "open_logs", list, move |(id, rules)| {
-            let dir = dir.clone();
-            async move { (id, dir.open_log(id, REPLICA_GEN, rules).await) }
+        let place = |(id, rules): (PartitionId, LogConfig)| {
+            let (at, dir) = self.node.dirs.of(&id)?;
+            Some((id, at, dir.clone(), rules))
+        };
+        let list: Vec<_> = list.into_iter().filter_map(place).collect();
+        side_by_side(&self.node.env, "open_logs", list, |(id, at, dir, rules)| async move {
+            (id, at, dir.open_log(id, REPLICA_GEN, rules).await)
         })
     }
 

@@ -3,11 +3,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use base::{Instant, Probe, Timestamp};
+use base::{Duration, Instant, Probe, Timestamp};
 use bytes::{Bytes, BytesMut};
 use env::{
     Access, DirIdentity, Disk, Entry, Env, File, Host, IoBufs, Listener, Lock, Net, Pools, Rank,
@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 const FREE: u8 = 0;
 const HELD: u8 = 1;
 const FAILING: u8 = 2;
+const FULL: u8 = 3;
 
 /// Controls shared by all clones.
 #[derive(Default)]
@@ -32,11 +33,30 @@ struct Controls {
     journal_syncs: AtomicU64,
     segment_syncs: AtomicU64,
     unreadable: AtomicBool,
+    /// So many nanoseconds the clock is ahead.
+    ahead: AtomicU64,
     changed: Notify,
+    /// Nothing below it can be written or made.
+    broken: Lock3,
     halted: Lock2,
 }
 
 struct Lock2(Lock<Option<String>>);
+
+struct Lock3(Lock<Option<PathBuf>>);
+
+impl Default for Lock3 {
+    fn default() -> Self {
+        Self(Lock::new(Rank(252), None))
+    }
+}
+
+impl Controls {
+    fn check(&self, path: &Path) -> io::Result<()> {
+        let broken = self.broken.0.lock().as_ref().is_some_and(|broken| path.starts_with(broken));
+        if broken { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
+}
 
 impl Default for Lock2 {
     fn default() -> Self {
@@ -82,6 +102,22 @@ impl Shaky {
         self.disk.controls.changed.notify_waiters();
     }
 
+    /// Appends to logs find no room until [`Shaky::release`].
+    pub fn fill(&self) {
+        self.disk.controls.mode.store(FULL, Ordering::SeqCst);
+    }
+
+    /// From now on everything below `path` fails; or nothing.
+    pub fn break_disk(&self, path: Option<&Path>) {
+        *self.disk.controls.broken.0.lock() = path.map(Path::to_owned);
+    }
+
+    /// Lets time pass at once.
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(0);
+        self.disk.controls.ahead.fetch_add(nanos, Ordering::SeqCst);
+    }
+
     /// Syncs of segments and of the journal wait until [`Shaky::release_syncs`], but for the next
     /// `passes` of the journal.
     pub fn hold_syncs(&self, passes: u64) {
@@ -113,6 +149,12 @@ impl Shaky {
 
     pub fn halted(&self) -> Option<String> {
         self.disk.controls.halted.0.lock().clone()
+    }
+
+    /// Completes when the process is told to stop, with the reason.
+    pub async fn halts(&self) -> String {
+        self.disk.controls.until(|| self.halted().is_some()).await;
+        self.halted().unwrap_or_default()
     }
 }
 
@@ -182,6 +224,7 @@ pub struct ShakyDisk {
 #[derive(Clone)]
 pub struct ShakyFile {
     inner: TokioFile,
+    path: Arc<Path>,
     kind: Kind,
     controls: Arc<Controls>,
 }
@@ -191,8 +234,10 @@ impl Disk for ShakyDisk {
     type DirLock = <TokioDisk as Disk>::DirLock;
 
     async fn open(&self, path: &Path, access: Access) -> io::Result<ShakyFile> {
+        self.controls.check(path)?;
         let (kind, controls) = (Kind::of(path), Arc::clone(&self.controls));
-        Ok(ShakyFile { inner: self.inner.open(path, access).await?, kind, controls })
+        let inner = self.inner.open(path, access).await?;
+        Ok(ShakyFile { inner, path: path.into(), kind, controls })
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -204,6 +249,7 @@ impl Disk for ShakyDisk {
     }
 
     async fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.controls.check(path)?;
         self.inner.create_dir(path).await
     }
 
@@ -234,11 +280,14 @@ impl Disk for ShakyDisk {
 
 impl File for ShakyFile {
     async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
+        self.controls.check(&self.path)?;
         if self.kind == Kind::Segment {
             let mode = || self.controls.mode.load(Ordering::SeqCst);
             self.controls.wait(&self.controls.appends, || mode() != HELD).await;
-            if mode() == FAILING {
-                return Err(io::Error::other("planted"));
+            match mode() {
+                FAILING => return Err(io::Error::other("planted")),
+                FULL => return Err(io::ErrorKind::StorageFull.into()),
+                _ => {},
             }
         }
         self.inner.append(at, bufs).await
@@ -252,6 +301,7 @@ impl File for ShakyFile {
     }
 
     async fn sync_data(&self) -> io::Result<()> {
+        self.controls.check(&self.path)?;
         if !self.controls.passes(self.kind) {
             let syncs = match self.kind {
                 Kind::Journal => &self.controls.journal_syncs,
@@ -302,7 +352,8 @@ impl Env for Shaky {
     }
 
     fn now(&self) -> Instant {
-        self.inner.now()
+        let ahead = self.disk.controls.ahead.load(Ordering::SeqCst);
+        self.inner.now().after(Duration::from_nanos(ahead))
     }
 
     fn boot_now(&self) -> Instant {
@@ -339,6 +390,7 @@ impl Env for Shaky {
 
     fn halt(&self, reason: String) {
         *self.disk.controls.halted.0.lock() = Some(reason);
+        self.disk.controls.changed.notify_waiters();
     }
 }
 

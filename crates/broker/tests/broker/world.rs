@@ -41,7 +41,11 @@ impl World {
     }
 
     pub fn config(&self) -> BrokerConfig {
-        BrokerConfig { log_dir: self.dir.clone(), offsets_partitions: 3, ..BrokerConfig::default() }
+        BrokerConfig {
+            log_dirs: vec![self.dir.clone()],
+            offsets_partitions: 3,
+            ..BrokerConfig::default()
+        }
     }
 
     pub async fn start(&self) -> Broker<TokioEnv> {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use base::{Duration, Offset};
 use broker::Broker;
-use broker::api::{Produce, ProduceError};
+use broker::api::{DirectoryState, Produce, ProduceError};
 use env::Env;
 
 use crate::shaky::Shaky;
@@ -85,7 +85,7 @@ fn after_a_failed_write_nothing_is_acknowledged_and_the_broker_halts() {
         let refused = Err(ProduceError::StorageFailed);
         assert_eq!(produce(&broker, t, batch(&["d"])).await, refused);
         assert_eq!(produce(&broker, t, numbered(1, 0, 1, &["b"])).await, refused);
-        assert!(env.halted().is_some_and(|reason| reason.contains("failed")));
+        assert!(env.halts().await.contains("failed"));
         broker.stop().await;
         drop(broker);
 
@@ -130,4 +130,38 @@ fn the_planted_bugs_do_what_they_say() {
         assert_eq!(lost, Err(ProduceError::OutOfOrderSequence));
         broker.stop().await;
     });
+}
+
+#[test]
+fn a_full_disk_refuses_batches_and_nothing_else_and_needs_no_restart() {
+    let world = World::new("full");
+    world.runtime.block_on(async {
+        let (env, broker) = start(&world, None).await;
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, numbered(1, 0, 0, &["a"])).await.expect("written");
+        env.fill();
+
+        for _ in 0..3 {
+            let refused = produce(&broker, t, numbered(1, 0, 1, &["b"])).await;
+            assert_eq!(refused, Err(ProduceError::StorageFull));
+        }
+        let duplicate = produce(&broker, t, numbered(1, 0, 0, &["a"])).await;
+        assert_eq!(duplicate.map(|p| p.base_offset), Ok(Offset(0)));
+        assert!(read(&broker, fetch(t, 0)).await.expect("readable").bytes > 0);
+        let state = broker.directories().remove(0).state;
+        assert!(matches!(state, DirectoryState::Full { .. }), "{state:?}");
+        let other = topic(&broker, "made-while-full", &[]).await;
+
+        env.release();
+        // A full disk is not looked at too often.
+        env.advance(Duration::from_millis(150));
+        let again = produce(&broker, t, numbered(1, 0, 1, &["b"])).await;
+        assert_eq!(again.map(|p| p.base_offset), Ok(Offset(1)));
+        produce(&broker, other, batch(&["c"])).await.expect("written");
+        assert_eq!(env.halted(), None);
+        broker.stop().await;
+    });
+    let runtime = &world.runtime;
+    let broker = runtime.block_on(world.start());
+    runtime.block_on(broker.stop());
 }

@@ -202,7 +202,7 @@ impl<D: Disk> Disk for OverlayDisk<D> {
             if self.is_dir(folder).await? {
                 break;
             }
-            if matches!(self.find(folder), Found::File(_)) {
+            if self.file(folder).await.is_ok() {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             made.push(folder);
@@ -270,8 +270,19 @@ impl<D: Disk> Disk for OverlayDisk<D> {
         }
     }
 
+    /// That of a directory which is not there below is made up, on the device of the nearest that is.
     async fn identity(&self, dir: &Path) -> io::Result<DirIdentity> {
-        self.below.identity(dir).await
+        match self.find(dir) {
+            Found::Nothing => Err(missing()),
+            Found::File(_) => Err(io::ErrorKind::NotADirectory.into()),
+            Found::Below => self.below.identity(dir).await,
+            Found::Dir => {
+                let outer = dir.ancestors().find(|outer| !matches!(self.find(outer), Found::Dir));
+                let outer = outer.filter(|outer| !outer.as_os_str().is_empty());
+                let on = self.below.identity(outer.unwrap_or(Path::new("."))).await?;
+                Ok(DirIdentity { inode: 0, birth_ns: 0, ..on })
+            },
+        }
     }
 }
 

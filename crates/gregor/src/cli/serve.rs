@@ -28,7 +28,15 @@ pub struct Serve {
     /// One key, winning over the file; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = pair)]
     pub overrides: Vec<(String, String)>,
+    /// Go on without a lost log directory (the start names its identity): its partitions begin empty
+    #[arg(long = "accept-lost-dir", value_name = "ID", value_parser = dir_id, allow_hyphen_values = true)]
+    pub accept_lost_dirs: Vec<base::Uuid>,
     /// Log as JSON, one object per line
     #[arg(long)]
     pub log_json: bool,
+}
+
+pub(super) fn dir_id(text: &str) -> Result<base::Uuid, String> {
+    base::Uuid::parse(text)
+        .map_err(|_| "the identity of a log directory has 22 characters".to_owned())
 }

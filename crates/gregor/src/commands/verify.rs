@@ -1,38 +1,46 @@
-//! `gregor verify`: what a start would do to a data directory, offline.
+//! `gregor verify`: what a start would do to the directories of a node, offline.
 //!
-//! Invariants: nothing in the directory is changed; everything that is told was decided by the code
+//! Invariants: nothing in the directories is changed; everything that is told was decided by the code
 //! of a start ([`broker::verify`]); whatever is not clean is told in words and in the exit code.
 
 mod lines;
 
-use broker::verify::{Conclusion, Verified, VerifiedLog, VerifyError, verify};
+use broker::verify::{
+    Asked, Conclusion, Verified, VerifiedContents, VerifiedDir, VerifiedLog, VerifyError, verify,
+};
 use storage::{DirError, StartClass};
 
-use crate::cli::Verify;
+use crate::cli::{Serve, Verify};
+use crate::config;
 use crate::failure::Failure;
 use crate::output::{Column, Output, counted};
 use crate::remote;
-use lines::{Directory, Line, Log};
+use lines::{Away, Directory, Line, Log, Partition};
 
 /// Runs `gregor verify`.
 ///
 /// # Errors
-/// [`Failure::Damaged`] if anything durable is damaged, [`Failure::Refused`] if a start would refuse,
+/// [`Failure::Damaged`] if anything durable is damaged, [`Failure::Unfit`] if a start would refuse,
 /// and what the system refuses.
 pub fn run(arguments: &Verify) -> Result<(), Failure> {
-    let dir = arguments.dir.display().to_string();
+    let asked = asked(arguments)?;
+    let dirs = match &asked {
+        Asked::Dirs(dirs) => dirs,
+        Asked::Config(config) => &config.log_dirs,
+    };
+    let shown: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let dir = shown.join(", ");
     remote::in_runtime(async |env| {
-        let verified = verify(&env, &arguments.dir, arguments.deep).await;
-        let verified = verified.map_err(|error| refused(&dir, &error))?;
+        let verified = verify(&env, &asked, arguments.deep).await;
+        let verified = verified.map_err(|error| refused(&error))?;
         let mut out = Output::new(arguments.format.json);
         if out.is_json() {
-            print_json(&mut out, &dir, &verified)?;
+            print_json(&mut out, &verified)?;
         } else {
-            print(&mut out, &dir, &verified, arguments.deep)?;
+            print(&mut out, &verified, arguments.deep)?;
         }
         out.flush()?;
-        let conclusion = verified.conclusion();
-        match conclusion {
+        match verified.conclusion() {
             Conclusion::Clean | Conclusion::Recovers => Ok(()),
             Conclusion::Damaged => {
                 let places = u64::try_from(findings(&verified).len()).unwrap_or(u64::MAX);
@@ -46,21 +54,34 @@ pub fn run(arguments: &Verify) -> Result<(), Failure> {
     })
 }
 
-fn refused(dir: &str, error: &VerifyError) -> Failure {
-    let hint = match error {
-        VerifyError::NotOurs(_) => {
-            "name the directory that the broker serves: --data or log.dirs, ./data by default"
-        },
-        VerifyError::Refused(broker::StartError::Dir(DirError::Locked { .. })) => {
-            "stop the broker that uses it, or verify a copy"
-        },
-        VerifyError::Io { .. } | VerifyError::Refused(_) => "nothing was changed",
+fn asked(arguments: &Verify) -> Result<Asked, Failure> {
+    if !arguments.dirs.is_empty() {
+        return Ok(Asked::Dirs(arguments.dirs.clone()));
+    }
+    let serve = Serve {
+        config: arguments.config.clone(),
+        overrides: arguments.overrides.clone(),
+        accept_lost_dirs: arguments.accept_lost_dirs.clone(),
+        ..Serve::default()
     };
-    let what = match error {
-        VerifyError::Refused(broker::StartError::Dir(DirError::Locked { .. })) => {
-            format!("{dir} is in use by another process")
+    Ok(Asked::Config(Box::new(config::load(&serve)?.broker)))
+}
+
+fn refused(error: &VerifyError) -> Failure {
+    use broker::StartError::{Dir, DirectoryLost};
+    let (what, hint) = match error {
+        VerifyError::NotOurs(_) => (
+            error.to_string(),
+            "name the directory that the broker serves: --data or log.dirs, ./data by default",
+        ),
+        VerifyError::Refused(Dir(DirError::Locked { path })) => (
+            format!("{} is in use by another process", path.display()),
+            "stop the broker that uses it, or verify a copy",
+        ),
+        VerifyError::Refused(DirectoryLost { .. }) => {
+            (error.to_string(), "name the directories that are there to see what is in them")
         },
-        error => error.to_string(),
+        VerifyError::Refused(_) => (error.to_string(), "nothing was changed"),
     };
     Failure::Unfit { what, hint: hint.to_owned() }
 }
@@ -83,64 +104,129 @@ fn name(log: &VerifiedLog) -> String {
 
 /// Everything that is damaged, missing or refused: where, and what.
 fn findings(verified: &Verified) -> Vec<(String, String)> {
-    let start = &verified.start;
     let mut all = Vec::new();
-    let directory = || "directory".to_owned();
     if let Some(why) = &verified.refusal {
-        all.push((directory(), format!("a start refuses it: {why}")));
+        all.push(("metadata".to_owned(), format!("a start is refused: {why}")));
     }
-    if start.journal_damaged {
-        let why = "a durable part of the journal cannot be read: every log may hold less than it was promised to";
-        all.push(("journal".to_owned(), why.to_owned()));
-    }
-    for missing in &start.missing {
-        let log = verified.logs.iter().find(|log| log.partition == missing.partition);
-        let at = log.map_or_else(|| missing.partition.to_string(), name);
-        all.push((at, "its folder is gone, and it holds records".to_owned()));
-    }
-    for log in &verified.logs {
-        let at = name(log);
-        let found = match &log.outcome {
-            Ok(found) => found,
+    for dir in &verified.dirs {
+        let at = |what: &str| format!("{what} {}", dir.path.display());
+        let start = match &dir.contents {
+            Ok(contents) => &contents.start,
             Err(why) => {
-                all.push((at, format!("a start refuses it: {why}")));
+                let what = format!("a start goes on without it, its partitions are offline: {why}");
+                all.push((at("directory"), what));
                 continue;
             },
         };
-        let recovery = &found.recovery;
-        let mut say = |what: String| all.push((at.clone(), what));
-        for range in &recovery.faulty {
-            say(format!("offsets {} to {} are damaged", range.from, range.to.0 - 1));
+        if start.journal_damaged {
+            let why = "a durable part of the journal cannot be read: every log may hold less than it was promised to";
+            all.push((at("journal of"), why.to_owned()));
         }
-        if recovery.uncertain {
-            say("it may hold less than it was promised to".to_owned());
+        for missing in &start.missing {
+            let log = dir.logs().find(|log| log.partition == missing.partition);
+            let at = log.map_or_else(|| missing.partition.to_string(), name);
+            all.push((at, "its folder is gone, and it holds records".to_owned()));
         }
-        if let Some(cut) = recovery.cut.filter(|cut| !cut.torn) {
-            say(format!(
-                "a start cuts {} behind offset {}, more than a killed process leaves half-written",
-                counted(cut.bytes, "byte"),
-                cut.at
-            ));
-        }
-        let is_told = |range| recovery.faulty.contains(range);
-        let deep = found.deep.as_ref().map(|deep| deep.damaged.as_slice()).unwrap_or_default();
-        for range in deep.iter().filter(|range| !is_told(range)) {
-            say(format!("offsets {} to {} cannot be read", range.from, range.to.0 - 1));
+        for log in dir.logs().filter(|log| !log.is_stray) {
+            let at = name(log);
+            all.extend(findings_in(log).into_iter().map(|what| (at.clone(), what)));
         }
     }
     all
 }
 
-fn print(out: &mut Output, dir: &str, verified: &Verified, deep: bool) -> Result<(), Failure> {
-    let start = &verified.start;
-    out.line(&format!("directory {dir}, id {}", start.dir_id))?;
+fn findings_in(log: &VerifiedLog) -> Vec<String> {
+    let found = match &log.outcome {
+        Ok(found) => found,
+        Err(unopened) if unopened.takes_directory => {
+            let why = &unopened.why;
+            return vec![format!("a start goes on without its whole directory: {why}")];
+        },
+        Err(unopened) => return vec![format!("a start is refused: {}", unopened.why)],
+    };
+    let recovery = &found.recovery;
+    let mut all = Vec::new();
+    for range in &recovery.faulty {
+        all.push(format!("offsets {} to {} are damaged", range.from, range.to.0 - 1));
+    }
+    if recovery.uncertain {
+        all.push("it may hold less than it was promised to".to_owned());
+    }
+    if let Some(cut) = recovery.cut.filter(|cut| !cut.torn) {
+        all.push(format!(
+            "a start cuts {} behind offset {}, more than a killed process leaves half-written",
+            counted(cut.bytes, "byte"),
+            cut.at
+        ));
+    }
+    let Some(deep) = &found.deep else { return all };
+    for range in deep.damaged.iter().filter(|range| !recovery.faulty.contains(range)) {
+        all.push(format!("offsets {} to {} cannot be read", range.from, range.to.0 - 1));
+    }
+    if let Some((at, why)) = &deep.ended {
+        all.push(format!("from offset {at} on it cannot be read: {why}"));
+    }
+    all
+}
+
+fn print(out: &mut Output, verified: &Verified, deep: bool) -> Result<(), Failure> {
+    for dir in &verified.dirs {
+        match &dir.contents {
+            Ok(contents) => print_dir(out, verified, dir, contents)?,
+            Err(_) => out.line(&format!("directory {}: cannot be used", dir.path.display()))?,
+        }
+    }
+    for (topic, id) in &verified.absent {
+        out.line(&format!("a start would create the log {topic}-{}", id.index))?;
+    }
+    for away in &verified.away {
+        out.line(&format!("not looked at: directory {}, id {}", away.path, away.dir_id))?;
+    }
+    if !verified.away.is_empty() {
+        out.line("  they are of this node, and a start without them is refused")?;
+    }
+    for (topic, id) in &verified.elsewhere {
+        out.line(&format!("not here: the log {topic}-{}", id.index))?;
+    }
+    for (at, what) in findings(verified) {
+        out.line(&format!("DAMAGED {at}: {what}"))?;
+    }
+    if deep {
+        let deep = verified.logs().filter_map(|log| log.outcome.as_ref().ok()?.deep.as_ref());
+        let (batches, bytes) = deep
+            .fold((0, 0), |(batches, bytes), deep| (batches + deep.batches, bytes + deep.bytes));
+        let (noun, bytes) =
+            (if batches == 1 { "batch" } else { "batches" }, counted(bytes, "byte"));
+        out.line(&format!("read {batches} {noun} of {bytes} whose checksums match"))?;
+    } else if verified.logs().next().is_some() {
+        out.line("only what a start reads was read; --deep reads every record")?;
+    }
+    out.line(match verified.conclusion() {
+        Conclusion::Clean => "clean: a start changes nothing that can be read",
+        Conclusion::Recovers => "sound: a start recovers and loses nothing that was promised",
+        Conclusion::Damaged => "damaged: a start serves what is sound, and says so",
+        Conclusion::Refused => "unfit: a start refuses",
+    })
+}
+
+fn print_dir(
+    out: &mut Output,
+    verified: &Verified,
+    dir: &VerifiedDir,
+    contents: &VerifiedContents,
+) -> Result<(), Failure> {
+    let start = &contents.start;
+    if dir.is_new {
+        return out.line(&format!("directory {}: a start would make it", dir.path.display()));
+    }
+    out.line(&format!("directory {}, id {}", dir.path.display(), start.dir_id))?;
     out.line(&format!("  cluster {}, node {}", start.cluster_id, verified.node_id))?;
     out.line(&format!("  {}", found(start.class)))?;
-    if let Some((groups, end)) = verified.journal {
+    if let Some((groups, end)) = contents.journal {
         let end = lines::end_name(end);
         out.line(&format!("  journal: {} since the manifest, {end}", counted(groups, "group")))?;
     }
-    if let Some((records, torn)) = verified.metadata {
+    if let Some((records, torn)) = verified.metadata.filter(|_| dir.is_home) {
         let torn = if torn { ", its torn last entry would be cut" } else { "" };
         out.line(&format!("  metadata: {}{torn}", counted(records, "record")))?;
     }
@@ -148,16 +234,14 @@ fn print(out: &mut Output, dir: &str, verified: &Verified, deep: bool) -> Result
         let count = u64::try_from(start.deletions_finished).unwrap_or(u64::MAX);
         out.line(&format!("  a start would finish {} of a log", counted(count, "deletion")))?;
     }
-    for (topic, id) in &verified.absent {
-        out.line(&format!("  a start would create the log {topic}-{}", id.index))?;
-    }
     if !start.unknown.is_empty() {
         out.line(&format!("  not ours: {}", start.unknown.join(", ")))?;
     }
-    let rows: Vec<_> = verified.logs.iter().filter_map(row).collect();
-    if !rows.is_empty() {
-        out.line("")?;
+    let rows: Vec<_> = dir.logs().filter_map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
     }
+    out.line("")?;
     let columns = [
         Column::Text("LOG"),
         Column::Number("START"),
@@ -168,26 +252,8 @@ fn print(out: &mut Output, dir: &str, verified: &Verified, deep: bool) -> Result
         Column::Text("A START WOULD"),
     ];
     out.table(&columns, rows)?;
-    let findings = findings(verified);
-    for (at, what) in &findings {
-        out.line(&format!("DAMAGED {at}: {what}"))?;
-    }
-    if deep {
-        let deep = verified.logs.iter().filter_map(|log| log.outcome.as_ref().ok()?.deep.as_ref());
-        let (batches, bytes) = deep
-            .fold((0, 0), |(batches, bytes), deep| (batches + deep.batches, bytes + deep.bytes));
-        let (noun, bytes) =
-            (if batches == 1 { "batch" } else { "batches" }, counted(bytes, "byte"));
-        out.line(&format!("read {batches} {noun} of {bytes} whose checksums match"))?;
-    } else if !verified.logs.is_empty() {
-        out.line("only what a start reads was read; --deep reads every record")?;
-    }
-    out.line(match verified.conclusion() {
-        Conclusion::Clean => "clean: a start changes nothing that can be read",
-        Conclusion::Recovers => "sound: a start recovers and loses nothing that was promised",
-        Conclusion::Damaged => "damaged: a start serves what is sound, and says so",
-        Conclusion::Refused => "unfit: a start refuses",
-    })
+    // What follows is of all directories, or of another one.
+    out.line("")
 }
 
 fn row(log: &VerifiedLog) -> Option<Vec<String>> {
@@ -212,13 +278,23 @@ fn row(log: &VerifiedLog) -> Option<Vec<String>> {
     ])
 }
 
-fn print_json(out: &mut Output, dir: &str, verified: &Verified) -> Result<(), Failure> {
-    out.object(&Line::Directory(Directory::new(dir, verified)))?;
-    for log in &verified.logs {
-        out.object(&Line::Log(Log::new(log)))?;
+fn print_json(out: &mut Output, verified: &Verified) -> Result<(), Failure> {
+    for dir in &verified.dirs {
+        let path = dir.path.display().to_string();
+        out.object(&Line::Directory(Directory::new(&path, verified, dir)))?;
+        for log in dir.logs() {
+            out.object(&Line::Log(Log::new(&path, log)))?;
+        }
     }
     for (topic, id) in &verified.absent {
-        out.object(&Line::Absent { topic, partition: id.index.0 })?;
+        out.object(&Line::Absent(Partition { topic, partition: id.index.0 }))?;
+    }
+    for away in &verified.away {
+        let (path, directory_id) = (away.path.as_str(), away.dir_id.to_string());
+        out.object(&Line::Away(Away { path, directory_id }))?;
+    }
+    for (topic, id) in &verified.elsewhere {
+        out.object(&Line::Elsewhere(Partition { topic, partition: id.index.0 }))?;
     }
     for (at, why) in findings(verified) {
         out.object(&Line::Damage { at, why })?;

@@ -113,3 +113,49 @@ fn a_directory_in_use_and_one_of_something_else_are_exit_code_2() {
     assert_eq!(nothing.status.code(), Some(2));
     assert!(String::from_utf8(nothing.stderr).unwrap().contains("no data directory"));
 }
+
+#[test]
+fn of_several_directories_those_that_are_not_named_are_told_and_a_configuration_misses_them() {
+    let dir = fresh_dir("verify-several");
+    let (a, b) = (dir.join("a"), dir.join("b"));
+    let dirs = format!("log.dirs={},{}", a.display(), b.display());
+    let properties = dir.join("server.properties");
+    std::fs::write(&properties, &dirs).unwrap();
+    let mut serve = std::process::Command::new(crate::support::GREGOR);
+    serve.arg("serve").arg("--config").arg(&properties);
+    serve.args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"]);
+    let broker = Broker::ready(serve, &dir);
+    broker.prints(&["topic", "create", "words", "--partitions", "2"]);
+    assert!(broker.stop());
+    let (shown_b, properties) = (b.display().to_string(), properties.to_str().unwrap());
+
+    let both = text(&verify(&a, &[&shown_b]));
+    assert!(both.contains("words-0") && both.contains("words-1"), "{both}");
+    assert!(both.ends_with("clean: a start changes nothing that can be read\n"), "{both}");
+    assert_eq!(text(&run(&["verify", "--config", properties], "")), both);
+
+    let one = text(&verify(&a, &[]));
+    assert!(one.contains(&format!("not looked at: directory {shown_b}, id ")), "{one}");
+    assert!(one.contains("not here: the log words-1\n"), "{one}");
+    let lines = json(&verify(&a, &["--json"]));
+    let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!(of("away")[0]["path"], shown_b.as_str());
+    assert_eq!((of("elsewhere").len(), of("elsewhere")[0]["partition"].as_i64()), (1, Some(1)));
+    assert_eq!(of("log")[0]["directory"], a.to_str().unwrap());
+    assert_eq!(conclusion(&lines), "clean");
+
+    let other = verify(&b, &[]);
+    assert_eq!(other.status.code(), Some(2), "the metadata is in the first");
+
+    std::fs::rename(&b, dir.join("elsewhere")).unwrap();
+    let lost = run(&["verify", "--config", properties], "");
+    assert_eq!(lost.status.code(), Some(2));
+    let said = String::from_utf8(lost.stderr).unwrap();
+    assert!(said.contains("is gone") && said.contains("--accept-lost-dir"), "{said}");
+    let id = of("away")[0]["directory_id"].as_str().unwrap();
+    let given_up =
+        json(&run(&["verify", "--config", properties, "--accept-lost-dir", id, "--json"], ""));
+    assert_eq!(conclusion(&given_up), "recovers");
+    assert!(given_up.iter().any(|line| line["kind"] == "absent" && line["partition"] == 1));
+    assert!(!b.exists(), "it was made");
+}

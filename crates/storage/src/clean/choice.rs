@@ -89,6 +89,9 @@ pub fn choose(
     Some(Dirty { from: from?, upto: upto?, dirty_ppm, due })
 }
 
+/// Most segments that become one, so that the journal's record of it has a bound.
+const GROUP_SEGMENTS_MAX: usize = 200;
+
 /// Which of the segments below `upto` become one each: neighbours, as long as they fit.
 ///
 /// A group of one is a segment that is written anew by itself.
@@ -105,7 +108,7 @@ pub fn groups(closed: &[CleanSegment], upto: Offset, segment_bytes: u64) -> Vec<
             .saturating_sub(closed.get(from).map_or(0, |first| first.base.0));
         let fits =
             bytes.saturating_add(segment.bytes) <= segment_bytes && span <= i64::from(i32::MAX);
-        if at > from && !fits {
+        if at > from && (!fits || at - from >= GROUP_SEGMENTS_MAX) {
             groups.push(from..at);
             (from, bytes) = (at, 0);
         }

@@ -1,16 +1,17 @@
 //! Taking a directory into use, in the order that a crash at any point permits.
 
+use env::atomic::{AtomicBool, AtomicU64};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use base::{Probe, Uuid};
 use bytes::Bytes;
 use env::{Access, Disk, EntryKind, Env, File, IoBufs, Lock};
 
 use super::identity::{CLUSTER_ID_MAX, Identity, decode_identity, encode_identity};
+use super::known::{KnownDir, decode_known};
 use super::seal::decode_seal;
 use super::starts::{SLOT_BYTES, SLOTS_MAX, Start, StartClass, decode_starts, encode_start};
 use super::{DIR_RANK, DirShared, FAILURE_RANK, Found, Held, LogDir, Slot, StartInfo, deletion};
@@ -20,7 +21,8 @@ use crate::journal::{
     Journal, JournalEnd, JournalFailure, JournalOptions, JournalState, OpenedJournal,
 };
 use crate::names::{
-    IDENTITY, JOURNAL, LOCK, MANIFEST, OLD_STATE, OURS, SEAL, STARTS, TMP, parse_log_folder,
+    DIRECTORIES, IDENTITY, JOURNAL, LOCK, MANIFEST, OLD_STATE, OURS, SEAL, STARTS, TMP,
+    parse_log_folder,
 };
 use crate::replace::{read_whole, replace};
 use crate::tail::TailBudget;
@@ -64,12 +66,15 @@ pub(super) async fn open<E: Env>(
         missing: missing(&state, &folders),
         journal_damaged: opened.end == JournalEnd::Corrupt,
     };
-    let mut unexplained = folders;
-    unexplained.retain(|found| info.journal_damaged && !state.logs().contains_key(found));
+    let mut unexplained = folders.clone();
+    unexplained.retain(|found| {
+        let explained = state.dropped().contains(found) && !info.journal_damaged;
+        !explained && !state.logs().contains_key(found)
+    });
     let shared = DirShared {
         env: env.clone(),
         path: path.to_owned(),
-        tail_budget: TailBudget::new(options.tail_bytes_max),
+        tail_budget: TailBudget::new(options.tail_bytes_max, env.probe()),
         options,
         start: info.clone(),
         sealed_by,
@@ -78,7 +83,10 @@ pub(super) async fn open<E: Env>(
         is_failed: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
         failure: Lock::new(FAILURE_RANK, None),
+        room: Lock::new(super::ROOM_RANK, super::room::Watch::default()),
+        deletions: Lock::new(super::DELETIONS_RANK, BTreeSet::new()),
         seg_gens: AtomicU64::new(u64::from(start.ordinal) << 32),
+        folders,
         unexplained,
         dirty: Lock::new(super::DIRTY_RANK, BTreeSet::new()),
         kick: tokio::sync::Notify::new(),
@@ -130,8 +138,27 @@ fn journal_error(path: &Path, failure: JournalFailure) -> DirError {
             DirError::Io { what: "use the journal in", path, source }
         },
         JournalFailure::Damaged { path, source } => DirError::Damaged { path, source },
+        JournalFailure::OtherDirectory { path, found, expected } => {
+            DirError::OtherManifest { path, found, expected }
+        },
         JournalFailure::Lost { .. } => DirError::ManifestLost { path: path.to_owned() },
     }
+}
+
+/// Whose the directory is; `None` if it is nobody's.
+pub(super) async fn peek<E: Env>(env: &E, path: &Path) -> Result<Option<Identity>, DirError> {
+    let file = path.join(IDENTITY);
+    let bytes = read_whole(env, &file).await.map_err(io_error("read", &file))?;
+    let identity = bytes.map(|bytes| decode_identity(&bytes)).transpose();
+    identity.map_err(|source| DirError::Damaged { path: file, source })
+}
+
+/// The directories that were noted here.
+pub(super) async fn read_known<E: Env>(env: &E, path: &Path) -> Result<Vec<KnownDir>, DirError> {
+    let file = path.join(DIRECTORIES);
+    let bytes = read_whole(env, &file).await.map_err(io_error("read", &file))?;
+    let known = bytes.map(|bytes| decode_known(&bytes)).transpose();
+    Ok(known.map_err(|source| DirError::Damaged { path: file, source })?.unwrap_or_default())
 }
 
 /// Reads the identity and compares it, or makes it.

@@ -3,14 +3,15 @@
 //! Invariant: it exists only while every log is durable with its state, and no process has the
 //! directory in use.
 
-use std::sync::atomic::Ordering;
+use env::atomic::Ordering;
 
 use base::{Probe, Uuid};
-use env::Env;
+use env::{Env, all};
 
-use super::{DirShared, LogDir, SealOutcome};
+use super::{DirShared, LogDir, RECORDS_TOGETHER, SealOutcome};
 use crate::codec::{FormatError, Reader, frame, unframe};
-use crate::error::DirectoryFailed;
+use crate::error::WriteError;
+use crate::log::Log;
 use crate::names::SEAL;
 use crate::replace::replace;
 
@@ -40,17 +41,19 @@ pub fn decode_seal(bytes: &[u8]) -> Result<Seal, FormatError> {
     Ok(Seal { start_id })
 }
 
-/// So many records of logs that were closed are committed together.
-const RECORDS_TOGETHER: usize = 200;
+/// Logs that are made durable at the same time: their flushes share the file system's own log.
+const LOGS_TOGETHER: usize = 16;
 
-pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, DirectoryFailed> {
+pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, WriteError> {
     let dir = &handle.shared;
     dir.check()?;
     let open = handle.open_logs();
     let others = handle.held.logs.lock().len() - open.len();
     let mut records = Vec::new();
-    for log in open {
-        records.append(&mut log.seal().await?);
+    for some in open.chunks(LOGS_TOGETHER) {
+        for sealed in all(some.iter().map(Log::seal).collect()).await {
+            records.append(&mut sealed?);
+        }
         if records.len() >= RECORDS_TOGETHER {
             dir.commit_records(std::mem::take(&mut records)).await?;
         }
@@ -70,7 +73,7 @@ pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, Dire
 
 /// Puts the seal back that this process took, if no log was opened since. The logs' own states
 /// name the process that wrote them and not this one, so the next start looks at them again.
-pub(super) async fn give_back<E: Env>(handle: &LogDir<E>) -> Result<(), DirectoryFailed> {
+pub(super) async fn give_back<E: Env>(handle: &LogDir<E>) -> Result<(), WriteError> {
     let dir = &handle.shared;
     dir.check()?;
     if dir.sealed_by.is_none() || !handle.open_logs().is_empty() {
@@ -79,10 +82,10 @@ pub(super) async fn give_back<E: Env>(handle: &LogDir<E>) -> Result<(), Director
     write(dir).await
 }
 
-async fn write<E: Env>(dir: &DirShared<E>) -> Result<(), DirectoryFailed> {
+async fn write<E: Env>(dir: &DirShared<E>) -> Result<(), WriteError> {
     let bytes = encode_seal(Seal { start_id: dir.start.start_id });
     let result = replace(&dir.env, &dir.path, SEAL, bytes).await;
-    result.map_err(|error| dir.fail("write the seal in", &dir.path, &error))
+    result.map_err(|error| dir.refuse("write the seal in", &dir.path, &error))
 }
 
 #[cfg(test)]

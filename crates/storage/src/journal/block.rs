@@ -7,7 +7,8 @@
 //! header: 0 magic "GRGJRNL\0" | 8 version u16 | 10 reserved u16 = 0 | 12 block bytes u32 | 16 lap u64
 //!         24 nonce u64 | 32 groups of the lap before u64 | 40 CRC-32 | zeros up to 4096
 //! block:  0 nonce u64 | 8 group u64 | 16 index u32 | 20 blocks of the group u32 | 24 bytes u32
-//!         28 reserved u32 = 0 | 32 records | zeros | 4092 CRC-32
+//!         28 kind u32 | 32 records | zeros | 4092 CRC-32
+//! kind:   0 a block of a group | 1 the lap is full, and the next one has a durable header: no records
 //! ```
 
 use crate::codec::{FormatError, Reader};
@@ -23,6 +24,9 @@ const HEADER: usize = 44;
 const MAGIC: [u8; 8] = *b"GRGJRNL\0";
 const VERSION: u16 = 1;
 const _: () = assert!(HEADER <= 512);
+/// What a block is.
+const RECORDS: u32 = 0;
+const CONTINUED: u32 = 1;
 
 /// What a journal file says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,9 @@ pub struct JournalBlock<'a> {
     pub count: u32,
     /// Its share of the records' bytes.
     pub payload: &'a [u8],
+    /// Whether it is no group but says, in the place of one, that the journal goes on in the next
+    /// lap.
+    pub continued: bool,
 }
 
 /// The first block of a file.
@@ -99,8 +106,17 @@ pub(crate) fn blocks_for(bytes: usize) -> usize {
     bytes.div_ceil(BLOCK_PAYLOAD).max(1)
 }
 
+/// The block behind the last of `groups` groups of a lap, once the next lap has a durable header.
+pub fn encode_continued(nonce: u64, groups: u64) -> Vec<u8> {
+    encode_blocks(nonce, groups, &[], CONTINUED)
+}
+
 /// The blocks of a group.
 pub fn encode_group(nonce: u64, group: u64, records: &[u8]) -> Vec<u8> {
+    encode_blocks(nonce, group, records, RECORDS)
+}
+
+fn encode_blocks(nonce: u64, group: u64, records: &[u8], kind: u32) -> Vec<u8> {
     let count = blocks_for(records.len());
     let count_field = u32::try_from(count).unwrap_or(u32::MAX);
     let mut out = Vec::with_capacity(count * BLOCK);
@@ -113,7 +129,7 @@ pub fn encode_group(nonce: u64, group: u64, records: &[u8]) -> Vec<u8> {
         out.extend_from_slice(&u32::try_from(index).unwrap_or(u32::MAX).to_le_bytes());
         out.extend_from_slice(&count_field.to_le_bytes());
         out.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend_from_slice(&0_u32.to_le_bytes());
+        out.extend_from_slice(&kind.to_le_bytes());
         out.extend_from_slice(payload);
         out.resize(begun + BLOCK - 4, 0);
         let crc = crc32fast::hash(&out[begun..]);
@@ -125,7 +141,7 @@ pub fn encode_group(nonce: u64, group: u64, records: &[u8]) -> Vec<u8> {
 /// Reads one block.
 ///
 /// # Errors
-/// [`FormatError`] if it is not one of those [`encode_group`] writes.
+/// [`FormatError`] if it is not one of those [`encode_group`] or [`encode_continued`] writes.
 pub fn decode_block(bytes: &[u8]) -> Result<JournalBlock<'_>, FormatError> {
     let bytes = bytes.get(..BLOCK).ok_or(FormatError::Truncated)?;
     let (summed, crc) = bytes.split_at(BLOCK - 4);
@@ -135,15 +151,16 @@ pub fn decode_block(bytes: &[u8]) -> Result<JournalBlock<'_>, FormatError> {
     let mut reader = Reader::new(summed);
     let (nonce, group) = (reader.u64()?, reader.u64()?);
     let (index, count, len) = (reader.u32()?, reader.u32()?, reader.u32()?);
-    reader.u32()?;
+    let kind = reader.u32()?;
     let len = usize::try_from(len).map_err(|_| FormatError::Truncated)?;
     let payload = reader.take(len)?;
     // All but the last block of a group are full.
     let full = len == BLOCK_PAYLOAD || index.checked_add(1) == Some(count);
-    if index >= count || !full {
+    let continued = kind == CONTINUED && count == 1 && len == 0;
+    if index >= count || !full || !(continued || kind == RECORDS) {
         return Err(FormatError::Field("block"));
     }
-    Ok(JournalBlock { nonce, group, index, count, payload })
+    Ok(JournalBlock { nonce, group, index, count, payload, continued })
 }
 
 #[cfg(test)]
@@ -157,6 +174,15 @@ mod tests {
         let header = JournalHeader { lap: 9, nonce: 77, groups_before: 12 };
         let bytes = encode_journal_header(&header);
         assert_eq!((bytes.len(), decode_journal_header(&bytes)), (BLOCK, Ok(header)));
+    }
+
+    #[test]
+    fn the_end_of_a_lap_is_no_group() {
+        let bytes = encode_continued(5, 6);
+        let block = decode_block(&bytes).unwrap();
+
+        assert_eq!((block.nonce, block.group, block.payload.len()), (5, 6, 0));
+        assert!(block.continued && !decode_block(&encode_group(5, 6, &[])).unwrap().continued);
     }
 
     #[test]

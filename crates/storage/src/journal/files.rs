@@ -1,6 +1,7 @@
 //! The journal's files: taking the next one, making a spare, and the manifest that frees old ones.
 //!
-//! Invariants: a lap begins with a durable header; only laps that the durable manifest does not
+//! Invariants: a lap begins with a durable header, of which the lap before says durably that it is
+//! there before the first group counts; only laps that the durable manifest does not
 //! need are free; the manifest is encoded while others commit.
 
 use std::io;
@@ -10,9 +11,10 @@ use base::Probe;
 use bytes::Bytes;
 use env::{Access, Disk, Env, File, IoBufs};
 
-use super::block::{JournalHeader, encode_journal_header};
+use super::block::{JournalHeader, encode_continued, encode_journal_header};
 use super::manifest::{KeptLap, Manifest, encode_manifest};
 use super::{FileOf, FreeFile, Journal, Lap, PLACE_BYTES, Table, Writer};
+use crate::dir::{is_full, of_sync};
 use crate::names::MANIFEST;
 use crate::replace::replace;
 
@@ -26,12 +28,26 @@ impl<E: Env> Journal<E> {
             None => self.free_or_make().await?,
         };
         let file = self.env.disk().open(&self.path(free.number), Access::Write).await?;
+        if let Err(error) = fit(&file, self.file_bytes).await {
+            self.table.lock().free.push(free);
+            return Err(error);
+        }
         let lap = writer.lap + 1;
         let header = fresh_header(&self.env, lap, writer.group, free);
         write_header(&file, &header).await?;
+        self.say_continued(writer).await?;
         *writer = Writer { file, lap, nonce: header.nonce, group: 0, at: PLACE_BYTES };
         self.table.lock().begin_lap(free.number, &header);
         Ok(())
+    }
+
+    /// The full lap's last word, durable before anything is written to the next one: should the
+    /// next one's header be lost, that is then known to be a loss (ADR 0014).
+    async fn say_continued(&self, writer: &Writer<FileOf<E>>) -> io::Result<()> {
+        self.env.seam("storage_journal_lap_begun").await;
+        let block = Bytes::from(encode_continued(writer.nonce, writer.group));
+        writer.file.append(writer.at, IoBufs::from_iter([block])).await?;
+        writer.file.sync_data().await
     }
 
     async fn free_or_make(&self) -> io::Result<FreeFile> {
@@ -41,7 +57,7 @@ impl<E: Env> Journal<E> {
             table.free.is_empty() && table.has_lap_to_free()
         };
         if frees {
-            self.write_manifest().await?;
+            self.or_later(self.write_manifest().await)?;
         }
         let free = self.table.lock().free.pop();
         match free {
@@ -69,31 +85,32 @@ impl<E: Env> Journal<E> {
     }
 
     /// Writes the manifest if that frees a file, and sees to it that a spare one waits. Others may
-    /// commit meanwhile. A full disk is no error: it is tried again.
+    /// commit meanwhile. A full disk is no error: false, and it is to be tried again.
     ///
     /// # Errors
     /// A write or sync failed, now or earlier.
-    pub async fn upkeep(&self) -> io::Result<()> {
+    pub async fn upkeep(&self) -> io::Result<bool> {
         let _held = self.upkeep.lock().await;
         self.check()?;
         let frees = self.table.lock().has_lap_to_free();
+        let mut done = true;
         if frees {
-            self.or_later(self.write_manifest().await)?;
+            done = self.or_later(self.write_manifest().await)?.is_some();
         }
         let spare = !self.table.lock().free.is_empty();
         if spare {
-            return Ok(());
+            return Ok(done);
         }
-        if let Some(made) = self.or_later(self.make_file().await)? {
-            self.table.lock().free.push(made);
-        }
-        Ok(())
+        let made = self.or_later(self.make_file().await)?;
+        done &= made.is_some();
+        self.table.lock().free.extend(made);
+        Ok(done)
     }
 
     fn or_later<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
         match result {
             Ok(done) => Ok(Some(done)),
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if is_full(&error) => {
                 self.env.probe().reached("storage_journal_upkeep_put_off");
                 Ok(None)
             },
@@ -135,6 +152,16 @@ pub(super) fn fresh_header<E: Env>(
     JournalHeader { lap, nonce, groups_before }
 }
 
+/// A file that was not made to its full size is now.
+pub(super) async fn fit<F: File>(file: &F, bytes: u64) -> io::Result<()> {
+    if file.len().await? < bytes {
+        file.preallocate(bytes).await?;
+        file.set_len(bytes).await?;
+        file.sync_data().await.map_err(of_sync)?;
+    }
+    Ok(())
+}
+
 /// Makes a file of `bytes` bytes, durable with its entry.
 pub(super) async fn make_file<E: Env>(
     env: &E,
@@ -144,17 +171,24 @@ pub(super) async fn make_file<E: Env>(
 ) -> io::Result<()> {
     let path = folder.join(number.to_string());
     let file = env.disk().open(&path, Access::CreateOrWrite).await?;
-    file.preallocate(bytes).await?;
-    file.set_len(bytes).await?;
-    file.sync_data().await?;
-    env.disk().sync_dir(folder).await
+    let reserved = match file.preallocate(bytes).await {
+        Ok(()) => file.set_len(bytes).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = reserved {
+        // What was reserved before the disk was full is not kept from others.
+        env.disk().remove(&path).await?;
+        return Err(error);
+    }
+    file.sync_data().await.map_err(of_sync)?;
+    env.disk().sync_dir(folder).await.map_err(of_sync)
 }
 
-/// Makes the header of a lap durable.
+/// Makes the header of a lap durable. Its room is there, so that whatever goes wrong is a failure.
 pub(super) async fn write_header<F: File>(file: &F, header: &JournalHeader) -> io::Result<()> {
     let bytes = Bytes::from(encode_journal_header(header));
-    file.append(0, IoBufs::from_iter([bytes])).await?;
-    file.sync_data().await
+    file.append(0, IoBufs::from_iter([bytes])).await.map_err(of_sync)?;
+    file.sync_data().await.map_err(of_sync)
 }
 
 impl Table {

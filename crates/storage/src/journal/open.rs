@@ -4,17 +4,17 @@
 //! page cache may hold what the disk does not): the last group is written again, then a new
 //! manifest says the rest; corruption is noted in that manifest, once; each start begins a lap.
 
+use env::atomic::{AtomicBool, AtomicU64};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use base::{Probe, Uuid};
 use env::{Access, Disk, Env, File, IoBufs, Lock};
 use thiserror::Error;
 
 use super::block::{BLOCK, BLOCK_PAYLOAD, JournalHeader, decode_block};
-use super::files::{fresh_header, make_file, write_header};
+use super::files::{fit, fresh_header, make_file, write_header};
 use super::manifest::{KeptLap, Manifest, decode_manifest};
 use super::record::JournalBatch;
 use super::replay::{JournalEnd, JournalFile, Replayed, list_files, replay};
@@ -46,6 +46,16 @@ pub enum JournalFailure {
         path: PathBuf,
         /// What is wrong.
         source: FormatError,
+    },
+    /// The manifest is of another directory.
+    #[error("{} is of directory {found}, not {expected}", path.display())]
+    OtherDirectory {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: Uuid,
+        /// What the identity says.
+        expected: Uuid,
     },
     /// There are logs or groups, but no manifest.
     #[error("{} is gone", path.display())]
@@ -100,6 +110,11 @@ impl<E: Env> Journal<E> {
         env.disk().create_dir(&folder).await.map_err(failed)?;
         env.disk().sync_dir(root).await.map_err(failed)?;
         let manifest = read_manifest(env, root).await?;
+        if let Some(found) = manifest.as_ref().map(|read| read.dir_id).filter(|id| *id != dir_id) {
+            env.probe().reached("storage_manifest_of_another_directory");
+            let (path, expected) = (root.join(MANIFEST), dir_id);
+            return Err(JournalFailure::OtherDirectory { path, found, expected });
+        }
         let (files, unknown) = list_files(env, &folder, Access::Write).await.map_err(failed)?;
         let fresh = manifest.is_none();
         if fresh && (!may_be_new || holds_a_group(&files).await.map_err(failed)?) {
@@ -183,9 +198,6 @@ async fn begin<E: Env>(
         replayed.state.all_uncertain();
     }
     write_last_group_again(&files, &replayed).await?;
-    for needs in replayed.needs.values_mut() {
-        needs.retain(|log, _| replayed.state.logs().contains_key(log));
-    }
     let LapPlan { lap, groups_before, file, mut free, same_manifest } =
         plan(manifest.as_ref(), &files, &replayed);
     let file_bytes = options.file_bytes.max(JOURNAL_FILE_BYTES_MIN);
@@ -205,6 +217,7 @@ async fn begin<E: Env>(
     write_header(&file, &header).await?;
     env.disk().sync_dir(&folder).await?;
     let state = std::mem::take(&mut replayed.state);
+    let queue = Queue { live: state.logs().keys().copied().collect(), ..Queue::default() };
     let laps = kept_laps(&files, replayed);
     let mut table =
         Table { state, done: 0, lap, group: 0, laps, free, filed: BTreeMap::new(), next_number };
@@ -217,11 +230,12 @@ async fn begin<E: Env>(
         dir_id,
         file_bytes,
         group_bytes_max: group_bytes_max(file_bytes),
-        queue: Lock::new(QUEUE_RANK, Queue::default()),
+        queue: Lock::new(QUEUE_RANK, queue),
         table: Lock::new(TABLE_RANK, table),
         writer: tokio::sync::Mutex::new(writer),
         upkeep: tokio::sync::Mutex::new(()),
         failed: AtomicBool::new(false),
+        groups: AtomicU64::new(0),
     };
     if same_manifest {
         // Its name may not be durable yet.
@@ -327,16 +341,6 @@ fn plan<F>(manifest: Option<&Manifest>, files: &[JournalFile<F>], replayed: &Rep
 fn group_bytes_max(file_bytes: u64) -> usize {
     let blocks = usize::try_from(file_bytes).unwrap_or(usize::MAX) / BLOCK - 1;
     (blocks / 2 * BLOCK_PAYLOAD).min(GROUP_BYTES_MAX)
-}
-
-/// A file that was not made to its full size is now.
-async fn fit<F: File>(file: &F, bytes: u64) -> io::Result<()> {
-    if file.len().await? < bytes {
-        file.preallocate(bytes).await?;
-        file.set_len(bytes).await?;
-        file.sync_data().await?;
-    }
-    Ok(())
 }
 
 /// What the journal of a directory says, read without changing anything.

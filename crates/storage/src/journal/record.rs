@@ -84,6 +84,8 @@ pub enum Change {
     },
     /// Nothing below this offset may be read.
     LogStart(Offset),
+    /// Compaction has been through everything below this offset.
+    Cleaned(Offset),
     /// An epoch begins at this offset.
     Epoch {
         /// Which.
@@ -138,6 +140,7 @@ const FAULTY: u8 = 13;
 const CLEAR_UNCERTAIN: u8 = 14;
 const CLEAR_FAULTY: u8 = 15;
 const SEALED: u8 = 16;
+const CLEANED: u8 = 17;
 
 const SUMMARY: usize = 44;
 
@@ -246,6 +249,7 @@ impl Change {
             Self::Cut(_) => CUT,
             Self::Swap { .. } => SWAP,
             Self::LogStart(_) => LOG_START,
+            Self::Cleaned(_) => CLEANED,
             Self::Epoch { .. } => EPOCH,
             Self::Flushed { .. } => FLUSHED,
             Self::Batch(_) => BATCH,
@@ -265,7 +269,9 @@ impl Change {
             | Self::Mark(Mark::Uncertain | Mark::ClearUncertain) => {},
             Self::SegAdd(name) => put_name(out, *name),
             Self::Close(summary) => put_summary(out, summary),
-            Self::Cut(at) | Self::LogStart(at) => out.extend_from_slice(&at.0.to_le_bytes()),
+            Self::Cut(at) | Self::LogStart(at) | Self::Cleaned(at) => {
+                out.extend_from_slice(&at.0.to_le_bytes());
+            },
             Self::Swap { drop, add } => {
                 put_count(out, drop.len());
                 drop.iter().for_each(|name| put_name(out, *name));
@@ -312,6 +318,7 @@ impl Change {
                 Self::Swap { drop, add }
             },
             LOG_START => Self::LogStart(read_offset(reader)?),
+            CLEANED => Self::Cleaned(read_offset(reader)?),
             EPOCH => {
                 let epoch = LeaderEpoch(reader.i32()?);
                 Self::Epoch { epoch, start: read_offset(reader)? }
@@ -402,6 +409,7 @@ pub(crate) mod tests {
             (names, prop::collection::vec(summary(), 0..3))
                 .prop_map(|(drop, add)| Change::Swap { drop, add }),
             at().prop_map(Change::LogStart),
+            at().prop_map(Change::Cleaned),
             (0..9_i32, at())
                 .prop_map(|(epoch, start)| Change::Epoch { epoch: LeaderEpoch(epoch), start }),
             (at(), at()).prop_map(|(end, high_watermark)| Change::Flushed { end, high_watermark }),

@@ -1,15 +1,16 @@
 //! Reading the journal back: manifest, then groups in order.
 //!
 //! Invariants: changes nothing; a bad group with a later one of its lap behind it is corruption,
-//! without one it is the last group, torn and never acknowledged; no more of a file is read than
+//! without one it is the last group, torn and never acknowledged; a lap that says it was continued,
+//! without the next one, is corruption; no more of a file is read than
 //! its used part and one group beyond.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use base::Offset;
+use base::{Offset, SegGen};
 use bytes::Bytes;
 use env::{Access, Disk, EntryKind, Env, File};
 
@@ -97,6 +98,7 @@ pub(crate) async fn replay<F: File>(
     let by_lap: BTreeMap<u64, &JournalFile<F>> =
         files.iter().filter_map(|file| Some((file.header?.lap, file))).collect();
     let mut replay = Replay {
+        held: BTreeMap::new(),
         kept: manifest.kept.iter().map(|kept| (kept.lap, kept.groups)).collect(),
         from: (manifest.lap, manifest.group),
         out: Replayed {
@@ -145,10 +147,13 @@ pub(crate) async fn replay<F: File>(
         }
         lap += 1;
     }
+    replay.hold_what_is_open();
     Ok(replay.out)
 }
 
 struct Replay {
+    /// The batches so far, each with its lap.
+    held: BTreeMap<Found, Vec<(u64, JournalBatch)>>,
     kept: BTreeMap<u64, u64>,
     from: (u64, u64),
     out: Replayed,
@@ -172,8 +177,11 @@ impl Replay {
                 break JournalEnd::Whole;
             }
             let begun = blocks.at;
-            let Some(payload) = blocks.group(&header, group).await? else {
-                break blocks.what_follows(begun, &header, group).await?;
+            let payload = match blocks.group(&header, group).await? {
+                Next::Group(payload) => payload,
+                // With the next lap at hand nobody reads so far.
+                Next::Continued => break JournalEnd::Corrupt,
+                Next::Bad => break blocks.what_follows(begun, &header, group).await?,
             };
             let Ok(records) = decode_records(&payload) else {
                 break JournalEnd::Corrupt;
@@ -198,22 +206,44 @@ impl Replay {
             }
             match record.change {
                 Change::Batch(batch) if may_hold => {
-                    let needs = self.out.needs.entry(lap).or_default();
-                    let need = needs.entry(record.log).or_insert(batch.end);
-                    *need = batch.end.max(*need);
-                    self.out.batches.entry(record.log).or_default().push(batch);
+                    self.held.entry(record.log).or_default().push((lap, batch));
                 },
-                Change::Drop => {
-                    self.out.batches.remove(&record.log);
-                    for needs in self.out.needs.values_mut() {
-                        needs.remove(&record.log);
-                    }
-                },
+                Change::Drop => drop(self.held.remove(&record.log)),
                 _ => {},
             }
         }
         Ok(())
     }
+
+    /// Lets go of batches of segments that are closed, hence durable, or not known any more: a
+    /// log's namesake from before its deletion, which the journal of the time does not tell apart.
+    fn hold_what_is_open(&mut self) {
+        for (log, batches) in std::mem::take(&mut self.held) {
+            let Some(known) = self.out.state.logs().get(&log) else { continue };
+            let open: BTreeSet<SegGen> = known
+                .segments
+                .iter()
+                .filter(|segment| segment.closed.is_none())
+                .map(|segment| segment.name.seg_gen)
+                .collect();
+            for (lap, batch) in batches.into_iter().filter(|(_, b)| open.contains(&b.seg_gen)) {
+                let needs = self.out.needs.entry(lap).or_default();
+                let need = needs.entry(log).or_insert(batch.end);
+                *need = batch.end.max(*need);
+                self.out.batches.entry(log).or_default().push(batch);
+            }
+        }
+    }
+}
+
+/// What lies where a group may begin.
+enum Next {
+    /// Its records' bytes.
+    Group(Vec<u8>),
+    /// The lap's last word: there was a next lap.
+    Continued,
+    /// Nothing whole.
+    Bad,
 }
 
 /// A file, read block by block.
@@ -238,23 +268,26 @@ impl<F: File> Blocks<F> {
         Ok(Some(self.window.split_to(BLOCK)))
     }
 
-    /// The records' bytes of group `group`, if all of it is here.
-    async fn group(&mut self, header: &JournalHeader, group: u64) -> io::Result<Option<Vec<u8>>> {
+    /// The group `group`, if all of it is here.
+    async fn group(&mut self, header: &JournalHeader, group: u64) -> io::Result<Next> {
         let mut payload = Vec::new();
         let (mut index, mut count) = (0, 1);
         while index < count {
-            let Some(bytes) = self.next().await? else { return Ok(None) };
-            let Ok(block) = decode_block(&bytes) else { return Ok(None) };
+            let Some(bytes) = self.next().await? else { return Ok(Next::Bad) };
+            let Ok(block) = decode_block(&bytes) else { return Ok(Next::Bad) };
             let ours = block.nonce == header.nonce && block.group == group;
             let in_place = block.index == index && (index == 0 || block.count == count);
             if !ours || !in_place {
-                return Ok(None);
+                return Ok(Next::Bad);
+            }
+            if block.continued {
+                return Ok(Next::Continued);
             }
             payload.extend_from_slice(block.payload);
             count = block.count;
             index += 1;
         }
-        Ok(Some(payload))
+        Ok(Next::Group(payload))
     }
 
     /// Whether a later group lies behind the bad one at `begun`, which then was durable.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base::{Offset, Uuid};
+use base::{Offset, SegGen, Uuid};
 
 use super::record::{Change, Mark, Record, SegmentSummary};
 use crate::dir::Found;
@@ -41,6 +41,8 @@ pub struct SealedLog {
 pub struct LogState {
     /// First offset that may be read.
     pub start: Offset,
+    /// Compaction has been through everything below.
+    pub cleaned: Offset,
     /// Everything below is durable in segments.
     pub flushed: Offset,
     /// A hint.
@@ -49,6 +51,9 @@ pub struct LogState {
     pub epochs: EpochHistory,
     /// Oldest first. Only the last one may be open.
     pub segments: Vec<KnownSegment>,
+    /// The newest generation that a segment of it ever had: a file of a newer one was named by a
+    /// record that is lost.
+    pub newest_gen: SegGen,
     /// Known damage.
     pub faulty: Vec<FaultyRange>,
     /// Whether it may hold less than it was promised to.
@@ -113,6 +118,7 @@ impl JournalState {
             | Change::Cut(_)
             | Change::Swap { .. }
             | Change::LogStart(_)
+            | Change::Cleaned(_)
             | Change::Epoch { .. }
             | Change::Flushed { .. }
             | Change::Batch(_)
@@ -171,11 +177,13 @@ impl LogState {
                     return Err("a segment");
                 }
                 self.segments.push(KnownSegment { name: *name, closed: None });
+                self.newest_gen = self.newest_gen.max(name.seg_gen);
             },
             Change::Close(summary) => self.close(summary)?,
             Change::Cut(at) => self.cut(*at),
             Change::Swap { drop, add } => self.swap(drop, add)?,
             Change::LogStart(at) => self.move_start(*at),
+            Change::Cleaned(at) => self.cleaned = self.cleaned.max(*at),
             Change::Epoch { epoch, start } => {
                 self.epochs.begin(*epoch, *start);
             },
@@ -218,12 +226,15 @@ impl LogState {
     fn cut(&mut self, at: Offset) {
         self.segments.retain(|segment| segment.name.base < at);
         self.epochs.cut(at);
+        self.cleaned = self.cleaned.min(at);
         self.flushed = self.flushed.min(at);
         self.high_watermark = self.high_watermark.min(at);
         self.faulty.retain(|range| range.from < at);
         for range in &mut self.faulty {
             range.to = range.to.min(at);
         }
+        let start = self.start;
+        self.faulty.retain(|range| range.to > start);
         self.faulty.sort_by_key(|range| (range.from, range.to));
         self.faulty.dedup();
         if let Some(last) = self.segments.last_mut()
@@ -248,10 +259,13 @@ impl LogState {
             let end = pair[0].closed.map(|closed| closed.end);
             end.is_some_and(|end| end <= pair[1].name.base && pair[0].name != pair[1].name)
         });
-        if !in_order {
+        let gens: BTreeSet<_> = segments.iter().map(|segment| segment.name.seg_gen).collect();
+        if !in_order || gens.len() != segments.len() {
             return Err("a swap of segments");
         }
         self.segments = segments;
+        let newest = add.iter().map(|summary| summary.name.seg_gen).max();
+        self.newest_gen = self.newest_gen.max(newest.unwrap_or_default());
         Ok(())
     }
 
@@ -281,8 +295,16 @@ impl LogState {
 
     fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
+        let newest = self.segments.iter().map(|segment| segment.name.seg_gen).max();
+        if newest.unwrap_or_default() < self.newest_gen {
+            let name = SegmentName { base: Offset::ZERO, seg_gen: self.newest_gen };
+            changes.extend([Change::SegAdd(name), Change::Cut(Offset::ZERO)]);
+        }
         if self.start > Offset::ZERO {
             changes.push(Change::LogStart(self.start));
+        }
+        if self.cleaned > Offset::ZERO {
+            changes.push(Change::Cleaned(self.cleaned));
         }
         for segment in &self.segments {
             changes.push(Change::SegAdd(segment.name));
@@ -308,7 +330,7 @@ impl LogState {
 
 #[cfg(test)]
 mod tests {
-    use base::{LeaderEpoch, SegGen};
+    use base::LeaderEpoch;
     use proptest::prelude::*;
 
     use super::super::record::tests::{log, record};
@@ -333,6 +355,26 @@ mod tests {
 
     fn names(state: &JournalState) -> Vec<SegmentName> {
         state.logs()[&log(1)].segments.iter().map(|segment| segment.name).collect()
+    }
+
+    #[test]
+    fn a_swap_that_uses_a_generation_twice_is_no_swap() {
+        let mut state = after(&[]);
+        let add = vec![closed(0, 7, 1), closed(49, 7, 49)];
+        let swap = Record { log: log(1), change: Change::Swap { drop: Vec::new(), add } };
+        assert!(state.apply(&swap).is_err());
+        assert_eq!(state, after(&[]), "and changes nothing");
+    }
+
+    #[test]
+    fn a_cut_below_the_start_leaves_no_damage_that_cannot_be_told_again() {
+        let damage = Mark::Faulty(FaultyRange { from: Offset(5), to: Offset(51) });
+        let state =
+            after(&[Change::Mark(damage), Change::LogStart(Offset(48)), Change::Cut(Offset(6))]);
+        assert!(state.logs()[&log(1)].faulty.is_empty());
+        let mut again = JournalState::default();
+        state.records().iter().for_each(|record| again.apply(record).unwrap());
+        assert_eq!(again, state);
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! Groups: commits that become durable together.
 //!
-//! Invariants: one group at a time; its records are taken in after its sync and in its order; a
-//! group that fails, or is abandoned halfway, ends the journal.
+//! Invariants: one group at a time; its records are taken in after its sync and in its order; no
+//! record joins that is about a log which does not exist, or not any more; a group that fails, or is
+//! abandoned halfway, ends the journal; one for which there is no file waits again, and whoever
+//! finds that takes its own commit back.
 
+use env::atomic::Ordering;
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::Ordering;
 
 use base::{Offset, Probe, invariant};
 use bytes::Bytes;
 use env::{Env, File, IoBufs};
 
 use super::block::{BLOCK, blocks_for, encode_group};
-use super::record::Record;
-use super::{FileOf, Journal, Pending, QUEUE_BYTES_MAX, Writer};
-use crate::dir::Found;
+use super::record::{Change, Record};
+use super::{
+    CommitError, FileOf, Journal, PLACE_BYTES, Pending, QUEUE_BYTES_MAX, Queue, Table, Writer,
+};
+use crate::dir::{Found, is_full};
 
 /// Commits of one group.
 struct Group {
@@ -27,10 +32,11 @@ impl<E: Env> Journal<E> {
         bytes: Vec<u8>,
         changes: Vec<Record>,
         batch: Option<(Found, Offset)>,
-    ) -> io::Result<()> {
+    ) -> Result<(), CommitError> {
         self.check()?;
         if bytes.len() > self.group_bytes_max {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a commit is too large"));
+            let kind = io::ErrorKind::InvalidInput;
+            return Err(io::Error::new(kind, "a commit is too large").into());
         }
         while self.queue.lock().bytes > QUEUE_BYTES_MAX {
             self.env.probe().reached("storage_journal_queue_full");
@@ -39,6 +45,10 @@ impl<E: Env> Journal<E> {
         }
         let ticket = {
             let mut queue = self.queue.lock();
+            queue.admit(&changes).map_err(|log| {
+                self.env.probe().reached("storage_journal_log_gone");
+                CommitError::Gone(log)
+            })?;
             let ticket = queue.next;
             queue.next += 1;
             queue.bytes += bytes.len();
@@ -49,9 +59,32 @@ impl<E: Env> Journal<E> {
         let mut writer = self.writer.lock().await;
         // Usually somebody else's group had room for this commit.
         while self.table.lock().done <= ticket {
-            self.write_group(&mut writer).await?;
+            if let Err(error) = self.write_group(&mut writer).await {
+                self.take_back(ticket);
+                return Err(error.into());
+            }
         }
         Ok(())
+    }
+
+    /// Takes a commit that waits out of the queue.
+    fn take_back(&self, ticket: u64) {
+        let mut queue = self.queue.lock();
+        if let Some(at) = queue.pending.iter().position(|pending| pending.ticket == ticket)
+            && let Some(pending) = queue.pending.remove(at)
+        {
+            queue.bytes -= pending.bytes.len();
+            queue.withdraw(&pending.changes);
+        }
+    }
+
+    /// Lets the commits of a group wait again, before all others.
+    fn put_back(&self, group: Group) {
+        let mut queue = self.queue.lock();
+        for commit in group.commits.into_iter().rev() {
+            queue.bytes += commit.bytes.len();
+            queue.pending.push_front(commit);
+        }
     }
 
     fn take_group(&self) -> Group {
@@ -62,9 +95,9 @@ impl<E: Env> Journal<E> {
             if !fits && !group.commits.is_empty() {
                 break;
             }
-            let Some(mut next) = queue.pending.pop_front() else { break };
+            let Some(next) = queue.pending.pop_front() else { break };
             queue.bytes -= next.bytes.len();
-            group.bytes.append(&mut next.bytes);
+            group.bytes.extend_from_slice(&next.bytes);
             group.commits.push(next);
         }
         group
@@ -82,25 +115,40 @@ impl<E: Env> Journal<E> {
             "storage_journal_group"
         });
         let guard = GroupGuard { journal: self, finished: false };
+        if let Err(error) = self.make_room(writer, group.bytes.len()).await {
+            guard.finish();
+            if !is_full(&error) {
+                return Err(self.fail(error));
+            }
+            self.env.probe().reached("storage_journal_full");
+            self.put_back(group);
+            return Err(error);
+        }
         let written = self.write_blocks(writer, &group.bytes).await;
         guard.finish();
+        // Even if it says that the disk is full: the room was reserved.
         written.map_err(|error| self.fail(error))?;
         let mut table = self.table.lock();
         for record in group.commits.iter().flat_map(|commit| &commit.changes) {
             let fits = table.state.apply(record);
             invariant!(JOURNAL_1, fits.is_ok(), "{fits:?}: {record:?}");
-            if record.change == super::Change::Drop {
-                table.filed.remove(&record.log);
-                table
-                    .laps
-                    .values_mut()
-                    .for_each(|lap| lap.needs.retain(|log, _| *log != record.log));
+            match record.change {
+                Change::Drop => table.forget(record.log),
+                Change::Cut(at) => {
+                    // What is written there next is not in its segment yet.
+                    if let Some(filed) = table.filed.get_mut(&record.log) {
+                        *filed = at.min(*filed);
+                    }
+                },
+                _ => {},
             }
         }
         for (log, end) in group.commits.iter().filter_map(|commit| commit.batch) {
             // Its segment may have become durable before its group did.
             let is_filed = table.filed.get(&log).is_some_and(|filed| *filed >= end);
-            if let (false, Some(lap)) = (is_filed, table.laps.get_mut(&writer.lap)) {
+            // And its log may have been dropped in the same group.
+            let is_needed = !is_filed && table.state.logs().contains_key(&log);
+            if let (true, Some(lap)) = (is_needed, table.laps.get_mut(&writer.lap)) {
                 lap.needs.insert(log, end);
             }
         }
@@ -112,11 +160,21 @@ impl<E: Env> Journal<E> {
         Ok(())
     }
 
-    async fn write_blocks(&self, writer: &mut Writer<FileOf<E>>, records: &[u8]) -> io::Result<()> {
-        let len = u64::try_from(blocks_for(records.len()) * BLOCK).map_err(io::Error::other)?;
+    /// Sees to it that the current file has room for a group of so many bytes, and for one more block
+    /// with the word that the journal goes on.
+    ///
+    /// # Errors
+    /// If there is no room for another file, nothing has changed.
+    async fn make_room(&self, writer: &mut Writer<FileOf<E>>, records: usize) -> io::Result<()> {
+        let len = group_len(records)?.saturating_add(PLACE_BYTES);
         if writer.at.saturating_add(len) > self.file_bytes {
             self.next_file(writer).await?;
         }
+        Ok(())
+    }
+
+    async fn write_blocks(&self, writer: &mut Writer<FileOf<E>>, records: &[u8]) -> io::Result<()> {
+        let len = group_len(records.len())?;
         let blocks = encode_group(writer.nonce, writer.group, records);
         // Planted: each group waits for the flush of the one before, not for its own.
         let early = self.env.probe().mutant("ack_before_group_flush");
@@ -130,7 +188,83 @@ impl<E: Env> Journal<E> {
         }
         writer.at += len;
         writer.group += 1;
+        self.groups.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Bytes of a group with so many bytes of records.
+fn group_len(records: usize) -> io::Result<u64> {
+    u64::try_from(blocks_for(records) * BLOCK).map_err(io::Error::other)
+}
+
+impl Queue {
+    /// Takes note of what `changes` create and drop. `Err`: one is about a log that does not exist.
+    fn admit(&mut self, changes: &[Record]) -> Result<(), Found> {
+        let mut lives = BTreeMap::new();
+        for Record { log, change } in changes {
+            match change {
+                Change::Create => drop(lives.insert(*log, true)),
+                Change::Drop => drop(lives.insert(*log, false)),
+                Change::Removed => {},
+                Change::SegAdd(_)
+                | Change::Close(_)
+                | Change::Cut(_)
+                | Change::Swap { .. }
+                | Change::Cleaned(_)
+                | Change::LogStart(_)
+                | Change::Epoch { .. }
+                | Change::Flushed { .. }
+                | Change::Batch(_)
+                | Change::Mark(_)
+                | Change::Sealed { .. } => {
+                    let lives = lives.get(log).copied();
+                    if !lives.unwrap_or_else(|| self.live.contains(log)) {
+                        return Err(*log);
+                    }
+                },
+            }
+        }
+        for (log, lives) in lives {
+            if lives {
+                self.live.insert(log);
+            } else {
+                self.live.remove(&log);
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`Queue::admit`] took note of will not be.
+    fn withdraw(&mut self, changes: &[Record]) {
+        for Record { log, change } in changes.iter().rev() {
+            match change {
+                Change::Create => drop(self.live.remove(log)),
+                Change::Drop => drop(self.live.insert(*log)),
+                Change::Removed
+                | Change::SegAdd(_)
+                | Change::Close(_)
+                | Change::Cut(_)
+                | Change::Swap { .. }
+                | Change::Cleaned(_)
+                | Change::LogStart(_)
+                | Change::Epoch { .. }
+                | Change::Flushed { .. }
+                | Change::Batch(_)
+                | Change::Mark(_)
+                | Change::Sealed { .. } => {},
+            }
+        }
+    }
+}
+
+impl Table {
+    /// A log is gone, and with it the need for its batches.
+    fn forget(&mut self, gone: Found) {
+        self.filed.remove(&gone);
+        for lap in self.laps.values_mut() {
+            lap.needs.remove(&gone);
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! Invariants: offsets continue where the log ends; an epoch is in the journal before its first
 //! batch is written; memory changes only after the write returned; what `fsync` promises is
 //! durable without a gap before it; an append that fails, or is dropped halfway, leaves a dead
-//! directory and not a guess.
+//! directory and not a guess; one for which the disk has no room leaves whole batches, and behind
+//! them in the file bytes that nobody counts: that segment gets no further batch.
 
 use base::{Instant, LeaderEpoch, Offset, Probe, Timestamp, invariant};
 use bytes::{Bytes, BytesMut};
@@ -16,8 +17,9 @@ use super::{Append, Appended, FileOf, Log, SegmentState, Shared};
 use crate::config::{
     COPY_BYTES_BELOW, Durability, FLUSH_BYTES, FLUSH_BYTES_HARD, SEGMENT_BYTES_MAX,
 };
+use crate::dir::is_full;
 use crate::envelope::add_batch;
-use crate::error::DirectoryFailed;
+use crate::error::{DirectoryFailed, WriteError};
 use crate::journal::{Change, JournalBatch};
 use crate::names::SegmentName;
 
@@ -46,11 +48,30 @@ impl<E: Env> Log<E> {
     /// it finish.
     ///
     /// # Errors
-    /// The directory failed, now or earlier; whether the batches will be seen after a restart is
+    /// [`WriteError::Full`]: no room for all of it; what is below [`Log::end`] is written, durable
+    /// if that was asked for, and the rest is not there (a crash may bring it back). Or the
+    /// directory failed, now or earlier; whether the batches will be seen after a restart is
     /// unknown.
-    pub async fn append(&self, append: Append) -> Result<Appended, DirectoryFailed> {
+    pub async fn append(&self, append: Append) -> Result<Appended, WriteError> {
         self.check()?;
+        self.inner.dir.check_room()?;
         let guard = AppendGuard::begin(self);
+        let durability = append.durability;
+        let written = self.append_all(append).await;
+        match &written {
+            Ok(()) => self.inner.dir.note_room(),
+            Err(WriteError::Full(_)) if durability == Durability::Fsync => {
+                self.flush().await?;
+            },
+            Err(WriteError::Full(_) | WriteError::Failed(_)) => {},
+        }
+        // A sync may have failed meanwhile: then nothing is acknowledged, this append neither.
+        self.inner.dir.check()?;
+        guard.finish();
+        written.map(|()| Appended { end: self.end() })
+    }
+
+    async fn append_all(&self, append: Append) -> Result<(), WriteError> {
         let Append { mut bufs, batches, durability } = append;
         let wall = self.env().wall();
         let mut last = None;
@@ -82,10 +103,7 @@ impl<E: Env> Log<E> {
         if let (Durability::Fsync, Some(place)) = (durability, last) {
             self.make_durable(place).await?;
         }
-        // A sync may have failed meanwhile: then nothing is acknowledged, this append neither.
-        self.inner.dir.check()?;
-        guard.finish();
-        Ok(Appended { end: self.end() })
+        Ok(())
     }
 
     /// How many of `batches` go into the open segment; none means that it is full, or that there is
@@ -96,7 +114,8 @@ impl<E: Env> Log<E> {
         batches: &[BatchHeader],
         wall: Timestamp,
     ) -> usize {
-        let Some(segment) = shared.active() else {
+        let usable = |segment: &&SegmentState<FileOf<E>>| !segment.spoiled && !shared.closing;
+        let Some(segment) = shared.active().filter(usable) else {
             return 0;
         };
         let bytes_max = if self.env().probe().buggify("storage_segment_bytes") {
@@ -133,12 +152,7 @@ impl<E: Env> Log<E> {
     }
 
     /// Writes a chunk; `keep` its bytes for who has to make them durable.
-    async fn write(
-        &self,
-        chunk: Chunk,
-        wall: Timestamp,
-        keep: bool,
-    ) -> Result<Place, DirectoryFailed> {
+    async fn write(&self, chunk: Chunk, wall: Timestamp, keep: bool) -> Result<Place, WriteError> {
         let (file, segment, position, base) = {
             let shared = self.inner.shared.lock();
             let Some(segment) = shared.active() else { unreachable!("a segment was begun") };
@@ -146,8 +160,12 @@ impl<E: Env> Log<E> {
         };
         let Some(file) = file else { unreachable!("the last segment is always open") };
         let bufs = if keep { chunk.bufs.clone() } else { IoBufs::new() };
-        let result = file.append(u64::from(position), chunk.bufs).await;
-        result.map_err(|error| self.inner.dir.fail("append to", &self.inner.folder, &error))?;
+        if let Err(error) = file.append(u64::from(position), chunk.bufs).await {
+            if is_full(&error) {
+                self.spoil(&file).await;
+            }
+            return Err(self.inner.dir.refuse("append to", &self.inner.folder, &error));
+        }
         let now = self.env().now();
         let (first_dirt, urgent, end) = {
             let mut shared = self.inner.shared.lock();
@@ -168,6 +186,19 @@ impl<E: Env> Log<E> {
         Ok(Place { segment, position, base, end, bufs })
     }
 
+    /// A part of a batch may lie behind the end of the open segment.
+    async fn spoil(&self, file: &FileOf<E>) {
+        self.env().probe().reached("storage_segment_spoiled");
+        // Planted: what was written of the batch counts.
+        let counts = self.env().probe().mutant("full_keeps_partial_batch");
+        let len = if counts { file.len().await.ok() } else { None };
+        if let Some(segment) = self.inner.shared.lock().active_mut() {
+            segment.spoiled = !counts;
+            let len = len.and_then(|len| u32::try_from(len).ok());
+            segment.bytes = len.unwrap_or(segment.bytes);
+        }
+    }
+
     /// Makes a chunk durable: through the journal, so that one flush serves many logs, or in its
     /// segment if the journal has no room for it or something before it is not durable.
     async fn make_durable(&self, place: Place) -> Result<(), DirectoryFailed> {
@@ -184,7 +215,15 @@ impl<E: Env> Log<E> {
         bufs.iter().for_each(|buf| bytes.extend_from_slice(buf));
         let (seg_gen, bytes) = (segment.seg_gen, bytes.freeze());
         let batch = JournalBatch { seg_gen, position, base, end, bytes };
-        self.inner.dir.commit(self.found(), vec![Change::Batch(batch)]).await?;
+        match self.inner.dir.commit(self.found(), vec![Change::Batch(batch)]).await {
+            Ok(()) => {},
+            Err(WriteError::Full(_)) => {
+                self.env().probe().reached("storage_fsync_by_segment_when_full");
+                self.flush().await?;
+                return Ok(());
+            },
+            Err(WriteError::Failed(failed)) => return Err(failed),
+        }
         let mut shared = self.inner.shared.lock();
         shared.journaled_end = shared.journaled_end.max(end);
         Ok(())
@@ -216,7 +255,9 @@ impl<F> SegmentState<F> {
         self.bytes = position.saturating_add(bytes);
         self.end = header.next_offset();
         let time = header.max_timestamp;
-        if time != NO_TIMESTAMP && self.max_timestamp.is_none_or(|(max, _)| time > max) {
+        // A batch without records is kept for its producer; nobody can find a record in it.
+        let timed = time != NO_TIMESTAMP && header.record_count > 0;
+        if timed && self.max_timestamp.is_none_or(|(max, _)| time > max) {
             self.max_timestamp = Some((time, header.base_offset));
         }
         if self.first_timestamp.is_none() {

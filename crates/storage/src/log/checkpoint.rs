@@ -2,7 +2,8 @@
 //!
 //! Invariants: everything here holds the upkeep lock; an envelope is written after the sync of its
 //! bytes in the segment and never before; the journal keeps a batch until then; the producers'
-//! file holds no batch beyond what was durable when it was written.
+//! file holds no batch beyond what was durable when it was written; what finds no room on a full
+//! disk is written at the same place the next time.
 
 use base::{Offset, Probe};
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use super::{FileOf, Log, SegmentState, Upkeep};
 use crate::config::STATE_BYTES;
 use crate::dir::Found;
 use crate::envelope::{Owner, encode_slot};
-use crate::error::DirectoryFailed;
+use crate::error::{DirectoryFailed, WriteError};
 use crate::journal::{Change, Record, SegmentSummary};
 use crate::names::{PRODUCERS, SegmentName};
 use crate::producers::{ProducerSnapshot, encode_snapshot};
@@ -28,8 +29,7 @@ impl<E: Env> Log<E> {
     pub(super) fn check(&self) -> Result<(), DirectoryFailed> {
         self.inner.dir.check()?;
         if self.inner.shared.lock().closed {
-            let reason = "the log was deleted".into();
-            return Err(DirectoryFailed { path: self.inner.folder.clone(), reason });
+            return Err(self.inner.dir.gone(self.found()));
         }
         Ok(())
     }
@@ -45,8 +45,9 @@ impl<E: Env> Log<E> {
     /// Makes everything written so far durable and moves the recovery point there.
     ///
     /// # Errors
-    /// The directory failed.
-    pub async fn checkpoint(&self) -> Result<Offset, DirectoryFailed> {
+    /// [`WriteError::Full`]: everything is durable, only the recovery point is not there yet. Or
+    /// the directory failed.
+    pub async fn checkpoint(&self) -> Result<Offset, WriteError> {
         let mut upkeep = self.inner.upkeep.lock().await;
         let end = self.checkpoint_held(&mut upkeep).await?;
         let producers_due = self.inner.shared.lock().state_age_bytes >= STATE_BYTES;
@@ -56,10 +57,21 @@ impl<E: Env> Log<E> {
         Ok(end)
     }
 
+    /// As [`Log::checkpoint`], for whom it is enough that everything is durable.
+    pub(super) async fn flush_held(
+        &self,
+        upkeep: &mut Upkeep<FileOf<E>>,
+    ) -> Result<(), DirectoryFailed> {
+        match self.checkpoint_held(upkeep).await {
+            Ok(_) | Err(WriteError::Full(_)) => Ok(()),
+            Err(WriteError::Failed(failed)) => Err(failed),
+        }
+    }
+
     pub(super) async fn checkpoint_held(
         &self,
         upkeep: &mut Upkeep<FileOf<E>>,
-    ) -> Result<Offset, DirectoryFailed> {
+    ) -> Result<Offset, WriteError> {
         self.check()?;
         let began = self.env().now();
         let (open, end, dirty_bytes, flushed) = {
@@ -106,7 +118,7 @@ impl<E: Env> Log<E> {
         upkeep: &mut Upkeep<FileOf<E>>,
         name: SegmentName,
         runs: &[crate::envelope::Run],
-    ) -> Result<(), DirectoryFailed> {
+    ) -> Result<(), WriteError> {
         let Some(env) = upkeep.env.clone().filter(|_| !runs.is_empty()) else {
             return Ok(());
         };
@@ -115,7 +127,7 @@ impl<E: Env> Log<E> {
         let len = u64::try_from(slots.len()).unwrap_or(0);
         let bufs = IoBufs::from_iter([Bytes::from(slots)]);
         let result = env.append(upkeep.env_bytes, bufs).await;
-        result.map_err(|e| self.inner.dir.fail("write envelopes in", &self.inner.folder, &e))?;
+        result.map_err(|e| self.inner.dir.refuse("write envelopes in", &self.inner.folder, &e))?;
         self.sync(&env).await?;
         upkeep.env_bytes += len;
         Ok(())
@@ -123,31 +135,48 @@ impl<E: Env> Log<E> {
 
     /// Makes the log durable with its producers; nothing may be appended afterwards. Returns what
     /// the journal has to be told.
-    pub(crate) async fn seal(&self) -> Result<Vec<Record>, DirectoryFailed> {
+    pub(crate) async fn seal(&self) -> Result<Vec<Record>, WriteError> {
         let mut upkeep = self.inner.upkeep.lock().await;
         if self.inner.shared.lock().segments.is_empty() {
             self.check()?;
             return Ok(Vec::new());
         }
-        let end = self.save_producers(&mut upkeep).await?;
+        let unchanged = {
+            let shared = self.inner.shared.lock();
+            let is_durable = shared.dirty_since.is_none() && shared.flushed_end == shared.end;
+            (is_durable && shared.state_age_bytes == 0).then_some(shared.end)
+        };
+        let end = match unchanged {
+            // What is on the disk is what would be written.
+            Some(end) => end,
+            None => self.save_producers(&mut upkeep).await?,
+        };
         let (log, start_id) = (self.found(), self.inner.dir.start.start_id);
         let shared = self.inner.shared.lock();
         let mut records = vec![Record { log, change: shared.flushed() }];
-        // Whoever appends meanwhile makes the next start look at the log.
-        if shared.end == end {
+        let spoiled = shared.active().filter(|segment| segment.spoiled);
+        let closes = spoiled.filter(|segment| segment.bytes > 0);
+        let change = closes.map(|segment| Change::Close(segment.summary()));
+        records.extend(change.map(|change| Record { log, change }));
+        // Whoever appends meanwhile makes the next start look at the log, and so does a segment
+        // that holds only what nobody counts.
+        if shared.end == end && spoiled.is_some() == closes.is_some() {
             let bytes = shared.active().map_or(0, |segment| segment.bytes);
             records.push(Record { log, change: Change::Sealed { start_id, end, bytes } });
         }
         Ok(records)
     }
 
-    /// Lets a flush that is under way finish; the log is about to be deleted.
+    /// Lets a flush and a cleaning that are under way finish; the log is about to be deleted.
     pub(crate) async fn close(&self) {
-        let _upkeep = self.inner.upkeep.lock().await;
-        let mut shared = self.inner.shared.lock();
-        shared.closed = true;
-        shared.tail.clear();
-        shared.dirty_since = None;
+        {
+            let _upkeep = self.inner.upkeep.lock().await;
+            let mut shared = self.inner.shared.lock();
+            shared.closed = true;
+            shared.tail.clear();
+            shared.dirty_since = None;
+        }
+        drop(self.inner.cleaning.lock().await);
     }
 
     /// Replaces the producers' snapshot by one as of now; what it speaks of is made durable first.
@@ -155,7 +184,7 @@ impl<E: Env> Log<E> {
     pub(super) async fn save_producers(
         &self,
         upkeep: &mut Upkeep<FileOf<E>>,
-    ) -> Result<Offset, DirectoryFailed> {
+    ) -> Result<Offset, WriteError> {
         self.check()?;
         let (snapshot, age) = {
             let mut shared = self.inner.shared.lock();
@@ -168,7 +197,7 @@ impl<E: Env> Log<E> {
         let bytes = encode_snapshot(&snapshot);
         let result = replace(self.env(), &self.inner.folder, PRODUCERS, bytes).await;
         result
-            .map_err(|e| self.inner.dir.fail("write the producers in", &self.inner.folder, &e))?;
+            .map_err(|e| self.inner.dir.refuse("write the producers in", &self.inner.folder, &e))?;
         let mut shared = self.inner.shared.lock();
         shared.state_age_bytes = shared.state_age_bytes.saturating_sub(age);
         Ok(snapshot.upto)

@@ -260,25 +260,27 @@ impl<F: Clone> Shared<F> {
     }
 
     fn plan(&self, want: &Want) -> Result<Lookup<F>, ReadError> {
-        let segment = self.segments.get(self.segment_of(want.from));
-        let segment = segment.ok_or(ReadError::Corrupt { at: want.from })?;
-        self.plan_in(segment, want.from, want.upto, want.max_bytes)
+        for segment in self.segments.get(self.segment_of(want.from)..).unwrap_or_default() {
+            if let Some(lookup) = self.plan_in(segment, want.from, want.upto, want.max_bytes) {
+                return Ok(lookup);
+            }
+        }
+        Err(ReadError::Corrupt { at: want.from })
     }
 
+    /// `None` if compaction left nothing at or behind `from` in the segment.
     fn plan_in(
         &self,
         segment: &SegmentState<F>,
         from: Offset,
         upto: Offset,
         max_bytes: usize,
-    ) -> Result<Lookup<F>, ReadError> {
+    ) -> Option<Lookup<F>> {
         let (Some(file), Some(runs)) = (segment.file.clone(), &segment.runs) else {
-            return Ok(Lookup::Load(segment.name));
+            return Some(Lookup::Load(segment.name));
         };
         let at = runs.partition_point(|run| run.last < from);
-        let Some(run) = runs.get(at).copied() else {
-            return Err(ReadError::Corrupt { at: from });
-        };
+        let run = runs.get(at).copied()?;
         let limit = u64::from(run.position)
             .saturating_add(u64::try_from(max_bytes).unwrap_or(u64::MAX))
             .min(u64::from(u32::MAX));
@@ -288,14 +290,13 @@ impl<F: Clone> Shared<F> {
         let whole_end = u64::from(last.map_or(run.position, |run| run.end_position()));
         let whole_next = last.map_or(run.base, |run| run.end());
         let segment_end = u64::from(segment.bytes);
-        Ok(Lookup::File(Plan { file, run, whole_end, whole_next, segment_end }))
+        Some(Lookup::File(Plan { file, run, whole_end, whole_next, segment_end }))
     }
 
     /// The file and run of the first batch at or after `from`, if its segment is loaded.
     pub(super) fn plan_for(&self, from: Offset) -> Result<Result<Plan<F>, SegmentName>, ReadError> {
-        let segment = self.segments.get(self.segment_of(from));
-        let segment = segment.ok_or(ReadError::Corrupt { at: from })?;
-        match self.plan_in(segment, from, self.end, usize::MAX)? {
+        let want = Want { from, upto: self.end, max_bytes: usize::MAX, min_one: true };
+        match self.plan(&want)? {
             Lookup::File(plan) => Ok(Ok(plan)),
             Lookup::Load(name) => Ok(Err(name)),
             Lookup::Memory(_) => Err(ReadError::Corrupt { at: from }),

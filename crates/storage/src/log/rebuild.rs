@@ -30,6 +30,13 @@ struct Findings {
     envelopes: bool,
 }
 
+/// A segment file that the journal does not name.
+struct Stray {
+    file: String,
+    is_empty: bool,
+    tells_of_loss: bool,
+}
+
 impl Findings {
     fn faulty(&mut self, from: Offset, to: Offset) {
         if from < to {
@@ -53,14 +60,18 @@ impl<E: Env> Opening<E> {
             let loaded = match (segment.closed, next) {
                 (Some(summary), _) => self.closed(&summary, there, &mut findings).await?,
                 (None, Some(next)) => self.outrun(segment, next, there, &mut findings).await?,
-                (None, None) if there => self.open_one(segment.name, &mut findings).await?,
-                (None, None) => self.lost_one(segment.name, &mut findings),
+                (None, None) if there => {
+                    self.open_one(segment.name, self.known_durable(), &mut findings).await?
+                },
+                (None, None) => self.lost_one(segment.name, &mut findings).await?,
             };
             segments.push(loaded);
         }
         let end = segments.last().map_or(known.start, |segment| segment.end).max(known.start);
+        let strays = self.strays(listing).await?;
+        findings.uncertain |= strays.iter().any(|stray| stray.tells_of_loss);
         self.settle(&findings, &mut segments, end).await?;
-        self.put_strays_away(listing).await?;
+        self.put_strays_away(strays).await?;
         let mut upkeep = Upkeep { env: None, env_bytes: 0, has_folder: true };
         if let Some(open) = segments.last_mut().filter(|segment| segment.open) {
             upkeep.env = Some(self.open_envelopes(open.name).await?);
@@ -132,13 +143,23 @@ impl<E: Env> Opening<E> {
         Ok(segment)
     }
 
-    /// The segment that was being written is gone.
-    fn lost_one(&mut self, name: SegmentName, findings: &mut Findings) -> SegmentState<FileOf<E>> {
+    /// The segment that was being written is gone. What the journal holds of it is written again.
+    async fn lost_one(
+        &mut self,
+        name: SegmentName,
+        findings: &mut Findings,
+    ) -> Result<SegmentState<FileOf<E>>, OpenError> {
         self.probe().reached("storage_segments_gone");
         // How far it went is not known: at least as far as anybody has said.
         let began = self.known.epochs.latest().map_or(name.base, |epoch| epoch.start);
         let end = name.base.max(self.known_durable()).max(began);
         findings.uncertain = true;
+        if !self.held(name).is_empty() {
+            // With the file there again nothing else would tell.
+            self.dir.commit(self.found, vec![Change::Mark(Mark::Uncertain)]).await?;
+            self.make_again(name).await?;
+            return self.open_one(name, end, findings).await;
+        }
         findings.faulty(name.base, end);
         let summary = SegmentSummary { name, end, bytes: 0, max_timestamp: None };
         if end > name.base {
@@ -147,7 +168,26 @@ impl<E: Env> Opening<E> {
             findings.emptied = Some(name);
         }
         self.recovery.recovery_point = end;
-        SegmentState::unloaded(&summary)
+        Ok(SegmentState::unloaded(&summary))
+    }
+
+    /// Makes the file of a segment that is gone, empty.
+    async fn make_again(&self, name: SegmentName) -> Result<(), OpenError> {
+        self.probe().reached("storage_segment_made_again");
+        let (disk, path) = (self.dir.env.disk(), self.folder.join(name.log()));
+        let failed = |error| self.dir.fail("make a segment again in", &self.folder, &error);
+        disk.create_dir(&self.folder).await.map_err(failed)?;
+        disk.open(&path, Access::CreateOrWrite).await.map_err(failed)?;
+        self.dir.sync_folder(&self.folder).await?;
+        self.dir.sync_folder(&self.dir.path).await?;
+        Ok(())
+    }
+
+    /// The batches of a segment that the journal holds.
+    fn held(&self, name: SegmentName) -> Vec<JournalBatch> {
+        let mut held = self.dir.held_batches(self.found);
+        held.retain(|batch| batch.seg_gen == name.seg_gen);
+        held
     }
 
     /// Up to where the journal says that everything is durable.
@@ -156,15 +196,16 @@ impl<E: Env> Opening<E> {
         self.known.flushed.max(sealed.map_or(Offset::ZERO, |sealed| sealed.end))
     }
 
-    /// The segment that was being written: index what was durable, scan what was not.
+    /// The segment that was being written: index what was durable, scan what was not. Somebody said
+    /// that everything below `known_durable` was.
     async fn open_one(
         &mut self,
         name: SegmentName,
+        known_durable: Offset,
         findings: &mut Findings,
     ) -> Result<SegmentState<FileOf<E>>, OpenError> {
         let (file, _) = self.open_segment_file(name, Access::Write).await?;
-        let held = self.dir.held_batches(self.found);
-        let held: Vec<_> = held.into_iter().filter(|batch| batch.seg_gen == name.seg_gen).collect();
+        let held = self.held(name);
         for batch in &held {
             self.redo(&file, batch).await?;
         }
@@ -181,11 +222,12 @@ impl<E: Env> Opening<E> {
             segment.bytes = u32::try_from(durable.position).unwrap_or(u32::MAX);
             segment.end = durable.offset;
         }
-        self.scan(&mut segment, &file, durable, len.max(durable.position)).await?;
-        if segment.end < self.known_durable() {
+        let end = len.max(durable.position);
+        findings.uncertain |= self.scan(&mut segment, &file, durable, end).await?;
+        if segment.end < known_durable {
             self.probe().reached("storage_durable_bytes_damaged");
-            findings.faulty(segment.end, self.known_durable());
-            segment.end = self.known_durable();
+            findings.faulty(segment.end, known_durable);
+            segment.end = known_durable;
             self.recovery.cut = None;
         }
         // Always: an earlier start may have written the same tail and died before it synced
@@ -292,20 +334,34 @@ impl<E: Env> Opening<E> {
     }
 
     /// Segment files that the journal does not name: what a crash left between a change and its
-    /// journal record, or the removal behind one. What neither explains is kept in `salvage`.
-    async fn put_strays_away(&self, listing: &Listing) -> Result<(), OpenError> {
+    /// journal record, or the removal behind one. Nothing is written to a segment before the record
+    /// that names it is durable, so that a newer one with bytes in it tells of a record that is lost.
+    async fn strays(&self, listing: &Listing) -> Result<Vec<Stray>, OpenError> {
         let named = |name: &SegmentName| self.known.segments.iter().any(|s| s.name == *name);
-        let newest = self.known.segments.iter().map(|segment| segment.name.seg_gen).max();
         let logs = listing.logs.iter().map(|name| (*name, name.log()));
         let envs = listing.envs.iter().map(|name| (*name, name.env()));
-        let strays: Vec<_> = logs.chain(envs).filter(|(name, _)| !named(name)).collect();
-        for (name, file) in &strays {
-            let path = self.folder.join(file);
+        // A cleaning writes its copies first, below what is closed and there.
+        let copied = self.known_closed_end(listing);
+        let mut strays = Vec::new();
+        for (name, file) in logs.chain(envs).filter(|(name, _)| !named(name)) {
+            let path = self.folder.join(&file);
             let opened = self.dir.env.disk().open(&path, Access::Read).await;
             let opened = opened.map_err(self.io("open", &path))?;
-            let empty = opened.len().await.map_err(self.io("measure", &path))? == 0;
-            let let_go = Some(name.seg_gen) <= newest && !self.known.uncertain;
-            if empty || let_go {
+            let is_empty = opened.len().await.map_err(self.io("measure", &path))? == 0;
+            let is_new = name.seg_gen > self.known.newest_gen && name.base >= copied;
+            let tells_of_loss = !is_empty && is_new;
+            if tells_of_loss {
+                self.probe().reached("storage_journal_record_missed");
+            }
+            strays.push(Stray { file, is_empty, tells_of_loss });
+        }
+        Ok(strays)
+    }
+
+    /// What nothing explains is kept in `salvage`.
+    async fn put_strays_away(&self, strays: Vec<Stray>) -> Result<(), OpenError> {
+        for Stray { file, is_empty, tells_of_loss } in &strays {
+            if *is_empty || !(*tells_of_loss || self.known.uncertain) {
                 self.probe().reached("storage_stray_removed");
                 self.remove(file.clone()).await?;
             } else {
@@ -316,6 +372,14 @@ impl<E: Env> Opening<E> {
             self.dir.sync_folder(&self.folder).await?;
         }
         Ok(())
+    }
+
+    /// Below this a stray can only be what a cleaning had written and the journal never named: its
+    /// sources are all there. Zero if a closed segment is missing.
+    fn known_closed_end(&self, listing: &Listing) -> Offset {
+        let mut closed = self.known.segments.iter().filter_map(|segment| segment.closed);
+        let end = closed.clone().next_back().map_or(Offset::ZERO, |closed| closed.end);
+        if closed.all(|closed| listing.logs.contains(&closed.name)) { end } else { Offset::ZERO }
     }
 
     async fn salvage(&self, file: &str) -> Result<(), OpenError> {

@@ -20,7 +20,7 @@ use crate::dir::{DirShared, Found};
 use crate::envelope::{Envelopes, Owner, SLOT, decode_file};
 use crate::epochs::EpochHistory;
 use crate::error::OpenError;
-use crate::journal::{Change, LogState, Mark, SealedLog, SegmentSummary};
+use crate::journal::{Change, LogState, Mark, Record, SealedLog, SegmentSummary};
 use crate::names::{PRODUCERS, SegmentName, TMP};
 use crate::producers::{ProducerSnapshot, ProducerStates, decode_snapshot};
 use crate::replace::read_whole;
@@ -100,20 +100,21 @@ pub(super) struct Listing {
 }
 
 impl<E: Env> Log<E> {
-    pub(crate) async fn create(
-        dir: Arc<DirShared<E>>,
-        found: Found,
-        config: LogConfig,
-    ) -> Result<Self, OpenError> {
-        let mut changes = vec![Change::Create];
-        if dir.unexplained.contains(&found) {
+    /// What the journal has to be told of a new log.
+    pub(crate) fn creation(dir: &DirShared<E>, log: Found) -> Vec<Record> {
+        let mut records = vec![Record { log, change: Change::Create }];
+        if dir.unexplained.contains(&log) {
             // It may have held more than nothing, and its files are not to be removed.
             dir.env.probe().reached("storage_log_made_beside_its_files");
-            changes.push(Change::Mark(Mark::Uncertain));
+            records.push(Record { log, change: Change::Mark(Mark::Uncertain) });
         }
-        dir.commit(found, changes).await?;
+        records
+    }
+
+    /// The log, once the journal knows it.
+    pub(crate) fn created(dir: Arc<DirShared<E>>, found: Found, config: LogConfig) -> Self {
         let opening = Opening::new(dir, found, Arc::default());
-        Ok(opening.assemble(opening.without_segments(), config))
+        opening.assemble(opening.without_segments(), config)
     }
 
     pub(crate) async fn open(
@@ -157,6 +158,11 @@ impl<E: Env> Opening<E> {
             // Nothing was ever written here, or all of it was let go of.
             self.recovery.clean = self.dir.sealed_by.is_some();
             self.recovery.recovery_point = self.known.start;
+            if !self.recovery.clean && self.dir.folders.contains(&self.found) {
+                // It may hold a segment whose record is lost.
+                let listing = self.list().await?;
+                return self.load_unclean(&listing).await;
+            }
             let mut loaded = self.without_segments();
             if loaded.start > Offset::ZERO {
                 let snapshot = self.read_producers().await?;
@@ -332,6 +338,8 @@ impl<E: Env> Opening<E> {
             flushed_end: end,
             journaled_end: end,
             high_watermark: loaded.high_watermark.min(end),
+            cleaned: self.known.cleaned.min(end),
+            unreadable: None,
             epochs: loaded.epochs,
             producers: loaded.producers,
             faulty: loaded.faulty,
@@ -340,6 +348,7 @@ impl<E: Env> Opening<E> {
             dirty_bytes: 0,
             state_age_bytes: 0,
             appending: false,
+            closing: false,
             closed: false,
         };
         Log::new(LogInner {
@@ -349,6 +358,7 @@ impl<E: Env> Opening<E> {
             folder: self.folder.clone(),
             shared: Lock::new(LOG_RANK, shared),
             upkeep: tokio::sync::Mutex::new(loaded.upkeep),
+            cleaning: tokio::sync::Mutex::default(),
         })
     }
 }
@@ -372,6 +382,7 @@ impl<F> SegmentState<F> {
             runs: None,
             enveloped: 0,
             run_open: false,
+            spoiled: false,
         }
     }
 }

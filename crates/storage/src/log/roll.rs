@@ -3,7 +3,7 @@
 //! Invariants: everything here holds the upkeep lock; a segment is wholly durable, with its
 //! envelopes, before it is closed; the files of a new one and their directory entries are durable
 //! before the journal names it, and it is named before anything is written to it; what the journal
-//! let go of is removed afterwards.
+//! let go of is removed afterwards; without room on the disk nothing has changed.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use records::BatchHeader;
 
 use super::{FileOf, Log, SegmentState, Upkeep};
 use crate::dir::DirShared;
-use crate::error::DirectoryFailed;
+use crate::error::{DirectoryFailed, WriteError};
 use crate::journal::Change;
 use crate::names::SegmentName;
 
@@ -22,7 +22,7 @@ pub(super) const LOADED_MAX: usize = 16;
 
 impl<E: Env> Log<E> {
     /// Closes the open segment, if there is one, and begins the next one, for `first`.
-    pub(super) async fn roll(&self, first: &BatchHeader) -> Result<(), DirectoryFailed> {
+    pub(super) async fn roll(&self, first: &BatchHeader) -> Result<(), WriteError> {
         let dir = &self.inner.dir;
         let mut upkeep = self.inner.upkeep.lock().await;
         self.check()?;
@@ -35,45 +35,68 @@ impl<E: Env> Log<E> {
         };
         if !upkeep.has_folder {
             let created = self.env().disk().create_dir(&self.inner.folder).await;
-            created.map_err(|error| dir.fail("create", &self.inner.folder, &error))?;
+            created.map_err(|error| dir.refuse("create", &self.inner.folder, &error))?;
             dir.sync_folder(&dir.path).await?;
             upkeep.has_folder = true;
         }
         let name = SegmentName { base: end, seg_gen: dir.next_seg_gen() };
-        let (log, env) = create_segment(dir, &self.inner.folder, name).await?;
+        let (log, env) = match create_segment(dir, &self.inner.folder, name).await {
+            Ok(files) => files,
+            Err(error) => return Err(self.without_room(error, name).await?),
+        };
         if !self.env().probe().mutant("skip_dir_sync") {
             dir.sync_folder(&self.inner.folder).await?;
         }
         let mut changes = Vec::new();
-        let epoch = {
+        let (epoch, void) = {
             let shared = self.inner.shared.lock();
-            changes.extend(shared.active().map(|segment| Change::Close(segment.summary())));
+            // A full disk left it without a batch that counts.
+            let void = shared.active().filter(|segment| segment.bytes == 0).map(|s| s.name);
+            changes.extend(match void {
+                Some(void) => Some(Change::Swap { drop: vec![void], add: Vec::new() }),
+                None => shared.active().map(|segment| Change::Close(segment.summary())),
+            });
             changes.push(Change::SegAdd(name));
             changes.push(shared.flushed());
             let epoch = LeaderEpoch(first.partition_leader_epoch);
             let mut epochs = shared.epochs.clone();
-            epochs.begin(epoch, end).then_some(epoch)
+            (epochs.begin(epoch, end).then_some(epoch), void)
         };
         changes.extend(epoch.map(|epoch| Change::Epoch { epoch, start: end }));
-        dir.commit(self.found(), changes).await?;
+        if let Err(error) = dir.commit(self.found(), changes).await {
+            return Err(self.without_room(error, name).await?);
+        }
         *upkeep = Upkeep { env: Some(env), env_bytes: 0, has_folder: true };
-        let mut shared = self.inner.shared.lock();
-        if let Some(segment) = shared.active_mut() {
-            segment.open = false;
+        {
+            let mut shared = self.inner.shared.lock();
+            if let Some(segment) = shared.active_mut() {
+                segment.open = false;
+            }
+            shared.segments.retain(|segment| Some(segment.name) != void);
+            shared.segments.push(SegmentState::empty(name, log));
+            if let Some(epoch) = epoch {
+                shared.epochs.begin(epoch, end);
+            }
+            shared.unload_but(LOADED_MAX);
         }
-        shared.segments.push(SegmentState::empty(name, log));
-        if let Some(epoch) = epoch {
-            shared.epochs.begin(epoch, end);
+        Ok(self.remove_segments(void.as_slice()).await?)
+    }
+
+    /// Removes the files of a segment that the journal will not name.
+    async fn without_room(
+        &self,
+        error: WriteError,
+        name: SegmentName,
+    ) -> Result<WriteError, DirectoryFailed> {
+        if matches!(error, WriteError::Full(_)) {
+            self.env().probe().reached("storage_segment_found_no_room");
+            self.remove_segments(&[name]).await?;
         }
-        shared.unload_but(LOADED_MAX);
-        Ok(())
+        Ok(error)
     }
 
     /// Journals the epochs that begin within `batches`, which are about to be written.
-    pub(super) async fn begin_epochs(
-        &self,
-        batches: &[BatchHeader],
-    ) -> Result<(), DirectoryFailed> {
+    pub(super) async fn begin_epochs(&self, batches: &[BatchHeader]) -> Result<(), WriteError> {
         let mut epochs = {
             let shared = self.inner.shared.lock();
             let latest = shared.epochs.latest().map(|entry| entry.epoch.0);
@@ -100,29 +123,67 @@ impl<E: Env> Log<E> {
     /// Nothing may be appended meanwhile.
     ///
     /// # Errors
-    /// The directory failed.
-    pub async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), DirectoryFailed> {
+    /// The directory failed, or its journal found no room.
+    pub async fn begin_epoch(&self, epoch: LeaderEpoch) -> Result<(), WriteError> {
         let mut upkeep = self.inner.upkeep.lock().await;
         self.check()?;
-        let (changed, start) = {
-            let mut shared = self.inner.shared.lock();
-            let end = shared.end;
-            (shared.epochs.begin(epoch, end), end)
+        let (mut epochs, start) = {
+            let shared = self.inner.shared.lock();
+            (shared.epochs.clone(), shared.end)
         };
-        if !changed {
+        if !epochs.begin(epoch, start) {
             return Ok(());
         }
-        self.checkpoint_held(&mut upkeep).await?;
+        self.flush_held(&mut upkeep).await?;
         let flushed = self.inner.shared.lock().flushed();
-        self.inner.dir.commit(self.found(), vec![Change::Epoch { epoch, start }, flushed]).await
+        let changes = vec![Change::Epoch { epoch, start }, flushed];
+        self.inner.dir.commit(self.found(), changes).await?;
+        self.inner.shared.lock().epochs = epochs;
+        Ok(())
+    }
+
+    /// Ends the segment that grows, so that it can be let go of; the next append begins another one.
+    /// False if there is none, or somebody is appending: then it is not the time.
+    ///
+    /// # Errors
+    /// The directory failed, or its disk is full.
+    pub async fn close_segment(&self) -> Result<bool, WriteError> {
+        let mut upkeep = self.inner.upkeep.lock().await;
+        self.check()?;
+        {
+            let mut shared = self.inner.shared.lock();
+            if shared.appending || shared.active().is_none() {
+                return Ok(false);
+            }
+            shared.closing = true;
+        }
+        let closed = self.close_held(&mut upkeep).await;
+        self.inner.shared.lock().closing = false;
+        closed.map(|()| true)
+    }
+
+    async fn close_held(&self, upkeep: &mut Upkeep<FileOf<E>>) -> Result<(), WriteError> {
+        self.save_producers(upkeep).await?;
+        let changes = {
+            let shared = self.inner.shared.lock();
+            let close = shared.active().map(|segment| Change::Close(segment.summary()));
+            close.into_iter().chain([shared.flushed()]).collect()
+        };
+        self.inner.dir.commit(self.found(), changes).await?;
+        self.env().probe().reached("storage_segment_closed_at_rest");
+        upkeep.env = None;
+        if let Some(segment) = self.inner.shared.lock().active_mut() {
+            segment.open = false;
+        }
+        Ok(())
     }
 
     /// Moves the log's start up (never down, never past the end), durably, and removes segments
     /// that end before it.
     ///
     /// # Errors
-    /// The directory failed.
-    pub async fn set_log_start(&self, start: Offset) -> Result<(), DirectoryFailed> {
+    /// The directory failed, or its journal found no room.
+    pub async fn set_log_start(&self, start: Offset) -> Result<(), WriteError> {
         let mut upkeep = self.inner.upkeep.lock().await;
         self.check()?;
         let (start, flushed) = {
@@ -133,7 +194,7 @@ impl<E: Env> Log<E> {
             (start.min(shared.end), shared.flushed_end)
         };
         if flushed < start {
-            self.checkpoint_held(&mut upkeep).await?;
+            self.flush_held(&mut upkeep).await?;
         }
         let (gone, flushed) = {
             let shared = self.inner.shared.lock();
@@ -145,7 +206,10 @@ impl<E: Env> Log<E> {
         if early {
             self.remove_segments(&gone).await?;
         }
-        self.inner.dir.commit(self.found(), vec![Change::LogStart(start), flushed]).await?;
+        // Planted: a restart forgets that somebody asked for it.
+        if !self.env().probe().mutant("log_start_not_durable") {
+            self.inner.dir.commit(self.found(), vec![Change::LogStart(start), flushed]).await?;
+        }
         {
             let mut shared = self.inner.shared.lock();
             shared.start = start;
@@ -154,10 +218,16 @@ impl<E: Env> Log<E> {
             let first = shared.segments.first().map_or(start, |first| first.name.base.min(start));
             shared.epochs.forget_before(first);
         }
-        if early { Ok(()) } else { self.remove_segments(&gone).await }
+        if !early {
+            self.remove_segments(&gone).await?;
+        }
+        Ok(())
     }
 
-    async fn remove_segments(&self, gone: &[SegmentName]) -> Result<(), DirectoryFailed> {
+    pub(super) async fn remove_segments(
+        &self,
+        gone: &[SegmentName],
+    ) -> Result<(), DirectoryFailed> {
         if gone.is_empty() {
             return Ok(());
         }
@@ -189,6 +259,7 @@ impl<F> SegmentState<F> {
             runs: Some(Vec::new()),
             enveloped: 0,
             run_open: false,
+            spoiled: false,
         }
     }
 }
@@ -198,9 +269,9 @@ async fn create_segment<E: Env>(
     dir: &DirShared<E>,
     folder: &Path,
     name: SegmentName,
-) -> Result<(FileOf<E>, FileOf<E>), DirectoryFailed> {
+) -> Result<(FileOf<E>, FileOf<E>), WriteError> {
     let disk = dir.env.disk();
-    let failed = |error| dir.fail("create a segment in", folder, &error);
+    let failed = |error| dir.refuse("create a segment in", folder, &error);
     let log = disk.open(&folder.join(name.log()), Access::CreateNew).await.map_err(failed)?;
     let env = disk.open(&folder.join(name.env()), Access::CreateNew).await.map_err(failed)?;
     Ok((log, env))

@@ -60,15 +60,18 @@ impl<E: Env> Opening<E> {
     }
 
     /// Takes whole, sound, consecutive batches beyond the recovery point and writes them again.
+    /// Returns whether one of a newer epoch than the journal knows follows: that epoch's record was
+    /// durable before the batch was written, so it is lost.
     pub(super) async fn scan(
         &mut self,
         segment: &mut SegmentState<FileOf<E>>,
         file: &FileOf<E>,
         from: Place,
         end: u64,
-    ) -> Result<(), OpenError> {
+    ) -> Result<bool, OpenError> {
         let mut walk = Walk::new(file.clone(), from.position, end, from.offset);
         let wall = self.dir.env.wall();
+        let mut record_lost = false;
         let mut again = Rewrite { at: from.position, bufs: IoBufs::new(), bytes: 0 };
         let mut next = from.offset;
         let stop = loop {
@@ -85,9 +88,10 @@ impl<E: Env> Opening<E> {
             };
             let header = &batch.header;
             let epoch = self.known.epochs.epoch_at(header.base_offset);
-            let follows = header.base_offset == next
-                && epoch == Some(LeaderEpoch(header.partition_leader_epoch));
-            if !follows || !is_sound(&body) {
+            let written_in = Some(LeaderEpoch(header.partition_leader_epoch));
+            let is_next = header.base_offset == next && is_sound(&body);
+            if !is_next || epoch != written_in {
+                record_lost = is_next && epoch < written_in;
                 let at_end = batch.end_position() == end;
                 let error = if at_end { WalkError::Truncated } else { WalkError::NotABatch };
                 break Some((batch.position, error));
@@ -108,7 +112,10 @@ impl<E: Env> Opening<E> {
             });
             self.recovery.cut = Some(Cut { at: next, bytes: end - position, torn });
         }
-        Ok(())
+        if record_lost {
+            self.probe().reached("storage_journal_record_missed");
+        }
+        Ok(record_lost)
     }
 
     /// Collects a batch to be written again, and writes when there is enough (or no batch).

@@ -1,9 +1,9 @@
 //! What a start, a cut, a deletion of old records or a quiet log could make the journal forget.
 
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex, TopicId, Uuid};
-use storage::journal::read_journal;
+use storage::journal::{BLOCK, decode_block, read_journal};
 
 use crate::crash::recover;
 use crate::support::*;
@@ -112,4 +112,119 @@ fn a_log_that_is_quiet_pins_no_lap_of_the_journal() {
         let manifest = run(read_journal(&env, &root())).unwrap().manifest.unwrap().unwrap();
         assert_eq!(manifest.kept, Vec::new(), "seed {seed}");
     }
+}
+
+/// Makes the last group of the newest lap unreadable.
+fn rot_last_group(env: &MemEnv) {
+    let found = run(read_journal(env, &root())).unwrap();
+    let last = found.replayed.unwrap().last;
+    let file = found.files.iter().find(|file| file.1.is_some_and(|head| head.lap == last.lap));
+    let (number, header, _) = file.unwrap();
+    let path = root().join("journal").join(number.to_string());
+    let nonce = header.as_ref().unwrap().nonce;
+    let content = env.content(&path);
+    let of_last = |at: &usize| {
+        let block = decode_block(&content[at * BLOCK..]);
+        block.is_ok_and(|block| block.nonce == nonce && block.group + 1 == last.groups)
+    };
+    for at in (1..content.len() / BLOCK).filter(of_last).collect::<Vec<_>>() {
+        env.rot(&path, at * BLOCK + 40, 1);
+    }
+}
+
+#[test]
+fn bytes_behind_a_record_that_is_lost_tell_of_it() {
+    // The last group names the first segment, the second one, or an epoch.
+    for case in 0..3 {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        if case > 0 {
+            append_some(&log, 1);
+        }
+        if case == 1 {
+            log.set_config(storage::LogConfig { segment_bytes: 1, ..small() });
+        }
+        let epoch = if case == 2 { 1 } else { 0 };
+        let base = log.end().0;
+        run(log.append(append_of(&[Spec { epoch, ..Spec::at(base) }.build()]))).unwrap();
+        let env = env.after_process_crash();
+        rot_last_group(&env);
+
+        let (dir, start) = open_dir(&env);
+        assert!(!start.journal_damaged, "the journal alone cannot tell");
+        let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+
+        assert!(recovery.uncertain, "case {case}");
+        assert_eq!(log.end(), Offset(base));
+        assert!(recover(&env.after_power_loss(1)).unwrap().1.uncertain);
+    }
+}
+
+#[test]
+fn a_log_made_anew_beside_its_files_is_uncertain_though_the_journal_can_be_read() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 1);
+    drop(dir);
+    let env = env.after_process_crash();
+    // The journal of a directory in which the log was never made.
+    let empty = MemEnv::new();
+    drop(open_dir(&empty));
+    env.overwrite(&root().join("identity"), &empty.content(&root().join("identity")));
+    env.overwrite(&root().join("manifest"), &empty.content(&root().join("manifest")));
+    for file in empty.files(&root().join("journal")) {
+        env.overwrite(&file, &empty.content(&file));
+    }
+
+    let (dir, start) = open_dir(&env);
+    assert!(!start.journal_damaged);
+    drop(run(dir.create_log(partition(), GEN, small())).unwrap());
+
+    let state = run(read_journal(&env, &root())).unwrap().replayed.unwrap().state;
+    assert!(state.logs().values().all(|log| log.uncertain));
+}
+
+#[test]
+fn an_append_that_meets_the_deletion_of_its_log_ends_and_harms_nobody() {
+    let mut refused = 0;
+    for polls in 0..60 {
+        let mut env = MemEnv::new();
+        env.restless = true;
+        let (dir, log) = fresh(&env);
+        let busy = run(dir.create_log(other(), GEN, small())).unwrap();
+        run(log.append(fsync_of(&[Spec::at(0).build()]))).unwrap();
+        let mut append =
+            Box::pin(log.append(fsync_of(&[Spec { epoch: 1, ..Spec::at(1) }.build()])));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut appended = None;
+        let mut poll_append = |cx: &mut Context<'_>| {
+            if appended.is_none()
+                && let Poll::Ready(outcome) = append.as_mut().poll(cx)
+            {
+                appended = Some(outcome);
+            }
+            appended.is_some()
+        };
+        for _ in 0..polls {
+            poll_append(&mut cx);
+        }
+        let mut delete = Box::pin(dir.delete_log(partition(), GEN));
+        while delete.as_mut().poll(&mut cx).map(Result::unwrap).is_pending() {
+            poll_append(&mut cx);
+        }
+        while !poll_append(&mut cx) {}
+        drop((delete, append));
+        refused += usize::from(appended.unwrap().is_err());
+
+        assert!(dir.failed().is_none(), "{:?} after {polls} polls", dir.failed());
+        run(busy.append(fsync_of(&[Spec::at(0).build()]))).unwrap();
+        run(dir.create_log(partition(), GEN, small())).unwrap();
+        drop((dir, log, busy));
+        let (dir, start) = open_dir(&env.after_power_loss(polls));
+        assert!(!start.journal_damaged, "after {polls} polls");
+        assert_eq!(dir.logs().len(), 2);
+        let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+        assert_eq!((log.end(), recovery.uncertain), (Offset(0), false));
+    }
+    assert!(refused > 0);
 }

@@ -44,8 +44,8 @@ async fn append(log: &Log<MemEnv>, known: &Known) {
 async fn flush(log: &Log<MemEnv>, known: &Known, checkpoint: bool) {
     while !known.done.get() {
         let before = log.end();
-        let flushed = if checkpoint { log.checkpoint().await } else { log.flush().await };
-        let Ok(flushed) = flushed else { return };
+        let flushed = if checkpoint { log.checkpoint().await.ok() } else { log.flush().await.ok() };
+        let Some(flushed) = flushed else { return };
         assert!(flushed >= before && log.flushed_end() >= flushed);
         known.flushed.set(known.flushed.get().max(flushed.0));
         std::future::poll_fn(yield_once(Cell::new(false))).await;

@@ -1,11 +1,13 @@
 //! Logs on the journal: cuts in new files, moved starts, durable acknowledgements, and the planted
 //! bugs that break them.
 
-use base::{LeaderEpoch, Offset};
+use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex};
+use storage::{Found, OpenError, SealOutcome, StartClass};
 
 use crate::crash::{log_file, ops_of_a_whole_run, recover, work};
 use crate::support::{
-    Faults, MemEnv, Spec, append_of, append_some, fresh, fsync_of, read_all, run,
+    Faults, GEN, MemEnv, Spec, append_of, append_some, expect, fresh, fsync_of, open_dir, options,
+    partition, read_all, root, run, small,
 };
 
 #[test]
@@ -167,4 +169,107 @@ fn fsync_behind_what_is_not_durable_flushes_the_segment() {
     assert!(env.reached("storage_fsync_by_segment"));
     let (log, _) = recover(&env.after_power_loss(1)).unwrap();
     assert_eq!(log.end(), Offset(3));
+}
+
+#[test]
+fn a_thousand_logs_are_created_with_a_handful_of_flushes_and_survive_a_power_loss() {
+    let env = MemEnv::new();
+    let (dir, _) = open_dir(&env);
+    let found = |index| Found {
+        partition: PartitionId { index: PartitionIndex(index), ..partition() },
+        replica_gen: GEN,
+    };
+    let wished = |upto| (0..upto).map(|index| (found(index), small())).collect::<Vec<_>>();
+
+    let before = env.syncs();
+    assert!(run(dir.create_logs(wished(1000))).iter().all(Result::is_ok));
+    assert!(env.syncs() - before <= 10, "{} flushes", env.syncs() - before);
+
+    let again = run(dir.create_logs(vec![(found(1000), small()), (found(7), small())]));
+    assert!(matches!(again[..], [Ok(_), Err(OpenError::Exists { .. })]));
+    let (dir, _) = open_dir(&env.after_power_loss(1));
+    assert_eq!(dir.logs().len(), 1001);
+}
+
+#[test]
+fn a_stop_writes_no_file_of_a_log_that_nobody_wrote_to_since_the_start() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 3);
+    run(dir.seal()).unwrap();
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    run(dir.open_log(partition(), GEN, small())).unwrap();
+
+    let before = env.syncs();
+    assert_eq!(run(dir.seal()).unwrap(), SealOutcome::Sealed);
+    assert_eq!(env.syncs() - before, 2, "the journal and the seal");
+    let env = env.after_power_loss(1);
+    let (dir, start) = open_dir(&env);
+    let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+    assert_eq!((start.class, recovery.clean, log.end().0), (StartClass::Clean, true, 3));
+}
+
+#[test]
+fn an_open_segment_that_is_gone_is_written_again_from_the_journal() {
+    // The journal has let go of so many.
+    for (let_go, envelopes_too) in [(0, false), (0, true), (2, false), (2, true)] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        for at in 0..let_go {
+            run(log.append(fsync_of(&[Spec::at(at).build()]))).unwrap();
+        }
+        for epoch in 1..=let_go * 30 {
+            run(log.begin_epoch(LeaderEpoch(i32::try_from(epoch).unwrap()))).unwrap();
+        }
+        let epoch = log.latest_epoch().map_or(0, |latest| latest.epoch.0);
+        for at in let_go..5 {
+            run(log.append(fsync_of(&[Spec { epoch, ..Spec::at(at) }.build()]))).unwrap();
+        }
+        let file = log_file(&env);
+        let env = env.after_power_loss(1);
+        env.delete(&file);
+        if envelopes_too {
+            env.delete(&file.with_extension("env"));
+        }
+
+        let (log, recovery) = recover(&env).unwrap();
+
+        assert!(recovery.uncertain, "more may have been in it");
+        assert_eq!(log.end(), Offset(5));
+        if let_go == 0 {
+            assert_eq!(recovery.faulty, Vec::new());
+            assert_eq!(read_all(&log, Offset(0)).len(), 5);
+        } else {
+            let (from, to) = (Offset(0), Offset(5));
+            assert_eq!(recovery.faulty, vec![storage::FaultyRange { from, to }]);
+        }
+        run(log.append(fsync_of(&[Spec { epoch, ..Spec::at(5) }.build()]))).unwrap();
+        let (log, recovery) = recover(&env.after_power_loss(2)).unwrap();
+        assert!(recovery.uncertain);
+        assert_eq!((log.end(), read_all(&log, Offset(5)).len()), (Offset(6), 1));
+    }
+}
+
+#[test]
+fn a_start_that_dies_while_it_writes_a_segment_again_forgets_nothing() {
+    for died in 1..80 {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        for at in 0..3 {
+            run(log.append(fsync_of(&[Spec::at(at).build()]))).unwrap();
+        }
+        let file = log_file(&env);
+        let env = env.after_power_loss(1);
+        env.delete(&file);
+        env.set_faults(Faults { crash_at: Some(env.ops() + died), ..Faults::default() });
+        if let Ok((dir, _)) = run(storage::LogDir::open(&env, &root(), expect(), options())) {
+            drop(run(dir.open_log(partition(), GEN, small())));
+        }
+
+        let (log, recovery) = recover(&env.after_power_loss(died)).unwrap();
+
+        assert!(recovery.uncertain, "died at {died}");
+        assert_eq!((log.end(), recovery.faulty), (Offset(3), Vec::new()), "died at {died}");
+    }
 }

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "test helpers outside #[test]")]
 
 mod batches;
+mod compact;
 mod crash;
 mod forgotten;
+mod full;
 mod interleaving;
 mod journal;
 mod journaled;

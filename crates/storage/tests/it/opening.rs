@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use base::{BrokerId, Duration, Offset, ReplicaGen};
+use base::{BrokerId, Duration, LeaderEpoch, Offset, ReplicaGen};
 use storage::{DirError, Expect, FLUSH_AFTER, LogDir, OpenError, SealOutcome, StartClass, inspect};
 
 use crate::support::{
-    GEN, MemEnv, append_some, expect, fresh, open_dir, options, partition, read_all, root, run,
-    small,
+    GEN, MemEnv, Spec, append_of, append_some, expect, fresh, open_dir, options, partition,
+    read_all, root, run, small,
 };
 
 #[test]
@@ -232,7 +232,7 @@ fn an_older_incarnation_of_a_replica_is_another_log() {
 fn the_flusher_keeps_the_recovery_point_close() {
     let env = MemEnv::new();
     let (dir, log) = fresh(&env);
-    let mut flusher = Box::pin(dir.run_flusher());
+    let mut flusher = Box::pin(dir.run_flusher(|_| {}));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(flusher.as_mut().poll(&mut cx).is_pending());
     append_some(&log, 3);
@@ -249,6 +249,53 @@ fn the_flusher_keeps_the_recovery_point_close() {
     assert_eq!(env.syncs(), syncs, "nothing is dirty");
     run(dir.seal()).unwrap();
     assert!(matches!(flusher.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn the_flusher_sleeps_without_a_deadline_once_others_made_the_logs_durable() {
+    for by in 0..4 {
+        let env = MemEnv::new();
+        let (dir, log) = fresh(&env);
+        let mut flusher = Box::pin(dir.run_flusher(|_| ()));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        append_some(&log, 3);
+        match by {
+            0 => drop(run(log.checkpoint()).unwrap()),
+            1 => run(log.begin_epoch(LeaderEpoch(1))).unwrap(),
+            2 => run(log.set_log_start(Offset(3))).unwrap(),
+            _ => run(dir.delete_log(partition(), GEN)).unwrap(),
+        }
+        assert_eq!(env.sleeps(), 0);
+
+        assert!(flusher.as_mut().poll(&mut cx).is_pending());
+
+        assert_eq!(env.sleeps(), 0, "case {by}");
+        // And it still wakes for the next append.
+        if by < 3 {
+            run(log.append(append_of(&[Spec { epoch: 1, ..Spec::at(3) }.build()]))).unwrap();
+            assert!(flusher.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(log.flushed_end(), Offset(4));
+        }
+    }
+}
+
+#[test]
+fn a_manifest_of_another_directory_is_refused() {
+    let (env, other) = (MemEnv::new(), MemEnv::new());
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 1);
+    // Another one's directory id is another one.
+    env::Env::random_u64(&other);
+    drop(open_dir(&other));
+    let manifest = root().join("manifest");
+    env.overwrite(&manifest, &other.content(&manifest));
+
+    let env = env.after_process_crash();
+    let refused = run(LogDir::open(&env, &root(), expect(), options()));
+
+    let error = refused.map(drop).unwrap_err();
+    assert!(matches!(error, DirError::OtherManifest { .. }), "{error}");
+    assert!(error.to_string().contains("restore all of one from a backup"));
 }
 
 #[test]

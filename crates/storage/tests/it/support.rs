@@ -50,6 +50,14 @@ pub struct Faults {
     pub fail_sync_at: Option<u64>,
     /// No file can grow and none be made.
     pub full: bool,
+    /// When the disk is full no longer; never by itself if there is no such time.
+    pub full_until: Option<Instant>,
+    /// So many bytes of what finds no room are written all the same.
+    pub partial: usize,
+    /// The next sync says that the disk is full.
+    pub full_at_sync: bool,
+    /// The journal gets no new file and no new manifest.
+    pub journal_full: bool,
 }
 
 #[derive(Default)]
@@ -77,6 +85,12 @@ pub struct TestProbe {
 
 /// A lock with a default.
 pub struct Lock2<T>(Lock<T>);
+
+impl<T> Lock2<T> {
+    pub fn lock(&self) -> env::Guard<'_, T> {
+        self.0.lock()
+    }
+}
 
 impl<T: Default> Default for Lock2<T> {
     fn default() -> Self {
@@ -110,6 +124,7 @@ pub struct MemEnv {
     pools: Arc<Pools>,
     clock: Arc<AtomicU64>,
     random: Arc<AtomicU64>,
+    sleeps: Arc<AtomicU64>,
     /// Whether operations sometimes have to be polled twice.
     pub restless: bool,
 }
@@ -125,6 +140,7 @@ impl MemEnv {
             pools: Arc::default(),
             clock: Arc::new(AtomicU64::new(1)),
             random: Arc::new(AtomicU64::new(1)),
+            sleeps: Arc::default(),
             restless: false,
         }
     }
@@ -149,6 +165,11 @@ impl MemEnv {
 
     pub fn body_reads(&self) -> u64 {
         self.world.lock().body_reads
+    }
+
+    /// How often anybody slept.
+    pub fn sleeps(&self) -> u64 {
+        self.sleeps.load(Ordering::Relaxed)
     }
 
     pub fn syncs(&self) -> u64 {
@@ -247,6 +268,9 @@ impl MemEnv {
         }
         world.ops += 1;
         let op = world.ops;
+        if world.faults.full_until.is_some_and(|until| self.now() >= until) {
+            world.faults.full = false;
+        }
         if world.faults.crash_at.is_some_and(|at| op >= at) {
             return Err(io::Error::other("crashed"));
         }
@@ -322,6 +346,9 @@ impl File for MemFile {
         let bytes: Vec<u8> = bufs.iter().flatten().copied().collect();
         let end = usize::try_from(at).unwrap() + bytes.len();
         if world.faults.full && end > world.inodes[&self.inode].data.len() {
+            let len = world.faults.partial.min(bytes.len());
+            let inode = world.inodes.get_mut(&self.inode).unwrap();
+            inode.write(usize::try_from(at).unwrap(), &bytes[..len]);
             return Err(io::ErrorKind::StorageFull.into());
         }
         // The write that meets the crash gets halfway.
@@ -356,6 +383,9 @@ impl File for MemFile {
         let mut world = self.env.world.lock();
         world.syncs += 1;
         let fails = world.faults.fail_sync_at == Some(op);
+        if std::mem::take(&mut world.faults.full_at_sync) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let inode = world.inodes.get_mut(&self.inode).unwrap();
         if fails {
             inode.dirty.clear();
@@ -385,8 +415,14 @@ impl File for MemFile {
     }
 
     async fn preallocate(&self, _len: u64) -> io::Result<()> {
-        Ok(())
+        let full = self.env.world.lock().faults.full;
+        if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
+}
+
+fn is_of_journal(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    name.parse::<u32>().is_ok() || name == "manifest.tmp"
 }
 
 impl Disk for MemEnv {
@@ -402,6 +438,9 @@ impl Disk for MemEnv {
             Access::Read | Access::Write if !exists => return Err(io::ErrorKind::NotFound.into()),
             Access::CreateNew if exists => return Err(io::ErrorKind::AlreadyExists.into()),
             _ if !exists && world.faults.full => return Err(io::ErrorKind::StorageFull.into()),
+            Access::CreateOrWrite if world.faults.journal_full && is_of_journal(path) => {
+                return Err(io::ErrorKind::StorageFull.into());
+            },
             _ => {},
         }
         let inode = world.inode_of(path);
@@ -521,6 +560,8 @@ impl Env for MemEnv {
     }
 
     async fn sleep_until(&self, at: Instant) {
+        let slept = self.sleeps.fetch_add(1, Ordering::Relaxed);
+        assert!(slept < 1_000, "somebody sleeps and sleeps, and nothing comes of it");
         self.clock.fetch_max(at.0, Ordering::Relaxed);
     }
 

@@ -1,5 +1,6 @@
 //! What several handlers say about topics: where partitions are, and what a client may do.
 
+use base::BrokerId;
 use broker::api::{ClusterView, PartitionView};
 
 use crate::error_code::ErrorCode;
@@ -21,14 +22,16 @@ pub(super) struct Placement {
     pub(super) leader: i32,
     pub(super) replicas: Vec<i32>,
     pub(super) isr: Vec<i32>,
-    /// Replicas on brokers that are not alive.
+    /// Replicas on brokers, or in log directories, that are not alive.
     pub(super) offline: Vec<i32>,
 }
 
 impl Placement {
     pub(super) fn of(view: &ClusterView, placed: &PartitionView) -> Self {
         let alive = placed.leader.filter(|leader| view.brokers.contains_key(leader));
-        let offline = placed.replicas.iter().filter(|id| !view.brokers.contains_key(id));
+        let is_offline =
+            |id: &&BrokerId| !view.brokers.contains_key(id) || placed.offline.contains(id);
+        let offline = placed.replicas.iter().filter(is_offline);
         Self {
             error: if alive.is_some() { ErrorCode::NONE } else { ErrorCode::LEADER_NOT_AVAILABLE },
             leader: alive.map_or(-1, |leader| leader.0),

@@ -44,7 +44,7 @@ impl World {
         test: impl FnOnce(Served) -> F,
     ) {
         let mut config = BrokerConfig {
-            log_dir: self.dir.clone(),
+            log_dirs: vec![self.dir.clone()],
             offsets_partitions: 2,
             group_initial_rebalance_delay: Duration::ZERO,
             ..BrokerConfig::default()

@@ -225,6 +225,57 @@ fn an_unknown_producer_may_begin_anywhere_as_long_as_nothing_of_it_was_refused()
 }
 
 #[test]
+fn a_full_disk_refuses_what_found_no_room_and_the_next_batch_follows_the_log() {
+    let mut ledger = ledger();
+    let mut kept = ledger.enqueue(&plain(2), NOW, &()).expect("open");
+    let mut lost = ledger.enqueue(&numbered(0, 0, 3), NOW, &()).expect("open");
+    let run = ledger.take_run().expect("two batches");
+    let mut behind = ledger.enqueue(&numbered(0, 3, 1), NOW, &()).expect("open");
+    let headers: Vec<BatchHeader> = run.batches.iter().map(|batch| *batch.header()).collect();
+
+    // The first batch went into a segment that had room, the second needed a new one.
+    let [written, refused] =
+        ledger.full(&headers, Offset(12), ProducerStates::default(), Timestamp(2));
+    written.tell();
+    refused.tell();
+
+    assert_eq!(told(&mut kept), Some(Ok(())));
+    assert_eq!(told(&mut lost), Some(Err(ProduceError::StorageFull)));
+    assert_eq!(told(&mut behind), Some(Err(ProduceError::StorageFull)));
+    assert!(ledger.take_run().is_none() && !ledger.is_busy());
+    assert_eq!((ledger.end, ledger.high_watermark), (Offset(12), Offset(12)));
+    // What its producer sent behind the refused batch does not overtake it.
+    let early = ledger.enqueue(&numbered(0, 3, 1), NOW, &()).err();
+    assert_eq!(early, Some(ProduceError::OutOfOrderSequence));
+    let again = ledger.enqueue(&numbered(0, 0, 3), NOW, &()).expect("there is room");
+    assert!(again.writer && again.base_offset == Offset(12));
+    assert_eq!(ledger.enqueue(&numbered(0, 3, 1), NOW, &()).expect("next").base_offset, Offset(15));
+}
+
+#[test]
+fn a_batch_that_a_full_disk_refused_is_no_duplicate_when_it_comes_again() {
+    let mut ledger = ledger();
+    ledger.enqueue(&numbered(0, 0, 1), NOW, &()).expect("open");
+    let run = ledger.take_run().expect("one");
+    ledger.written(run.end, run.bytes).tell();
+    let mut producers = ProducerStates::default();
+    producers.apply(run.batches[0].header(), NOW);
+    ledger.enqueue(&numbered(0, 1, 1), NOW, &()).expect("open");
+    let run = ledger.take_run().expect("one");
+    let headers = [*run.batches[0].header()];
+
+    for completed in ledger.full(&headers, Offset(11), producers, NOW) {
+        completed.tell();
+    }
+
+    let gap = ledger.enqueue(&numbered(0, 2, 1), NOW, &()).err();
+    assert_eq!(gap, Some(ProduceError::OutOfOrderSequence));
+    let again = ledger.enqueue(&numbered(0, 1, 1), NOW, &()).expect("not a duplicate");
+    assert_eq!(again.base_offset, Offset(11));
+    assert!(ledger.enqueue(&numbered(0, 0, 1), NOW, &()).expect("a duplicate").done.is_none());
+}
+
+#[test]
 fn a_batch_keeps_the_promise_under_which_it_was_accepted() {
     let mut ledger = ledger();
     ledger.set_durability(Durability::Fsync);

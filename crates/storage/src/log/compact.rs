@@ -1,0 +1,451 @@
+//! Compaction: closed segments are written anew without what the rules let go of.
+//!
+//! Invariants: only whole closed segments below what is committed, never the last one, nothing at
+//! or behind damage; every batch that is read is checked against its CRC, so that rot is never
+//! written again as if it were sound; offsets, epochs and the log's ends stay. Reads one window or
+//! one batch at a time; the map of keys has a bound. Driven by: the broker's cleaner. What comes
+//! out becomes real in [`super::swap`]. Source: KIP-58, KIP-354, KIP-534; ADR 0015.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use base::{Duration, Instant, Offset, Probe, ProducerId, Timestamp};
+use env::{Access, Disk, Env};
+use records::BatchView;
+use records::header::NO_TIMESTAMP;
+use thiserror::Error;
+
+use super::batches::{Walk, WalkError};
+use super::swap::Output;
+use super::{FileOf, Log, SegmentState, Shared};
+use crate::clean::{
+    CleanConfig, CleanSegment, Cleaned, Dirty, OffsetMap, Rules, choose, groups, note_keys,
+};
+use crate::error::{DirectoryFailed, DirectoryFull, ReadError, WriteError};
+use crate::names::SegmentName;
+
+/// After so many bytes other tasks are let in and the reasons to stop are looked at.
+const BREATH_BYTES: u64 = 256 * 1024;
+/// Longest sleep of a cleaning that is held back, so that it notices that it has to end.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+
+/// What a cleaning is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Compaction {
+    /// What is cleaned: the answer of [`Log::dirty`].
+    pub dirty: Dirty,
+    /// Now, by the wall clock.
+    pub now: Timestamp,
+    /// How long a tombstone stays (`delete.retention.ms`).
+    pub tombstones_for: Duration,
+    /// Bytes that the map of keys may take (`log.cleaner.dedupe.buffer.size`).
+    pub map_bytes_max: usize,
+    /// Bytes read and written per second (`log.cleaner.io.max.bytes.per.second`); `None` is no limit.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// What a cleaning did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// Everything below is clean now.
+    pub upto: Offset,
+    /// Bytes of the segments that were written anew, before.
+    pub bytes_before: u64,
+    /// Their bytes now.
+    pub bytes_after: u64,
+}
+
+/// Why a cleaning ended early. What it had finished by then stays finished; the log is whole.
+#[derive(Debug, Error)]
+pub enum CompactError {
+    /// A batch there cannot be read. It and everything behind it stay as they are until the next
+    /// start, which looks again.
+    #[error("the batch at offset {at} cannot be read; nothing from there on is compacted")]
+    Damaged {
+        /// The first offset that is left alone.
+        at: Offset,
+    },
+    /// The map of keys does not hold the keys of a single batch.
+    #[error("the keys of the batch at offset {at} do not fit into log.cleaner.dedupe.buffer.size")]
+    MapTooSmall {
+        /// The batch.
+        at: Offset,
+    },
+    /// It was told to stop, or the log or its old segments went meanwhile.
+    #[error("the cleaning was interrupted")]
+    Interrupted,
+    /// The disk has no room for the new segments; the old ones stay.
+    #[error(transparent)]
+    Full(#[from] DirectoryFull),
+    /// The operating system refused a read.
+    #[error("cannot read the log: {0}")]
+    Io(#[from] io::Error),
+    /// A write failed, now or earlier.
+    #[error(transparent)]
+    Failed(#[from] DirectoryFailed),
+}
+
+impl From<WriteError> for CompactError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Full(full) => Self::Full(full),
+            WriteError::Failed(failed) => Self::Failed(failed),
+        }
+    }
+}
+
+/// A closed segment that is read.
+#[derive(Clone, Copy)]
+struct Source {
+    name: SegmentName,
+    end: Offset,
+    bytes: u32,
+}
+
+/// One cleaning.
+struct Work<'a, E: Env, G> {
+    log: &'a Log<E>,
+    wish: &'a Compaction,
+    go_on: &'a G,
+    sources: Vec<Source>,
+    producers: BTreeMap<ProducerId, Offset>,
+    segment_bytes: u64,
+    began: Instant,
+    /// Bytes read and written.
+    moved: u64,
+    /// Bytes since others were let in.
+    breath: u64,
+}
+
+impl<E: Env> Log<E> {
+    /// What of the log can be compacted; `None` if nothing. `stable` is the end of what is committed
+    /// and decided.
+    ///
+    /// # Errors
+    /// The times of old segments may have to be read: [`ReadError::Io`].
+    pub async fn dirty(
+        &self,
+        config: &CleanConfig,
+        stable: Offset,
+        now: Timestamp,
+    ) -> Result<Option<Dirty>, ReadError> {
+        let config = if self.env().probe().mutant("compaction_ignores_lag") {
+            CleanConfig { lag_min: Duration::ZERO, ..*config }
+        } else {
+            *config
+        };
+        // With the default of no limit nobody asks for the times.
+        let aged = i64::try_from(config.lag_max.as_millis()).is_ok_and(|lag| lag <= now.0);
+        let unknown = if aged { self.inner.shared.lock().untimed() } else { Vec::new() };
+        for (name, bytes) in unknown {
+            let time = self.first_time(name, bytes).await?;
+            let mut shared = self.inner.shared.lock();
+            if let Some(segment) = shared.segments.iter_mut().find(|s| s.name == name) {
+                segment.first_timestamp.get_or_insert(time);
+            }
+        }
+        let shared = self.inner.shared.lock();
+        let Some((last, _)) = shared.segments.split_last() else {
+            return Ok(None);
+        };
+        let stable = shared.cleanable_upto(stable);
+        let closed = shared.clean_segments();
+        Ok(choose(&closed, last.name.base, shared.cleaned, stable, &config, now))
+    }
+
+    /// Up to where the log was compacted.
+    pub fn cleaned(&self) -> Offset {
+        self.inner.shared.lock().cleaned
+    }
+
+    /// Compacts what [`Log::dirty`] named: of every key below the end of that range only the newest
+    /// record stays. Runs beside appends and reads. `go_on` is asked every now and then. Let it
+    /// finish: a dropped one leaves files that the next start removes.
+    ///
+    /// # Errors
+    /// [`CompactError`].
+    pub async fn compact<G: Fn() -> bool + Sync>(
+        &self,
+        wish: &Compaction,
+        go_on: &G,
+    ) -> Result<Compacted, CompactError> {
+        let _cleaning = self.inner.cleaning.lock().await;
+        let mut work = Work::begin(self, wish, go_on)?;
+        let result = work.run().await;
+        if let Err(CompactError::Damaged { at }) = &result {
+            self.env().probe().reached("storage_compaction_stopped_by_damage");
+            let mut shared = self.inner.shared.lock();
+            shared.unreadable = Some(shared.unreadable.map_or(*at, |known| known.min(*at)));
+        }
+        result
+    }
+
+    /// The time of a segment's first batch, as Kafka's `max.compaction.lag.ms` means it.
+    async fn first_time(&self, name: SegmentName, bytes: u32) -> Result<Timestamp, ReadError> {
+        let path = self.inner.folder.join(name.log());
+        let file = self.env().disk().open(&path, Access::Read).await?;
+        let mut walk = Walk::new(file, 0, u64::from(bytes), name.base);
+        Ok(walk.header().await.ok().flatten().map_or(NO_TIMESTAMP, |b| b.header.max_timestamp))
+    }
+}
+
+impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
+    fn begin(log: &'a Log<E>, wish: &'a Compaction, go_on: &'a G) -> Result<Self, CompactError> {
+        log.check().map_err(|_| CompactError::Interrupted)?;
+        let shared = log.inner.shared.lock();
+        let closed = shared.segments.split_last().map_or(&[][..], |(_, closed)| closed);
+        let below = closed.iter().take_while(|segment| segment.name.base < wish.dirty.upto);
+        let source = |s: &SegmentState<_>| Source { name: s.name, end: s.end, bytes: s.bytes };
+        let newest = |state: &crate::ProducerState| state.batches.back().map(|b| b.last_offset);
+        let producers = shared.producers.iter();
+        let producers: BTreeMap<_, _> =
+            producers.filter_map(|(id, state)| Some((id, newest(state)?))).collect();
+        let forgets = log.env().probe().mutant("compaction_forgets_producers");
+        Ok(Self {
+            log,
+            wish,
+            go_on,
+            sources: below.map(source).collect(),
+            producers: if forgets { BTreeMap::new() } else { producers },
+            segment_bytes: shared.config.segment_bytes,
+            began: log.env().now(),
+            moved: 0,
+            breath: 0,
+        })
+    }
+
+    async fn run(&mut self) -> Result<Compacted, CompactError> {
+        let seed = self.log.env().random_u64();
+        let mut keys = OffsetMap::new(seed, self.wish.map_bytes_max);
+        let upto = self.note_all(&mut keys).await?;
+        let closed: Vec<_> = self.sources.iter().map(Source::as_clean).collect();
+        let groups = groups(&closed, upto, self.segment_bytes);
+        let mut done = Compacted { upto, bytes_before: 0, bytes_after: 0 };
+        let early = self.log.env().probe().mutant("tombstone_dropped_early");
+        let tombstones_for = if early { Duration::ZERO } else { self.wish.tombstones_for };
+        let producers = std::mem::take(&mut self.producers);
+        let rules =
+            Rules { keys: &keys, upto, now: self.wish.now, tombstones_for, producers: &producers };
+        let last = groups.len().saturating_sub(1);
+        for (at, group) in groups.into_iter().enumerate() {
+            let cleaned = (at == last).then_some(upto);
+            let (before, after) = self.rewrite(&rules, group, cleaned).await?;
+            done.bytes_before += before;
+            done.bytes_after += after;
+        }
+        Ok(done)
+    }
+
+    /// Notes the keys of the dirty part; returns up to where they fitted.
+    async fn note_all(&mut self, keys: &mut OffsetMap) -> Result<Offset, CompactError> {
+        let Dirty { from, upto, .. } = self.wish.dirty;
+        let mut noted = false;
+        let newest = self.log.env().probe().mutant("compaction_loses_newest");
+        for at in 0..self.sources.len() {
+            let source = self.sources[at];
+            if source.end <= from {
+                continue;
+            }
+            let mut reader = self.read(source).await?;
+            while let Some(batch) = self.next(&mut reader, source).await? {
+                let base = batch.header().base_offset;
+                if base < from {
+                    continue;
+                }
+                let fits = note_keys(keys, &batch, i64::from(newest));
+                let fits = fits.map_err(|_| CompactError::Damaged { at: base })?;
+                if !fits {
+                    self.log.env().probe().reached("storage_compaction_map_full");
+                }
+                match (fits, noted) {
+                    (true, _) => {},
+                    (false, true) => return Ok(base),
+                    (false, false) => return Err(CompactError::MapTooSmall { at: base }),
+                }
+                noted = true;
+            }
+        }
+        Ok(upto)
+    }
+
+    /// Writes a group of neighbours as one segment (or more, if it grew), and puts it in their
+    /// place. Returns the bytes before and after.
+    async fn rewrite(
+        &mut self,
+        rules: &Rules<'_>,
+        group: Range<usize>,
+        cleaned: Option<Offset>,
+    ) -> Result<(u64, u64), CompactError> {
+        let sources: Vec<Source> = self.sources.get(group).unwrap_or_default().to_vec();
+        let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
+            return Ok((0, 0));
+        };
+        let before: u64 = sources.iter().map(|source| u64::from(source.bytes)).sum();
+        let mut output = Output::new(self.log, first.name.base, last.end, self.segment_bytes);
+        let changed = self.fill(&mut output, rules, &sources).await;
+        let stays = sources.len() == 1 && matches!(changed, Ok(false));
+        let old: Vec<SegmentName> = sources.iter().map(|source| source.name).collect();
+        match changed {
+            Ok(_) if stays => {
+                output.discard().await?;
+                self.log.swap(&[], Vec::new(), cleaned).await?;
+                Ok((before, before))
+            },
+            Ok(_) => {
+                let new = output.finish().await?;
+                let after = new.iter().map(|segment| u64::from(segment.bytes)).sum();
+                self.log.swap(&old, new, cleaned).await?;
+                Ok((before, after))
+            },
+            Err(error) => {
+                output.discard().await?;
+                Err(error)
+            },
+        }
+    }
+
+    /// Puts what stays of the sources into `output`; returns whether anything changed.
+    async fn fill(
+        &mut self,
+        output: &mut Output<'_, E>,
+        rules: &Rules<'_>,
+        sources: &[Source],
+    ) -> Result<bool, CompactError> {
+        let mut changed = false;
+        for source in sources {
+            let mut reader = self.read(*source).await?;
+            while let Some(batch) = self.next(&mut reader, *source).await? {
+                let at = batch.header().base_offset;
+                let kept = match rules.clean(&batch).map_err(|_| CompactError::Damaged { at })? {
+                    Cleaned::Whole => batch,
+                    Cleaned::Part(left) => {
+                        changed = true;
+                        left
+                    },
+                    Cleaned::Gone => {
+                        changed = true;
+                        continue;
+                    },
+                };
+                let len = u64::try_from(kept.bytes().len()).unwrap_or(0);
+                output.push(kept).await?;
+                self.pace(len).await?;
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn read(&self, source: Source) -> Result<Walk<FileOf<E>>, CompactError> {
+        let path = self.log.inner.folder.join(source.name.log());
+        let file = match self.log.env().disk().open(&path, Access::Read).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Retention was faster, or the file is lost.
+                let there = self.log.inner.shared.lock().has(source.name);
+                let at = source.name.base;
+                return Err(if there {
+                    CompactError::Damaged { at }
+                } else {
+                    CompactError::Interrupted
+                });
+            },
+            opened => opened?,
+        };
+        Ok(Walk::new(file, 0, u64::from(source.bytes), source.name.base))
+    }
+
+    /// The next batch, whole and sound.
+    async fn next(
+        &mut self,
+        walk: &mut Walk<FileOf<E>>,
+        source: Source,
+    ) -> Result<Option<BatchView>, CompactError> {
+        let at = walk.next_offset();
+        let failed = |error| match error {
+            WalkError::Io(error) => CompactError::Io(error),
+            WalkError::NotABatch | WalkError::Truncated => CompactError::Damaged { at },
+        };
+        let Some(located) = walk.header().await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let body = walk.body(&located).await.map_err(failed)?;
+        let view = BatchView::parse(&body).map_err(|_| CompactError::Damaged { at })?;
+        let sound = view.verify_stored().is_ok() && view.header().last_offset() < source.end;
+        if !sound {
+            return Err(CompactError::Damaged { at: at.max(source.name.base) });
+        }
+        self.pace(located.len()).await?;
+        Ok(Some(view))
+    }
+
+    /// Counts bytes moved; lets others in, waits if it is too fast, and ends if it has to.
+    async fn pace(&mut self, bytes: u64) -> Result<(), CompactError> {
+        self.moved = self.moved.saturating_add(bytes);
+        self.breath = self.breath.saturating_add(bytes);
+        let env = self.log.env();
+        if self.breath < BREATH_BYTES && !env.probe().buggify("storage_compaction_breath") {
+            return Ok(());
+        }
+        self.breath = 0;
+        env.yield_now().await;
+        loop {
+            let closed = self.log.check().is_err();
+            if closed || !(self.go_on)() {
+                env.probe().reached("storage_compaction_interrupted");
+                self.log.inner.dir.check()?;
+                return Err(CompactError::Interrupted);
+            }
+            let Some(rate) = self.wish.bytes_per_second.filter(|rate| *rate > 0) else {
+                return Ok(());
+            };
+            let millis = self.moved.saturating_mul(1000) / rate;
+            let due = self.began.after(Duration::from_millis(millis));
+            let now = env.now();
+            if now >= due {
+                return Ok(());
+            }
+            env.sleep_until(due.min(now.after(SLEEP_MAX))).await;
+        }
+    }
+}
+
+impl Source {
+    fn as_clean(&self) -> CleanSegment {
+        CleanSegment {
+            base: self.name.base,
+            bytes: u64::from(self.bytes),
+            first_timestamp: NO_TIMESTAMP,
+            max_timestamp: NO_TIMESTAMP,
+        }
+    }
+}
+
+impl<F> Shared<F> {
+    /// Below this nothing is damaged, and everything is committed.
+    fn cleanable_upto(&self, stable: Offset) -> Offset {
+        let damage = self.faulty.iter().map(|range| range.from).chain(self.unreadable);
+        damage.fold(stable.min(self.end), Offset::min)
+    }
+
+    fn clean_segments(&self) -> Vec<CleanSegment> {
+        let closed = self.segments.split_last().map_or(&[][..], |(_, closed)| closed);
+        let segment = |segment: &SegmentState<F>| CleanSegment {
+            base: segment.name.base,
+            bytes: u64::from(segment.bytes),
+            first_timestamp: segment.first_timestamp.unwrap_or(NO_TIMESTAMP),
+            max_timestamp: segment.max_timestamp.map_or(NO_TIMESTAMP, |(time, _)| time),
+        };
+        closed.iter().map(segment).collect()
+    }
+
+    /// Closed segments that were never compacted and whose first time nobody has read.
+    fn untimed(&self) -> Vec<(SegmentName, u32)> {
+        let closed = self.segments.split_last().map_or(&[][..], |(_, closed)| closed);
+        let unknown = closed.iter().filter(|s| s.end > self.cleaned && s.first_timestamp.is_none());
+        unknown.map(|segment| (segment.name, segment.bytes)).collect()
+    }
+
+    pub(super) fn has(&self, name: SegmentName) -> bool {
+        self.segments.iter().any(|segment| segment.name == name)
+    }
+}

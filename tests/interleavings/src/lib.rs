@@ -1,0 +1,1 @@
+//! Owns nothing: the tests are in `tests/`. Run by `cargo interleavings`.
