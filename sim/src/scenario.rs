@@ -32,6 +32,10 @@ pub const MUTANTS: &[&str] = &[
     "mode_change_not_published",
     "mode_change_without_flush",
     "config_change_not_durable",
+    "full_for_ever",
+    "full_keeps_partial_batch",
+    "ack_on_full_disk",
+    "ack_on_failed_directory",
 ];
 
 /// Faults end after so many simulated milliseconds, whatever work is left.

@@ -18,8 +18,10 @@ use crate::console;
 use crate::markdown::{Found, Page};
 
 /// Commands that come with cargo, or with a tool that CONTRIBUTING.md says how to install.
-const CARGO_COMMANDS: &[&str] =
-    &["build", "check", "clippy", "doc", "fmt", "fuzz", "install", "run", "test", "tree", "update"];
+const CARGO_COMMANDS: &[&str] = &[
+    "bench", "build", "check", "clippy", "doc", "fmt", "fuzz", "install", "run", "test", "tree",
+    "update",
+];
 
 /// What may stand before a `::` and is no crate of the workspace or its dependencies.
 const NAMESPACES: &[&str] =

@@ -42,6 +42,9 @@ pub struct BrokerConfig {
     pub producer_expiration: Duration,
     /// `gregor.journal.file.bytes`.
     pub journal_file_bytes: u64,
+    /// Files that the logs of all directories keep open together: what the system allows, less what
+    /// connections and the rest need.
+    pub open_files_max: usize,
     /// `offsets.topic.num.partitions`, fixed when the topic is created.
     pub offsets_partitions: i32,
     /// `offsets.topic.replication.factor`; more than the live brokers becomes their number.
@@ -82,6 +85,7 @@ impl Default for BrokerConfig {
             retention_check_interval: Duration::from_secs(300),
             producer_expiration: Duration::from_secs(86_400),
             journal_file_bytes: 16 * 1024 * 1024,
+            open_files_max: 400,
             offsets_partitions: 50,
             offsets_replication_factor: 3,
             offsets_segment_bytes: 104_857_600,

@@ -74,10 +74,10 @@ pub const MARKS: &[&str] = &[
 pub const MUTANTS: &[&str] = &[
     "ack_before_write",
     "ack_by_new_mode",
+    "ack_on_failed_directory",
     "ack_on_full_disk",
     "config_change_not_durable",
     "duplicate_is_error",
-    "failed_directory_serves",
     "mode_change_not_published",
     "mode_change_without_flush",
     "refused_first_forgotten",

@@ -131,10 +131,6 @@ impl<E: Env> Node<E> {
     }
 
     fn close_failed(&self, id: &PartitionId) {
-        // Planted: a failed directory goes on acknowledging.
-        if self.env.probe().mutant("failed_directory_serves") {
-            return;
-        }
         if let Some(partition) = self.partitions.find(id) {
             partition.close(Fate::Failed);
         }

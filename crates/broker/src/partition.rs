@@ -334,6 +334,10 @@ impl<E: Env> Partition<E> {
                 self.env.probe().reached("partition_append_failed");
                 // The directory's flusher hears of it too, and tells the others.
                 tracing::debug!(partition = %self.id, %failed, "an append failed");
+                // Planted: a failed directory goes on acknowledging.
+                if self.env.probe().mutant("ack_on_failed_directory") {
+                    self.ledger.lock().promise_unwritten(end).tell();
+                }
                 self.ledger.lock().close(Fate::Failed)
             },
         };

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use env::{DirIdentity, Host};
 use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statfs, statx};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The running kernel.
 pub(crate) fn host() -> io::Result<Host> {
@@ -12,6 +13,16 @@ pub(crate) fn host() -> io::Result<Host> {
     let text = std::fs::read_to_string(path)
         .map_err(|cause| io::Error::new(cause.kind(), format!("{path}: {cause}")))?;
     Ok(Host { boot_id: text.trim().to_owned() })
+}
+
+/// How many file descriptors this process may have: raises the limit to what the system allows it.
+pub fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
 }
 
 /// The directory at `path`, as its file system knows it.

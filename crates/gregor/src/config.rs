@@ -241,6 +241,8 @@ impl Keys {
             retention_check_interval: self.millis("log.retention.check.interval.ms"),
             producer_expiration: self.millis("producer.id.expiration.ms"),
             journal_file_bytes: self.int("gregor.journal.file.bytes")?,
+            // Asked of the system by who starts the broker.
+            open_files_max: BrokerConfig::default().open_files_max,
             offsets_partitions: self.int("offsets.topic.num.partitions")?,
             offsets_replication_factor: self.int("offsets.topic.replication.factor")?,
             offsets_segment_bytes: self.int("offsets.topic.segment.bytes")?,

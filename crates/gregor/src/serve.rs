@@ -97,7 +97,7 @@ fn start_logging(json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(mut config: Config) -> Result<(), Failure> {
     for unknown in &config.unknown {
         warn!("{unknown}; it is ignored");
     }
@@ -107,6 +107,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let env = TokioEnv::new(tokio::runtime::Handle::current(), Settings::default())
         .map_err(|source| Failure::System { what: "asking the system".to_owned(), source })?;
     let signals = Signals::new()?;
+    // Half of what the process may have open is for logs, the rest for connections and reads.
+    let descriptors = usize::try_from(env_tokio::raise_descriptor_limit()).unwrap_or(usize::MAX);
+    config.broker.open_files_max = descriptors / 2;
     let dirs = config.broker.log_dirs.iter().chain(&config.broker.metadata_log_dir);
     if let Some(file) = dirs.into_iter().find(|dir| is_file(dir)) {
         return Err(Failure::Advised {

@@ -47,6 +47,8 @@ pub struct DirOptions {
     pub journal_file_bytes: u64,
     /// Recent bytes kept in memory over all logs of the directory.
     pub tail_bytes_max: usize,
+    /// Files of segments that all logs of the directory keep open.
+    pub open_files_max: usize,
     /// How long a producer's state outlives its last write (`producer.id.expiration.ms`).
     pub producer_expiration: Duration,
 }
@@ -56,6 +58,7 @@ impl Default for DirOptions {
         Self {
             journal_file_bytes: 16 * 1024 * 1024,
             tail_bytes_max: 64 * 1024 * 1024,
+            open_files_max: 400,
             producer_expiration: Duration::from_millis(86_400_000),
         }
     }

@@ -5,6 +5,7 @@
 //! write error nothing is written ever again, and a full disk is none. Source: replication design, crash classes.
 
 mod deletion;
+mod files;
 mod flusher;
 mod identity;
 mod known;
@@ -135,6 +136,7 @@ pub(crate) struct DirShared<E: Env> {
     /// Those of them that the journal does not name: as a folder comes after the record of its log,
     /// that record is lost.
     pub(crate) unexplained: BTreeSet<Found>,
+    files: files::Files,
     dirty: Lock<BTreeSet<Found>>,
     kick: tokio::sync::Notify,
 }

@@ -18,6 +18,8 @@ pub const SLOT: usize = 128;
 /// In front of every slot.
 const MAGIC: [u8; 4] = *b"GENV";
 const VERSION: u16 = 1;
+/// A flag; the one before it is reserved for digests.
+const HAS_HOLES: u16 = 1 << 1;
 const _: () = assert!(512 % SLOT == 0);
 
 /// Consecutive whole batches of one segment and one epoch.
@@ -37,6 +39,8 @@ pub struct Run {
     pub bytes: u32,
     /// Batches.
     pub batches: u32,
+    /// Whether offsets are missing between its batches: compaction took them.
+    pub has_holes: bool,
 }
 
 impl Run {
@@ -50,6 +54,7 @@ impl Run {
             position,
             bytes,
             batches: 1,
+            has_holes: false,
         }
     }
 
@@ -71,6 +76,7 @@ impl Run {
         if header.partition_leader_epoch != self.epoch.0 {
             return false;
         }
+        self.has_holes |= header.base_offset != self.end();
         self.last = header.last_offset();
         self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
         self.bytes = together;
@@ -110,14 +116,14 @@ pub struct Owner {
 /// ```text
 ///   0 magic "GENV"     8 topic id      16   40 seg gen   8   64 max timestamp 8   80 batches     4   120 reserved 4
 ///   4 version u16     24 partition      4   48 base      8   72 position      4   84 reserved    4   124 CRC-32   4
-///   6 flags u16 = 0   28 leader epoch   4   56 last      8   76 bytes         4   88 digest     16
+///   6 flags u16       28 leader epoch   4   56 last      8   76 bytes         4   88 digest     16
 ///                     32 replica gen    8                                        104 chain      16
 /// ```
 pub fn encode_slot(owner: &Owner, run: &Run) -> [u8; SLOT] {
     let mut out = Vec::with_capacity(SLOT);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&0_u16.to_le_bytes());
+    out.extend_from_slice(&(if run.has_holes { HAS_HOLES } else { 0 }).to_le_bytes());
     out.extend_from_slice(&owner.partition.topic.0.0);
     out.extend_from_slice(&owner.partition.index.0.to_le_bytes());
     out.extend_from_slice(&run.epoch.0.to_le_bytes());
@@ -147,7 +153,7 @@ pub fn decode_slot(bytes: &[u8]) -> Result<(Owner, Run), FormatError> {
         return Err(FormatError::Magic);
     }
     let version = reader.u16()?;
-    let _flags = reader.u16()?;
+    let flags = reader.u16()?;
     let topic = TopicId(Uuid(reader.array()?));
     let index = PartitionIndex(reader.i32()?);
     let epoch = LeaderEpoch(reader.i32()?);
@@ -161,6 +167,7 @@ pub fn decode_slot(bytes: &[u8]) -> Result<(Owner, Run), FormatError> {
         position: reader.u32()?,
         bytes: reader.u32()?,
         batches: reader.u32()?,
+        has_holes: flags & HAS_HOLES != 0,
     };
     reader.take(40)?;
     let crc = reader.u32()?;
@@ -237,6 +244,7 @@ mod tests {
             position: at * 100,
             bytes: 100,
             batches: 2,
+            has_holes: at % 2 == 1,
         }
     }
 

@@ -196,6 +196,29 @@ impl From<WriteError> for OpenError {
     }
 }
 
+/// Why a log was not cut.
+#[derive(Debug, Error)]
+pub enum TruncateError {
+    /// The batch in which to cut cannot be made out.
+    #[error("cannot tell where to cut the log: {0}")]
+    Unreadable(#[from] ReadError),
+    /// There was no room to note it; nothing has changed.
+    #[error(transparent)]
+    Full(#[from] DirectoryFull),
+    /// The directory failed, now or earlier, or the log was deleted.
+    #[error(transparent)]
+    Failed(#[from] DirectoryFailed),
+}
+
+impl From<WriteError> for TruncateError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Full(full) => Self::Full(full),
+            WriteError::Failed(failed) => Self::Failed(failed),
+        }
+    }
+}
+
 /// Why nothing was read.
 #[derive(Debug, Error)]
 pub enum ReadError {

@@ -117,7 +117,7 @@ pub async fn directory<E: Env>(env: &E, path: &Path) -> io::Result<DirReport> {
             && entry.kind == EntryKind::Dir
         {
             folders.insert(Found { partition, replica_gen });
-        } else if !OURS.contains(&entry.name.as_str()) {
+        } else if !OURS.contains(&entry.name.strip_suffix(TMP).unwrap_or(&entry.name)) {
             report.unknown.push(entry.name);
         }
     }

@@ -32,7 +32,9 @@ pub use dir::{
 };
 pub use envelope::{Envelopes, Owner, Run, SLOT, decode_file, decode_slot, encode_slot};
 pub use epochs::{EpochHistory, EpochStart};
-pub use error::{DirError, DirectoryFailed, DirectoryFull, OpenError, ReadError, WriteError};
+pub use error::{
+    DirError, DirectoryFailed, DirectoryFull, OpenError, ReadError, TruncateError, WriteError,
+};
 pub use log::{
     Append, Appended, CompactError, Compacted, Compaction, Cut, FaultyRange, Log, ReadSlice,
     Recovery, SegmentExtent, TimestampHit,

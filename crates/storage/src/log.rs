@@ -10,15 +10,18 @@ mod append;
 mod batches;
 mod checkpoint;
 mod compact;
+mod files;
 mod flush;
 mod read;
 mod rebuild;
 mod recover;
 mod roll;
+mod run_walk;
 mod scan;
 mod segments;
 mod swap;
 mod time;
+mod truncate;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,16 +111,15 @@ pub(crate) struct LogInner<E: Env> {
     pub(crate) folder: PathBuf,
     pub(crate) shared: Lock<Shared<FileOf<E>>>,
     /// Held by whoever writes envelopes or producers, or changes the set of segments.
-    pub(crate) upkeep: tokio::sync::Mutex<Upkeep<FileOf<E>>>,
+    pub(crate) upkeep: tokio::sync::Mutex<Upkeep>,
     /// Held by whoever compacts; taken before the upkeep lock.
     pub(crate) cleaning: tokio::sync::Mutex<()>,
 }
 
 /// What only the holder of the upkeep lock touches.
-pub(crate) struct Upkeep<F> {
-    /// The envelope file of the open segment.
-    pub(crate) env: Option<F>,
-    /// Its length: envelopes written so far times their size.
+#[derive(Default)]
+pub(crate) struct Upkeep {
+    /// Length of the envelope file of the open segment: envelopes written so far times their size.
     pub(crate) env_bytes: u64,
     /// Whether the log has a folder.
     pub(crate) has_folder: bool,
@@ -142,6 +144,8 @@ pub(crate) struct Shared<F> {
     pub(crate) epochs: EpochHistory,
     pub(crate) producers: ProducerStates,
     pub(crate) faulty: Vec<FaultyRange>,
+    /// Whether the log may hold less than it was promised to.
+    pub(crate) uncertain: bool,
     pub(crate) tail: Tail,
     /// When the oldest byte without an envelope was appended.
     pub(crate) dirty_since: Option<Instant>,
@@ -188,6 +192,11 @@ impl<F> Shared<F> {
 
     pub(crate) fn active_mut(&mut self) -> Option<&mut SegmentState<F>> {
         self.segments.last_mut().filter(|segment| segment.open)
+    }
+
+    /// Whether bytes that nobody counts lie behind the segment that grows.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        !self.closed && self.active().is_some_and(|segment| segment.spoiled)
     }
 
     pub(crate) fn durable_end(&self) -> Offset {

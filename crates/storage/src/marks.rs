@@ -14,6 +14,8 @@ pub const MARKS: &[&str] = &[
     "storage_deletion_resumed",
     "storage_directory_failed",
     "storage_envelopes_rewritten",
+    "storage_file_opened_again",
+    "storage_files_released",
     "storage_fsync_by_journal",
     "storage_fsync_by_segment",
     "storage_journal_file_recycled",
@@ -21,7 +23,6 @@ pub const MARKS: &[&str] = &[
     "storage_journal_group_shared",
     "storage_journal_group_torn",
     "storage_journal_held_batches",
-    "storage_journal_log_gone",
     "storage_journal_next_file",
     "storage_journal_replayed",
     "storage_log_opened_clean",
@@ -42,7 +43,7 @@ pub const MARKS: &[&str] = &[
     "storage_torn_tail_cut",
 ];
 
-/// Marks that need rot, lost files, foreign files or an operator's mistake as well.
+/// Marks that need rot, lost files, foreign files, an operator's mistake or a second replica as well.
 pub const MARKS_DAMAGE: &[&str] = &[
     "storage_compaction_disk_full",
     "storage_compaction_stopped_by_damage",
@@ -59,6 +60,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_index_rebuilt_on_read",
     "storage_journal_corrupt",
     "storage_journal_full",
+    "storage_journal_log_gone",
     "storage_journal_queue_full",
     "storage_journal_record_missed",
     "storage_journal_upkeep_put_off",
@@ -77,7 +79,9 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_segment_made_again",
     "storage_segment_spoiled",
     "storage_segments_gone",
+    "storage_spoiled_segment_closed",
     "storage_stray_salvaged",
+    "storage_truncated",
     "storage_unknown_entry",
     "storage_unknown_file",
 ];
@@ -113,4 +117,5 @@ pub const BUGGIFY_SITES: &[&str] = &[
     "storage_short_run",
     "storage_flush_bound",
     "storage_compaction_breath",
+    "storage_few_files",
 ];

@@ -116,6 +116,7 @@ fn envelope() {
         position: 0,
         bytes,
         batches: 1,
+        has_holes: false,
     };
     check("envelope", &encode_slot(&owner, &run));
     assert_eq!(decode_slot(&encode_slot(&owner, &run)), Ok((owner, run)));

@@ -21,8 +21,9 @@ use protocol::messages::sync_group_request::{SyncGroupRequest, SyncGroupRequestA
 
 use super::connection::Connection;
 use super::errors::{
-    CORRUPT_MESSAGE, GROUP_MAX_SIZE_REACHED, ILLEGAL_GENERATION, MEMBER_ID_REQUIRED, NONE,
-    OFFSET_OUT_OF_RANGE, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID, is_retriable,
+    CORRUPT_MESSAGE, GROUP_MAX_SIZE_REACHED, ILLEGAL_GENERATION, KAFKA_STORAGE_ERROR,
+    MEMBER_ID_REQUIRED, NONE, OFFSET_OUT_OF_RANGE, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID,
+    is_retriable,
 };
 use super::{GROUP, Job, TOPIC};
 use crate::check::Fetched;
@@ -303,6 +304,15 @@ impl Member {
                         return 0;
                     };
                     self.positions.insert(index, behind);
+                    continue;
+                },
+                KAFKA_STORAGE_ERROR => {
+                    let world = &self.job.world;
+                    world.check("reads-while-full", world.may_fail_reads(BROKER), || {
+                        format!(
+                            "{index}: a fetch got a storage error, and at most the disk is full"
+                        )
+                    });
                     continue;
                 },
                 code if is_retriable(code) => continue,

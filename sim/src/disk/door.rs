@@ -288,16 +288,6 @@ impl File for SimFile {
         self.must_be_writable()?;
         let op = self.op("reserve", len, 0);
         op.wait(false).await;
-        op.take_effect(None, String::new, |image| {
-            let growth = len.saturating_sub(image.len_of(self.inode)?);
-            match image.armed.room {
-                Some(room) if room < growth => {
-                    image.armed.fired = Some("disk full");
-                    Err(io::ErrorKind::StorageFull.into())
-                },
-                Some(_) | None => Ok(()),
-            }
-        })
-        .await
+        op.take_effect(None, String::new, |image| image.reserve(self.inode, len)).await
     }
 }

@@ -218,7 +218,7 @@ impl Image {
             (Inode::File(_), EntryKind::Dir) => return Err(io::ErrorKind::NotADirectory.into()),
         }
         if let Some(Inode::File(file)) = self.inodes.get(&inode) {
-            let bytes = u64::try_from(file.cache().len()).unwrap_or(0);
+            let bytes = u64::try_from(file.cache().len()).unwrap_or(0).max(file.reserved);
             self.armed.give_room(bytes.saturating_add(ENTRY_BYTES));
         }
         self.change(DirOp::Unlink { dir, name });
@@ -346,8 +346,8 @@ impl Image {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let len = self.len_of(inode)?;
-        // What lies within the file has its room already.
-        let growth = end.saturating_sub(len.max(at));
+        // What lies within the file, or was reserved behind it, has its room already.
+        let growth = end.saturating_sub(len.max(at).max(self.file(inode)?.reserved));
         let (mut left, mut error) = (total, None);
         let room = self.armed.take_room(growth);
         if room < growth {
@@ -438,12 +438,31 @@ impl Image {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let old = self.len_of(inode)?;
-        let growth = len.saturating_sub(old);
+        let taken = self.file(inode)?.reserved.max(old);
+        let growth = len.saturating_sub(taken);
         if self.armed.take_room(growth) < growth {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.armed.give_room(old.saturating_sub(len));
+        if len <= old {
+            // What was reserved behind the end goes with it.
+            self.armed.give_room(taken.saturating_sub(len));
+            self.file_mut(inode)?.reserved = len;
+        }
         self.file_mut(inode)?.set_len(len);
+        Ok(())
+    }
+
+    /// Reserves room for the first `len` bytes of a file.
+    pub fn reserve(&mut self, inode: u64, len: u64) -> io::Result<()> {
+        let taken = self.file(inode)?.reserved.max(self.len_of(inode)?);
+        let growth = len.saturating_sub(taken);
+        if self.armed.room.is_some_and(|room| room < growth) {
+            self.armed.fired = Some("disk full");
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.armed.take_room(growth);
+        let file = self.file_mut(inode)?;
+        file.reserved = file.reserved.max(len);
         Ok(())
     }
 

@@ -26,6 +26,8 @@ pub struct FileNode {
     writes: u64,
     len_changes: u64,
     durable_len_changes: u64,
+    /// Up to here room was reserved, whatever the length.
+    pub(super) reserved: u64,
 }
 
 /// What a sync covers: whatever was dirty when it began.

@@ -337,6 +337,13 @@ impl World {
         self.restart_later(node);
     }
 
+    /// Whether `node` was ever hit by a fault that a storage error in a read may come from.
+    pub fn may_fail_reads(&self, node: usize) -> bool {
+        let state = self.nodes.cells[node].state.lock();
+        let classes = &state.faults;
+        classes.iter().any(|class| *class != "disk full" && *class != "stalled disk")
+    }
+
     /// Counts a fault that `node` was hit by; it may excuse a later halt.
     pub fn fired_on(&self, node: usize, class: &'static str) {
         self.disturb(node);
@@ -395,6 +402,10 @@ impl World {
 }
 
 /// Which fault classes excuse which reasons to halt. A class that is not listed excuses none.
-fn halt_allowed(class: &str, _reason: &str) -> bool {
-    matches!(class, "failed sync" | "short write" | "disk full" | "failed read" | "latent sector")
+/// A full disk excuses only that a start gives up: one that runs goes on.
+fn halt_allowed(class: &str, reason: &str) -> bool {
+    match class {
+        "disk full" => reason.starts_with("the broker does not start"),
+        class => matches!(class, "failed sync" | "short write" | "failed read" | "latent sector"),
+    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex};
 use broker::api::{Acks, CreateTopic, Produce};
 use broker::{Broker, BrokerConfig};
-use env_tokio::{Settings, TokioEnv};
+use env_tokio::{Settings, TokioEnv, raise_descriptor_limit};
 use records::{BatchBuilder, NewRecord};
 use tokio::runtime::{Builder, Runtime};
 
@@ -92,7 +92,9 @@ fn say(what: &str, figure: &str) {
 
 fn started(runtime: &Runtime, dir: &Path) -> Outcome<Broker<TokioEnv>> {
     let env = TokioEnv::new(runtime.handle().clone(), Settings::default())?;
-    let config = BrokerConfig { log_dirs: vec![PathBuf::from(dir)], ..BrokerConfig::default() };
+    let open_files_max = usize::try_from(raise_descriptor_limit())? / 2;
+    let log_dirs = vec![PathBuf::from(dir)];
+    let config = BrokerConfig { log_dirs, open_files_max, ..BrokerConfig::default() };
     Ok(runtime.block_on(Broker::start(env, config))?)
 }
 

@@ -71,6 +71,7 @@ pub(crate) async fn open<E: Env>(
     let options = DirOptions {
         producer_expiration: config.producer_expiration,
         journal_file_bytes: config.journal_file_bytes,
+        open_files_max: config.open_files_max / paths.len().max(1),
         ..DirOptions::default()
     };
     let expect = |cluster_id| Expect { cluster_id, node_id: config.node_id };

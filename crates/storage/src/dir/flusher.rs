@@ -13,7 +13,7 @@ use bytes::Bytes;
 use env::{Access, Disk, Elapsed, Env, File, IoBufs, timeout_at};
 
 use super::room::{PROBE_BYTES, PROBE_EVERY, Room};
-use super::{DirShared, Found, LogDir, Slot, deletion, is_full};
+use super::{DirShared, Found, LogDir, Slot, deletion, files, is_full};
 use crate::config::FLUSH_AFTER;
 use crate::error::{DirectoryFailed, WriteError};
 use crate::log::Log;
@@ -44,6 +44,7 @@ pub(super) async fn run<E: Env>(
                 log.release_idle_tail(now);
             }
         }
+        files::release(handle);
         if dir.journal.is_upkeep_due() {
             let kept = dir.journal.upkeep().await;
             let what = "keep the journal in";
@@ -90,6 +91,8 @@ async fn look_for_room<E: Env>(handle: &LogDir<E>) -> Result<(), DirectoryFailed
     }
     let path = dir.path.join(tmp_name(ROOM));
     match take_room(dir, &path).await {
+        // Planted: what was full once is full for good.
+        Ok(()) if dir.env.probe().mutant("full_for_ever") => {},
         Ok(()) => {
             dir.env.probe().reached("storage_disk_full_over");
             dir.room.lock().is_over();

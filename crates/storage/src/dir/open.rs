@@ -75,6 +75,7 @@ pub(super) async fn open<E: Env>(
         env: env.clone(),
         path: path.to_owned(),
         tail_budget: TailBudget::new(options.tail_bytes_max, env.probe()),
+        files: super::files::Files::new(options.open_files_max, env.probe()),
         options,
         start: info.clone(),
         sealed_by,

@@ -34,9 +34,14 @@ pub enum Room {
     },
 }
 
-/// Whether an error means that there is no room.
+/// The process, or the system, has no file descriptor left (`EMFILE`, `ENFILE`).
+const NO_DESCRIPTOR: [i32; 2] = [24, 23];
+
+/// Whether an error means that there is no room: no bytes, no quota, or no file descriptor.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    let no_descriptor = error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code));
+    no_descriptor
+        || matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The error of a sync, which means the same whatever it is called.

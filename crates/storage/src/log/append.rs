@@ -158,7 +158,10 @@ impl<E: Env> Log<E> {
             let Some(segment) = shared.active() else { unreachable!("a segment was begun") };
             (segment.file.clone(), segment.name, segment.bytes, shared.end)
         };
-        let Some(file) = file else { unreachable!("the last segment is always open") };
+        let file = match file {
+            Some(file) => file,
+            None => self.open_active(segment).await?,
+        };
         let bufs = if keep { chunk.bufs.clone() } else { IoBufs::new() };
         if let Err(error) = file.append(u64::from(position), chunk.bufs).await {
             if is_full(&error) {
@@ -197,6 +200,7 @@ impl<E: Env> Log<E> {
             let len = len.and_then(|len| u32::try_from(len).ok());
             segment.bytes = len.unwrap_or(segment.bytes);
         }
+        self.inner.dir.note_dirty(self.found(), true);
     }
 
     /// Makes a chunk durable: through the journal, so that one flush serves many logs, or in its
@@ -325,13 +329,13 @@ fn take_pieces(source: &mut std::collections::VecDeque<Bytes>, mut len: usize) -
 }
 
 /// Notices a second append, and one that was abandoned.
-struct AppendGuard<'a, E: Env> {
+pub(super) struct AppendGuard<'a, E: Env> {
     log: &'a Log<E>,
     finished: bool,
 }
 
 impl<'a, E: Env> AppendGuard<'a, E> {
-    fn begin(log: &'a Log<E>) -> Self {
+    pub(super) fn begin(log: &'a Log<E>) -> Self {
         let mut shared = log.inner.shared.lock();
         invariant!(LOG_5, !shared.appending, "two appends at a time");
         shared.appending = true;
@@ -339,7 +343,7 @@ impl<'a, E: Env> AppendGuard<'a, E> {
         Self { log, finished: false }
     }
 
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         self.finished = true;
     }
 }

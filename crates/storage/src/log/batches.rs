@@ -62,6 +62,11 @@ impl<F: File> Walk<F> {
         Self { file, position, end, next, window_at, window, read_bytes: 0 }
     }
 
+    /// Goes on at another place, where a batch starts whose offset is at least `next`.
+    pub(crate) fn go_on_at(&mut self, position: u64, next: Offset) {
+        (self.position, self.next) = (position, next);
+    }
+
     /// Where the next batch starts.
     pub(crate) fn position(&self) -> u64 {
         self.position

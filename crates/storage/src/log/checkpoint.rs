@@ -7,9 +7,9 @@
 
 use base::{Offset, Probe};
 use bytes::Bytes;
-use env::{Env, File, IoBufs};
+use env::{Access, Disk, Env, File, IoBufs};
 
-use super::{FileOf, Log, SegmentState, Upkeep};
+use super::{Log, SegmentState, Upkeep};
 use crate::config::STATE_BYTES;
 use crate::dir::Found;
 use crate::envelope::{Owner, encode_slot};
@@ -50,6 +50,9 @@ impl<E: Env> Log<E> {
     pub async fn checkpoint(&self) -> Result<Offset, WriteError> {
         let mut upkeep = self.inner.upkeep.lock().await;
         let end = self.checkpoint_held(&mut upkeep).await?;
+        if self.inner.shared.lock().is_spoiled() {
+            self.close_spoiled(&mut upkeep).await?;
+        }
         let producers_due = self.inner.shared.lock().state_age_bytes >= STATE_BYTES;
         if producers_due {
             self.save_producers(&mut upkeep).await?;
@@ -58,20 +61,14 @@ impl<E: Env> Log<E> {
     }
 
     /// As [`Log::checkpoint`], for whom it is enough that everything is durable.
-    pub(super) async fn flush_held(
-        &self,
-        upkeep: &mut Upkeep<FileOf<E>>,
-    ) -> Result<(), DirectoryFailed> {
+    pub(super) async fn flush_held(&self, upkeep: &mut Upkeep) -> Result<(), DirectoryFailed> {
         match self.checkpoint_held(upkeep).await {
             Ok(_) | Err(WriteError::Full(_)) => Ok(()),
             Err(WriteError::Failed(failed)) => Err(failed),
         }
     }
 
-    pub(super) async fn checkpoint_held(
-        &self,
-        upkeep: &mut Upkeep<FileOf<E>>,
-    ) -> Result<Offset, WriteError> {
+    pub(super) async fn checkpoint_held(&self, upkeep: &mut Upkeep) -> Result<Offset, WriteError> {
         self.check()?;
         let began = self.env().now();
         let (open, end, dirty_bytes, flushed) = {
@@ -94,7 +91,8 @@ impl<E: Env> Log<E> {
         if early {
             self.write_envelopes(upkeep, name, &runs).await?;
         }
-        if let Some(file) = file.filter(|_| flushed < end) {
+        if flushed < end {
+            let Some(file) = file else { unreachable!("what is not durable keeps its file open") };
             self.sync(&file).await?;
             let mut shared = self.inner.shared.lock();
             shared.flushed_end = shared.flushed_end.max(end);
@@ -115,13 +113,16 @@ impl<E: Env> Log<E> {
 
     async fn write_envelopes(
         &self,
-        upkeep: &mut Upkeep<FileOf<E>>,
+        upkeep: &mut Upkeep,
         name: SegmentName,
         runs: &[crate::envelope::Run],
     ) -> Result<(), WriteError> {
-        let Some(env) = upkeep.env.clone().filter(|_| !runs.is_empty()) else {
+        if runs.is_empty() {
             return Ok(());
-        };
+        }
+        let path = self.inner.folder.join(name.env());
+        let env = self.env().disk().open(&path, Access::Write).await;
+        let env = env.map_err(|error| self.inner.dir.refuse("open", &path, &error))?;
         let owner = self.owner(name);
         let slots: Vec<u8> = runs.iter().flat_map(|run| encode_slot(&owner, run)).collect();
         let len = u64::try_from(slots.len()).unwrap_or(0);
@@ -181,10 +182,7 @@ impl<E: Env> Log<E> {
 
     /// Replaces the producers' snapshot by one as of now; what it speaks of is made durable first.
     /// Returns up to where it holds every batch.
-    pub(super) async fn save_producers(
-        &self,
-        upkeep: &mut Upkeep<FileOf<E>>,
-    ) -> Result<Offset, WriteError> {
+    pub(super) async fn save_producers(&self, upkeep: &mut Upkeep) -> Result<Offset, WriteError> {
         self.check()?;
         let (snapshot, age) = {
             let mut shared = self.inner.shared.lock();
@@ -194,13 +192,20 @@ impl<E: Env> Log<E> {
             (ProducerSnapshot { log: self.found(), upto, producers }, shared.state_age_bytes)
         };
         self.checkpoint_held(upkeep).await?;
-        let bytes = encode_snapshot(&snapshot);
-        let result = replace(self.env(), &self.inner.folder, PRODUCERS, bytes).await;
-        result
-            .map_err(|e| self.inner.dir.refuse("write the producers in", &self.inner.folder, &e))?;
+        self.put_producers(&snapshot).await?;
         let mut shared = self.inner.shared.lock();
         shared.state_age_bytes = shared.state_age_bytes.saturating_sub(age);
         Ok(snapshot.upto)
+    }
+
+    /// Puts a snapshot in the place of the one before.
+    pub(super) async fn put_producers(
+        &self,
+        snapshot: &ProducerSnapshot,
+    ) -> Result<(), WriteError> {
+        let (bytes, folder) = (encode_snapshot(snapshot), &self.inner.folder);
+        let result = replace(self.env(), folder, PRODUCERS, bytes).await;
+        result.map_err(|error| self.inner.dir.refuse("write the producers in", folder, &error))
     }
 }
 

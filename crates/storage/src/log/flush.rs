@@ -25,7 +25,8 @@ impl<E: Env> Log<E> {
             (shared.active().and_then(|s| s.file.clone()), shared.end, shared.flushed_end)
         };
         self.env().seam("storage_flush").await;
-        if let Some(file) = file.filter(|_| flushed < end) {
+        if flushed < end {
+            let Some(file) = file else { unreachable!("what is not durable keeps its file open") };
             self.sync(&file).await?;
             let mut shared = self.inner.shared.lock();
             shared.flushed_end = shared.flushed_end.max(end);
@@ -39,11 +40,12 @@ impl<E: Env> Log<E> {
     pub fn is_flush_due(&self, now: Instant) -> bool {
         let shared = self.inner.shared.lock();
         let late = shared.dirty_since.is_some_and(|since| now.since(since) >= FLUSH_AFTER / 2);
-        late || shared.dirty_bytes >= FLUSH_BYTES / 2
+        late || shared.dirty_bytes >= FLUSH_BYTES / 2 || shared.is_spoiled()
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
-        self.inner.shared.lock().dirty_since.is_some()
+        let shared = self.inner.shared.lock();
+        shared.dirty_since.is_some() || shared.is_spoiled()
     }
 
     pub(crate) fn release_idle_tail(&self, now: Instant) {

@@ -1,6 +1,7 @@
 //! Reading: from memory at the log's end, small pieces as bytes, large ones as file regions.
 //!
-//! Invariants: only whole batches, none at or past `upto`; damage is reported, never skipped; the
+//! Invariants: only whole batches, none at or past `upto`; damage is reported, never skipped, and what
+//! is not read as a file region is held against its run; the
 //! lock is held to look up runs and never while a file is read.
 
 use std::ops::Range;
@@ -10,6 +11,7 @@ use env::{Access, Disk, Env, File, Segment};
 use smallvec::SmallVec;
 
 use super::batches::{Located, Walk, WalkError};
+use super::run_walk::RunWalk;
 use super::{FileOf, Log, ReadSlice, SegmentState, Shared};
 use crate::config::REGION_BYTES_MIN;
 use crate::envelope::{Run, add_batch, decode_file};
@@ -22,12 +24,12 @@ pub(super) struct Plan<F> {
     pub(super) file: F,
     /// The run that holds the offset.
     pub(super) run: Run,
+    /// It, and those behind it as far as something is wanted of them.
+    runs: Vec<Run>,
     /// Where the last run ends that is wanted as a whole; the first run's start if none is.
     whole_end: u64,
     /// One past the last offset of that run.
     whole_next: Offset,
-    /// Where the segment ends.
-    pub(super) segment_end: u64,
 }
 
 enum Lookup<F> {
@@ -100,7 +102,7 @@ impl<E: Env> Log<E> {
         let upto = want.upto.min(self.end());
         let upto = self.inner.shared.lock().sound_upto(want.from, upto)?;
         let run_at = u64::from(plan.run.position);
-        let mut walk = Walk::new(plan.file.clone(), run_at, plan.segment_end, plan.run.base);
+        let mut walk = RunWalk::within(plan.file.clone(), plan.runs);
         let first = if plan.run.base >= want.from || plan.run.batches == 1 {
             None
         } else {
@@ -132,13 +134,17 @@ impl<E: Env> Log<E> {
             next = self.walked(walk.header().await, batch.header.next_offset()).unwrap_or(None);
         }
         let len = usize::try_from(end - start).unwrap_or(usize::MAX);
+        if next.is_none() && len == 0 {
+            // Its run speaks of a batch.
+            return Err(self.corrupt(want.from));
+        }
         if len == 0 {
             return Ok(ReadSlice::default());
         }
         if len >= REGION_BYTES_MIN {
             return Ok(region(&plan.file, start, len, first_base..last));
         }
-        let bytes = match walk.in_window(start, len) {
+        let bytes = match walk.inner().in_window(start, len) {
             Some(bytes) => bytes,
             None => plan.file.read_at(start, len).await?,
         };
@@ -152,7 +158,7 @@ impl<E: Env> Log<E> {
     /// The batch of the walk that holds `from`.
     async fn first_from(
         &self,
-        walk: &mut Walk<FileOf<E>>,
+        walk: &mut RunWalk<FileOf<E>>,
         from: Offset,
     ) -> Result<Located, ReadError> {
         loop {
@@ -190,16 +196,25 @@ impl<E: Env> Log<E> {
     }
 
     async fn try_load(&self, name: SegmentName) -> Result<(), ReadError> {
-        let Some((base, bytes, file)) = self.to_load(name) else {
+        let Some(ToLoad { bytes, file, access, has_runs }) = self.to_load(name) else {
             return Ok(());
         };
+        let base = name.base;
         let file = match file {
             Some(file) => file,
             None => {
                 let path = self.inner.folder.join(name.log());
-                self.env().disk().open(&path, Access::Read).await?
+                self.inner.dir.note_opened();
+                self.env().disk().open(&path, access).await?
             },
         };
+        if has_runs {
+            let mut shared = self.inner.shared.lock();
+            if let Some(segment) = shared.segments.iter_mut().find(|segment| segment.name == name) {
+                segment.file.get_or_insert(file);
+            }
+            return Ok(());
+        }
         let env = read_whole(self.env(), &self.inner.folder.join(name.env())).await?;
         let mut runs = decode_file(&self.owner(name), base, &env.unwrap_or_default()).runs;
         // One that reaches behind a cut vouches for the bytes before it all the same.
@@ -229,11 +244,25 @@ impl<E: Env> Log<E> {
         Ok(())
     }
 
-    fn to_load(&self, name: SegmentName) -> Option<(Offset, u32, Option<FileOf<E>>)> {
+    fn to_load(&self, name: SegmentName) -> Option<ToLoad<FileOf<E>>> {
         let shared = self.inner.shared.lock();
         let segment = shared.segments.iter().find(|segment| segment.name == name)?;
-        Some((segment.name.base, segment.bytes, segment.file.clone()))
+        Some(ToLoad {
+            bytes: segment.bytes,
+            file: segment.file.clone(),
+            // Who appends next takes the same file.
+            access: if segment.open { Access::Write } else { Access::Read },
+            has_runs: segment.runs.is_some(),
+        })
     }
+}
+
+/// A segment whose file or index is not in memory.
+struct ToLoad<F> {
+    bytes: u32,
+    file: Option<F>,
+    access: Access,
+    has_runs: bool,
 }
 
 fn region<F: File>(file: &F, at: u64, len: usize, range: Range<Offset>) -> ReadSlice<F> {
@@ -289,8 +318,11 @@ impl<F: Clone> Shared<F> {
         let last = wanted.checked_sub(1).map(|i| runs[at + i]);
         let whole_end = u64::from(last.map_or(run.position, |run| run.end_position()));
         let whole_next = last.map_or(run.base, |run| run.end());
-        let segment_end = u64::from(segment.bytes);
-        Some(Lookup::File(Plan { file, run, whole_end, whole_next, segment_end }))
+        // A read that goes batch by batch begins within the first run and ends at the latest here.
+        let few = u32::try_from(max_bytes.min(REGION_BYTES_MIN)).unwrap_or(u32::MAX);
+        let reach = run.end_position().saturating_add(few);
+        let runs = runs[at..].iter().take_while(|run| run.position <= reach).copied().collect();
+        Some(Lookup::File(Plan { file, run, runs, whole_end, whole_next }))
     }
 
     /// The file and run of the first batch at or after `from`, if its segment is loaded.

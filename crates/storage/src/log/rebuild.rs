@@ -8,7 +8,7 @@ use base::{Offset, Probe};
 use env::{Access, Disk, Env, File, IoBufs};
 
 use super::recover::{FaultyRange, Listing, Loaded, Opening};
-use super::scan::{Place, from_envelopes};
+use super::scan::{Holes, Place, from_envelopes};
 use super::{FileOf, SegmentState, Upkeep};
 use crate::dir::Found;
 use crate::envelope::Envelopes;
@@ -72,9 +72,8 @@ impl<E: Env> Opening<E> {
         findings.uncertain |= strays.iter().any(|stray| stray.tells_of_loss);
         self.settle(&findings, &mut segments, end).await?;
         self.put_strays_away(strays).await?;
-        let mut upkeep = Upkeep { env: None, env_bytes: 0, has_folder: true };
+        let mut upkeep = Upkeep { env_bytes: 0, has_folder: true };
         if let Some(open) = segments.last_mut().filter(|segment| segment.open) {
-            upkeep.env = Some(self.open_envelopes(open.name).await?);
             upkeep.env_bytes = super::recover::slots_len(open.enveloped);
         }
         let (mut epochs, mut faulty) = (known.epochs.clone(), known.faulty.clone());
@@ -115,7 +114,7 @@ impl<E: Env> Opening<E> {
         self.probe().reached("storage_durable_bytes_damaged");
         let envelopes = self.read_envelopes(summary.name).await?;
         let (mut segment, indexed) = from_envelopes(summary.name, &file, &envelopes, len);
-        let reached = self.index(&mut segment, indexed, len).await?;
+        let reached = self.index(&mut segment, indexed, len, Holes::Possible).await?;
         findings.faulty(reached.offset, summary.end);
         (segment.open, segment.end) = (false, summary.end);
         Ok(segment)
@@ -137,7 +136,7 @@ impl<E: Env> Opening<E> {
         let (file, len) = self.open_segment_file(known.name, Access::Read).await?;
         let envelopes = self.read_envelopes(known.name).await?;
         let (mut segment, indexed) = from_envelopes(known.name, &file, &envelopes, len);
-        let reached = self.index(&mut segment, indexed, len).await?;
+        let reached = self.index(&mut segment, indexed, len, Holes::Possible).await?;
         findings.faulty(reached.offset, next);
         (segment.open, segment.end) = (false, next);
         Ok(segment)
@@ -213,7 +212,8 @@ impl<E: Env> Opening<E> {
         let envelopes = self.read_envelopes(name).await?;
         let durable = recovery_point(name, &envelopes, &held);
         let (mut segment, indexed) = from_envelopes(name, &file, &envelopes, len);
-        let reached = self.index(&mut segment, indexed, len.min(durable.position)).await?;
+        let end = len.min(durable.position);
+        let reached = self.index(&mut segment, indexed, end, Holes::None).await?;
         self.recovery.recovery_point = durable.offset;
         let damaged = reached.position < durable.position || reached.offset != durable.offset;
         if damaged {

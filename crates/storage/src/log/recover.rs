@@ -90,7 +90,7 @@ pub(super) struct Loaded<F> {
     pub(super) epochs: EpochHistory,
     pub(super) producers: ProducerStates,
     pub(super) faulty: Vec<FaultyRange>,
-    pub(super) upkeep: Upkeep<F>,
+    pub(super) upkeep: Upkeep,
 }
 
 /// Segment files in a log's folder.
@@ -113,7 +113,9 @@ impl<E: Env> Log<E> {
 
     /// The log, once the journal knows it.
     pub(crate) fn created(dir: Arc<DirShared<E>>, found: Found, config: LogConfig) -> Self {
-        let opening = Opening::new(dir, found, Arc::default());
+        let uncertain = dir.unexplained.contains(&found);
+        let mut opening = Opening::new(dir, found, Arc::default());
+        opening.recovery.uncertain = uncertain;
         opening.assemble(opening.without_segments(), config)
     }
 
@@ -142,6 +144,13 @@ impl<E: Env> Log<E> {
         opening.dir.journal.note_filed(found, log.end());
         opening.dir.forget_batches(found);
         Ok((log, opening.recovery))
+    }
+}
+
+impl<E: Env> Log<E> {
+    /// The producers' file, as it is now.
+    pub(super) async fn read_producers(&self) -> io::Result<Option<ProducerSnapshot>> {
+        read_producers(&self.inner.dir, self.found()).await
     }
 }
 
@@ -229,10 +238,8 @@ impl<E: Env> Opening<E> {
 
     /// The producers' file; `None` if it is missing or damaged.
     pub(super) async fn read_producers(&self) -> Result<Option<ProducerSnapshot>, OpenError> {
-        let path = self.folder.join(PRODUCERS);
-        let bytes = read_whole(&self.dir.env, &path).await.map_err(self.io("read", &path))?;
-        let snapshot = bytes.and_then(|bytes| decode_snapshot(&bytes).ok());
-        Ok(snapshot.filter(|snapshot| snapshot.log == self.found))
+        let found = read_producers(&self.dir, self.found).await;
+        found.map_err(self.io("read the producers in", &self.folder))
     }
 
     /// Everything from the journal and the last segment's envelopes; `None` if they contradict
@@ -252,7 +259,7 @@ impl<E: Env> Opening<E> {
         };
         let closed: Vec<SegmentSummary> = known.iter().filter_map(|s| s.closed).collect();
         let mut segments: Vec<_> = closed.iter().map(SegmentState::unloaded).collect();
-        let mut upkeep = Upkeep { env: None, env_bytes: 0, has_folder: true };
+        let mut upkeep = Upkeep { env_bytes: 0, has_folder: true };
         if last.closed.is_none() {
             let (file, len) = self.open_segment_file(last.name, Access::Write).await?;
             let envelopes = self.read_envelopes(last.name).await?;
@@ -261,7 +268,6 @@ impl<E: Env> Opening<E> {
             if !same || envelopes.damaged {
                 return Ok(None);
             }
-            upkeep.env = Some(self.open_envelopes(last.name).await?);
             upkeep.env_bytes = slots_len(envelopes.runs.len());
             let (mut segment, _) = super::scan::from_envelopes(last.name, &file, &envelopes, len);
             segment.enveloped = envelopes.runs.len();
@@ -295,7 +301,7 @@ impl<E: Env> Opening<E> {
             epochs: self.known.epochs.clone(),
             producers: ProducerStates::default(),
             faulty: self.known.faulty.clone(),
-            upkeep: Upkeep { env: None, env_bytes: 0, has_folder: false },
+            upkeep: Upkeep::default(),
         }
     }
 
@@ -311,12 +317,6 @@ impl<E: Env> Opening<E> {
         Ok((file, len))
     }
 
-    pub(super) async fn open_envelopes(&self, name: SegmentName) -> Result<FileOf<E>, OpenError> {
-        let path = self.folder.join(name.env());
-        let env = self.dir.env.disk().open(&path, Access::Write).await;
-        env.map_err(self.io("open", &path))
-    }
-
     pub(super) async fn read_envelopes(&self, name: SegmentName) -> Result<Envelopes, OpenError> {
         let path = self.folder.join(name.env());
         let bytes = read_whole(&self.dir.env, &path).await.map_err(self.io("read", &path))?;
@@ -327,7 +327,9 @@ impl<E: Env> Opening<E> {
         Ok(decode_file(&self.owner(name), name.base, &bytes))
     }
 
-    fn assemble(&self, loaded: Loaded<FileOf<E>>, config: LogConfig) -> Log<E> {
+    fn assemble(&self, mut loaded: Loaded<FileOf<E>>, config: LogConfig) -> Log<E> {
+        // Whoever needs one opens it: most logs are at rest.
+        loaded.segments.iter_mut().for_each(|segment| segment.file = None);
         let tiny = self.probe().buggify("storage_tiny_tail");
         let end = loaded.end;
         let shared = Shared {
@@ -343,6 +345,7 @@ impl<E: Env> Opening<E> {
             epochs: loaded.epochs,
             producers: loaded.producers,
             faulty: loaded.faulty,
+            uncertain: self.recovery.uncertain,
             tail: Tail::new(self.dir.tail_budget.clone(), tiny),
             dirty_since: None,
             dirty_bytes: 0,
@@ -361,6 +364,16 @@ impl<E: Env> Opening<E> {
             cleaning: tokio::sync::Mutex::default(),
         })
     }
+}
+
+/// The producers' file of a log; `None` if it is missing or damaged.
+async fn read_producers<E: Env>(
+    dir: &DirShared<E>,
+    log: Found,
+) -> io::Result<Option<ProducerSnapshot>> {
+    let bytes = read_whole(&dir.env, &dir.folder(log).join(PRODUCERS)).await?;
+    let snapshot = bytes.and_then(|bytes| decode_snapshot(&bytes).ok());
+    Ok(snapshot.filter(|snapshot| snapshot.log == log))
 }
 
 /// Bytes of a file of this many envelopes.

@@ -40,8 +40,8 @@ impl<E: Env> Log<E> {
             upkeep.has_folder = true;
         }
         let name = SegmentName { base: end, seg_gen: dir.next_seg_gen() };
-        let (log, env) = match create_segment(dir, &self.inner.folder, name).await {
-            Ok(files) => files,
+        let log = match create_segment(dir, &self.inner.folder, name).await {
+            Ok(file) => file,
             Err(error) => return Err(self.without_room(error, name).await?),
         };
         if !self.env().probe().mutant("skip_dir_sync") {
@@ -66,7 +66,8 @@ impl<E: Env> Log<E> {
         if let Err(error) = dir.commit(self.found(), changes).await {
             return Err(self.without_room(error, name).await?);
         }
-        *upkeep = Upkeep { env: Some(env), env_bytes: 0, has_folder: true };
+        *upkeep = Upkeep { env_bytes: 0, has_folder: true };
+        dir.note_opened();
         {
             let mut shared = self.inner.shared.lock();
             if let Some(segment) = shared.active_mut() {
@@ -78,6 +79,31 @@ impl<E: Env> Log<E> {
                 shared.epochs.begin(epoch, end);
             }
             shared.unload_but(LOADED_MAX);
+        }
+        Ok(self.remove_segments(void.as_slice()).await?)
+    }
+
+    /// Closes a segment behind whose end a full disk left bytes that nobody counts, so that no crash
+    /// makes them count. The next append begins another. What counts is durable with its envelopes.
+    pub(super) async fn close_spoiled(&self, upkeep: &mut Upkeep) -> Result<(), WriteError> {
+        self.env().probe().reached("storage_spoiled_segment_closed");
+        let (changes, void) = {
+            let shared = self.inner.shared.lock();
+            let void = shared.active().filter(|segment| segment.bytes == 0).map(|s| s.name);
+            let change = match void {
+                Some(void) => Some(Change::Swap { drop: vec![void], add: Vec::new() }),
+                None => shared.active().map(|segment| Change::Close(segment.summary())),
+            };
+            (change.into_iter().chain([shared.flushed()]).collect(), void)
+        };
+        self.inner.dir.commit(self.found(), changes).await?;
+        upkeep.env_bytes = 0;
+        {
+            let mut shared = self.inner.shared.lock();
+            if let Some(segment) = shared.active_mut() {
+                segment.open = false;
+            }
+            shared.segments.retain(|segment| Some(segment.name) != void);
         }
         Ok(self.remove_segments(void.as_slice()).await?)
     }
@@ -162,7 +188,7 @@ impl<E: Env> Log<E> {
         closed.map(|()| true)
     }
 
-    async fn close_held(&self, upkeep: &mut Upkeep<FileOf<E>>) -> Result<(), WriteError> {
+    async fn close_held(&self, upkeep: &mut Upkeep) -> Result<(), WriteError> {
         self.save_producers(upkeep).await?;
         let changes = {
             let shared = self.inner.shared.lock();
@@ -171,7 +197,6 @@ impl<E: Env> Log<E> {
         };
         self.inner.dir.commit(self.found(), changes).await?;
         self.env().probe().reached("storage_segment_closed_at_rest");
-        upkeep.env = None;
         if let Some(segment) = self.inner.shared.lock().active_mut() {
             segment.open = false;
         }
@@ -269,10 +294,10 @@ async fn create_segment<E: Env>(
     dir: &DirShared<E>,
     folder: &Path,
     name: SegmentName,
-) -> Result<(FileOf<E>, FileOf<E>), WriteError> {
+) -> Result<FileOf<E>, WriteError> {
     let disk = dir.env.disk();
     let failed = |error| dir.refuse("create a segment in", folder, &error);
     let log = disk.open(&folder.join(name.log()), Access::CreateNew).await.map_err(failed)?;
-    let env = disk.open(&folder.join(name.env()), Access::CreateNew).await.map_err(failed)?;
-    Ok((log, env))
+    disk.open(&folder.join(name.env()), Access::CreateNew).await.map_err(failed)?;
+    Ok(log)
 }

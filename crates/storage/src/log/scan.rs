@@ -6,11 +6,12 @@
 
 use base::{LeaderEpoch, Offset, Probe};
 use bytes::Bytes;
-use env::{Access, Env, File, IoBufs};
+use env::{Env, File, IoBufs};
 use records::batch::BatchView;
 
 use super::batches::{Located, Walk, WalkError};
 use super::recover::{Cut, Opening};
+use super::run_walk::catch_up;
 use super::{FileOf, SegmentState};
 use crate::envelope::{Envelopes, encode_slot};
 use crate::error::OpenError;
@@ -28,13 +29,22 @@ pub(super) struct Place {
     pub(super) offset: Offset,
 }
 
+/// Whether offsets may be missing between batches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holes {
+    None,
+    Possible,
+}
+
 impl<E: Env> Opening<E> {
-    /// Adds the runs between what the envelopes cover and `end`, by headers alone.
+    /// Adds the runs between what the envelopes cover and `end`, by headers alone. Only what was
+    /// never compacted is without `holes`.
     pub(super) async fn index(
         &mut self,
         segment: &mut SegmentState<FileOf<E>>,
         from: Place,
         end: u64,
+        holes: Holes,
     ) -> Result<Place, OpenError> {
         let Some(file) = segment.file.clone().filter(|_| from.position < end) else {
             return Ok(from);
@@ -43,7 +53,13 @@ impl<E: Env> Opening<E> {
         let mut walk = Walk::new(file, from.position, end, from.offset);
         let wall = self.dir.env.wall();
         loop {
+            let (position, next) = (walk.position(), walk.next_offset());
             match walk.header().await {
+                Ok(Some(batch)) if holes == Holes::None && batch.header.base_offset != next => {
+                    // The base offset is under no checksum.
+                    walk.go_on_at(position, next);
+                    break;
+                },
                 Ok(Some(batch)) => {
                     let bytes = u32::try_from(batch.len()).unwrap_or(u32::MAX);
                     segment.take_batch(&batch.header, bytes, wall);
@@ -170,40 +186,13 @@ impl<E: Env> Opening<E> {
     pub(super) async fn rebuild_producers(
         &mut self,
         upto: Offset,
-        mut producers: ProducerStates,
+        producers: ProducerStates,
         segments: &[SegmentState<FileOf<E>>],
     ) -> Result<ProducerStates, OpenError> {
-        let wall = self.dir.env.wall();
-        for segment in segments.iter().filter(|s| s.end > upto && s.bytes > 0) {
-            let file = match &segment.file {
-                Some(file) => file.clone(),
-                None => self.open_segment_file(segment.name, Access::Read).await?.0,
-            };
-            let runs = segment.runs.as_deref().unwrap_or_default();
-            let behind = runs.partition_point(|run| run.last < upto);
-            let start = runs
-                .get(behind)
-                .map_or((0, segment.name.base), |run| (u64::from(run.position), run.base));
-            let mut walk = Walk::new(file, start.0, u64::from(segment.bytes), start.1);
-            loop {
-                match walk.header().await {
-                    Ok(Some(batch)) if batch.header.base_offset >= upto => {
-                        producers.apply(&batch.header, wall);
-                    },
-                    Ok(Some(_)) => {},
-                    Err(WalkError::Io(error)) => {
-                        return Err(self.io("read", &self.folder)(error));
-                    },
-                    Ok(None) => break,
-                    Err(WalkError::NotABatch | WalkError::Truncated) => {
-                        self.probe().reached("storage_producers_behind_damage");
-                        break;
-                    },
-                }
-            }
-            self.recovery.rebuilt_bytes += walk.read_bytes();
-        }
-        producers.expire(wall, self.dir.options.producer_expiration);
+        let range = (upto, Offset(i64::MAX));
+        let caught_up = catch_up(&self.dir, self.found, segments, range, producers).await;
+        let (producers, read_bytes) = caught_up.map_err(self.io("read", &self.folder))?;
+        self.recovery.rebuilt_bytes += read_bytes;
         Ok(producers)
     }
 }

@@ -10,6 +10,7 @@ use records::header::NO_TIMESTAMP;
 use records::inflated_bytes_max;
 
 use super::batches::{Located, Walk};
+use super::run_walk::RunWalk;
 use super::{FileOf, Log};
 use crate::error::ReadError;
 use crate::names::SegmentName;
@@ -112,13 +113,12 @@ impl<E: Env> Log<E> {
                 Err(name) => self.load(name).await?,
             }
         };
-        let (start, end) = (u64::from(plan.run.position), u64::from(plan.run.end_position()));
-        let mut walk = Walk::new(plan.file, start, end, plan.run.base);
+        let mut walk = RunWalk::within(plan.file, vec![plan.run]);
         while let Some(batch) = self.walked(walk.header().await, from)? {
             let header = &batch.header;
             let may = header.max_timestamp != NO_TIMESTAMP && header.max_timestamp >= at;
             if may && header.last_offset() >= from {
-                let hit = self.look_in_batch(&mut walk, &batch, from, at).await?;
+                let hit = self.look_in_batch(walk.inner(), &batch, from, at).await?;
                 if hit.is_some() {
                     return Ok((hit, plan.run.end()));
                 }

@@ -254,3 +254,24 @@ fn a_sync_that_says_the_disk_is_full_ends_the_directory_like_any_other() {
     assert!(dir.failed().is_some());
     assert!(matches!(try_append(&log, 1), Err(WriteError::Failed(_))));
 }
+
+#[test]
+fn what_found_no_room_does_not_come_back_once_the_flusher_has_seen_to_it() {
+    // A whole batch and a part of the next reach the file; none of them counts.
+    for before in [3, 0] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        append_some(&log, before);
+        run(log.checkpoint()).unwrap();
+        fill(&env, 90);
+        assert!(full(&try_append(&log, 2)));
+        env.set_faults(Faults::default());
+        run(log.checkpoint()).unwrap();
+
+        let (dir, _) = open_dir(&env.after_process_crash());
+        let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+        assert_eq!((log.end().0, recovery.cut), (i64::try_from(before).unwrap(), None));
+        append_some(&log, 2);
+        check_whole(&log, i64::try_from(before).unwrap() + 2);
+    }
+}

@@ -1,6 +1,9 @@
 //! Logs on the journal: cuts in new files, moved starts, durable acknowledgements, and the planted
 //! bugs that break them.
 
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex};
 use storage::{Found, OpenError, SealOutcome, StartClass};
 
@@ -271,5 +274,33 @@ fn a_start_that_dies_while_it_writes_a_segment_again_forgets_nothing() {
 
         assert!(recovery.uncertain, "died at {died}");
         assert_eq!((log.end(), recovery.faulty), (Offset(3), Vec::new()), "died at {died}");
+    }
+}
+
+#[test]
+fn files_of_logs_at_rest_are_closed_and_opened_again_by_who_needs_them() {
+    let env = MemEnv::new().with_buggify("storage_few_files");
+    let (dir, _) = open_dir(&env);
+    let id = |index| PartitionId { index: PartitionIndex(index), ..partition() };
+    let logs: Vec<_> =
+        (0..5).map(|index| run(dir.create_log(id(index), GEN, small())).unwrap()).collect();
+    let mut written = Vec::new();
+    for round in 0..3 {
+        for log in &logs {
+            written.push(append_some(log, 20));
+            run(log.checkpoint()).unwrap();
+        }
+        let mut flusher = pin!(dir.run_flusher(|_| ()));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(flusher.as_mut().poll(&mut cx).is_pending(), "idle in round {round}");
+    }
+    assert!(env.reached("storage_files_released") && env.reached("storage_file_opened_again"));
+    for log in &logs {
+        assert_eq!(read_all(log, Offset(0)).len(), 60);
+    }
+    let (dir, _) = open_dir(&env.after_power_loss(1));
+    for index in 0..5 {
+        let (log, recovery) = run(dir.open_log(id(index), GEN, small())).unwrap();
+        assert_eq!((log.end(), recovery.cut), (Offset(60), None));
     }
 }

@@ -4,6 +4,7 @@
 mod batches;
 mod compact;
 mod crash;
+mod every_crash;
 mod forgotten;
 mod full;
 mod interleaving;
@@ -13,3 +14,4 @@ mod model;
 mod opening;
 mod reading;
 mod support;
+mod truncate;

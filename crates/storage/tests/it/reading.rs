@@ -162,3 +162,28 @@ fn too_much_that_is_not_durable_makes_an_append_wait_for_a_flush() {
     assert_eq!(log.flushed_end(), Offset(4));
     assert!(env.reached("storage_append_waits_for_flush"));
 }
+
+#[test]
+fn a_batch_whose_base_offset_rotted_is_damage_wherever_it_seems_to_lie() {
+    // The last byte of it: to the next offset, to a smaller one, behind the end of the log.
+    for with in [3 ^ 4, 3 ^ 2, 3 ^ 0x43] {
+        let env = MemEnv::new().with_buggify("storage_tiny_tail");
+        let (_dir, log) = fresh(&env);
+        log.set_config(LogConfig::default());
+        let batches = append_some(&log, 10);
+        let files = env.files(log.folder());
+        let is_log = |path: &&std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
+        env.rot(files.iter().find(is_log).unwrap(), batches[0].bytes().len() * 3 + 7, with);
+
+        let sound = run(log.read(Offset(0), Offset(10), 10_000, true)).unwrap();
+        assert_eq!((sound.bytes, sound.next), (batches[0].bytes().len() * 3, Some(Offset(3))));
+        for min_one in [true, false] {
+            let read = run(log.read(Offset(3), Offset(10), 10_000, min_one));
+            assert!(matches!(read, Err(ReadError::Corrupt { at: Offset(3) })));
+            let read = run(log.read(Offset(3), Offset(4), 10_000, min_one));
+            assert!(matches!(read, Err(ReadError::Corrupt { at: Offset(3) })));
+        }
+        let hit = run(log.offset_for_timestamp(Timestamp(3)));
+        assert!(matches!(hit, Err(ReadError::Corrupt { .. })), "{hit:?}");
+    }
+}

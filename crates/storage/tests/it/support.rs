@@ -124,7 +124,8 @@ pub struct MemEnv {
     pools: Arc<Pools>,
     clock: Arc<AtomicU64>,
     random: Arc<AtomicU64>,
-    sleeps: Arc<AtomicU64>,
+    /// How often anybody slept.
+    pub sleeps: Arc<AtomicU64>,
     /// Whether operations sometimes have to be polled twice.
     pub restless: bool,
 }
@@ -167,11 +168,6 @@ impl MemEnv {
         self.world.lock().body_reads
     }
 
-    /// How often anybody slept.
-    pub fn sleeps(&self) -> u64 {
-        self.sleeps.load(Ordering::Relaxed)
-    }
-
     pub fn syncs(&self) -> u64 {
         self.world.lock().syncs
     }
@@ -209,8 +205,6 @@ impl MemEnv {
             inode.lose_power(&mut prng);
         }
         world.names = world.durable_names.clone();
-        let folders = world.dirs.clone();
-        world.dirs = folders;
         drop(world);
         next
     }
