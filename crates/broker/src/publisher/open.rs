@@ -56,7 +56,9 @@ pub enum OpenAllError {
 
 /// Whether logs and metadata fit, looked at before either is touched: logs without any metadata,
 /// the same log twice and, after a clean stop, topics without their logs (unless a directory is
-/// not there, so that `some_are_away`) have been lost or copied by somebody.
+/// not there, so that `some_are_away`) have been lost or copied by somebody. A log that a damaged
+/// journal does not name any more is not missed: it is made anew beside its files, and says so;
+/// nobody could bring it back, for this start has written the journal down again without it.
 ///
 /// # Errors
 /// What is lost.
@@ -90,9 +92,10 @@ pub(crate) fn nothing_lost<'a, E: Env>(
         let here = numbered.filter(|(_, partition)| partition.leader == Some(me));
         here.map(|(index, _)| PartitionId { topic: topic.id, index })
     });
+    let forgotten = dirs.clone().any(|dir| dir.start().journal_damaged);
     let missing: Vec<Found> = dirs.flat_map(|dir| dir.start().missing.clone()).collect();
     let gone = |id: &PartitionId| {
-        !logs.contains_key(id) || missing.iter().any(|found| found.partition == *id)
+        (!forgotten && !logs.contains_key(id)) || missing.iter().any(|found| found.partition == *id)
     };
     match placed.into_iter().find(gone) {
         Some(lost) => Err(OpenAllError::LogLost(lost)),

@@ -164,3 +164,31 @@ fn a_log_taken_away_after_a_clean_stop_is_missed_by_every_start() {
         broker.stop().await;
     });
 }
+
+#[test]
+fn a_log_that_a_damaged_journal_does_not_name_any_more_is_made_anew_after_a_clean_stop() {
+    let world = World::new("forgotten-log");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, batch(&["a"])).await.expect("written");
+        broker.stop().await;
+        drop(broker);
+        let journal = world.dir.join("journal/0");
+        let mut bytes = std::fs::read(&journal).expect("read");
+        // The first group; later ones show that it was whole once.
+        bytes[4096 + 40] ^= 0x40;
+        std::fs::write(&journal, bytes).expect("written");
+
+        for records in 0..2 {
+            let broker = world.start().await;
+            assert_eq!(values(&broker, t, 0).await.len(), records);
+            produce(&broker, t, batch(&["b"])).await.expect("written");
+            broker.stop().await;
+        }
+        let files = std::fs::read_dir(world.dir.join(format!("{t}-0"))).expect("listed");
+        let salvaged =
+            files.filter_map(Result::ok).map(|file| file.file_name()).collect::<Vec<_>>();
+        assert!(salvaged.len() > 2, "nothing of the old log is removed: {salvaged:?}");
+    });
+}

@@ -72,11 +72,14 @@ pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, Writ
 }
 
 /// Puts the seal back that this process took, if no log was opened since. The logs' own states
-/// name the process that wrote them and not this one, so the next start looks at them again.
+/// name the process that wrote them and not this one, so the next start looks at them again. After
+/// damage of the journal there is none: the next start finds the journal whole, and a seal would
+/// have it miss the logs that were behind the damage, for ever.
 pub(super) async fn give_back<E: Env>(handle: &LogDir<E>) -> Result<(), WriteError> {
     let dir = &handle.shared;
     dir.check()?;
-    if dir.sealed_by.is_none() || !handle.open_logs().is_empty() {
+    let is_sealed = dir.sealed_by.is_some() && !dir.start.journal_damaged;
+    if !is_sealed || !handle.open_logs().is_empty() {
         return Ok(());
     }
     write(dir).await
