@@ -7,7 +7,6 @@ use super::committed::read_committed;
 use super::history::due_before;
 use super::platter::{DiskLog, View, missing_segment, read_log};
 use super::records::RecordId;
-use super::told::damages;
 use crate::fault::BROKER;
 use crate::world::World;
 
@@ -50,9 +49,11 @@ pub fn finish(history: &History, world: &World, partitions: u32) {
     for view in [View::Cache, View::Durable] {
         let missing = missing_segment(&world.disks[BROKER].lock(), view);
         // What a damaged journal names is told otherwise.
-        world.check("named-segments", missing.is_none() || damages(world) > 0, || {
-            format!("the journal names {}, which is not there", missing.unwrap_or_default())
-        });
+        world.check(
+            "named-segments",
+            missing.is_none() || world.faults("damaged journal") > 0,
+            || format!("the journal names {}, which is not there", missing.unwrap_or_default()),
+        );
     }
     let mut places: BTreeMap<RecordId, (i32, i64)> = BTreeMap::new();
     for (index, known) in &seen.partitions {
