@@ -33,24 +33,11 @@ import threading
 import time
 
 import power_cut
-from power_cut import NO_LOG_FLUSH, NOT_RUN, SHUTDOWN, Broken, batch, receive, run
+from power_cut import NO_LOG_FLUSH, NOT_RUN, SHUTDOWN, Broken, produce, run
 
 TOPIC = power_cut.TOPIC
 STORAGE_ERROR = 56
 PATIENCE_S = 60
-
-
-def produce(sock, correlation, partition, value):
-    """Produce v7 with acks=all: error code and offset."""
-    records, name = batch(value), TOPIC.encode()
-    body = struct.pack(">hhi", 0, 7, correlation) + struct.pack(">h", 3) + b"dsk"
-    body += struct.pack(">hhi", -1, -1, 10_000)
-    body += struct.pack(">ih", 1, len(name)) + name
-    body += struct.pack(">iii", 1, partition, len(records)) + records
-    sock.sendall(struct.pack(">i", len(body)) + body)
-    answer = receive(sock, struct.unpack(">i", receive(sock, 4))[0])
-    _, error, offset = struct.unpack_from(">ihq", answer, 4 + 4 + 2 + len(name) + 4)
-    return error, offset
 
 
 class Producer(threading.Thread):

@@ -93,7 +93,7 @@ def batch(value):
 
 
 def produce(sock, correlation, partition, value):
-    """Produce v7 with acks=all. The offset, or None if it was refused."""
+    """Produce v7 with acks=all: error code and offset."""
     records = batch(value)
     name = TOPIC.encode()
     body = struct.pack(">hhi", 0, 7, correlation) + struct.pack(">h", 3) + b"cut"
@@ -104,7 +104,7 @@ def produce(sock, correlation, partition, value):
     answer = receive(sock, struct.unpack(">i", receive(sock, 4))[0])
     at = 4 + 4 + 2 + len(name) + 4
     _, error, offset = struct.unpack_from(">ihq", answer, at)
-    return offset if error == 0 else None
+    return error, offset
 
 
 def receive(sock, size):
@@ -131,8 +131,8 @@ class Writer(threading.Thread):
                 count = 0
                 while True:
                     value = f"{self.label}-{self.number}-{count}".encode() + b"." * 100
-                    offset = produce(sock, count, partition, value)
-                    if offset is not None:
+                    error, offset = produce(sock, count, partition, value)
+                    if error == 0:
                         self.acked.append((time.monotonic(), partition, offset, value.decode()))
                     count += 1
         except (OSError, ConnectionError, struct.error):
