@@ -17,11 +17,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN
 NO_LOG_FLUSH = (2).to_bytes(4, "little")
 MIB = 1 << 20
 PAGE = 4096
+ROUNDS = 40
 LIBC = ctypes.CDLL(None, use_errno=True)
 ROWS = []
 
@@ -279,6 +282,51 @@ def unreadable(folder):
         disk.close()
 
 
+def sync_while_going(folder):
+    """Syncs one page after the other until the file system is shut down in the middle of it."""
+    for name, room in (("reserved", None), ("written", b"\0" * (8 * MIB))):
+        gone = sum(page_lost(folder, room, number) for number in range(ROUNDS))
+        shown = f"the last one said to be done is lost in {gone} of {ROUNDS} rounds"
+        row(f"fdatasync of pages only {name} before, shutdown in its middle", shown, gone == 0 if room else None)
+
+
+def page_lost(folder, room, number):
+    """Whether a page is gone although its sync returned without an error."""
+    disk = Disk(folder)
+    file = os.open(disk.path("pages"), os.O_RDWR | os.O_CREAT, 0o600)
+    if room is None:
+        os.posix_fallocate(file, 0, 8 * MIB)
+    else:
+        os.write(file, room)
+    os.fsync(file)
+    done = []
+
+    def writes():
+        try:
+            for page in range(2000):
+                os.pwrite(file, (page + 1).to_bytes(8, "little") * 512, page * PAGE)
+                os.fdatasync(file)
+                done.append(page)
+        except OSError:
+            pass
+
+    writer = threading.Thread(target=writes)
+    writer.start()
+    # Not always at the same moment of a sync.
+    time.sleep(0.05 + 0.003 * (number % 17))
+    root = os.open(disk.mount, os.O_RDONLY)
+    fcntl.ioctl(root, SHUTDOWN, NO_LOG_FLUSH)
+    os.close(root)
+    writer.join()
+    os.close(file)
+    run("umount", disk.mount)
+    disk.attach()
+    last = done[-1]
+    lost = read(disk.path("pages"))[last * PAGE : last * PAGE + 8] != (last + 1).to_bytes(8, "little")
+    disk.close()
+    return lost
+
+
 def main():
     if os.geteuid() != 0 or not os.path.exists("/dev/loop-control"):
         print("needs root and loop devices")
@@ -294,6 +342,7 @@ def main():
                 check(disk)
         finally:
             disk.close()
+        sync_while_going(folder)
         failed_sync(folder)
         unreadable(folder)
     row("sectors of 512 bytes torn, dropped or kept on their own", "the kernel writes pages; needs a device that tears sectors", None)

@@ -90,3 +90,15 @@ fn the_log_says_in_words_what_the_last_process_left() {
     let wanted = format!("opened {shown}: it was closed cleanly; 1 log");
     assert!(third.log.contains(&wanted), "{}", third.log);
 }
+
+#[test]
+fn the_room_of_a_journal_file_is_written_and_not_only_reserved() {
+    let broker = Broker::start(&fresh_dir("journal-room"));
+
+    let file = std::fs::File::open(broker.dir.join("journal/0")).unwrap();
+    let first_hole = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(0)).unwrap();
+
+    let len = file.metadata().unwrap().len();
+    assert!(len >= 1024 * 1024, "{len}");
+    assert_eq!(first_hole, len, "what was only reserved counts as a hole");
+}
