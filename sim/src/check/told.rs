@@ -58,6 +58,9 @@ impl History {
         let Some(topic) = seen.topic else { return };
         let mut told = false;
         let disk = world.disk(BROKER);
+        for (name, table) in &mut seen.tables {
+            told |= table.started(world, name, &disk, suspect);
+        }
         for (partition, found) in &mut seen.partitions {
             let of = PartitionId { topic: TopicId(topic), index: PartitionIndex(*partition) };
             let log = read_log(&disk, topic, *partition, View::Cache).unwrap_or_default();

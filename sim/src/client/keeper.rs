@@ -17,12 +17,14 @@ use protocol::messages::list_offsets_request::{
 };
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use records::{BatchBuilder, Header, NewRecord};
+use records::{BatchBuilder, Header, NewRecord, Record};
 
 use super::Job;
 use super::connection::Connection;
 use super::consumer::fetch_request;
-use super::errors::{NONE, OFFSET_OUT_OF_RANGE, TOPIC_ALREADY_EXISTS, is_retriable};
+use super::errors::{
+    CORRUPT_MESSAGE, NONE, OFFSET_OUT_OF_RANGE, TOPIC_ALREADY_EXISTS, is_retriable,
+};
 use crate::check::{Row, Rules};
 use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
@@ -205,6 +207,7 @@ impl Keeper {
             }],
             ..ProduceRequest::default()
         };
+        let told = self.job.history.table_told(topic);
         let Ok(answer) = self.connection.call(9, &ask, TIMEOUT).await else { return };
         let first = answer.responses.into_iter().next();
         let Some(part) = first.and_then(|topic| topic.partition_responses.into_iter().next())
@@ -213,8 +216,8 @@ impl Keeper {
         };
         match part.error_code {
             NONE => {
-                for (number, offset) in sent.into_iter().zip(part.base_offset..) {
-                    self.job.history.table_acked(&self.job.world, topic, number, offset);
+                for row in sent.into_iter().zip(part.base_offset..) {
+                    self.job.history.table_acked(&self.job.world, topic, row, told);
                 }
             },
             code if is_retriable(code) => {},
@@ -304,6 +307,12 @@ impl Keeper {
             let answer = self.connection.call(12, &ask, TIMEOUT).await.ok();
             let part = answer.and_then(|answer| answer.responses.into_iter().next());
             let part = part.and_then(|topic| topic.partitions.into_iter().next());
+            if part.as_ref().is_some_and(|part| part.error_code == CORRUPT_MESSAGE)
+                && let Some(behind) = self.job.history.table_damage_at(&self.job.world, topic, next)
+            {
+                next = behind;
+                continue;
+            }
             let Some(part) = part.filter(|part| part.error_code == NONE) else {
                 vain += 1;
                 if vain > READ_IN_VAIN_MAX {
@@ -337,13 +346,19 @@ impl Keeper {
         // What was deleted meanwhile is not owed any more.
         let Some(start_now) = self.start(topic).await else { return false };
         let read = (start_now.max(read.0), read.1);
-        self.job.history.table_read(&self.job.world, topic, &owed, read, rules);
-        true
+        self.job.history.table_read(&self.job.world, topic, &owed, read, rules)
     }
 
     fn unexpected(&self, what: &str, code: i16) {
         self.job.world.check("errors", false, || format!("{what} of the keeper: {code}"));
     }
+}
+
+/// The number of a record that a keeper wrote.
+pub fn number_of(record: &Record<'_>) -> Option<u64> {
+    let mut headers = record.headers;
+    let value = headers.next()?.value?;
+    value.try_into().ok().map(u64::from_be_bytes)
 }
 
 /// Adds the records of whole batches and moves `next` behind them.
@@ -360,9 +375,7 @@ fn rows_of(bytes: Bytes, next: &mut i64, rows: &mut Vec<Row>) -> Result<(), Stri
         let set = batch.open(1 << 24).map_err(|error| error.to_string())?;
         for record in set.iter() {
             let record = record.map_err(|error| error.to_string())?;
-            let mut headers = record.headers;
-            let number = headers.next().and_then(|header| header.value);
-            let number = number.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes);
+            let number = number_of(&record);
             let key = record.key.and_then(|key| key.first()).copied();
             let (Some(number), Some(key)) = (number, key) else {
                 return Err("a record that no client wrote".into());
