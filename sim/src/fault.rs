@@ -555,8 +555,8 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_seeds_draw_every_fault_class() {
-        let plans: Vec<Plan> = (0..100).map(Plan::draw).collect();
+    fn five_hundred_seeds_draw_every_fault_class() {
+        let plans: Vec<Plan> = (0..500).map(Plan::draw).collect();
         let faults = plans.iter().flat_map(|plan| &plan.faults);
         let mut drawn: BTreeSet<&str> = faults.map(|timed| timed.fault.class()).collect();
         if plans.iter().any(|plan| !plan.gone.is_empty()) {

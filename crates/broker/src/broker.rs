@@ -4,7 +4,7 @@
 //! (refuse, coordinators, drain writers, seal). Invariants: after `stop` began nothing new is
 //! accepted; the directory is sealed only if every writer has finished; every request has an end.
 
-mod opened;
+pub(crate) mod opened;
 mod start;
 
 use std::sync::Arc;

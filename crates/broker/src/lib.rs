@@ -23,6 +23,7 @@ mod partition;
 mod partitions;
 mod publisher;
 mod unmade;
+pub mod verify;
 
 pub use broker::{Broker, ProducerIdError, StartError};
 pub use config::{BrokerConfig, TopicConfig};

@@ -29,7 +29,7 @@ use crate::partition::{Partition, PartitionInit};
 use crate::unmade::Unmade;
 
 /// A topic id is never reused and nothing moves yet, so a replica has one incarnation.
-const REPLICA_GEN: ReplicaGen = ReplicaGen(0);
+pub(crate) const REPLICA_GEN: ReplicaGen = ReplicaGen(0);
 
 /// A partition of a new topic, and its log or why there is none.
 type Created<E> = (PartitionId, LeaderEpoch, Result<Log<E>, OpenError>);

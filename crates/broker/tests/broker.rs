@@ -26,6 +26,9 @@ mod produce;
 #[path = "broker/shaky.rs"]
 mod shaky;
 #[cfg(test)]
+#[path = "broker/verify.rs"]
+mod verify;
+#[cfg(test)]
 #[path = "broker/world.rs"]
 mod world;
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod disk;
 mod host;
 mod lock;
 mod net;
+pub mod overlay;
 mod wait;
 
 /// What threads share without a lock: std's, or those of a scheduler that chooses the order.

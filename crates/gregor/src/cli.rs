@@ -9,6 +9,7 @@ mod keys;
 mod produce;
 mod serve;
 mod topic;
+mod verify;
 
 use base::Duration;
 use clap::{Args, Parser, Subcommand};
@@ -20,6 +21,7 @@ pub use keys::{ConfigCommand, Keys};
 pub use produce::{Acks, Produce};
 pub use serve::Serve;
 pub use topic::{AlterTopic, CreateTopic, Topic, TopicCommand};
+pub use verify::Verify;
 
 /// Gregor, an Apache-Kafka-compatible broker, and its tools
 #[derive(Debug, Parser)]
@@ -60,6 +62,8 @@ pub enum Command {
     Group(Group),
     /// Show and check what is in a data directory, without a broker and without changing it
     Dump(Dump),
+    /// Say what a start would do to a data directory, without doing it
+    Verify(Verify),
     /// List the configuration keys, or check a configuration file
     Config(Keys),
     /// Print a completion script for a shell

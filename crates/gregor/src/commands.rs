@@ -6,3 +6,4 @@ pub mod dump;
 pub mod group;
 pub mod produce;
 pub mod topic;
+pub mod verify;

@@ -153,6 +153,14 @@ pub enum Failure {
         /// How many.
         places: u64,
     },
+    /// A directory that a start would refuse, or that cannot be looked at.
+    #[error("{what}")]
+    Unfit {
+        /// What is wrong.
+        what: String,
+        /// What to do next.
+        hint: String,
+    },
     /// Anything else that a broker answered or a directory held.
     #[error("{0}")]
     Other(String),
@@ -245,7 +253,9 @@ impl Failure {
             Self::LineTooLarge { .. } => {
                 "shorten it, or create the topic with -c max.message.bytes=N"
             },
-            Self::Advised { hint, .. } => return Some(hint.clone().into()),
+            Self::Advised { hint, .. } | Self::Unfit { hint, .. } => {
+                return Some(hint.clone().into());
+            },
             Self::Damaged { .. } => {
                 "keep a copy of the directory before anything else; a replica or a backup has the bytes that are lost here"
             },

@@ -1,7 +1,7 @@
 //! `gregor`: the broker daemon and its command-line tools, in one binary.
 //!
 //! Owns: the process. Reads the command line, runs one command, turns its outcome into an exit
-//! code: 0 done, 1 failed, 2 wrong usage.
+//! code: 0 done, 1 failed, 2 wrong usage or nothing to work on.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stderr,
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
                 eprintln!("hint: {hint}");
             }
             match failure {
-                Failure::Usage(_) => ExitCode::from(2),
+                Failure::Usage(_) | Failure::Unfit { .. } => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         },
@@ -57,6 +57,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Consume(arguments) => commands::consume::run(&arguments),
         Command::Group(arguments) => commands::group::run(arguments.command),
         Command::Dump(arguments) => commands::dump::run(&arguments),
+        Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Config(arguments) => commands::config::run(arguments.command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

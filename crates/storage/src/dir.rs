@@ -184,6 +184,14 @@ impl<E: Env> LogDir<E> {
         open::read_known(&self.shared.env, &self.shared.path).await
     }
 
+    /// The directories of the node as noted in the one at `path`, without taking it into use.
+    ///
+    /// # Errors
+    /// [`DirError`] if that cannot be read.
+    pub async fn peek_known(env: &E, path: &Path) -> Result<Vec<KnownDir>, DirError> {
+        open::read_known(env, path).await
+    }
+
     /// Notes the directories of the node, durably.
     ///
     /// # Errors

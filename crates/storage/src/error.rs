@@ -125,6 +125,15 @@ pub enum DirError {
         /// The directory id in the identity.
         expected: Uuid,
     },
+    /// It holds logs, and what says whose they are is gone.
+    #[error(
+        "log directory {} has a manifest but no identity; restore the file identity from a backup, or move the directory away to start empty",
+        path.display()
+    )]
+    IdentityLost {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The cluster id cannot be stored.
     #[error("a cluster id has 1 to 64 bytes, this one has {0}")]
     ClusterId(usize),

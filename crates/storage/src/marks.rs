@@ -56,6 +56,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_envelopes_missing",
     "storage_fsync_by_segment_when_full",
     "storage_identity_damaged",
+    "storage_identity_lost",
     "storage_index_rebuilt",
     "storage_index_rebuilt_on_read",
     "storage_journal_corrupt",

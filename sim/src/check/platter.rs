@@ -43,6 +43,8 @@ pub struct DiskLog {
     pub end: i64,
     /// Why reading stopped before the last byte, if it did.
     pub stopped: Option<String>,
+    /// Offsets of which the journal says that they are damaged, from and to.
+    pub told: Vec<(i64, i64)>,
 }
 
 impl DiskLog {
@@ -50,6 +52,11 @@ impl DiskLog {
     pub fn at(&self, offset: i64) -> Option<RecordId> {
         let found = self.records.binary_search_by_key(&offset, |(at, _)| *at).ok()?;
         Some(self.records[found].1)
+    }
+
+    /// Whether a start has said that `offset` is damaged.
+    pub fn is_told(&self, offset: i64) -> bool {
+        self.told.iter().any(|(from, to)| (*from..*to).contains(&offset))
     }
 }
 
@@ -131,7 +138,7 @@ pub fn read_log(image: &Image, topic: Uuid, partition: i32, view: View) -> Optio
     let (end, stopped) = walk(image, &found, view, |batch| {
         read_batch(batch, batch.header().base_offset.0, &mut records)
     });
-    Some(DiskLog { records, end, stopped })
+    Some(DiskLog { records, end, stopped, told: found.log.faulty })
 }
 
 /// Where a log ends, as far as it is whole.

@@ -72,7 +72,7 @@ impl DirFile {
         match class {
             "damaged journal" => Some(&["/journal", "the journal in"]),
             "damaged manifest" => Some(&["manifest"]),
-            "damaged identity" => Some(&["/identity", "belongs to cluster", "is of directory"]),
+            "damaged identity" => Some(&["/identity", "but no identity"]),
             "damaged metadata log" => Some(&["metadata log"]),
             _ => None,
         }

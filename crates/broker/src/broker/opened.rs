@@ -10,34 +10,47 @@ use std::path::{Component, Path, PathBuf};
 
 use base::{Probe, Uuid};
 use env::{Disk, Env};
+use metadata::Image;
 use storage::{DirError, DirOptions, Expect, KnownDir, LogDir, StartInfo};
 
 use super::StartError;
 use crate::BrokerConfig;
 use crate::dirs::OneDir;
+use crate::publisher::{OpenAllError, nothing_lost};
 
 /// What was opened.
-pub(super) struct OpenedDirs<E: Env> {
+pub(crate) struct OpenedDirs<E: Env> {
     /// Where in `dirs` the one with the metadata is.
-    pub(super) home: usize,
-    pub(super) dirs: Vec<OneDir<E>>,
+    pub(crate) home: usize,
+    pub(crate) dirs: Vec<OneDir<E>>,
     /// What the directory with the metadata found.
-    pub(super) start: StartInfo,
+    pub(crate) start: StartInfo,
     /// What to note of them.
-    pub(super) known: Vec<KnownDir>,
+    pub(crate) known: Vec<KnownDir>,
 }
 
 impl<E: Env> OpenedDirs<E> {
-    pub(super) fn home(&self) -> Option<&LogDir<E>> {
+    pub(crate) fn home(&self) -> Option<&LogDir<E>> {
         self.dirs.get(self.home)?.dir.as_ref()
     }
 
-    pub(super) fn opened(&self) -> impl Iterator<Item = &LogDir<E>> {
+    pub(crate) fn opened(&self) -> impl Iterator<Item = &LogDir<E>> {
         self.dirs.iter().filter_map(|dir| dir.dir.as_ref())
     }
 
+    /// Whether the logs that were found fit the metadata.
+    ///
+    /// # Errors
+    /// What is lost.
+    pub(crate) fn fit(&self, image: &Image, config: &BrokerConfig) -> Result<(), OpenAllError> {
+        let some_are_away = self.opened().count() < self.dirs.len();
+        let some_are_away = some_are_away || !config.accept_lost_dirs.is_empty();
+        let dirs = self.dirs.iter().filter_map(|one| one.dir.as_ref());
+        nothing_lost(dirs, image, config.node_id, some_are_away)
+    }
+
     /// For a start that is refused.
-    pub(super) async fn give_back(&self) {
+    pub(crate) async fn give_back(&self) {
         for dir in self.opened() {
             // What cannot be given back is looked at again by the next start.
             drop(dir.give_back().await);
@@ -49,7 +62,7 @@ impl<E: Env> OpenedDirs<E> {
 ///
 /// # Errors
 /// [`StartError`]; what was opened is given back.
-pub(super) async fn open<E: Env>(
+pub(crate) async fn open<E: Env>(
     env: &E,
     config: &BrokerConfig,
 ) -> Result<OpenedDirs<E>, StartError> {
@@ -133,7 +146,7 @@ fn paths(config: &BrokerConfig) -> Result<(Vec<PathBuf>, usize), StartError> {
 }
 
 /// A path without its detours.
-fn plain(path: &Path) -> PathBuf {
+pub(crate) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

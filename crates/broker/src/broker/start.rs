@@ -19,7 +19,7 @@ use crate::dirs::Dirs;
 use crate::metadata_host::MetadataHost;
 use crate::metadata_log::{AppendError, MetadataLog, MetadataLogError, Need};
 use crate::node::Node;
-use crate::publisher::{OpenAllError, Publisher, nothing_lost};
+use crate::publisher::{OpenAllError, Publisher};
 
 /// Why a broker cannot start. Each says what the operator can do.
 #[derive(Debug, Error)]
@@ -119,15 +119,7 @@ impl<E: Env> Broker<E> {
         let fresh = image.cluster_id.is_zero();
         // Before the first record is written: with it the next start would take the metadata for
         // old, and the logs for those of deleted topics.
-        let some_are_away = opened.opened().count() < opened.dirs.len();
-        let some_are_away = some_are_away || !config.accept_lost_dirs.is_empty();
-        let fits = nothing_lost(
-            opened.dirs.iter().filter_map(|one| one.dir.as_ref()),
-            &image,
-            config.node_id,
-            some_are_away,
-        );
-        if let Err(lost) = fits {
+        if let Err(lost) = opened.fit(&image, &config) {
             opened.give_back().await;
             return Err(lost.into());
         }

@@ -36,7 +36,7 @@ pub struct Serve {
     pub log_json: bool,
 }
 
-fn dir_id(text: &str) -> Result<base::Uuid, String> {
+pub(super) fn dir_id(text: &str) -> Result<base::Uuid, String> {
     base::Uuid::parse(text)
         .map_err(|_| "the identity of a log directory has 22 characters".to_owned())
 }

@@ -9,3 +9,4 @@ mod release;
 mod serving;
 mod support;
 mod topics;
+mod verify;

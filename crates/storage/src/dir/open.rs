@@ -82,7 +82,7 @@ pub(super) async fn open<E: Env>(
         failure: Lock::new(FAILURE_RANK, None),
         room: Lock::new(super::ROOM_RANK, super::room::Watch::default()),
         deletions: Lock::new(super::DELETIONS_RANK, BTreeSet::new()),
-        seg_gens: AtomicU64::new(u64::from(start.ordinal) << 32),
+        seg_gens: AtomicU64::new(first_seg_gen(&start, &state)),
         folders,
         unexplained,
         dirty: Lock::new(super::DIRTY_RANK, BTreeSet::new()),
@@ -100,6 +100,14 @@ pub(super) async fn open<E: Env>(
     let logs = state.logs().keys().map(|found| (*found, Slot::Found)).collect();
     let held = Held { logs: Lock::new(DIR_RANK, logs), _lock: lock };
     Ok((LogDir { shared: Arc::new(shared), held: Arc::new(held) }, info))
+}
+
+/// Where this process begins to number segments: behind all that an earlier one may have numbered,
+/// even if the file of the starts is lost and counts from one again.
+fn first_seg_gen(start: &Start, state: &JournalState) -> u64 {
+    let newest = state.logs().values().map(|log| log.newest_gen.0 >> 32).max();
+    let behind = newest.map_or(0, |newest| newest + 1);
+    u64::from(start.ordinal).max(behind) << 32
 }
 
 async fn take_lock<E: Env>(env: &E, path: &Path) -> Result<<E::Disk as Disk>::DirLock, DirError> {
@@ -192,6 +200,16 @@ async fn identify<E: Env>(
             return Err(DirError::OtherNode { path: path.to_owned(), found, expected });
         }
         return Ok((found, false));
+    }
+    // It was there before the manifest was.
+    let manifest = path.join(MANIFEST);
+    match env.disk().open(&manifest, Access::Read).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {},
+        Err(error) => return Err(io_error("open", &manifest)(error)),
+        Ok(_) => {
+            env.probe().reached("storage_identity_lost");
+            return Err(DirError::IdentityLost { path: path.to_owned() });
+        },
     }
     let cluster_id = expect.cluster_id.unwrap_or_else(|| env.random_uuid().to_string());
     if cluster_id.is_empty() || cluster_id.len() > CLUSTER_ID_MAX {

@@ -325,3 +325,43 @@ fn inspection_shows_everything_and_changes_nothing() {
         assert_eq!(env.content(&path), content);
     }
 }
+
+#[test]
+fn a_directory_without_its_identity_is_refused_and_not_made_anew() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 1);
+    let env = env.after_process_crash();
+    let identity = env.content(&root().join("identity"));
+    env.delete(&root().join("identity"));
+
+    for _ in 0..2 {
+        let refused = run(LogDir::open(&env.after_process_crash(), &root(), expect(), options()));
+        assert!(matches!(refused, Err(DirError::IdentityLost { .. })));
+    }
+
+    env.overwrite(&root().join("identity"), &identity);
+    let (dir, _) = open_dir(&env.after_process_crash());
+    let (log, _) = run(dir.open_log(partition(), GEN, small())).unwrap();
+    assert_eq!(log.end(), Offset(1));
+}
+
+#[test]
+fn segments_are_numbered_on_even_if_nobody_knows_how_many_starts_there_were() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 30);
+    run(log.checkpoint()).unwrap();
+    let mut env = env.after_process_crash();
+    for _ in 0..3 {
+        env.delete(&root().join("starts"));
+        let (dir, _) = open_dir(&env);
+        let (log, _) = run(dir.open_log(partition(), GEN, small())).unwrap();
+        append_some(&log, 30);
+        run(log.checkpoint()).unwrap();
+        env = env.after_process_crash();
+    }
+    let (dir, _) = open_dir(&env);
+    let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+    assert_eq!((log.end(), recovery.faulty.len()), (Offset(120), 0));
+}
