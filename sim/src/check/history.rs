@@ -296,7 +296,7 @@ impl History {
         let (topic, fsync) = (seen.topic.unwrap_or_default(), seen.fsync);
         let disk = world.disks[BROKER].lock();
         let missing = missing_segment(&disk, View::Durable);
-        world.check("named-segments", missing.is_none(), || {
+        world.check("named-segments", missing.is_none() || suspect, || {
             format!("the journal names {}, which is not there", missing.unwrap_or_default())
         });
         let durable = read_committed(&disk, topic, View::Durable);

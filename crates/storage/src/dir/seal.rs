@@ -46,6 +46,24 @@ const LOGS_TOGETHER: usize = 16;
 
 pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, WriteError> {
     let dir = &handle.shared;
+    let durable = make_durable(handle).await;
+    // Sealed or not, this process is done with the directory, and so is the flusher.
+    dir.stopped.store(true, Ordering::Release);
+    dir.kick.notify_one();
+    let others = durable?;
+    dir.check()?;
+    if others > 0 {
+        dir.env.probe().reached("storage_seal_withheld");
+        return Ok(SealOutcome::NotAllOpened(others));
+    }
+    write(dir).await?;
+    dir.env.probe().reached("storage_sealed");
+    Ok(SealOutcome::Sealed)
+}
+
+/// Makes every open log durable with its state. Returns how many were never opened.
+async fn make_durable<E: Env>(handle: &LogDir<E>) -> Result<usize, WriteError> {
+    let dir = &handle.shared;
     dir.check()?;
     let open = handle.open_logs();
     let others = handle.held.logs.lock().len() - open.len();
@@ -59,16 +77,7 @@ pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, Writ
         }
     }
     dir.commit_records(records).await?;
-    dir.stopped.store(true, Ordering::Release);
-    dir.kick.notify_one();
-    dir.check()?;
-    if others > 0 {
-        dir.env.probe().reached("storage_seal_withheld");
-        return Ok(SealOutcome::NotAllOpened(others));
-    }
-    write(dir).await?;
-    dir.env.probe().reached("storage_sealed");
-    Ok(SealOutcome::Sealed)
+    Ok(others)
 }
 
 /// Puts the seal back that this process took, if no log was opened since. The logs' own states

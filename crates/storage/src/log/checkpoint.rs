@@ -127,8 +127,26 @@ impl<E: Env> Log<E> {
             return Ok(());
         }
         let path = self.inner.folder.join(name.env());
-        let env = self.env().disk().open(&path, Access::Write).await;
-        let env = env.map_err(|error| self.inner.dir.refuse("open", &path, &error))?;
+        let refused = |error| self.inner.dir.refuse("open", &path, &error);
+        let mut runs = runs.to_vec();
+        let env = match self.env().disk().open(&path, Access::Write).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // Somebody took it away; memory has all of them.
+                self.env().probe().reached("storage_envelopes_missing");
+                let made = self.env().disk().open(&path, Access::CreateNew).await;
+                let made = made.map_err(refused)?;
+                self.inner.dir.sync_folder(&self.inner.folder).await?;
+                upkeep.env_bytes = 0;
+                let shared = self.inner.shared.lock();
+                let before = shared.active().map(|segment| {
+                    let all = segment.runs.as_deref().unwrap_or_default();
+                    all.get(..segment.enveloped).unwrap_or_default().to_vec()
+                });
+                runs.splice(0..0, before.unwrap_or_default());
+                made
+            },
+            opened => opened.map_err(refused)?,
+        };
         let owner = self.owner(name);
         let slots: Vec<u8> = runs.iter().flat_map(|run| encode_slot(&owner, run)).collect();
         let len = u64::try_from(slots.len()).unwrap_or(0);

@@ -1,13 +1,16 @@
-//! Directories, logs and batches for the tests.
+//! Directories, logs and batches for the tests, and a network that is not there.
 
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use base::{
     BrokerId, LeaderEpoch, Offset, PartitionId, PartitionIndex, ProducerEpoch, ProducerId,
     Timestamp, TopicId, Uuid,
 };
-use bytes::Bytes;
-use env::{File, IoBufs, Segment};
+use bytes::{Bytes, BytesMut};
+use env::{File, IoBufs, Listener, Net, Segment, SegmentQueue, Stream};
 use records::build::{BatchBuilder, NewRecord};
 use records::{BatchHeader, BatchView, Producer};
 use smallvec::SmallVec;
@@ -143,4 +146,50 @@ pub fn read_all(log: &Log<MemEnv>, from: Offset) -> Vec<(BatchHeader, Bytes)> {
         }
     }
     found
+}
+
+/// No network.
+#[derive(Clone)]
+pub struct NoNet;
+
+impl Net for NoNet {
+    type File = MemFile;
+    type Listener = NoNet;
+    type Stream = NoNet;
+
+    async fn listen(&self, _at: SocketAddr) -> io::Result<NoNet> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn connect(&self, _to: SocketAddr) -> io::Result<NoNet> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Listener for NoNet {
+    type Stream = NoNet;
+
+    async fn accept(&mut self) -> io::Result<(NoNet, SocketAddr)> {
+        pending().await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Stream for NoNet {
+    type File = MemFile;
+
+    async fn read_into(&mut self, _buf: &mut BytesMut) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    async fn write_segments(&mut self, _queue: &mut SegmentQueue<MemFile>) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -275,3 +275,18 @@ fn what_found_no_room_does_not_come_back_once_the_flusher_has_seen_to_it() {
         check_whole(&log, i64::try_from(before).unwrap() + 2);
     }
 }
+
+#[test]
+fn a_stop_on_a_full_disk_leaves_no_seal_and_ends_the_flusher() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 3);
+    let mut flusher = std::pin::pin!(dir.run_flusher(|_| ()));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(flusher.as_mut().poll(&mut cx).is_pending());
+    fill(&env, 0);
+
+    assert!(matches!(run(dir.seal()), Err(WriteError::Full(_))));
+
+    assert!(flusher.as_mut().poll(&mut cx).is_ready(), "who waits for it waits for ever");
+}

@@ -304,3 +304,20 @@ fn files_of_logs_at_rest_are_closed_and_opened_again_by_who_needs_them() {
         assert_eq!((log.end(), recovery.cut), (Offset(60), None));
     }
 }
+
+#[test]
+fn envelopes_that_somebody_took_away_are_written_again_while_the_log_is_in_use() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 3);
+    run(log.checkpoint()).unwrap();
+    let file = log_file(&env).with_extension("env");
+    env.delete(&file);
+    append_some(&log, 2);
+    run(log.checkpoint()).unwrap();
+
+    let (log, recovery) = recover(&env.after_power_loss(1)).unwrap();
+
+    assert_eq!((log.end(), recovery.cut, recovery.faulty), (Offset(5), None, Vec::new()));
+    assert_eq!(read_all(&log, Offset(0)).len(), 5);
+}

@@ -2,9 +2,7 @@
 //! told, no network.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,10 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use base::{Duration, Instant, Prng, Probe, ReplicaGen, Timestamp};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use env::{
-    Access, DirIdentity, Disk, Entry, EntryKind, Env, File, Host, IoBufs, Listener, Lock, Net,
-    Pools, Rank, SegmentQueue, Stream,
+    Access, DirIdentity, Disk, Entry, EntryKind, Env, File, Host, IoBufs, Lock, Pools, Rank,
 };
 
 pub use crate::batches::*;
@@ -579,51 +576,6 @@ impl Env for MemEnv {
 
     fn halt(&self, reason: String) {
         unreachable!("storage never halts: {reason}");
-    }
-}
-
-#[derive(Clone)]
-pub struct NoNet;
-
-impl Net for NoNet {
-    type File = MemFile;
-    type Listener = NoNet;
-    type Stream = NoNet;
-
-    async fn listen(&self, _at: SocketAddr) -> io::Result<NoNet> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    async fn connect(&self, _to: SocketAddr) -> io::Result<NoNet> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-impl Listener for NoNet {
-    type Stream = NoNet;
-
-    async fn accept(&mut self) -> io::Result<(NoNet, SocketAddr)> {
-        pending().await
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-impl Stream for NoNet {
-    type File = MemFile;
-
-    async fn read_into(&mut self, _buf: &mut BytesMut) -> io::Result<usize> {
-        Ok(0)
-    }
-
-    async fn write_segments(&mut self, _queue: &mut SegmentQueue<MemFile>) -> io::Result<()> {
-        Ok(())
-    }
-
-    async fn finish(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ const STEP: Duration = Duration::from_millis(10);
 /// Who waits longer waits for ever: background work that these tests are not about.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Orders tried per test.
-const ORDERS: usize = 300;
+const ORDERS: usize = 1500;
 
 /// The planted bug, if any.
 #[derive(Clone, Copy, Default)]
