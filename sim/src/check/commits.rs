@@ -74,7 +74,8 @@ impl Commits {
         }
     }
 
-    /// A reader found its position beyond the end of a log that lost records.
+    /// A reader goes on from before what stands: see [`History::commits_from`], and readers that
+    /// find their position beyond the end of a log that lost records.
     pub(super) fn forget(&mut self, partition: i32) {
         self.lowered += 1;
         self.standing.remove(&partition);
@@ -121,6 +122,21 @@ impl History {
     /// The newest generation that anybody was a member of.
     pub fn newest_generation(&self) -> i32 {
         self.seen().commits.newest
+    }
+
+    /// A member of `generation` is about to commit. A reader that was sent back, for its log had lost
+    /// records, commits less than what a power loss may have brought back since: it says so itself,
+    /// and nobody can hold the broker to more. A member that a newer generation has replaced says nothing.
+    pub fn commits_from(&self, generation: i32, wanted: &BTreeMap<i32, i64>) {
+        let commits = &mut self.seen().commits;
+        if generation < commits.newest {
+            return;
+        }
+        let floors = commits.floors().offsets;
+        let goes_back = |of: &i32, at: &i64| floors.get(of).is_some_and(|floor| at < floor);
+        for (partition, _) in wanted.iter().filter(|(of, at)| goes_back(of, at)) {
+            commits.forget(*partition);
+        }
     }
 
     /// A committed offset was looked up; `asked` is from before the request was sent.

@@ -356,6 +356,7 @@ impl Member {
             ..OffsetCommitRequest::default()
         };
         let (losses, newest) = (self.job.history.losses(), self.job.history.newest_generation());
+        self.job.history.commits_from(self.generation, &self.positions);
         let Ok(answer) = self.connection.call(7, &ask, TIMEOUT).await else { return Step::Done };
         let mut acked = Vec::new();
         let mut step = Step::Done;
