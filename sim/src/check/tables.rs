@@ -13,6 +13,7 @@ use base::{PartitionId, PartitionIndex, TopicId, Uuid};
 
 use super::History;
 use super::platter::{Found, View, logs, walk};
+use super::told::Start;
 use crate::budget::Event;
 use crate::client::number_of;
 use crate::disk::Image;
@@ -217,25 +218,26 @@ impl Table {
         world: &World,
         topic: &str,
         image: &Image,
-        suspect: bool,
+        start: &Start,
     ) -> bool {
         let Some(id) = self.id else { return false };
+        let of = only_partition(id);
         let found = log_of(image, id);
         let there = found.as_ref().map(|found| numbers(image, found)).unwrap_or_default();
         let known = found.map(|found| found.log).unwrap_or_default();
         let from = known.start.max(known.cleaned);
         let is_there = |offset: i64, number: u64| there.get(&offset) == Some(&number);
         for (offset, number) in self.acked.range(from..) {
-            let excused = suspect && (known.uncertain || known.told(*offset).is_some());
+            let excused = start.tells_of(of, &known, *offset);
             world.check("told-at-start", is_there(*offset, *number) || excused, || {
                 format!("{topic}/{offset} was acked as {number}; after a start it is not there, and nothing is said of it")
             });
         }
-        if !suspect || !(known.uncertain || !known.faulty.is_empty()) {
+        if !start.tells(of, &known) {
             return false;
         }
         self.told += 1;
-        if known.uncertain {
+        if start.is_uncertain(of, &known) {
             self.start = known.start;
         }
         // Of a damaged record nobody knows whether a read brings it; below what was compacted, what
@@ -291,9 +293,13 @@ impl Table {
     }
 }
 
+fn only_partition(topic: Uuid) -> PartitionId {
+    PartitionId { topic: TopicId(topic), index: PartitionIndex(0) }
+}
+
 /// The log of a topic's only partition.
 fn log_of(image: &Image, topic: Uuid) -> Option<Found> {
-    let wanted = PartitionId { topic: TopicId(topic), index: PartitionIndex(0) };
+    let wanted = only_partition(topic);
     logs(image, View::Cache, |of| *of == wanted).remove(&wanted)
 }
 

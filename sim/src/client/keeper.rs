@@ -46,6 +46,8 @@ const KEYS: u64 = 6;
 const STEPS: u64 = 160;
 /// Fetches that may fail before a read is given up; what it would have shown the next one shows.
 const READ_IN_VAIN_MAX: u32 = 8;
+/// Reads that may be given up once everything is quiet, one after the other.
+const READS_IN_VAIN_MAX: u32 = 100;
 
 struct Keeper {
     job: Job,
@@ -56,6 +58,8 @@ struct Keeper {
     brief: Rules,
     /// The number of the next record.
     next: u64,
+    /// Where a fetch last failed, and with which error.
+    failed: Option<(i64, i16)>,
 }
 
 /// Works on both topics for a while.
@@ -77,8 +81,17 @@ pub async fn read_tables(job: Job, env: SimEnv) {
     for _ in 0..2 {
         keeper.env.sleep(Duration::from_millis(500)).await;
         for topic in [TABLE, BRIEF] {
+            let mut in_vain = 0;
             while keeper.job.history.is_table_known(topic) && !keeper.read(topic).await {
                 keeper.pause().await;
+                in_vain += 1;
+                if in_vain > READS_IN_VAIN_MAX {
+                    let code = keeper.failed;
+                    keeper.job.world.check("damage-is-told", false, || {
+                        format!("{topic} cannot be read to its end; the last error was {code:?}")
+                    });
+                    return;
+                }
             }
         }
     }
@@ -97,7 +110,7 @@ impl Keeper {
         let incarnation = u64::from(env.process().incarnation);
         let dice = job.world.dice(&format!("keeper {} {incarnation}", job.id));
         let connection = Connection::new(env.clone(), BROKER, "keeper".into());
-        Self { job, env, dice, connection, table, brief, next: incarnation << 32 }
+        Self { job, env, dice, connection, table, brief, next: incarnation << 32, failed: None }
     }
 
     fn rules(&self, topic: &str) -> Rules {
@@ -313,6 +326,8 @@ impl Keeper {
                 next = behind;
                 continue;
             }
+            let failed = part.as_ref().filter(|part| part.error_code != NONE);
+            self.failed = failed.map(|part| (next, part.error_code)).or(self.failed);
             let Some(part) = part.filter(|part| part.error_code == NONE) else {
                 vain += 1;
                 if vain > READ_IN_VAIN_MAX {

@@ -5,7 +5,7 @@ use crate::fault::{DirFile, End, Fault, Harm, Plan, Timed};
 use crate::world::Dice;
 
 /// Per mille of seeds in which files are damaged.
-const DAMAGED: u32 = 1000;
+const DAMAGED: u32 = 450;
 /// Sectors of a file at most.
 const SECTORS_MAX: u64 = 3;
 
