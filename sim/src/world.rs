@@ -5,6 +5,7 @@
 //! the seed; locks are leaves of the rank order (251 disk, 252 net, 253 nodes, 254 ledger, clocks and
 //! schedule, 255 trace), never held across an await nor while a waker is woken or dropped.
 
+mod blame;
 mod clock;
 mod dice;
 mod door;
@@ -27,6 +28,7 @@ use tokio::sync::Notify;
 use crate::disk::Image;
 use crate::net::NetState;
 
+pub use blame::{Asked, Blame};
 pub use dice::{Dice, digest};
 pub use door::{SimEnv, SimProbe};
 pub use knobs::Knobs;

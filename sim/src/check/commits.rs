@@ -23,6 +23,9 @@ pub(super) struct Commits {
     losses: u64,
     /// How often what stands was lowered.
     lowered: u64,
+    /// Commits that had to be on the platter when the power went, and were not, by partition: the
+    /// start that follows has to say so.
+    left_to_start: Vec<(i32, i64)>,
 }
 
 /// What a look at the committed offsets must at least show.
@@ -56,6 +59,34 @@ impl Commits {
             self.standing.insert(*partition, least.map(|least| (0, *least)).into_iter().collect());
         }
         is_lost
+    }
+
+    /// Of what was acknowledged up to `due`, what is not in `durable` is asked of the next start.
+    pub(super) fn leave_to_start(&mut self, durable: &Committed, due: Option<u64>) {
+        let Some(due) = due else { return };
+        for (partition, standing) in &self.standing {
+            let found = durable.get(partition).cloned().unwrap_or_default();
+            let due = standing.iter().filter(|(at, _)| *at > 0 && *at <= due);
+            let missing = due.filter(|(_, offset)| !found.holds(*offset, 1));
+            self.left_to_start.extend(missing.map(|(_, offset)| (*partition, *offset)));
+        }
+    }
+
+    /// A start has said that a log of the coordinators may hold less than was promised: nobody knows
+    /// which commits are read from it.
+    pub(super) fn damage_is_told(&mut self) {
+        self.power_is_lost(&Committed::new(), &Committed::new());
+        self.left_to_start.clear();
+    }
+
+    /// The broker has started: what it did not say is lost is there.
+    pub(super) fn started(&mut self, world: &World, found: &Committed) {
+        for (partition, offset) in self.left_to_start.drain(..) {
+            let found = found.get(&partition).cloned().unwrap_or_default();
+            world.check("told-at-start", found.holds(offset, 1), || {
+                format!("{partition}: {offset} was committed; after a start there is {found:?}, and nothing is said of it")
+            });
+        }
     }
 
     /// What was acknowledged up to `due` has to be in `durable`.
@@ -141,13 +172,11 @@ impl History {
 
     /// A committed offset was looked up; `asked` is from before the request was sent.
     pub fn commit_seen(&self, world: &World, asked: &Floors, partition: i32, offset: i64) {
-        // Excused only by a start that has said so of a log of the coordinators, after damage.
-        let told = self.group_is_damaged(world);
         let seen = self.seen();
         // What was lowered in between may have been raised again since the answer was made.
         let same = seen.commits.lowered == asked.lowered;
         let floor = asked.offsets.get(&partition).filter(|_| same).copied().unwrap_or(-1);
-        world.check("commits-stay", offset >= floor || told, || {
+        world.check("commits-stay", offset >= floor, || {
             format!("{partition}: {floor} was committed, now it is {offset}")
         });
     }
@@ -169,6 +198,7 @@ impl History {
         world.check("stale-commit", commits.is_empty() || mine >= newest, || {
             format!("{commits:?}: generation {mine} committed though {newest} had begun")
         });
+        let untold = seen.is_untold(world);
         let written = {
             let disk = world.disks[BROKER].lock();
             read_committed(&disk, seen.topic.unwrap_or_default(), View::Cache)
@@ -182,11 +212,31 @@ impl History {
             // Each commit is a record of its own, so one that was there before does not count.
             let again = |(at, same): &&(u64, i64)| *at > 0 && same == offset;
             let times = standing.iter().filter(again).count();
-            world.check("commit-is-written", found.holds(*offset, times), || {
+            let is_there = found.holds(*offset, times);
+            world.check("commit-is-written", is_there || untold, || {
                 format!(
                     "{partition}: {offset} was committed {times} times; in the page cache is {found:?}"
                 )
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_due_and_is_not_on_the_platter_is_asked_of_the_next_start() {
+        let mut commits = Commits::default();
+        commits.standing.insert(0, vec![(5, 7), (9, 8)]);
+
+        commits.leave_to_start(&Committed::new(), None);
+        assert_eq!(commits.left_to_start, []);
+        commits.leave_to_start(&Committed::new(), Some(5));
+        assert_eq!(commits.left_to_start, [(0, 7)]);
+
+        commits.damage_is_told();
+        assert_eq!(commits.left_to_start, []);
     }
 }

@@ -62,6 +62,12 @@ pub(super) struct Seen {
     pub losses: u64,
     /// Damage that the last complete start knew of.
     pub damages: u64,
+    /// The same of damage that a log can become uncertain by.
+    pub blurs: u64,
+    /// Logs that were uncertain by then.
+    pub uncertain: BTreeSet<PartitionId>,
+    /// The broker's process that came so far last.
+    pub serving: u32,
     pub partitions: BTreeMap<i32, Partition>,
     pub commits: Commits,
     pub topics: Topics,
@@ -166,8 +172,9 @@ impl History {
         let mut seen = self.seen();
         let Some(topic) = seen.topic else { return };
         let certain = seen.losses == since.losses;
+        let untold = seen.is_untold(world);
         let means_durable =
-            certain && since.period.is_some() && since.period == seen.modes.period();
+            certain && !untold && since.period.is_some() && since.period == seen.modes.period();
         let (log, durable) = {
             let disk = world.disks[BROKER].lock();
             let read = |view| read_log(&disk, topic, partition, view).unwrap_or_default();
@@ -187,7 +194,8 @@ impl History {
             let found = log.at(offset);
             // What was damaged after it was written is still known when it is sent again.
             if (certain && !log.is_told(offset)) || found == Some(*id) {
-                world.check("acked-is-written", found == Some(*id), || {
+                // The answer was under way; the start that is under way has to say so, or have it.
+                world.check("acked-is-written", found == Some(*id) || untold, || {
                     format!("{partition}/{offset} was acked as {id}; the page cache has {found:?}, {} up to {}", log.stopped.as_deref().unwrap_or("whole"), log.end)
                 });
                 known.promise(world, partition, offset, *id);
@@ -238,6 +246,7 @@ impl History {
         let Fetched { partition, from, watermark, bytes } = fetched;
         let mut seen = self.seen();
         let certain = seen.losses == losses;
+        let untold = seen.is_untold(world);
         let topic = seen.topic.unwrap_or_default();
         let known = seen.partitions.entry(partition).or_default();
         let (mut next, mut first) = (from, true);
@@ -264,7 +273,9 @@ impl History {
                 });
                 // What was promised before was looked for then.
                 if certain && known.content.get(&offset) != Some(&id) {
-                    must_be_written(world, (topic, partition, offset), id);
+                    if !untold {
+                        must_be_written(world, (topic, partition, offset), id);
+                    }
                     known.promise(world, partition, offset, id);
                 }
             }
@@ -286,34 +297,47 @@ impl History {
     }
 
     /// The broker's machine is about to lose power: what is not durable now is excused, unless it
-    /// had to be.
+    /// had to be. If something was damaged, and no start has come far enough to say what that took,
+    /// what had to be there is left to the next one: it has it, or says so.
     pub fn power_is_lost(&self, world: &World) {
         let mut seen = self.seen();
         seen.losses += 1;
         // What was damaged may be missing by now, and no start has come far enough to say so.
         let suspect = damages(world) > seen.damages;
-        let due = due_before(world).filter(|_| !suspect);
+        let due = due_before(world);
         let (topic, fsync) = (seen.topic.unwrap_or_default(), seen.fsync);
         let disk = world.disks[BROKER].lock();
-        let missing = missing_segment(&disk, View::Durable);
-        world.check("named-segments", missing.is_none() || suspect, || {
+        let missing = missing_segment(&disk, View::Durable, suspect);
+        world.check("named-segments", missing.is_none(), || {
             format!("the journal names {}, which is not there", missing.unwrap_or_default())
         });
         let durable = read_committed(&disk, topic, View::Durable);
-        seen.commits.must_be_flushed(world, &durable, due);
+        if suspect {
+            seen.commits.leave_to_start(&durable, due);
+        } else {
+            seen.commits.must_be_flushed(world, &durable, due);
+        }
         let mut lost =
             seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
-            known.must_be_flushed(world, *partition, &log, due);
             // What a drive has lied about is lost from now on, and the budget knows it then.
-            if !disk.owes() && !suspect {
-                let upto = if fsync { i64::MAX } else { known.durable_upto };
+            let upto = match (disk.owes(), fsync) {
+                (true, _) => 0,
+                (false, true) => i64::MAX,
+                (false, false) => known.durable_upto,
+            };
+            let kept = if suspect {
+                known.owed_to_start(upto, due)
+            } else {
+                known.must_be_flushed(world, *partition, &log, due);
                 known.must_be_durable(world, *partition, &log, upto);
-            }
-            known.content.retain(|offset, id| log.at(*offset) == Some(*id));
+                BTreeSet::new()
+            };
+            let stays = |offset, id| log.at(offset) == Some(id) || kept.contains(&offset);
+            known.content.retain(|offset, id| stays(*offset, *id));
             let before = known.acked.len();
-            known.acked.retain(|id, (offset, _)| log.at(*offset) == Some(*id));
+            known.acked.retain(|id, (offset, _)| stays(*offset, *id));
             known.lossy |= known.acked.len() < before;
             lost |= known.acked.len() < before;
         }
@@ -354,7 +378,23 @@ pub(super) fn due_before(world: &World) -> Option<u64> {
     (now.saturating_sub(disturbed) >= FLUSH_PROMISE).then(|| now.saturating_sub(FLUSH_PROMISE))
 }
 
+impl Seen {
+    /// Whether damage took effect in a start that is not over yet: what that damage took, it will say.
+    pub(super) fn is_untold(&self, world: &World) -> bool {
+        world.incarnation(BROKER) != self.serving && damages(world) > self.damages
+    }
+}
+
 impl Partition {
+    /// Offsets that have to be on the platter: everything below `upto`, and what was acknowledged up
+    /// to `due`.
+    fn owed_to_start(&self, upto: i64, due: Option<u64>) -> BTreeSet<i64> {
+        let durable = self.content.range(..upto).map(|(offset, _)| *offset);
+        let is_due = |at: u64| due.is_some_and(|due| at <= due);
+        let flushed = self.acked.values().filter(|(_, at)| is_due(*at));
+        durable.chain(flushed.map(|(offset, _)| *offset)).collect()
+    }
+
     /// From now on `offset` holds `id` for ever.
     fn promise(&mut self, world: &World, partition: i32, offset: i64, id: RecordId) {
         let before = *self.content.entry(offset).or_insert(id);

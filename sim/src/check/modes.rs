@@ -103,11 +103,17 @@ impl History {
         }
         seen.modes.begin();
         let topic = seen.topic.unwrap_or_default();
+        let untold = seen.is_untold(world);
         let disk = world.disks[BROKER].lock();
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             let last = known.content.last_key_value().map_or(-1, |(offset, _)| *offset);
-            known.is_durable_upto(world, *partition, (!disk.owes()).then_some(&log), last + 1);
+            known.is_durable_upto(
+                world,
+                *partition,
+                (!disk.owes() && !untold).then_some(&log),
+                last + 1,
+            );
         }
     }
 }

@@ -115,12 +115,17 @@ impl Found {
     }
 }
 
-/// A segment that the journal names and whose files are not there; `None` if all are.
-pub fn missing_segment(image: &Image, view: View) -> Option<String> {
+/// A segment that the journal names and whose files are not there, though the journal does not say
+/// that its records are damaged; `None` if all are. `untold`: damage took effect, and no start has
+/// come far enough to tell more of it than that a log is uncertain.
+pub fn missing_segment(image: &Image, view: View, untold: bool) -> Option<String> {
     for ((of, replica_gen), log) in journal::logs(image, view) {
         let folder = format!("{DATA_DIR}/{of}-{replica_gen}");
-        let names = log.segments.iter().flat_map(journal::Segment::files);
-        for name in names {
+        let named = log.segments.iter().filter(|segment| !log.tells_of_all(segment));
+        for name in named.flat_map(journal::Segment::files) {
+            if untold && log.uncertain {
+                continue;
+            }
             let path = Path::new(&folder).join(&name);
             if bytes_of(image, &path, view).is_none() {
                 return Some(format!("{folder}/{name}"));

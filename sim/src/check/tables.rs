@@ -1,7 +1,8 @@
 //! What the keeper saw of its two topics: a compacted one, and one whose records are deleted from
 //! the front.
 //!
-//! Invariants: both are durable at their acknowledgement, so no power loss excuses a record; of the
+//! Invariants: both are durable at their acknowledgement, so no power loss excuses a record, and only
+//! what a start has told is lost; who asked before that start learns nothing from the answer; of the
 //! compacted one nothing may be missing from the offset on that the journal says compaction has
 //! reached, and below it the newest record of every key is there, unless it is a tombstone whose
 //! time has passed; the start of a log never falls, and moves only if somebody asked for it.
@@ -11,7 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::{PartitionId, PartitionIndex, TopicId, Uuid};
 
 use super::History;
-use super::platter::{View, logs};
+use super::platter::{Found, View, logs, walk};
+use super::told::Start;
+use crate::budget::Event;
+use crate::client::number_of;
+use crate::disk::Image;
 use crate::fault::BROKER;
 use crate::world::World;
 
@@ -44,6 +49,7 @@ pub struct Rules {
 pub struct Owed {
     acked: BTreeMap<i64, u64>,
     start: i64,
+    told: u64,
 }
 
 impl Owed {
@@ -67,6 +73,8 @@ pub(super) struct Table {
     asked: i64,
     /// Whether everything was ever asked for.
     asked_all: bool,
+    /// Starts that told of a loss.
+    told: u64,
 }
 
 impl History {
@@ -92,9 +100,23 @@ impl History {
         });
     }
 
-    /// It was acknowledged.
-    pub fn table_acked(&self, world: &World, topic: &'static str, number: u64, offset: i64) {
+    /// Starts that told of a loss in the topic.
+    pub fn table_told(&self, topic: &'static str) -> u64 {
+        self.with_table(topic, |table| table.told)
+    }
+
+    /// It was acknowledged; `told` is from before it was sent.
+    pub fn table_acked(
+        &self,
+        world: &World,
+        topic: &'static str,
+        (number, offset): (u64, i64),
+        told: u64,
+    ) {
         let before = self.with_table(topic, |table| {
+            if table.told > told {
+                return None;
+            }
             table.open.remove(&number);
             table.acked.insert(offset, number)
         });
@@ -122,10 +144,14 @@ impl History {
         rules: Rules,
     ) {
         let asked = self.with_table(topic, |table| {
+            if table.told > owed.told {
+                return None;
+            }
             table.start = table.start.max(start);
             let sent = i64::try_from(table.sent.len()).unwrap_or(i64::MAX);
-            if table.asked_all { table.asked.max(sent) } else { table.asked }
+            Some(if table.asked_all { table.asked.max(sent) } else { table.asked })
         });
+        let Some(asked) = asked else { return };
         world.check("log-start-stays", start >= owed.start, || {
             format!("{topic} began at {} and begins at {start} now", owed.start)
         });
@@ -136,10 +162,23 @@ impl History {
 
     /// What a read that begins now must bring.
     pub fn table_owed(&self, topic: &'static str) -> Owed {
-        self.with_table(topic, |table| Owed { acked: table.acked.clone(), start: table.start })
+        self.with_table(topic, |table| Owed {
+            acked: table.acked.clone(),
+            start: table.start,
+            told: table.told,
+        })
     }
 
-    /// The whole log was read, from `start` on.
+    /// One past the damage that `offset` is in, if a start has told of any there.
+    pub fn table_damage_at(&self, world: &World, topic: &'static str, offset: i64) -> Option<i64> {
+        let id = self.with_table(topic, |table| table.id)?;
+        let behind = log_of(&world.disk(BROKER), id)?.log.told(offset)?;
+        world.ledger.lock().budget.fired(Event::DamageTold);
+        Some(behind)
+    }
+
+    /// The whole log was read, from `start` on. False if that says nothing, because a start told of
+    /// a loss meanwhile.
     pub fn table_read(
         &self,
         world: &World,
@@ -147,9 +186,12 @@ impl History {
         owed: &Owed,
         (start, rows): (i64, &[Row]),
         rules: Rules,
-    ) {
+    ) -> bool {
         let seen = self.seen();
-        let Some(table) = seen.tables.get(topic) else { return };
+        let Some(table) = seen.tables.get(topic) else { return true };
+        if table.told > owed.told {
+            return false;
+        }
         let cleaned = table.id.map_or(0, |id| cleaned(world, id));
         table.is_true(world, topic, rows);
         world.check("compaction-lag", !rules.too_young || cleaned == 0, || {
@@ -164,10 +206,50 @@ impl History {
         if cleaned > 0 {
             table.has_newest(world, topic, owed, rows, rules);
         }
+        true
     }
 }
 
 impl Table {
+    /// The broker has started. What it tells is lost is owed no more, what is not told has to be
+    /// there. Returns whether it told of anything.
+    pub(super) fn started(
+        &mut self,
+        world: &World,
+        topic: &str,
+        image: &Image,
+        start: &Start,
+    ) -> bool {
+        let Some(id) = self.id else { return false };
+        let of = only_partition(id);
+        let found = log_of(image, id);
+        let there = found.as_ref().map(|found| numbers(image, found)).unwrap_or_default();
+        let known = found.map(|found| found.log).unwrap_or_default();
+        let from = known.start.max(known.cleaned);
+        let is_there = |offset: i64, number: u64| there.get(&offset) == Some(&number);
+        for (offset, number) in self.acked.range(from..) {
+            let excused = start.tells_of(of, &known, *offset);
+            world.check("told-at-start", is_there(*offset, *number) || excused, || {
+                format!("{topic}/{offset} was acked as {number}; after a start it is not there, and nothing is said of it")
+            });
+        }
+        if !start.tells(of, &known) {
+            return false;
+        }
+        self.told += 1;
+        if start.is_uncertain(of, &known) {
+            self.start = known.start;
+        }
+        // Of a damaged record nobody knows whether a read brings it; below what was compacted, what
+        // is not there is owed no more whoever took it.
+        let stays =
+            |offset: i64, number: u64| is_there(offset, number) && known.told(offset).is_none();
+        let gone = self.acked.iter().filter(|(offset, number)| !stays(**offset, **number));
+        self.open.extend(gone.map(|(_, number)| *number));
+        self.acked.retain(|offset, number| stays(*offset, *number));
+        true
+    }
+
     /// Everything that was read was written, and written there.
     fn is_true(&self, world: &World, topic: &str, rows: &[Row]) {
         for row in rows {
@@ -211,10 +293,33 @@ impl Table {
     }
 }
 
+fn only_partition(topic: Uuid) -> PartitionId {
+    PartitionId { topic: TopicId(topic), index: PartitionIndex(0) }
+}
+
+/// The log of a topic's only partition.
+fn log_of(image: &Image, topic: Uuid) -> Option<Found> {
+    let wanted = only_partition(topic);
+    logs(image, View::Cache, |of| *of == wanted).remove(&wanted)
+}
+
+/// The numbers of a log's records, by offset.
+fn numbers(image: &Image, found: &Found) -> BTreeMap<i64, u64> {
+    let mut there = BTreeMap::new();
+    walk(image, found, View::Cache, |batch| {
+        let set = batch.open(1 << 24).map_err(|error| error.to_string())?;
+        for record in set.iter() {
+            let record = record.map_err(|error| error.to_string())?;
+            if let Some(number) = number_of(&record) {
+                there.insert(record.offset.0, number);
+            }
+        }
+        Ok(())
+    });
+    there
+}
+
 /// Up to where the journal says that a topic's only partition was compacted.
 fn cleaned(world: &World, topic: Uuid) -> i64 {
-    let disk = world.disks[BROKER].lock();
-    let wanted = PartitionId { topic: TopicId(topic), index: PartitionIndex(0) };
-    let found = logs(&disk, View::Cache, |of| *of == wanted);
-    found.get(&wanted).map_or(0, super::platter::Found::cleaned)
+    log_of(&world.disk(BROKER), topic).map_or(0, |found| found.cleaned())
 }

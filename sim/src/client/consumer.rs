@@ -284,6 +284,7 @@ impl Member {
     async fn fetch(&mut self) -> usize {
         let losses = self.job.history.losses();
         let ask = fetch_request(&self.positions, self.dice.between(64, 20_000));
+        let asked = self.job.world.asks(BROKER);
         let Ok(answer) = self.connection.call(self.version, &ask, TIMEOUT).await else { return 0 };
         let mut read = 0;
         for data in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
@@ -308,9 +309,9 @@ impl Member {
                 },
                 KAFKA_STORAGE_ERROR => {
                     let world = &self.job.world;
-                    world.check("reads-while-full", world.may_fail_reads(BROKER), || {
+                    world.check("reads-while-full", world.may_fail_reads(&asked), || {
                         format!(
-                            "{index}: a fetch got a storage error, and at most the disk is full"
+                            "{index}: a fetch got a storage error, and no read failed meanwhile"
                         )
                     });
                     continue;

@@ -17,12 +17,14 @@ use protocol::messages::list_offsets_request::{
 };
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use records::{BatchBuilder, Header, NewRecord};
+use records::{BatchBuilder, Header, NewRecord, Record};
 
 use super::Job;
 use super::connection::Connection;
 use super::consumer::fetch_request;
-use super::errors::{NONE, OFFSET_OUT_OF_RANGE, TOPIC_ALREADY_EXISTS, is_retriable};
+use super::errors::{
+    CORRUPT_MESSAGE, NONE, OFFSET_OUT_OF_RANGE, TOPIC_ALREADY_EXISTS, is_retriable,
+};
 use crate::check::{Row, Rules};
 use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
@@ -44,6 +46,8 @@ const KEYS: u64 = 6;
 const STEPS: u64 = 160;
 /// Fetches that may fail before a read is given up; what it would have shown the next one shows.
 const READ_IN_VAIN_MAX: u32 = 8;
+/// Reads that may be given up once everything is quiet, one after the other.
+const READS_IN_VAIN_MAX: u32 = 100;
 
 struct Keeper {
     job: Job,
@@ -54,6 +58,8 @@ struct Keeper {
     brief: Rules,
     /// The number of the next record.
     next: u64,
+    /// Where a fetch last failed, and with which error.
+    failed: Option<(i64, i16)>,
 }
 
 /// Works on both topics for a while.
@@ -75,8 +81,17 @@ pub async fn read_tables(job: Job, env: SimEnv) {
     for _ in 0..2 {
         keeper.env.sleep(Duration::from_millis(500)).await;
         for topic in [TABLE, BRIEF] {
+            let mut in_vain = 0;
             while keeper.job.history.is_table_known(topic) && !keeper.read(topic).await {
                 keeper.pause().await;
+                in_vain += 1;
+                if in_vain > READS_IN_VAIN_MAX {
+                    let code = keeper.failed;
+                    keeper.job.world.check("damage-is-told", false, || {
+                        format!("{topic} cannot be read to its end; the last error was {code:?}")
+                    });
+                    return;
+                }
             }
         }
     }
@@ -95,7 +110,7 @@ impl Keeper {
         let incarnation = u64::from(env.process().incarnation);
         let dice = job.world.dice(&format!("keeper {} {incarnation}", job.id));
         let connection = Connection::new(env.clone(), BROKER, "keeper".into());
-        Self { job, env, dice, connection, table, brief, next: incarnation << 32 }
+        Self { job, env, dice, connection, table, brief, next: incarnation << 32, failed: None }
     }
 
     fn rules(&self, topic: &str) -> Rules {
@@ -205,6 +220,7 @@ impl Keeper {
             }],
             ..ProduceRequest::default()
         };
+        let told = self.job.history.table_told(topic);
         let Ok(answer) = self.connection.call(9, &ask, TIMEOUT).await else { return };
         let first = answer.responses.into_iter().next();
         let Some(part) = first.and_then(|topic| topic.partition_responses.into_iter().next())
@@ -213,8 +229,8 @@ impl Keeper {
         };
         match part.error_code {
             NONE => {
-                for (number, offset) in sent.into_iter().zip(part.base_offset..) {
-                    self.job.history.table_acked(&self.job.world, topic, number, offset);
+                for row in sent.into_iter().zip(part.base_offset..) {
+                    self.job.history.table_acked(&self.job.world, topic, row, told);
                 }
             },
             code if is_retriable(code) => {},
@@ -304,6 +320,14 @@ impl Keeper {
             let answer = self.connection.call(12, &ask, TIMEOUT).await.ok();
             let part = answer.and_then(|answer| answer.responses.into_iter().next());
             let part = part.and_then(|topic| topic.partitions.into_iter().next());
+            if part.as_ref().is_some_and(|part| part.error_code == CORRUPT_MESSAGE)
+                && let Some(behind) = self.job.history.table_damage_at(&self.job.world, topic, next)
+            {
+                next = behind;
+                continue;
+            }
+            let failed = part.as_ref().filter(|part| part.error_code != NONE);
+            self.failed = failed.map(|part| (next, part.error_code)).or(self.failed);
             let Some(part) = part.filter(|part| part.error_code == NONE) else {
                 vain += 1;
                 if vain > READ_IN_VAIN_MAX {
@@ -337,13 +361,19 @@ impl Keeper {
         // What was deleted meanwhile is not owed any more.
         let Some(start_now) = self.start(topic).await else { return false };
         let read = (start_now.max(read.0), read.1);
-        self.job.history.table_read(&self.job.world, topic, &owed, read, rules);
-        true
+        self.job.history.table_read(&self.job.world, topic, &owed, read, rules)
     }
 
     fn unexpected(&self, what: &str, code: i16) {
         self.job.world.check("errors", false, || format!("{what} of the keeper: {code}"));
     }
+}
+
+/// The number of a record that a keeper wrote.
+pub fn number_of(record: &Record<'_>) -> Option<u64> {
+    let mut headers = record.headers;
+    let value = headers.next()?.value?;
+    value.try_into().ok().map(u64::from_be_bytes)
 }
 
 /// Adds the records of whole batches and moves `next` behind them.
@@ -360,9 +390,7 @@ fn rows_of(bytes: Bytes, next: &mut i64, rows: &mut Vec<Row>) -> Result<(), Stri
         let set = batch.open(1 << 24).map_err(|error| error.to_string())?;
         for record in set.iter() {
             let record = record.map_err(|error| error.to_string())?;
-            let mut headers = record.headers;
-            let number = headers.next().and_then(|header| header.value);
-            let number = number.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes);
+            let number = number_of(&record);
             let key = record.key.and_then(|key| key.first()).copied();
             let (Some(number), Some(key)) = (number, key) else {
                 return Err("a record that no client wrote".into());

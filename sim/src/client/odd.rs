@@ -83,16 +83,15 @@ impl Odd {
         code: impl FnOnce(&R::Response) -> Option<i16>,
         allowed: &[i16],
     ) -> Option<R::Response> {
+        let asked = self.job.world.asks(BROKER);
         let answer = self.connection.call(version, body, TIMEOUT).await.ok()?;
         let code = code(&answer);
-        // Whose disk cannot be read, or has no room, may say so of anything.
-        let is_unreadable = ["failed read", "latent sector", "disk full"]
-            .iter()
-            .any(|class| self.job.world.faults(class) > 0);
+        // Whose disk could not be read just now, or had no room, may say so of anything.
+        let may_fail = self.job.world.may_fail(&asked);
         let fits = code.is_some_and(|code| {
             allowed.contains(&code)
                 || patience(R::NAME).contains(&code)
-                || (is_unreadable && code == KAFKA_STORAGE_ERROR)
+                || (may_fail && code == KAFKA_STORAGE_ERROR)
         });
         self.job.world.check("errors", allowed.is_empty() || fits, || {
             format!("odd {} v{version}: {code:?}, allowed {allowed:?}", R::NAME)
@@ -114,7 +113,7 @@ fn patience(request: &str) -> &'static [i16] {
         | "OffsetCommit" | "OffsetFetch" | "DescribeGroups" | "ListGroups" => {
             &[COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR]
         },
-        "Produce" => &[REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR],
+        "Produce" => &[REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS],
         _ => &[],
     }
 }

@@ -114,10 +114,7 @@ impl Plan {
         plan.work.keeper = Dice::new(seed, "plan: keeper").chance(KEEPER);
         plan.work.wraps = Dice::new(seed, "plan: sequences").chance(WRAPS);
         more::draw(&mut plan);
-        // The oracles of compacted topics and of changing modes do not know yet what damage excuses.
-        if !plan.work.keeper && plan.work.mode_changes == 0 {
-            damage::draw(&mut plan);
-        }
+        damage::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }

@@ -70,9 +70,7 @@ impl DirFile {
     /// each class that has one. The others are no reason to refuse.
     pub fn refusal(class: &str) -> Option<&'static [&'static str]> {
         match class {
-            "damaged journal" => {
-                Some(&["/journal", "the journal in", "is gone although the last stop was clean"])
-            },
+            "damaged journal" => Some(&["/journal", "the journal in"]),
             "damaged manifest" => Some(&["manifest"]),
             "damaged identity" => Some(&["/identity", "but no identity"]),
             "damaged metadata log" => Some(&["metadata log"]),

@@ -165,6 +165,7 @@ impl Probe for SimProbe {
     fn reached(&self, mark: &'static str) {
         if self.0.alive() {
             self.0.world.mark(mark);
+            self.0.world.blame_mark(self.0.node, mark);
             self.0.world.spring_at_mark(self.0.node, mark);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Crash, Note, World};
+use super::{Blame, Crash, Note, World};
 use crate::budget::Budget;
 use crate::check::{damages, is_alarm};
 
@@ -60,6 +60,8 @@ pub struct Ledger {
     pub budget: Budget,
     /// Ends a process or machine once its product reaches a mark.
     pub(crate) mark_traps: Vec<MarkTrap>,
+    /// What a storage error may come from.
+    pub(super) blame: Blame,
     /// Acknowledged client records.
     pub acked: u64,
     /// Requests of clients that were answered without an error.

@@ -344,16 +344,10 @@ impl World {
         self.restart_later(node);
     }
 
-    /// Whether `node` was ever hit by a fault that a storage error in a read may come from.
-    pub fn may_fail_reads(&self, node: usize) -> bool {
-        let state = self.nodes.cells[node].state.lock();
-        let classes = &state.faults;
-        classes.iter().any(|class| *class != "disk full" && *class != "stalled disk")
-    }
-
     /// Counts a fault that `node` was hit by; it may excuse a later halt.
     pub fn fired_on(&self, node: usize, class: &'static str) {
         self.disturb(node);
+        self.blame(node, class);
         {
             let mut state = self.nodes.cells[node].state.lock();
             if !state.faults.contains(&class) {

@@ -2,7 +2,8 @@
 //!
 //! Invariants: only whole batches, none at or past `upto`; damage is reported, never skipped, and what
 //! is not read as a file region is held against its run; the
-//! lock is held to look up runs and never while a file is read.
+//! lock is held to look up runs and never while a file is read; a read looks at each segment once,
+//! however few may be in memory.
 
 use std::ops::Range;
 
@@ -42,6 +43,8 @@ enum Lookup<F> {
 #[derive(Clone, Copy)]
 struct Want {
     from: Offset,
+    /// Segments before the one that begins here were looked at, and have nothing of it.
+    behind: Offset,
     upto: Offset,
     max_bytes: usize,
     min_one: bool,
@@ -64,13 +67,17 @@ impl<E: Env> Log<E> {
         max_bytes: usize,
         min_one: bool,
     ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
-        let want = Want { from, upto, max_bytes, min_one };
+        let mut want = Want { from, behind: from, upto, max_bytes, min_one };
         loop {
             let lookup = self.look_up(&want)?;
             match lookup {
                 Lookup::Memory(slice) => return Ok(slice),
                 Lookup::File(plan) => return self.read_planned(&want, plan).await,
-                Lookup::Load(name) => self.load(name).await?,
+                Lookup::Load(name) => {
+                    // This one may push the one before out of memory, which is not needed again.
+                    want.behind = want.behind.max(name.base);
+                    self.load(name).await?;
+                },
             }
         }
     }
@@ -291,7 +298,9 @@ impl<F: Clone> Shared<F> {
     }
 
     fn plan(&self, want: &Want) -> Result<Lookup<F>, ReadError> {
-        for segment in self.segments.get(self.segment_of(want.from)..).unwrap_or_default() {
+        // What was seen below where the log was compacted stays as it was.
+        let begin = if want.behind <= self.cleaned { want.behind } else { want.from };
+        for segment in self.segments.get(self.segment_of(begin)..).unwrap_or_default() {
             if let Some(lookup) = self.plan_in(segment, want.from, want.upto, want.max_bytes) {
                 return Ok(lookup);
             }
@@ -333,7 +342,8 @@ impl<F: Clone> Shared<F> {
 
     /// The file and run of the first batch at or after `from`, if its segment is loaded.
     pub(super) fn plan_for(&self, from: Offset) -> Result<Result<Plan<F>, SegmentName>, ReadError> {
-        let want = Want { from, upto: self.end, max_bytes: usize::MAX, min_one: true };
+        let (upto, max_bytes) = (self.end, usize::MAX);
+        let want = Want { from, behind: from, upto, max_bytes, min_one: true };
         match self.plan(&want)? {
             Lookup::File(plan) => Ok(Ok(plan)),
             Lookup::Load(name) => Ok(Err(name)),

@@ -11,7 +11,7 @@ use base::{LeaderEpoch, Offset, Probe};
 use env::{Access, Disk, Env};
 use records::BatchHeader;
 
-use super::{FileOf, Log, SegmentState, Upkeep};
+use super::{FileOf, Log, SegmentState, Shared, Upkeep};
 use crate::dir::DirShared;
 use crate::error::{DirectoryFailed, WriteError};
 use crate::journal::Change;
@@ -72,19 +72,17 @@ impl<E: Env> Log<E> {
         }
         *upkeep = Upkeep { env_bytes: 0, has_folder: true };
         dir.note_opened();
-        {
+        let gone = {
             let mut shared = self.inner.shared.lock();
-            if let Some(segment) = shared.active_mut() {
-                segment.open = false;
-            }
-            shared.segments.retain(|segment| Some(segment.name) != void);
+            let gone = shared.end_active(void);
             shared.segments.push(SegmentState::empty(name, log));
             if let Some(epoch) = epoch {
                 shared.epochs.begin(epoch, end);
             }
             shared.unload_but(LOADED_MAX);
-        }
-        Ok(self.remove_segments(void.as_slice()).await?)
+            gone
+        };
+        Ok(self.remove_segments(&gone).await?)
     }
 
     /// Closes a segment behind whose end a full disk left bytes that nobody counts, so that no crash
@@ -102,14 +100,8 @@ impl<E: Env> Log<E> {
         };
         self.inner.dir.commit(self.found(), changes).await?;
         upkeep.env_bytes = 0;
-        {
-            let mut shared = self.inner.shared.lock();
-            if let Some(segment) = shared.active_mut() {
-                segment.open = false;
-            }
-            shared.segments.retain(|segment| Some(segment.name) != void);
-        }
-        Ok(self.remove_segments(void.as_slice()).await?)
+        let gone = self.inner.shared.lock().end_active(void);
+        Ok(self.remove_segments(&gone).await?)
     }
 
     /// Removes the files of a segment that the journal will not name.
@@ -201,10 +193,8 @@ impl<E: Env> Log<E> {
         };
         self.inner.dir.commit(self.found(), changes).await?;
         self.env().probe().reached("storage_segment_closed_at_rest");
-        if let Some(segment) = self.inner.shared.lock().active_mut() {
-            segment.open = false;
-        }
-        Ok(())
+        let gone = self.inner.shared.lock().end_active(None);
+        Ok(self.remove_segments(&gone).await?)
     }
 
     /// Moves the log's start up (never down, never past the end), durably, and removes segments
@@ -271,6 +261,24 @@ impl<E: Env> Log<E> {
             }
         }
         self.inner.dir.sync_folder(&self.inner.folder).await
+    }
+}
+
+impl<F> Shared<F> {
+    /// Nothing is added any more to the segment that grows. Returns those that the journal does not
+    /// name from now on: `void`, and what ends at or below the log's start.
+    fn end_active(&mut self, void: Option<SegmentName>) -> Vec<SegmentName> {
+        if let Some(segment) = self.active_mut() {
+            segment.open = false;
+        }
+        let start = self.start;
+        let is_gone = |segment: &SegmentState<F>| {
+            Some(segment.name) == void || (!segment.open && segment.end <= start)
+        };
+        let gone = self.segments.iter().filter(|segment| is_gone(segment));
+        let gone = gone.map(|segment| segment.name).collect();
+        self.segments.retain(|segment| !is_gone(segment));
+        gone
     }
 }
 

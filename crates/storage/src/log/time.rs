@@ -46,7 +46,11 @@ impl<E: Env> Log<E> {
         loop {
             match self.next_run(from, at) {
                 Next::Nothing => return Ok(None),
-                Next::Load(name) => self.load(name).await?,
+                Next::Load(name) => {
+                    // Nothing before it qualifies, and it may push that out of memory.
+                    from = from.max(name.base);
+                    self.load(name).await?;
+                },
                 Next::Run { from: start } => {
                     let (hit, end) = self.look_in_run(start, at).await?;
                     if hit.is_some() {

@@ -143,6 +143,27 @@ fn a_read_where_nothing_is_left_goes_on_behind_it() {
 }
 
 #[test]
+fn a_read_goes_on_behind_a_hole_though_all_the_segments_in_memory_are_newer() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    // Three records a segment, the last one of which the next segment supersedes.
+    log.set_config(LogConfig { segment_bytes: 700, ..LogConfig::default() });
+    let keys = (1..=24).flat_map(|at| [2 * at, 2 * at + 1, 0]);
+    append_rows(&log, &keys.map(|key| (key, Some(key))).collect::<Vec<_>>());
+    compact(&log, DAY).unwrap().unwrap();
+    let segments = log.segments();
+    assert!(segments.len() > 20 && segments[1].base == Offset(3), "{segments:?}");
+    // As many as are kept in memory, and not the first two.
+    assert!(rows(&log).len() > 40);
+
+    let slice = run(log.read(Offset(2), log.end(), 1, true)).unwrap();
+    let by_time = run(log.offset_for_timestamp(Timestamp(1_002))).unwrap();
+
+    assert_eq!(slice.first_base, Some(Offset(3)));
+    assert_eq!(by_time.map(|hit| hit.offset), Some(Offset(3)));
+}
+
+#[test]
 fn the_last_batch_stays_even_if_a_segment_was_begun_behind_it() {
     let env = MemEnv::new();
     let (_dir, log) = fresh(&env);

@@ -144,3 +144,30 @@ fn an_uncertain_log_is_certain_again_when_somebody_says_so_and_not_before() {
     let (log, recovery) = recover(&env.after_power_loss(1)).unwrap();
     assert!(!log.is_uncertain() && !recovery.uncertain);
 }
+
+#[test]
+fn a_segment_below_the_start_of_its_log_goes_once_nothing_is_added_to_it() {
+    for ends_at_rest in [false, true] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        filled(&log, 2);
+        run(log.set_log_start(Offset(2))).unwrap();
+        let first = log.segments();
+        assert_eq!(first.len(), 1, "it may grow");
+
+        if ends_at_rest {
+            assert!(run(log.close_segment()).unwrap());
+            assert_eq!(log.segments(), []);
+        }
+        log.set_config(storage::LogConfig { segment_bytes: 1, ..small() });
+        filled(&log, 4);
+
+        let bases: Vec<Offset> = log.segments().iter().map(|segment| segment.base).collect();
+        assert_eq!(bases, [Offset(2)]);
+        let files = env.files(&root());
+        let is_segment = |path: &&std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
+        assert_eq!(files.iter().filter(is_segment).count(), 1, "{files:?}");
+        let (recovered, _) = recover(&env.after_process_crash()).unwrap();
+        assert_eq!(recovered.segments(), log.segments());
+    }
+}

@@ -218,6 +218,9 @@ impl Log {
                 let bytes = usize::try_from(body.u32()?).ok()?;
                 let last = self.segments.last_mut().filter(|s| s.generation == generation)?;
                 last.closed = Some((end, bytes));
+                if end <= self.start {
+                    self.segments.pop();
+                }
             },
             6 => {
                 let at = body.i64()?;
@@ -248,6 +251,12 @@ impl Log {
             _ => {},
         }
         Some(())
+    }
+
+    /// Whether the journal says that every record of a closed segment is damaged.
+    pub fn tells_of_all(&self, segment: &Segment) -> bool {
+        let from = segment.base.max(self.start);
+        segment.closed.is_some_and(|(end, _)| self.told(from).is_some_and(|behind| behind >= end))
     }
 
     /// One past the damage that `offset` is in, as far as the journal tells of it.

@@ -9,9 +9,6 @@ const DAMAGED: u32 = 450;
 /// Sectors of a file at most.
 const SECTORS_MAX: u64 = 3;
 
-/// Not drawn yet: mended since (`fixed-starts-lost.json`), and no campaign has been run with it.
-const OPEN: &[(DirFile, Harm)] = &[(DirFile::Starts, Harm::Lost)];
-
 pub(super) fn draw(plan: &mut Plan) {
     let mut dice = Dice::new(plan.seed, "plan: damaged files");
     if !dice.chance(DAMAGED) {
@@ -20,9 +17,6 @@ pub(super) fn draw(plan: &mut Plan) {
     for _ in 0..dice.between(1, 2) {
         let file = if dice.chance(300) { DirFile::Journal } else { *dice.pick(DirFile::ALL) };
         let harm = *dice.pick(&[Harm::Rot, Harm::Rot, Harm::Misdirected, Harm::Lost]);
-        if OPEN.contains(&(file, harm)) {
-            continue;
-        }
         let end = match file {
             // There is one only while the process is down.
             DirFile::Seal => Some(End::Stop),
