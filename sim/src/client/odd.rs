@@ -85,10 +85,13 @@ impl Odd {
     ) -> Option<R::Response> {
         let answer = self.connection.call(version, body, TIMEOUT).await.ok()?;
         let code = code(&answer);
-        // Whose disk cannot be read, or has no room, may say so of anything.
+        // Whose disk cannot be read, or has no room, may say so of anything; so may one that goes on
+        // without a directory.
+        let world = &self.job.world;
         let is_unreadable = ["failed read", "latent sector", "disk full"]
             .iter()
-            .any(|class| self.job.world.faults(class) > 0);
+            .any(|class| world.faults(class) > 0)
+            || world.disk(BROKER).ever_out_of_service();
         let fits = code.is_some_and(|code| {
             allowed.contains(&code)
                 || patience(R::NAME).contains(&code)
