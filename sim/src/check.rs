@@ -24,7 +24,7 @@ pub use finish::{finish, settled};
 pub use history::{Fetched, History, Since};
 pub use live::watch;
 pub use modes::ModeChange;
-pub use platter::{DATA_DIR, DiskLog, View, missing_segment, read_log};
+pub use platter::{DATA_DIRS, DiskLog, View, missing_segment, read_log};
 pub use records::RecordId;
 pub use tables::{Owed, Row, Rules};
 pub use told::{damages, is_alarm};

@@ -7,6 +7,7 @@
 
 mod armed;
 mod damage;
+mod device;
 mod door;
 mod image;
 mod inode;
@@ -16,5 +17,6 @@ mod power;
 
 pub use armed::{Armed, OpKind, Sprung, StartTrap, Trap};
 pub use damage::{AtRest, Place};
+pub use device::Device;
 pub use door::{SimDirLock, SimDisk, SimFile};
 pub use image::Image;

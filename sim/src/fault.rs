@@ -10,6 +10,7 @@ mod inject;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::DATA_DIRS;
 use crate::disk::OpKind;
 use crate::world::Knobs;
 
@@ -112,6 +113,24 @@ pub struct Work {
     /// Whether sequences of producers begin right before they wrap.
     #[serde(default)]
     pub wraps: bool,
+    /// Log directories of the broker.
+    #[serde(default = "one")]
+    pub dirs: usize,
+    /// Which of them holds the metadata; as many as there are: one of its own.
+    #[serde(default)]
+    pub home: usize,
+    /// Whether the broker's disks are full for a while once all is quiet: then everything is read.
+    #[serde(default)]
+    pub full_when_quiet: bool,
+}
+
+impl Work {
+    /// The broker's directories: where logs live, and which holds the metadata.
+    pub fn dirs(&self) -> (&'static [&'static str], usize) {
+        let most = DATA_DIRS.len() - 1;
+        let dirs = self.dirs.clamp(1, most);
+        (&DATA_DIRS[..dirs], self.home.min(dirs))
+    }
 }
 
 fn one() -> usize {
@@ -170,6 +189,9 @@ pub enum Fault {
     FailedSync {
         /// Where.
         node: usize,
+        /// In which of its log directories.
+        #[serde(default)]
+        dir: usize,
         /// How many.
         count: u32,
     },
@@ -177,11 +199,17 @@ pub enum Fault {
     ShortWrite {
         /// Where.
         node: usize,
+        /// In which of its log directories.
+        #[serde(default)]
+        dir: usize,
     },
     /// Only so much more fits on the disk.
     DiskFull {
         /// Where.
         node: usize,
+        /// In which of its log directories.
+        #[serde(default)]
+        dir: usize,
         /// How long.
         ms: u64,
         /// Bytes that still fit.
@@ -192,6 +220,9 @@ pub enum Fault {
     StalledDisk {
         /// Where.
         node: usize,
+        /// In which of its log directories.
+        #[serde(default)]
+        dir: usize,
         /// For how long.
         ms: u64,
     },
@@ -199,6 +230,9 @@ pub enum Fault {
     FailedRead {
         /// Where.
         node: usize,
+        /// In which of its log directories.
+        #[serde(default)]
+        dir: usize,
         /// How many.
         count: u32,
     },

@@ -7,11 +7,11 @@ use broker::{Broker, BrokerConfig, TopicConfig};
 use env::Env;
 use wire::server::{Advertised, Pace, Server, ServerSettings};
 
-use crate::check::{DATA_DIR, History, watch};
+use crate::check::{DATA_DIRS, History, watch};
 use crate::client::PORT;
 use crate::fault::{BROKER, Work};
 use crate::net::address_of;
-use crate::world::{Program, SimEnv, program};
+use crate::world::{Program, SimEnv, World, program};
 
 /// How long connections may take to finish at a stop; in a tight broker.
 const STOP_CONNECTIONS_MAX: Duration = Duration::from_millis(1_000);
@@ -29,6 +29,13 @@ pub const GROUP_SIZE_MAX: usize = 5;
 
 const NODE_ID: BrokerId = BrokerId(1);
 
+/// Puts each of the broker's directories on a device of its own.
+pub fn mount(world: &World, work: &Work) {
+    let (dirs, home) = work.dirs();
+    let all = dirs.len().max(home + 1);
+    world.disk(BROKER).mount(&DATA_DIRS[..all], dirs.len(), home);
+}
+
 /// The broker as a program of its node: it serves until something ends it.
 pub fn broker(work: &Work, history: &History) -> Program {
     let (config, tight, history) = (config(work), work.tight, history.clone());
@@ -37,9 +44,11 @@ pub fn broker(work: &Work, history: &History) -> Program {
 
 /// Kafka's defaults, but small where a small number reaches a rare branch sooner.
 fn config(work: &Work) -> BrokerConfig {
+    let (dirs, home) = work.dirs();
     BrokerConfig {
         node_id: NODE_ID,
-        log_dirs: vec![PathBuf::from(DATA_DIR)],
+        log_dirs: dirs.iter().map(PathBuf::from).collect(),
+        metadata_log_dir: (home > 0).then(|| PathBuf::from(DATA_DIRS[home])),
         offsets_partitions: 2,
         // Kafka's smallest: it becomes a topic's own setting, which is held against the table.
         offsets_segment_bytes: 1 << 20,
@@ -70,6 +79,7 @@ async fn serve(env: SimEnv, config: BrokerConfig, tight: bool, history: History)
         Err(error) => return env.halt(format!("the broker does not start: {error}")),
     };
     history.started(&env.process().world);
+    env.process().world.disk(BROKER).serves();
     let at = address_of(BROKER, PORT);
     let advertised = Advertised { host: at.ip().to_string(), port: PORT };
     let mut settings = ServerSettings {

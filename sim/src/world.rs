@@ -141,9 +141,10 @@ impl World {
         self.net.lock().set_cut(from, to, cut);
     }
 
-    /// Disk operations of `node` that begin before `until` (nanoseconds) return after it; 0 ends it.
-    pub fn stall_disk(&self, node: usize, until: u64) {
-        self.disks[node].lock().armed.stalled_until = until;
+    /// Operations on the device `at` of `node` that begin before `until` (nanoseconds) return after
+    /// it; 0 ends it.
+    pub fn stall_disk(&self, node: usize, at: usize, until: u64) {
+        self.disks[node].lock().device(at).stalled_until = until;
     }
 
     /// `node` reads nothing from its sockets before `until` (nanoseconds) and offers a window of so

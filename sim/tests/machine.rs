@@ -178,7 +178,7 @@ fn a_stalled_disk_holds_back_what_begins_while_it_stalls() {
         let env = boot(&world);
         write(&env, "/a").await;
         let until = world.now() + 3_000 * MS;
-        world.stall_disk(0, until);
+        world.stall_disk(0, 0, until);
         env.disk().list(Path::new("/")).await.unwrap();
         assert!(world.now() >= until);
     });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::History;
 use super::committed::read_committed;
 use super::history::due_before;
-use super::platter::{DiskLog, View, missing_segment, read_log};
+use super::platter::{DiskLog, View, in_two_places, missing_segment, read_log};
 use super::records::RecordId;
 use crate::fault::BROKER;
 use crate::world::World;
@@ -41,17 +41,20 @@ pub fn finish(history: &History, world: &World, partitions: u32) {
     let durable = read_logs(history, world, partitions, View::Durable);
     let due = due_before(world);
     let seen = history.seen();
-    let committed = {
+    let (committed, any_out_of_service) = {
         let disk = world.disks[BROKER].lock();
-        read_committed(&disk, seen.topic.unwrap_or_default(), View::Durable)
+        let committed = read_committed(&disk, seen.topic.unwrap_or_default(), View::Durable);
+        (committed, disk.any_out_of_service())
     };
-    seen.commits.must_be_flushed(world, &committed, due);
+    seen.commits.must_be_flushed(world, &committed, due.filter(|_| !any_out_of_service));
     for view in [View::Cache, View::Durable] {
         let missing = missing_segment(&world.disks[BROKER].lock(), view, false);
         world.check("named-segments", missing.is_none(), || {
             format!("the journal names {}, which is not there", missing.unwrap_or_default())
         });
     }
+    let twice = in_two_places(&world.disks[BROKER].lock(), View::Cache);
+    world.check("one-place", twice.is_none(), || format!("partition and directories: {twice:?}"));
     let mut places: BTreeMap<RecordId, (i32, i64)> = BTreeMap::new();
     for (index, known) in &seen.partitions {
         let nothing = DiskLog::default();

@@ -312,6 +312,7 @@ impl History {
             format!("the journal names {}, which is not there", missing.unwrap_or_default())
         });
         let durable = read_committed(&disk, topic, View::Durable);
+        let due = due.filter(|_| !disk.any_out_of_service());
         if suspect {
             seen.commits.leave_to_start(&durable, due);
         } else {
@@ -427,6 +428,10 @@ impl Partition {
         due: Option<u64>,
     ) {
         let Some(due) = due else { return };
+        if durable.out_of_service {
+            // What its directory does not have, it gets after the next start.
+            return;
+        }
         for (id, (offset, at)) in self.acked.iter().filter(|(_, (_, at))| *at <= due) {
             let found = durable.at(*offset);
             world.check("flushed-in-time", found == Some(*id), || {

@@ -11,7 +11,7 @@ mod places;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use base::{PartitionId, PartitionIndex, TopicId, Uuid};
+use base::{PartitionId, PartitionIndex, ReplicaGen, TopicId, Uuid};
 use bytes::Bytes;
 use env::EntryKind;
 use records::BatchView;
@@ -22,8 +22,9 @@ use crate::disk::{Image, Place};
 pub(super) use journal::Log as KnownLog;
 pub(super) use places::{coordinators, places, stray_files};
 
-/// Where the broker keeps its files.
-pub const DATA_DIR: &str = "/data";
+/// Where the broker keeps its files: its log directories, as many of them as a plan asks for. Each is
+/// on a device of its own.
+pub const DATA_DIRS: &[&str] = &["/data", "/data-1", "/data-2", "/data-3"];
 
 /// Which of a disk's two truths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct DiskLog {
     pub stopped: Option<String>,
     /// Offsets of which the journal says that they are damaged, from and to.
     pub told: Vec<(i64, i64)>,
+    /// Whether its directory failed, and nothing is served from it until the next start.
+    pub out_of_service: bool,
 }
 
 impl DiskLog {
@@ -83,18 +86,35 @@ pub(super) fn logs(
 ) -> BTreeMap<PartitionId, Found> {
     let mut found = BTreeMap::new();
     // In order of the generation, so that the newest one stays.
-    for ((of, replica_gen), log) in journal::logs(image, view) {
+    for (dir, (of, replica_gen), log) in journal::logs(image, view) {
         if wanted(&of) {
-            let folder = format!("{DATA_DIR}/{of}-{replica_gen}");
-            found.insert(of, Found { folder, log });
+            let folder = folder(dir, of, replica_gen);
+            found.insert(of, Found { folder, dir, log });
         }
     }
     found
 }
 
+fn folder(dir: usize, of: PartitionId, replica_gen: ReplicaGen) -> String {
+    format!("{}/{of}-{replica_gen}", DATA_DIRS[dir])
+}
+
+/// A partition that two directories say they have, with both.
+pub(super) fn in_two_places(image: &Image, view: View) -> Option<(PartitionId, usize, usize)> {
+    let mut places = BTreeMap::new();
+    for (dir, (of, _), _) in journal::logs(image, view) {
+        if let Some(other) = places.insert(of, dir).filter(|other| *other != dir) {
+            return Some((of, other, dir));
+        }
+    }
+    None
+}
+
 /// A log and where its files are.
 pub(super) struct Found {
     folder: String,
+    /// In which of the directories.
+    pub(super) dir: usize,
     pub(super) log: journal::Log,
 }
 
@@ -119,8 +139,8 @@ impl Found {
 /// that its records are damaged; `None` if all are. `untold`: damage took effect, and no start has
 /// come far enough to tell more of it than that a log is uncertain.
 pub fn missing_segment(image: &Image, view: View, untold: bool) -> Option<String> {
-    for ((of, replica_gen), log) in journal::logs(image, view) {
-        let folder = format!("{DATA_DIR}/{of}-{replica_gen}");
+    for (dir, (of, replica_gen), log) in journal::logs(image, view) {
+        let folder = folder(dir, of, replica_gen);
         let named = log.segments.iter().filter(|segment| !log.tells_of_all(segment));
         for name in named.flat_map(journal::Segment::files) {
             if untold && log.uncertain {
@@ -143,7 +163,8 @@ pub fn read_log(image: &Image, topic: Uuid, partition: i32, view: View) -> Optio
     let (end, stopped) = walk(image, &found, view, |batch| {
         read_batch(batch, batch.header().base_offset.0, &mut records)
     });
-    Some(DiskLog { records, end, stopped, told: found.log.faulty })
+    let out_of_service = image.is_out_of_service(found.dir);
+    Some(DiskLog { records, end, stopped, told: found.log.faulty, out_of_service })
 }
 
 /// Where a log ends, as far as it is whole.

@@ -1,4 +1,4 @@
-//! Faults of a disk that wait for their operation, and traps that end the machine at one.
+//! Faults of all disks of a machine that wait for their operation, and traps that end the machine at one.
 //!
 //! Invariants: a fault that took effect leaves its class behind, once; a trap springs once; healing
 //! forgets everything that waits.
@@ -67,18 +67,8 @@ pub struct StartTrap {
 /// Faults that wait for their operation.
 #[derive(Clone, Debug, Default)]
 pub struct Armed {
-    /// So many of the next syncs fail.
-    pub failed_syncs: u32,
-    /// So many of the next writes stop short with an error.
-    pub short_writes: u32,
-    /// So many of the next reads fail.
-    pub failed_reads: u32,
-    /// So many bytes still fit; `None` for as many as you like.
-    pub room: Option<u64>,
     /// Operations take so many times as long; 0 and 1 are normal.
     pub slow: u64,
-    /// Operations that begin before this instant return after it, nanoseconds.
-    pub stalled_until: u64,
     /// Syncs say that they succeeded, and the drive keeps the bytes in its own volatile cache.
     pub lying: bool,
     /// A power loss keeps any of the pending directory changes, not the first few.
@@ -149,24 +139,6 @@ impl Armed {
         }
         sprung
     }
-
-    /// Takes `bytes` of what room there is. Returns how many there were.
-    pub fn take_room(&mut self, bytes: u64) -> u64 {
-        let Some(room) = &mut self.room else { return bytes };
-        let taken = bytes.min(*room);
-        *room -= taken;
-        if taken < bytes {
-            self.fired = Some("disk full");
-        }
-        taken
-    }
-
-    /// Gives `bytes` of room back.
-    pub fn give_room(&mut self, bytes: u64) {
-        if let Some(room) = &mut self.room {
-            *room = room.saturating_add(bytes);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -216,15 +188,5 @@ mod tests {
         }
         armed.started();
         assert_eq!([armed.after(None, ""), armed.after(None, "")], [None, None]);
-    }
-
-    #[test]
-    fn room_that_is_given_back_can_be_taken_again() {
-        let mut armed = Armed { room: Some(10), ..Armed::default() };
-
-        assert_eq!((armed.take_room(8), armed.take_room(8)), (8, 2));
-        assert_eq!(armed.fired, Some("disk full"));
-        armed.give_room(5);
-        assert_eq!(armed.take_room(8), 5);
     }
 }

@@ -49,6 +49,8 @@ struct Op<'a> {
     process: &'a Process,
     /// Of what it is done to.
     name: &'a str,
+    /// The device that is on.
+    device: usize,
     note: Note,
 }
 
@@ -56,7 +58,8 @@ impl<'a> Op<'a> {
     fn on_path(process: &'a Process, kind: &'static str, path: &'a Path) -> Self {
         let target = digest(path.as_os_str().as_encoded_bytes());
         let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
-        Self { process, name, note: Note { kind, target, ..Note::default() } }
+        let device = process.world.disks[process.node].lock().device_of(path);
+        Self { process, name, device, note: Note { kind, target, ..Note::default() } }
     }
 
     /// Waits as long as the disk takes.
@@ -66,13 +69,13 @@ impl<'a> Op<'a> {
         let begun = world.now();
         let (nanos, stalled) = {
             let mut disk = world.disks[node].lock();
-            (disk.latency(is_sync), disk.armed.stalled_until)
+            (disk.latency(is_sync), disk.device(self.device).stalled_until)
         };
         world.sleep_until(begun + nanos).await;
         if stalled > begun {
             world.fired_on(node, "stalled disk");
             // It may be over earlier than was said.
-            while world.disks[node].lock().armed.stalled_until > world.now() {
+            while world.disks[node].lock().device(self.device).stalled_until > world.now() {
                 world.sleep_until(world.now() + STALL_LOOK).await;
             }
         }
@@ -210,7 +213,8 @@ impl SimFile {
     fn op(&self, kind: &'static str, offset: u64, len: usize) -> Op<'_> {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         let note = Note { kind, target: self.inode, offset, len, ..Note::default() };
-        Op { process: &self.process, name: &self.name, note }
+        let device = self.process.world.disks[self.process.node].lock().home_of(self.inode);
+        Op { process: &self.process, name: &self.name, device, note }
     }
 
     fn must_be_writable(&self) -> io::Result<()> {

@@ -12,6 +12,7 @@ use env::{Access, Entry, EntryKind};
 
 use super::armed::Armed;
 use super::damage::AtRest;
+use super::device::Device;
 use super::inode::{FileNode, SECTOR, SyncPoint};
 use super::lost::Hurt;
 use super::names::{DirNode, DirOp, ROOT, parts};
@@ -27,6 +28,14 @@ pub(super) enum Inode {
 #[derive(Clone, Debug)]
 pub struct Image {
     device: u64,
+    /// Folders of the root, each on the device with its number.
+    pub(super) mounts: Vec<String>,
+    pub(super) devices: Vec<Device>,
+    /// A process ends with this device, or with all of the first so many.
+    pub(super) vital: usize,
+    pub(super) logs: usize,
+    /// Whether the present process does not serve yet.
+    pub(super) starting: bool,
     pub(super) inodes: BTreeMap<u64, Inode>,
     pub(super) pending: Vec<DirOp>,
     next_inode: u64,
@@ -56,6 +65,11 @@ impl Image {
     pub fn new(node: usize, knobs: Knobs, dice: Dice) -> Self {
         Self {
             device: 0x100 + u64::try_from(node).unwrap_or(0),
+            mounts: Vec::new(),
+            devices: vec![Device::default()],
+            vital: 0,
+            logs: 1,
+            starting: false,
             inodes: BTreeMap::from([(ROOT, Inode::Dir(DirNode::default()))]),
             pending: Vec::new(),
             next_inode: ROOT + 1,
@@ -82,7 +96,7 @@ impl Image {
     /// Whether it is slow, full, stalled or lying right now.
     pub(crate) fn is_hurting(&self) -> bool {
         let armed = &self.armed;
-        armed.room.is_some() || armed.slow > 1 || armed.stalled_until > 0 || armed.lying
+        armed.slow > 1 || armed.lying || self.devices.iter().any(Device::is_hurting)
     }
 
     /// Switches every armed fault off. What a drive still holds in its own cache is written.
@@ -91,6 +105,7 @@ impl Image {
             self.drain();
         }
         self.armed = Armed::default();
+        self.devices.iter_mut().for_each(Device::heal);
         self.repair_sectors();
     }
 
@@ -157,13 +172,18 @@ impl Image {
         });
     }
 
-    fn make(&mut self, dir: u64, name: String, node: Inode) -> io::Result<u64> {
+    fn make(&mut self, dir: u64, name: String, mut node: Inode) -> io::Result<u64> {
         // A directory entry takes room too.
-        if self.armed.take_room(ENTRY_BYTES) < ENTRY_BYTES {
+        let device = self.device_for(dir, &name);
+        if self.take_room(device, ENTRY_BYTES) < ENTRY_BYTES {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let inode = self.next_inode;
         self.next_inode += 1;
+        match &mut node {
+            Inode::File(file) => file.device = device,
+            Inode::Dir(dir) => dir.device = device,
+        }
         self.inodes.insert(inode, node);
         self.change(DirOp::Link { dir, name, inode });
         Ok(inode)
@@ -196,6 +216,9 @@ impl Image {
         if from == to {
             return Ok(());
         }
+        if self.home_of(inode) != self.device_for(to.0, &to.1) {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
         if let Some(old) = self.dir(to.0)?.entries.get(&to.1).copied() {
             match (&self.inodes[&inode], &self.inodes[&old]) {
                 (Inode::File(_), Inode::File(_)) => {},
@@ -226,7 +249,7 @@ impl Image {
         }
         if let Some(Inode::File(file)) = self.inodes.get(&inode) {
             let bytes = u64::try_from(file.cache().len()).unwrap_or(0).max(file.reserved);
-            self.armed.give_room(bytes.saturating_add(ENTRY_BYTES));
+            self.devices[file.device].give_room(bytes.saturating_add(ENTRY_BYTES));
         }
         self.change(DirOp::Unlink { dir, name });
         Ok(())
@@ -270,8 +293,8 @@ impl Image {
     /// Makes a directory's pending changes durable.
     pub fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
         let dir = self.resolve(&parts(path)?)?;
-        self.dir(dir)?;
-        if self.sync_fails() {
+        let device = self.dir(dir)?.device;
+        if self.sync_fails(device) {
             return Err(injected());
         }
         if self.lies() {
@@ -286,14 +309,16 @@ impl Image {
         Ok(())
     }
 
-    /// Makes everything durable.
+    /// Makes everything durable that is on the same device.
     pub fn sync_fs(&mut self, path: &Path) -> io::Result<()> {
-        self.resolve(&parts(path)?)?;
-        let fails = self.sync_fails();
+        let device = self.home_of(self.resolve(&parts(path)?)?);
+        let fails = self.sync_fails(device);
         if !fails && self.lies() {
             self.promised_ops = self.pending.len();
             for node in self.inodes.values_mut() {
-                if let Inode::File(file) = node {
+                if let Inode::File(file) = node
+                    && file.device == device
+                {
                     let point = file.sync_point();
                     file.sync_promised(&point);
                 }
@@ -301,10 +326,16 @@ impl Image {
             return Ok(());
         }
         for op in std::mem::take(&mut self.pending) {
-            self.make_durable(&op);
+            if self.device_of_op(&op) == device {
+                self.make_durable(&op);
+            } else {
+                self.pending.push(op);
+            }
         }
         for node in self.inodes.values_mut() {
-            if let Inode::File(file) = node {
+            if let Inode::File(file) = node
+                && file.device == device
+            {
                 let point = file.sync_point();
                 if fails {
                     file.sync_failed(point, &mut self.dice, 500);
@@ -318,8 +349,11 @@ impl Image {
 
     /// Device, inode and birth time of a directory.
     pub fn identity(&self, path: &Path) -> io::Result<(u64, u64, u64)> {
+        const APART: u64 = 0x1000;
         let inode = self.resolve(&parts(path)?)?;
-        Ok((self.device, inode, self.dir(inode)?.born))
+        let dir = self.dir(inode)?;
+        let number = u64::try_from(dir.device).unwrap_or(0);
+        Ok((self.device + APART * number, inode, dir.born))
     }
 
     /// Takes a lock file, creating it if needed. Returns what [`Image::unlock`] wants.
@@ -362,13 +396,14 @@ impl Image {
         // What lies within the file, or was reserved behind it, has its room already.
         let growth = end.saturating_sub(len.max(at).max(self.file(inode)?.reserved));
         let (mut left, mut error) = (total, None);
-        let room = self.armed.take_room(growth);
+        let device = self.home_of(inode);
+        let room = self.take_room(device, growth);
         if room < growth {
             left -= to_usize(growth - room);
             error = Some(io::ErrorKind::StorageFull.into());
-        } else if self.armed.short_writes > 0 {
-            self.armed.short_writes -= 1;
-            self.armed.fired = Some("short write");
+        } else if self.devices[device].short_writes > 0 {
+            self.devices[device].short_writes -= 1;
+            self.fails(device, "short write");
             left = self.dice.index(total.max(1));
             error = Some(injected());
         } else if self.armed.misdirected > 0 && total > 0 {
@@ -390,14 +425,15 @@ impl Image {
 
     /// Up to `len` bytes at `at`, as the disk gives them.
     pub fn read(&mut self, inode: u64, at: u64, len: usize) -> io::Result<Bytes> {
-        if self.armed.failed_reads > 0 {
-            self.armed.failed_reads -= 1;
-            self.armed.fired = Some("failed read");
+        let device = self.home_of(inode);
+        if self.devices[device].failed_reads > 0 {
+            self.devices[device].failed_reads -= 1;
+            self.fails(device, "failed read");
             return Err(injected());
         }
         let read = self.file_mut(inode)?.read(at, len);
         let (bytes, seen) = read.map_err(|()| {
-            self.armed.fired = Some("latent sector");
+            self.fails(device, "latent sector");
             injected()
         })?;
         self.armed.fired = self.armed.fired.or(seen);
@@ -411,7 +447,7 @@ impl Image {
 
     /// Ends a sync, well or badly.
     pub fn sync_end(&mut self, inode: u64, point: SyncPoint) -> io::Result<()> {
-        let fails = self.sync_fails();
+        let fails = self.sync_fails(self.home_of(inode));
         if !fails && self.lies() {
             self.file_mut(inode)?.sync_promised(&point);
             return Ok(());
@@ -428,13 +464,40 @@ impl Image {
         Ok(())
     }
 
-    fn sync_fails(&mut self) -> bool {
-        let fails = self.armed.failed_syncs > 0;
-        self.armed.failed_syncs = self.armed.failed_syncs.saturating_sub(1);
-        if fails {
-            self.armed.fired = Some("failed sync");
+    fn sync_fails(&mut self, device: usize) -> bool {
+        let left = self.devices[device].failed_syncs;
+        if left > 0 {
+            self.devices[device].failed_syncs = left - 1;
+            self.fails(device, "failed sync");
         }
-        fails
+        left > 0
+    }
+
+    /// A fault of a device takes effect.
+    fn fails(&mut self, device: usize, class: &'static str) {
+        self.devices[device].fails();
+        self.armed.fired = Some(class);
+    }
+
+    /// Takes `bytes` of what room a device has. Returns how many there were.
+    fn take_room(&mut self, device: usize, bytes: u64) -> u64 {
+        let taken = self.devices[device].take_room(bytes);
+        if taken < bytes {
+            self.is_full(device);
+        }
+        taken
+    }
+
+    fn is_full(&mut self, device: usize) {
+        self.armed.fired = Some("disk full");
+        self.devices[device].ever_full = true;
+        self.devices[device].troubled |= self.starting;
+    }
+
+    fn device_of_op(&self, op: &DirOp) -> usize {
+        let mut device = 0;
+        op.apply(|dir, _, _| device = self.home_of(dir));
+        device
     }
 
     /// Whether the drive says that a sync is done and only keeps it in mind.
@@ -453,12 +516,13 @@ impl Image {
         let old = self.len_of(inode)?;
         let taken = self.file(inode)?.reserved.max(old);
         let growth = len.saturating_sub(taken);
-        if self.armed.take_room(growth) < growth {
+        let device = self.home_of(inode);
+        if self.take_room(device, growth) < growth {
             return Err(io::ErrorKind::StorageFull.into());
         }
         if len <= old {
             // What was reserved behind the end goes with it.
-            self.armed.give_room(taken.saturating_sub(len));
+            self.devices[device].give_room(taken.saturating_sub(len));
             self.file_mut(inode)?.reserved = len;
         }
         self.file_mut(inode)?.set_len(len);
@@ -469,11 +533,12 @@ impl Image {
     pub fn reserve(&mut self, inode: u64, len: u64) -> io::Result<()> {
         let taken = self.file(inode)?.reserved.max(self.len_of(inode)?);
         let growth = len.saturating_sub(taken);
-        if self.armed.room.is_some_and(|room| room < growth) {
-            self.armed.fired = Some("disk full");
+        let device = self.home_of(inode);
+        if self.devices[device].room.is_some_and(|room| room < growth) {
+            self.is_full(device);
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.armed.take_room(growth);
+        self.devices[device].take_room(growth);
         let file = self.file_mut(inode)?;
         file.reserved = file.reserved.max(len);
         Ok(())
@@ -642,7 +707,7 @@ mod tests {
         let inode = create(&mut image, "a");
         image.sync_dir(Path::new("/")).unwrap();
         image.write(inode, 0, &[Bytes::from_static(b"bytes")]).unwrap();
-        image.armed.failed_syncs = 1;
+        image.device(0).failed_syncs = 1;
         sync(&mut image, inode).unwrap_err();
         sync(&mut image, inode).unwrap();
 
@@ -653,7 +718,7 @@ mod tests {
     fn a_short_write_leaves_a_prefix_and_an_error() {
         let mut image = image(0);
         let inode = create(&mut image, "a");
-        image.armed.short_writes = 1;
+        image.device(0).short_writes = 1;
 
         let bufs = [Bytes::from_static(b"hello "), Bytes::from_static(b"world")];
         image.write(inode, 0, &bufs).unwrap_err();
@@ -667,7 +732,7 @@ mod tests {
     fn a_full_disk_refuses_growth_but_not_renames() {
         let mut image = image(0);
         let inode = create(&mut image, "a");
-        image.armed.room = Some(0);
+        image.device(0).room = Some(0);
 
         assert_eq!(
             image.write(inode, 0, &[Bytes::from_static(b"x")]).unwrap_err().kind(),
@@ -683,7 +748,7 @@ mod tests {
         let mut image = image(0);
         let (a, b) = (create(&mut image, "a"), create(&mut image, "b"));
         image.write(a, 0, &[Bytes::from_static(b"0123456789")]).unwrap();
-        image.armed.room = Some(4);
+        image.device(0).room = Some(4);
 
         let bytes = [Bytes::from_static(b"abcdefgh")];
         image.write(b, 0, &bytes).unwrap_err();

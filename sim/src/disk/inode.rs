@@ -28,6 +28,8 @@ pub struct FileNode {
     durable_len_changes: u64,
     /// Up to here room was reserved, whatever the length.
     pub(super) reserved: u64,
+    /// The device it is on.
+    pub(super) device: usize,
 }
 
 /// What a sync covers: whatever was dirty when it began.

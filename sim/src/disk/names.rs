@@ -20,6 +20,8 @@ pub struct DirNode {
     pub durable: BTreeMap<String, u64>,
     /// When it was made, nanoseconds.
     pub born: u64,
+    /// The device it is on.
+    pub device: usize,
 }
 
 /// A change of directory entries that may not be durable yet.

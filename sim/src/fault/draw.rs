@@ -2,6 +2,7 @@
 //! classes with intensities of its own, so that rare combinations are not drowned by the average.
 
 mod damage;
+mod dirs;
 mod more;
 
 use super::{Fault, Plan, Timed, Work};
@@ -32,6 +33,9 @@ const MODE_CHANGES_MAX: u64 = 12;
 
 /// Per mille of seeds in which logs are compacted and deleted from the front.
 const KEEPER: u32 = 600;
+
+/// Per mille of seeds in which the disks are full while all is quiet.
+const FULL_WHEN_QUIET: u32 = 150;
 
 /// Per mille of seeds in which sequences wrap.
 const WRAPS: u32 = 200;
@@ -113,8 +117,11 @@ impl Plan {
         }
         plan.work.keeper = Dice::new(seed, "plan: keeper").chance(KEEPER);
         plan.work.wraps = Dice::new(seed, "plan: sequences").chance(WRAPS);
+        plan.work.full_when_quiet =
+            Dice::new(seed, "plan: full when quiet").chance(FULL_WHEN_QUIET);
         more::draw(&mut plan);
         damage::draw(&mut plan);
+        dirs::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
@@ -145,6 +152,9 @@ fn draw_work(dice: &mut Dice) -> Work {
         mode_changes: 0,
         keeper: false,
         wraps: false,
+        dirs: 1,
+        home: 0,
+        full_when_quiet: false,
     }
 }
 
@@ -197,11 +207,13 @@ fn draw_fault(dice: &mut Dice, class: Class, clients: u64) -> Fault {
         Class::Power => Fault::PowerLoss { node, down_ms },
         Class::PowerAtOp => at_op(dice, true),
         Class::CrashAtOp => at_op(dice, false),
-        Class::FailedSync => {
-            Fault::FailedSync { node, count: u32::try_from(dice.between(1, 2)).unwrap_or(1) }
+        Class::FailedSync => Fault::FailedSync {
+            node,
+            dir: 0,
+            count: u32::try_from(dice.between(1, 2)).unwrap_or(1),
         },
-        Class::ShortWrite => Fault::ShortWrite { node },
-        Class::Full => Fault::DiskFull { node, ms, room: ms * 16 },
+        Class::ShortWrite => Fault::ShortWrite { node, dir: 0 },
+        Class::Full => Fault::DiskFull { node, dir: 0, ms, room: ms * 16 },
         Class::SlowDisk => Fault::SlowDisk { node, factor: dice.between(2, 60), ms },
         Class::Reset => Fault::Reset { a: node, b: client },
         Class::Cut => {

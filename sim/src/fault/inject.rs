@@ -37,6 +37,9 @@ pub fn heal(world: &Arc<World>) {
             world.crash(node, Crash::Power);
         }
         damage::end(world, node);
+        if world.disk(node).any_out_of_service() {
+            world.crash(node, Crash::Process);
+        }
         world.boot(node);
     }
     world.ledger.lock().mark_traps.clear();

@@ -51,6 +51,8 @@ pub(super) struct Cell {
     up: AtomicBool,
     paused: AtomicBool,
     incarnation: AtomicU32,
+    /// The last incarnation that somebody was called for.
+    called: AtomicU32,
     /// Boots of the machine (not of the process).
     machine: AtomicU32,
     /// When something last kept it from working as it should, nanoseconds.
@@ -77,6 +79,7 @@ impl Nodes {
             up: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             incarnation: AtomicU32::new(0),
+            called: AtomicU32::new(0),
             machine: AtomicU32::new(1),
             disturbed: AtomicU64::new(0),
             stop: Notify::new(),
@@ -210,7 +213,7 @@ impl World {
         }
         let incarnation = cell.incarnation.fetch_add(1, Relaxed) + 1;
         self.net.lock().set_dark(node, false);
-        self.disks[node].lock().armed.started();
+        self.disks[node].lock().started();
         self.disturb(node);
         let handle = Handle::current();
         let main = handle.create_node().name(format!("n{node}")).build();
@@ -318,10 +321,11 @@ impl World {
 
     /// The process stopped itself. Legitimate only if a fault of this node explains it.
     pub(super) fn halt(self: &Arc<Self>, node: usize, reason: String) {
+        let ends_process = self.disks[node].lock().ends_process();
         let (excused, refused) = {
             let state = self.nodes.cells[node].state.lock();
             let any = |says: fn(&str, &str) -> bool| state.faults.iter().any(|c| says(c, &reason));
-            (any(halt_allowed), any(refusal_allowed))
+            (any(halt_allowed) && ends_process, any(refusal_allowed))
         };
         let excused = excused
             || refused
@@ -345,7 +349,7 @@ impl World {
     }
 
     /// Counts a fault that `node` was hit by; it may excuse a later halt.
-    pub fn fired_on(&self, node: usize, class: &'static str) {
+    pub fn fired_on(self: &Arc<Self>, node: usize, class: &'static str) {
         self.disturb(node);
         self.blame(node, class);
         {
@@ -355,6 +359,27 @@ impl World {
             }
         }
         self.fired(class);
+        self.call_operator(node);
+    }
+
+    /// Somebody sees that a process goes on without one of its directories and, a while later, has
+    /// it stopped and started again.
+    fn call_operator(self: &Arc<Self>, node: usize) {
+        const COMES_MS: (u64, u64) = (300, 2_500);
+        let incarnation = self.incarnation(node);
+        let called = &self.nodes.cells[node].called;
+        if !self.disks[node].lock().any_out_of_service()
+            || called.swap(incarnation, Relaxed) == incarnation
+        {
+            return;
+        }
+        let mut dice = self.dice(&format!("operator of {node} {incarnation}"));
+        let (soon, late) = COMES_MS;
+        self.at(self.now() + dice.between(soon, late) * MS, move |world| {
+            if world.alive(node, incarnation) {
+                world.ask_to_stop(node);
+            }
+        });
     }
 
     /// Stops every task of `node` in its tracks, or lets them go on.

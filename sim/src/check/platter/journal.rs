@@ -8,7 +8,7 @@ use std::path::Path;
 
 use base::{PartitionId, PartitionIndex, ReplicaGen, TopicId, Uuid};
 
-use super::{DATA_DIR, View, bytes_of, list};
+use super::{DATA_DIRS, View, bytes_of, list};
 use crate::disk::Image;
 
 const BLOCK: usize = 4096;
@@ -54,15 +54,19 @@ pub struct Log {
     pub faulty: Vec<(i64, i64)>,
 }
 
-/// Every log that exists.
-pub fn logs(image: &Image, view: View) -> BTreeMap<LogKey, Log> {
-    let mut logs = BTreeMap::new();
-    read(image, view, &mut logs);
-    logs
+/// Every log that exists, with the number of its directory, in order of the key.
+pub fn logs(image: &Image, view: View) -> Vec<(usize, LogKey, Log)> {
+    let mut all = Vec::new();
+    for (at, root) in DATA_DIRS.iter().enumerate() {
+        let mut logs = BTreeMap::new();
+        read(image, Path::new(root), view, &mut logs);
+        all.extend(logs.into_iter().map(|(key, log)| (at, key, log)));
+    }
+    all.sort_by_key(|(at, key, _)| (*key, *at));
+    all
 }
 
-fn read(image: &Image, view: View, logs: &mut BTreeMap<LogKey, Log>) -> Option<()> {
-    let root = Path::new(DATA_DIR);
+fn read(image: &Image, root: &Path, view: View, logs: &mut BTreeMap<LogKey, Log>) -> Option<()> {
     let manifest = bytes_of(image, &root.join("manifest"), view)?;
     let (summed, crc) = manifest.split_at_checked(manifest.len().checked_sub(4)?)?;
     if !summed.starts_with(b"GRGMANIF") || crc32fast::hash(summed).to_le_bytes() != *crc {
@@ -77,7 +81,7 @@ fn read(image: &Image, view: View, logs: &mut BTreeMap<LogKey, Log>) -> Option<(
         kept.insert(lap, body.u64()?);
     }
     apply(logs, body.0, true, true)?;
-    let files = files(image, view);
+    let files = files(image, root, view);
     for (lap_before, groups) in kept.iter().filter(|(kept, _)| **kept < lap) {
         let all = files.get(lap_before).map(|file| file.groups()).unwrap_or_default();
         for records in all.into_iter().take(usize::try_from(*groups).ok()?) {
@@ -104,9 +108,9 @@ struct JournalFile {
     bytes: Vec<u8>,
 }
 
-/// The files of the journal by lap.
-fn files(image: &Image, view: View) -> BTreeMap<u64, JournalFile> {
-    let folder = Path::new(DATA_DIR).join("journal");
+/// The files of a directory's journal by lap.
+fn files(image: &Image, root: &Path, view: View) -> BTreeMap<u64, JournalFile> {
+    let folder = root.join("journal");
     let mut files = BTreeMap::new();
     let mut names: Vec<String> = list(image, &folder, view).into_iter().map(|(n, _)| n).collect();
     // One whose header nobody can read may have a lap that was begun anew elsewhere.
@@ -273,8 +277,12 @@ impl Log {
 
 /// Where damage of the journal is no torn write: in headers, and in groups with a later one behind
 /// them. `newest`: whether the header of the newest lap counts.
-pub fn protected(image: &Image, newest: bool) -> Vec<(String, Vec<std::ops::Range<u64>>)> {
-    let files = files(image, View::Cache);
+pub fn protected(
+    image: &Image,
+    root: &Path,
+    newest: bool,
+) -> Vec<(String, Vec<std::ops::Range<u64>>)> {
+    let files = files(image, root, View::Cache);
     let last = files.keys().next_back().copied();
     let block = u64::try_from(BLOCK).unwrap_or(0);
     let span = |(lap, file): (&u64, &JournalFile)| {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use base::{PartitionId, Uuid};
 use env::EntryKind;
 
-use super::{DATA_DIR, Found, View, bytes_of, journal, list, logs, place_of, segment_bytes};
+use super::{DATA_DIRS, Found, View, bytes_of, journal, list, logs, place_of, segment_bytes};
 use crate::disk::{Image, Place};
 use crate::fault::DirFile;
 
@@ -21,13 +21,21 @@ const LENGTH: usize = 76;
 /// Files of a kind, and where each may be damaged. `topic` is everybody's. `unprotected`: also where
 /// damage is known to go unnoticed.
 pub fn places(image: &Image, topic: Uuid, file: DirFile, unprotected: bool) -> Vec<Place> {
-    let in_dir = |name: &str| vec![Place::whole(Path::new(DATA_DIR).join(name))];
+    let in_dir = |name: &str| {
+        let each = DATA_DIRS.iter().map(|dir| Path::new(dir).join(name));
+        let there = each.filter(|path| bytes_of(image, path, View::Cache).is_some());
+        there.map(Place::whole).collect::<Vec<_>>()
+    };
     let ours = || logs(image, View::Cache, |of| of.topic.0 == topic).into_values();
     match file {
         DirFile::Journal => {
-            let folder = Path::new(DATA_DIR).join("journal");
-            let each = journal::protected(image, unprotected).into_iter();
-            each.map(|(name, within)| Place { within, ..Place::whole(folder.join(name)) }).collect()
+            let of = |dir: &&str| {
+                let root = Path::new(dir);
+                let folder = root.join("journal");
+                let each = journal::protected(image, root, unprotected).into_iter();
+                each.map(move |(name, within)| Place { within, ..Place::whole(folder.join(name)) })
+            };
+            DATA_DIRS.iter().flat_map(|dir| of(&dir)).collect()
         },
         DirFile::Manifest => in_dir("manifest"),
         DirFile::Seal => in_dir("seal"),
@@ -105,8 +113,9 @@ fn run_end(slot: &[u8]) -> usize {
 fn metadata(image: &Image, unprotected: bool) -> Option<Place> {
     const HEADER: usize = 32;
     const ENTRY_HEADER: usize = 16;
-    let path = Path::new(DATA_DIR).join("metadata/log");
-    let bytes = bytes_of(image, &path, View::Durable)?;
+    let mut paths = DATA_DIRS.iter().map(|dir| Path::new(dir).join("metadata/log"));
+    let (path, bytes) =
+        paths.find_map(|path| bytes_of(image, &path, View::Durable).map(|bytes| (path, bytes)))?;
     let field = |at: usize| {
         let bytes = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
         usize::try_from(u32::from_le_bytes(bytes)).ok()
@@ -127,7 +136,7 @@ fn metadata(image: &Image, unprotected: bool) -> Option<Place> {
 /// Every file but one.
 pub fn stray_files(image: &Image, but: &Path) -> Vec<Place> {
     let mut files = Vec::new();
-    let mut open = vec![PathBuf::from(DATA_DIR)];
+    let mut open: Vec<PathBuf> = DATA_DIRS.iter().rev().map(PathBuf::from).collect();
     while let Some(folder) = open.pop() {
         for (name, kind) in list(image, &folder, View::Cache) {
             let path = folder.join(name);

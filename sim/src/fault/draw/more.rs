@@ -110,8 +110,8 @@ fn draw_fault(dice: &mut Dice, class: Class, clients: u64) -> Fault {
     let (ms, few) = (dice.between(20, 2_000), u32::try_from(dice.between(1, 3)).unwrap_or(1));
     let (node, power) = (BROKER, dice.chance(600));
     match class {
-        Class::StalledDisk => Fault::StalledDisk { node, ms: dice.between(500, 5_000) },
-        Class::FailedRead => Fault::FailedRead { node, count: few },
+        Class::StalledDisk => Fault::StalledDisk { node, dir: 0, ms: dice.between(500, 5_000) },
+        Class::FailedRead => Fault::FailedRead { node, dir: 0, count: few },
         Class::LatentSector => {
             let sectors = u32::try_from(dice.between(5, 40)).unwrap_or(1);
             Fault::LatentSector { node, sectors, ms: 2 * ms }

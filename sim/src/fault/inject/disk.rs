@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::later;
-use crate::check::{DATA_DIR, History};
+use crate::check::{DATA_DIRS, History};
 use crate::disk::{AtRest, Place};
 use crate::fault::Fault;
 use crate::world::{Crash, MS, World};
@@ -14,22 +14,26 @@ const REPLACED_MS: u64 = 100;
 
 pub(super) fn inject(world: &Arc<World>, history: &History, fault: &Fault) {
     match *fault {
-        Fault::FailedSync { node, count } => world.disk(node).armed.failed_syncs = count,
-        Fault::ShortWrite { node } => world.disk(node).armed.short_writes = 1,
-        Fault::FailedRead { node, count } => world.disk(node).armed.failed_reads = count,
+        Fault::FailedSync { node, dir, count } => {
+            world.disk(node).device(dir).failed_syncs = count;
+        },
+        Fault::ShortWrite { node, dir } => world.disk(node).device(dir).short_writes = 1,
+        Fault::FailedRead { node, dir, count } => {
+            world.disk(node).device(dir).failed_reads = count;
+        },
         Fault::ReorderedDirs { node } => world.disk(node).armed.reorder = true,
-        Fault::DiskFull { node, ms, room } => {
-            world.disk(node).armed.room = Some(room);
-            for_a_while(world, node, ms, move |world| world.disk(node).armed.room = None);
+        Fault::DiskFull { node, dir, ms, room } => {
+            world.disk(node).device(dir).room = Some(room);
+            for_a_while(world, node, ms, move |world| world.disk(node).device(dir).room = None);
         },
         Fault::SlowDisk { node, factor, ms } => {
             world.fired(fault.class());
             world.disk(node).armed.slow = factor;
             for_a_while(world, node, ms, move |world| world.disk(node).armed.slow = 1);
         },
-        Fault::StalledDisk { node, ms } => {
-            world.stall_disk(node, world.now() + ms * MS);
-            for_a_while(world, node, ms, move |world| world.stall_disk(node, 0));
+        Fault::StalledDisk { node, dir, ms } => {
+            world.stall_disk(node, dir, world.now() + ms * MS);
+            for_a_while(world, node, ms, move |world| world.stall_disk(node, dir, 0));
         },
         Fault::LyingSync { node, ms } => {
             world.disk(node).armed.lying = true;
@@ -118,7 +122,7 @@ fn replace(world: &Arc<World>, node: usize, age_ms: Option<u64>) {
             return;
         }
         world.crash(node, Crash::Power);
-        world.disk(node).replace(copy, Path::new(DATA_DIR));
+        world.disk(node).replace(copy, Path::new(DATA_DIRS[0]));
         later(world, REPLACED_MS, move |world| world.boot(node));
     });
 }
