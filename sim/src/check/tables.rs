@@ -169,10 +169,11 @@ impl History {
         })
     }
 
-    /// One past the damage that `offset` is in, if a start has told of any there.
+    /// One past the damage that `offset` is in, if a start has told of any there; or past the next
+    /// one, if compaction left nothing before that.
     pub fn table_damage_at(&self, world: &World, topic: &'static str, offset: i64) -> Option<i64> {
         let id = self.with_table(topic, |table| table.id)?;
-        let behind = log_of(&world.disk(BROKER), id)?.log.told(offset)?;
+        let behind = damage_from(&world.disk(BROKER), id, offset)?;
         world.ledger.lock().budget.fired(Event::DamageTold);
         Some(behind)
     }
@@ -301,6 +302,18 @@ fn only_partition(topic: Uuid) -> PartitionId {
 fn log_of(image: &Image, topic: Uuid) -> Option<Found> {
     let wanted = only_partition(topic);
     logs(image, View::Cache, |of| *of == wanted).remove(&wanted)
+}
+
+fn damage_from(image: &Image, topic: Uuid, offset: i64) -> Option<i64> {
+    let found = log_of(image, topic)?;
+    if let Some(behind) = found.log.told(offset) {
+        return Some(behind);
+    }
+    let next =
+        found.log.faulty.iter().map(|(from, _)| *from).filter(|from| *from > offset).min()?;
+    let is_hole =
+        offset < found.cleaned() && numbers(image, &found).range(offset..next).count() == 0;
+    found.log.told(next).filter(|_| is_hole)
 }
 
 /// The numbers of a log's records, by offset.

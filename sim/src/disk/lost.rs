@@ -70,6 +70,12 @@ impl Image {
         }
     }
 
+    /// Whether `text` names a segment's file that is lost.
+    pub fn names_lost_segment(&self, text: &str) -> bool {
+        let mut segments = self.hurt.lost.keys().filter(|(_, name)| name.contains('.'));
+        segments.any(|(_, name)| text.contains(name))
+    }
+
     fn lost_at(&self, path: &Path) -> Option<&Lost> {
         let (dir, name) = self.place(path).ok()?;
         self.hurt.lost.get(&(dir, name))

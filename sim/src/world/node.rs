@@ -330,6 +330,7 @@ impl World {
         let excused = excused
             || refused
             || self.disks[node].lock().is_replaced()
+            || self.disks[node].lock().names_lost_segment(&reason)
             || self.ledger.lock().budget.excuses("halt");
         self.note(Note { node: Some(node), kind: "halt", ..Note::default() }, || reason.clone());
         if !excused {

@@ -46,6 +46,8 @@ struct Want {
     /// Segments before the one that begins here were looked at, and have nothing of it.
     behind: Offset,
     upto: Offset,
+    /// Whether known damage begins at `upto`.
+    damaged: bool,
     max_bytes: usize,
     min_one: bool,
 }
@@ -67,7 +69,7 @@ impl<E: Env> Log<E> {
         max_bytes: usize,
         min_one: bool,
     ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
-        let mut want = Want { from, behind: from, upto, max_bytes, min_one };
+        let mut want = Want { from, behind: from, upto, damaged: false, max_bytes, min_one };
         loop {
             let lookup = self.look_up(&want)?;
             match lookup {
@@ -92,11 +94,12 @@ impl<E: Env> Log<E> {
         if want.from >= upto {
             return Ok(Lookup::Memory(ReadSlice::default()));
         }
-        let upto = shared.sound_upto(want.from, upto)?;
+        let bound = upto;
+        let upto = shared.sound_upto(want.from, bound)?;
         if let Some(slice) = shared.tail.read(want.from, upto, want.max_bytes, want.min_one) {
             return Ok(Lookup::Memory(slice));
         }
-        let want = Want { upto, ..*want };
+        let want = Want { upto, damaged: upto < bound, ..*want };
         shared.plan(&want)
     }
 
@@ -108,8 +111,8 @@ impl<E: Env> Log<E> {
         self.env().seam("storage_read").await;
         // Planted: the bound is looked up again, and may have moved beyond the high watermark.
         let reread = self.env().probe().mutant("read_bound_again");
-        let upto = if reread { self.end() } else { want.upto.min(self.end()) };
-        let upto = self.inner.shared.lock().sound_upto(want.from, upto)?;
+        let bound = if reread { self.end() } else { want.upto.min(self.end()) };
+        let upto = self.inner.shared.lock().sound_upto(want.from, bound)?;
         let run_at = u64::from(plan.run.position);
         let mut walk = RunWalk::within(plan.file.clone(), plan.runs);
         let first = if plan.run.base >= want.from || plan.run.batches == 1 {
@@ -148,7 +151,12 @@ impl<E: Env> Log<E> {
             return Err(self.corrupt(want.from));
         }
         if len == 0 {
-            return Ok(ReadSlice::default());
+            let is_damaged = |batch: Located| (upto..bound).contains(&batch.header.last_offset());
+            return match next.is_some_and(is_damaged) {
+                // Compaction left nothing before known damage.
+                true => Err(self.corrupt(want.from)),
+                false => Ok(ReadSlice::default()),
+            };
         }
         if len >= REGION_BYTES_MIN {
             return Ok(region(&plan.file, start, len, first_base..last));
@@ -301,6 +309,10 @@ impl<F: Clone> Shared<F> {
         // What was seen below where the log was compacted stays as it was.
         let begin = if want.behind <= self.cleaned { want.behind } else { want.from };
         for segment in self.segments.get(self.segment_of(begin)..).unwrap_or_default() {
+            // Of a damaged segment there may be no file.
+            if want.damaged && segment.name.base >= want.upto {
+                break;
+            }
             if let Some(lookup) = self.plan_in(segment, want.from, want.upto, want.max_bytes) {
                 return Ok(lookup);
             }
@@ -343,7 +355,7 @@ impl<F: Clone> Shared<F> {
     /// The file and run of the first batch at or after `from`, if its segment is loaded.
     pub(super) fn plan_for(&self, from: Offset) -> Result<Result<Plan<F>, SegmentName>, ReadError> {
         let (upto, max_bytes) = (self.end, usize::MAX);
-        let want = Want { from, behind: from, upto, max_bytes, min_one: true };
+        let want = Want { from, behind: from, upto, damaged: false, max_bytes, min_one: true };
         match self.plan(&want)? {
             Lookup::File(plan) => Ok(Ok(plan)),
             Lookup::Load(name) => Ok(Err(name)),

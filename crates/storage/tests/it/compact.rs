@@ -14,7 +14,7 @@ use crate::support::*;
 
 const CONFIG: CleanConfig =
     CleanConfig { dirty_ppm_min: 0, lag_min: Duration::ZERO, lag_max: Duration::MAX };
-const DAY: i64 = 86_400_000;
+pub const DAY: i64 = 86_400_000;
 
 /// A record: its offset, key and value.
 type Row = (i64, u8, Option<u8>);
@@ -37,7 +37,7 @@ fn batch(base: i64, writes: &[(u8, Option<u8>)], producer: Option<i64>) -> Batch
 }
 
 /// Appends one record a batch.
-fn append_rows(log: &Log<MemEnv>, writes: &[(u8, Option<u8>)]) {
+pub fn append_rows(log: &Log<MemEnv>, writes: &[(u8, Option<u8>)]) {
     for write in writes {
         let batch = batch(log.end().0, &[*write], None);
         run(log.append(append_of(&[batch]))).unwrap();
@@ -69,7 +69,7 @@ fn compaction(log: &Log<MemEnv>, now: i64) -> Option<Compaction> {
     })
 }
 
-fn compact(log: &Log<MemEnv>, now: i64) -> Option<Result<Compacted, CompactError>> {
+pub fn compact(log: &Log<MemEnv>, now: i64) -> Option<Result<Compacted, CompactError>> {
     compaction(log, now).map(|wish| run(log.compact(&wish, &|| true)))
 }
 

@@ -2,11 +2,13 @@
 
 use base::{Duration, LeaderEpoch, Offset, Timestamp};
 use env::Segment;
-use storage::{LogConfig, ReadError};
+use storage::{FaultyRange, LogConfig, ReadError};
 
+use crate::compact::{DAY, append_rows, compact};
+use crate::crash::recover;
 use crate::support::{
-    GEN, MemEnv, Spec, append_of, append_some, bytes_of, fresh, open_dir, partition, read_all, run,
-    small,
+    GEN, MemEnv, Spec, append_of, append_some, bytes_of, fresh, open_dir, partition, read_all,
+    root, run, small,
 };
 
 #[test]
@@ -186,4 +188,33 @@ fn a_batch_whose_base_offset_rotted_is_damage_wherever_it_seems_to_lie() {
         let hit = run(log.offset_for_timestamp(Timestamp(3)));
         assert!(matches!(hit, Err(ReadError::Corrupt { .. })), "{hit:?}");
     }
+}
+
+#[test]
+fn a_read_of_a_hole_before_a_segment_that_is_gone_is_told_of_the_damage() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    // Three records a segment, the last one of which the next segment supersedes.
+    log.set_config(LogConfig { segment_bytes: 700, ..LogConfig::default() });
+    let keys = (1..=4).flat_map(|at| [2 * at, 2 * at + 1, 0]);
+    append_rows(&log, &keys.map(|key| (key, Some(key))).collect::<Vec<_>>());
+    compact(&log, DAY).unwrap().unwrap();
+    let (from, to) = (Offset(3), Offset(6));
+    assert_eq!((log.segments()[1].base, log.segments()[1].end), (from, to));
+
+    let env = env.after_process_crash();
+    let name = format!("{:020}-", from.0);
+    let is_it = |path: &std::path::PathBuf| {
+        path.extension().is_some_and(|e| e == "log") && path.to_string_lossy().contains(&name)
+    };
+    env.delete(&env.files(&root()).into_iter().find(is_it).unwrap());
+    let (log, recovery) = recover(&env).unwrap();
+
+    assert_eq!(recovery.faulty, [FaultyRange { from, to }]);
+    for at in 2..6 {
+        let read = run(log.read(Offset(at), log.end(), 1, true)).map(|slice| slice.first_base);
+        assert!(matches!(read, Err(ReadError::Corrupt { .. })), "{at}: {read:?}");
+    }
+    let behind = run(log.read(to, log.end(), 1, true)).unwrap();
+    assert_eq!(behind.first_base, Some(to));
 }
