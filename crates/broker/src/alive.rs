@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 
 /// Taken alone.
 const ALIVE_RANK: Rank = Rank(30);
-/// Tasks that work side by side.
-const TASKS: usize = 8;
+/// Tasks that work side by side: so many flushes of a disk share their way, and so many commits a
+/// group of the journal.
+const TASKS: usize = 64;
 
 /// Held by a task for as long as it runs; drop it last.
 pub(crate) type Guard = mpsc::Sender<()>;

@@ -113,8 +113,8 @@ pub fn metadata_bytes(path: &Path, content: &[u8]) -> Result<MetadataReport, Met
         let topic = image.topics.get(id)?;
         let configs = topic.configs.iter().map(|(key, value)| (key.to_string(), value.to_string()));
         let partitions = topic.partitions.iter().map(|partition| PartitionReport {
-            replicas: partition.replicas.clone(),
-            isr: partition.isr.clone(),
+            replicas: partition.replicas.to_vec(),
+            isr: partition.isr.to_vec(),
             leader: partition.leader,
             leader_epoch: partition.leader_epoch,
         });

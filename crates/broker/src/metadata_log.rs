@@ -14,7 +14,7 @@ use base::Probe;
 use bytes::{BufMut, Bytes, BytesMut};
 use env::{Access, Disk, Env, File};
 use metadata::{Image, Record, RecordError};
-use storage::LogDir;
+use storage::{LogDir, sync_dir};
 use thiserror::Error;
 
 const MAGIC: &[u8; 8] = b"GREGMETA";
@@ -267,10 +267,6 @@ impl<E: Env> MetadataLog<E> {
             },
         }
     }
-}
-
-async fn sync_dir<E: Env>(env: &E, dir: &Path) -> io::Result<()> {
-    env.disk().sync_dir(dir).await
 }
 
 async fn write_snapshot<E: Env>(

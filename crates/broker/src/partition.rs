@@ -54,7 +54,6 @@ pub(crate) struct PartitionInit {
 
 /// One partition.
 pub(crate) struct Partition<E: Env> {
-    env: E,
     id: PartitionId,
     /// The rules in force; whoever works by them takes them once.
     config: Lock<Arc<TopicConfig>>,
@@ -110,11 +109,10 @@ impl Submitted {
 }
 
 impl<E: Env> Partition<E> {
-    pub(crate) fn new(env: E, init: PartitionInit, log: Log<E>) -> Arc<Self> {
+    pub(crate) fn new(init: PartitionInit, log: Log<E>) -> Arc<Self> {
         let durability = init.config.durability;
         let ledger = Ledger::new(init.epoch, log.start(), log.end(), log.producers(), durability);
         Arc::new(Self {
-            env,
             id: init.id,
             config: Lock::new(RULES_RANK, init.config),
             internal: init.internal,
@@ -142,6 +140,10 @@ impl<E: Env> Partition<E> {
         &self.log
     }
 
+    fn env(&self) -> &E {
+        self.log.env()
+    }
+
     /// The rules in force.
     pub(crate) fn config(&self) -> Arc<TopicConfig> {
         Arc::clone(&self.config.lock())
@@ -163,11 +165,11 @@ impl<E: Env> Partition<E> {
     /// is acknowledged.
     pub(crate) async fn make_durable(&self, accepted: Accepted) -> Result<(), DirectoryFailed> {
         // Planted: who retries is told of records that only the page cache has.
-        if self.env.probe().mutant("mode_change_without_flush") {
+        if self.env().probe().mutant("mode_change_without_flush") {
             return Ok(());
         }
         if let Some(written) = accepted.0 {
-            self.env.probe().reached("mode_change_waits_for_writer");
+            self.env().probe().reached("mode_change_waits_for_writer");
             match written.await {
                 // What a full disk refused is not in the log; what came before it is.
                 Ok(Ok(()) | Err(ProduceError::StorageFull)) => {},
@@ -176,7 +178,7 @@ impl<E: Env> Partition<E> {
             }
         }
         self.log.flush().await?;
-        self.env.probe().reached("mode_change_flushed");
+        self.env().probe().reached("mode_change_flushed");
         Ok(())
     }
 
@@ -193,12 +195,12 @@ impl<E: Env> Partition<E> {
         acks: Acks,
         deadline: Instant,
     ) -> Result<Submitted, ProduceError> {
-        let now = self.env.wall();
+        let now = self.env().wall();
         let config = self.config();
         let batch =
             self.check(&config, bytes, now).inspect_err(|_| self.note_refused(bytes, now))?;
-        self.env.seam("partition_enqueue").await;
-        let enqueued = self.ledger.lock().enqueue(&batch, now, self.env.probe())?;
+        self.env().seam("partition_enqueue").await;
+        let enqueued = self.ledger.lock().enqueue(&batch, now, self.env().probe())?;
         if enqueued.writer {
             self.write_pending();
         }
@@ -221,7 +223,7 @@ impl<E: Env> Partition<E> {
 
     /// What the producer of a refused batch sent behind it must not be let in before it comes again.
     fn note_refused(&self, bytes: &Bytes, now: Timestamp) {
-        if self.env.probe().mutant("refused_first_forgotten") {
+        if self.env().probe().mutant("refused_first_forgotten") {
             return;
         }
         // The bytes may be damaged, and name a producer that did not send them: then that one's
@@ -255,18 +257,18 @@ impl<E: Env> Partition<E> {
         };
         let validated = self.openers.with(|opener| validate(bytes, &policy, opener));
         let validated = validated.inspect_err(|error| {
-            self.env.probe().reached("produce_batch_refused");
+            self.env().probe().reached("produce_batch_refused");
             if matches!(error, BatchError::Codec(CodecError::Damaged(_))) {
-                self.env.probe().reached("produce_block_damaged");
+                self.env().probe().reached("produce_block_damaged");
             }
         })?;
         if validated.batch.header().attributes.is_transactional() {
-            self.env.probe().reached("produce_transactional");
+            self.env().probe().reached("produce_transactional");
             return Err(ProduceError::Transactional);
         }
         let bytes = u64::try_from(validated.batch.bytes().len()).unwrap_or(u64::MAX);
         if bytes > config.segment_bytes {
-            self.env.probe().reached("produce_larger_than_segment");
+            self.env().probe().reached("produce_larger_than_segment");
             return Err(ProduceError::LargerThanSegment {
                 bytes: validated.batch.bytes().len(),
                 limit: usize::try_from(config.segment_bytes).unwrap_or(usize::MAX),
@@ -290,15 +292,16 @@ impl<E: Env> Partition<E> {
         let mut writer: Pin<Box<dyn Future<Output = ()> + Send>> =
             Box::pin(Arc::clone(self).write_loop());
         if writer.as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Pending {
-            self.env.probe().reached("partition_writer_spawned");
-            self.env.spawn("partition_writer", writer);
+            self.env().probe().reached("partition_writer_spawned");
+            self.env().spawn("partition_writer", writer);
         }
     }
 
     async fn write_loop(self: Arc<Self>) {
         loop {
             // Planted: who comes between the two locks believes that a writer is at work.
-            if self.env.probe().mutant("writer_leaves_late") && !self.ledger.lock().has_pending() {
+            if self.env().probe().mutant("writer_leaves_late") && !self.ledger.lock().has_pending()
+            {
                 self.ledger.lock().leave();
                 break;
             }
@@ -307,7 +310,7 @@ impl<E: Env> Partition<E> {
                 break;
             };
             self.write_run(run).await;
-            self.env.seam("partition_published").await;
+            self.env().seam("partition_published").await;
         }
         self.idle.notify_waiters();
     }
@@ -316,12 +319,12 @@ impl<E: Env> Partition<E> {
         let (end, bytes) = (run.end, run.bytes);
         let headers: Vec<BatchHeader> = run.batches.iter().map(|batch| *batch.header()).collect();
         // Planted: what was accepted under another mode is acknowledged by the one of now.
-        let durability = if self.env.probe().mutant("ack_by_new_mode") {
+        let durability = if self.env().probe().mutant("ack_by_new_mode") {
             self.config().durability
         } else {
             run.durability
         };
-        if self.env.probe().mutant("ack_before_write") {
+        if self.env().probe().mutant("ack_before_write") {
             let promised = self.ledger.lock().promise_unwritten(end);
             promised.tell();
         }
@@ -332,16 +335,16 @@ impl<E: Env> Partition<E> {
                 completed
             },
             // Planted: an error of the disk is one of the moment.
-            Err(_) if self.env.probe().mutant("write_error_ignored") => {
+            Err(_) if self.env().probe().mutant("write_error_ignored") => {
                 self.ledger.lock().written(end, bytes)
             },
             Err(WriteError::Full(_)) => return self.disk_is_full(&headers),
             Err(WriteError::Failed(failed)) => {
-                self.env.probe().reached("partition_append_failed");
+                self.env().probe().reached("partition_append_failed");
                 // The directory's flusher hears of it too, and tells the others.
                 tracing::debug!(partition = %self.id, %failed, "an append failed");
                 // Planted: a failed directory goes on acknowledging.
-                if self.env.probe().mutant("ack_on_failed_directory") {
+                if self.env().probe().mutant("ack_on_failed_directory") {
                     self.ledger.lock().promise_unwritten(end).tell();
                 }
                 self.ledger.lock().close(Fate::Failed)
@@ -352,15 +355,15 @@ impl<E: Env> Partition<E> {
 
     /// A run found no room, or only a part of it did.
     fn disk_is_full(&self, run: &[BatchHeader]) {
-        self.env.probe().reached("partition_disk_full");
+        self.env().probe().reached("partition_disk_full");
         // Planted: what found no room is acknowledged.
-        if self.env.probe().mutant("ack_on_full_disk")
+        if self.env().probe().mutant("ack_on_full_disk")
             && let Some(last) = run.last()
         {
             self.ledger.lock().promise_unwritten(last.next_offset()).tell();
         }
         let (end, producers) = (self.log.end(), self.log.producers());
-        let now = self.env.wall();
+        let now = self.env().wall();
         let [written, refused] = self.ledger.lock().full(run, end, producers, now);
         self.log.note_high_watermark(end);
         written.tell();
@@ -375,7 +378,7 @@ impl<E: Env> Partition<E> {
         self.log.begin_epoch(epoch).await?;
         let mut ledger = self.ledger.lock();
         ledger.epoch = ledger.epoch.max(epoch);
-        ledger.readers.wake_all();
+        ledger.wake_readers();
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use base::{LeaderEpoch, PartitionId, PartitionIndex, Probe, ReplicaGen, TopicId};
 use env::Env;
 use metadata::{Broker, Change, Image, OFFSETS_TOPIC, Topic, is_internal};
-use storage::{DirectoryFailed, Found, Log, LogConfig, OpenError};
+use storage::{DirectoryFailed, Found, Log, LogConfig, OpenError, WriteError};
 
 use crate::alive::Guard;
 use crate::api::{BrokerView, ClusterView, PartitionView, TopicView};
@@ -219,7 +219,7 @@ impl<E: Env> Publish for Publisher<E> {
     }
 }
 
-/// Makes the log of a partition, in the place it has or gets.
+/// Makes the log of a partition, in the place it has or gets; `is_missed` by this start, or it is new.
 ///
 /// # Errors
 /// [`OpenError::Failed`] if there is no place left.
@@ -227,10 +227,12 @@ pub(crate) async fn create_log<E: Env>(
     node: &Node<E>,
     topic: &Topic,
     id: PartitionId,
+    is_missed: bool,
 ) -> Result<Log<E>, OpenError> {
     let rules = log_config(&topic_config(node, topic));
     node.dirs.place(id);
     match node.dirs.of(&id) {
+        Some((_, dir)) if is_missed => dir.create_missing_log(id, REPLICA_GEN, rules).await,
         Some((_, dir)) => dir.create_log(id, REPLICA_GEN, rules).await,
         None => Err(no_place()),
     }
@@ -238,6 +240,17 @@ pub(crate) async fn create_log<E: Env>(
 
 fn no_place() -> OpenError {
     DirectoryFailed { path: PathBuf::new(), reason: "no log directory is left".into() }.into()
+}
+
+/// Notes that `epoch` begins, unless the log knows it or has no batch of an older one.
+///
+/// # Errors
+/// The directory failed, or its disk is full.
+async fn begin_epoch<E: Env>(log: &Log<E>, epoch: LeaderEpoch) -> Result<(), WriteError> {
+    if log.latest_epoch().is_some_and(|latest| latest.epoch < epoch) {
+        log.begin_epoch(epoch).await?;
+    }
+    Ok(())
 }
 
 /// Puts an open log to work.
@@ -249,14 +262,12 @@ pub(crate) async fn lead<E: Env>(
     epoch: LeaderEpoch,
     log: Log<E>,
 ) -> Result<(), OpenError> {
-    if log.latest_epoch().is_some_and(|latest| latest.epoch < epoch) {
-        log.begin_epoch(epoch).await?;
-    }
+    begin_epoch(&log, epoch).await?;
     let config = Arc::clone(config);
     let openers = Arc::clone(&node.openers);
     let internal = is_internal(&topic.name);
     let init = PartitionInit { id, epoch, config, internal, openers };
-    node.partitions.insert(id, Partition::new(node.env.clone(), init, log));
+    node.partitions.insert(id, Partition::new(init, log));
     Ok(())
 }
 
@@ -295,8 +306,8 @@ fn show_topic(view: &mut ClusterView, topic: &Topic) {
             .map(|partition| PartitionView {
                 leader: partition.leader,
                 leader_epoch: partition.leader_epoch,
-                replicas: partition.replicas.clone(),
-                isr: partition.isr.clone(),
+                replicas: Arc::clone(&partition.replicas),
+                isr: Arc::clone(&partition.isr),
                 offline: Vec::new(),
             })
             .collect(),

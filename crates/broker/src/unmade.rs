@@ -74,7 +74,7 @@ async fn try_all<E: Env>(
 ) -> Result<(), OpenError> {
     let mut by_id = node.unmade.by_id.lock().await;
     while let Some((id, unmade)) = by_id.pop_first() {
-        match create_log(node, &unmade.topic, id).await {
+        match create_log(node, &unmade.topic, id, false).await {
             Ok(log) => {
                 node.env.probe().reached("log_made_later");
                 let config = topic_config(node, &unmade.topic);

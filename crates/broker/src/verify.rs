@@ -2,7 +2,8 @@
 //!
 //! Invariants: nothing in the directories is created, changed or removed; what is told was decided by
 //! the code of a start, on an overlay of them ([`env::overlay`]), and by nothing else; a directory of
-//! the node that is not looked at is told, and what lives there is not taken for lost.
+//! the node that is not looked at is told, and what lives there is not taken for lost; of one log at
+//! a time files are open.
 //! Source: ADR 0017.
 
 mod look;
@@ -368,6 +369,8 @@ async fn open<E: Env>(
     let opened = dir.open_log(found.partition, found.replica_gen, LogConfig::default()).await;
     let (log, recovery) = opened?;
     let deep = if deep { Some(look::look(&log).await) } else { None };
+    // No broker is at work that would close them when they are too many.
+    log.release_files();
     let (log_start, log_end, bytes) = (log.start(), log.end(), log.size_bytes());
     Ok(VerifiedRecovery { log_start, log_end, bytes, recovery, deep })
 }

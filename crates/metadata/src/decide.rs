@@ -215,8 +215,9 @@ pub(crate) fn check_config(name: &str, value: &str) -> Result<(Arc<str>, Arc<str
 }
 
 fn partition(replicas: Vec<BrokerId>) -> Partition {
+    let replicas: Arc<[BrokerId]> = replicas.into();
     Partition {
-        isr: replicas.clone(),
+        isr: Arc::clone(&replicas),
         leader: replicas.first().copied(),
         leader_epoch: LeaderEpoch(0),
         replicas,

@@ -49,9 +49,9 @@ pub struct Topic {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Partition {
     /// Who holds a replica; the first is preferred as leader.
-    pub replicas: Vec<BrokerId>,
+    pub replicas: Arc<[BrokerId]>,
     /// Who is in sync.
-    pub isr: Vec<BrokerId>,
+    pub isr: Arc<[BrokerId]>,
     /// Who leads.
     pub leader: Option<BrokerId>,
     /// The leader's term.
@@ -73,6 +73,21 @@ pub enum Change {
     EpochsAdvanced(Vec<Arc<Topic>>),
 }
 
+/// The topic with one list in memory where neighbours have equal ones: most of its partitions.
+fn shared_lists(topic: &Arc<Topic>) -> Arc<Topic> {
+    let mut topic = Topic::clone(topic);
+    let mut last: Option<Arc<[BrokerId]>> = None;
+    for partition in &mut topic.partitions {
+        for list in [&mut partition.replicas, &mut partition.isr] {
+            match &last {
+                Some(last) if *last == *list => list.clone_from(last),
+                Some(_) | None => last = Some(Arc::clone(list)),
+            }
+        }
+    }
+    Arc::new(topic)
+}
+
 impl Image {
     /// Takes one record in, in index order.
     pub fn apply(&mut self, record: &Record) -> Change {
@@ -86,6 +101,7 @@ impl Image {
                 if *unclean { self.advance_epochs(*id) } else { Change::None }
             },
             Record::TopicCreated(topic) => {
+                let topic = &shared_lists(topic);
                 self.names.insert(Arc::clone(&topic.name), topic.id);
                 self.topics.insert(topic.id, Arc::clone(topic));
                 Change::TopicCreated(Arc::clone(topic))

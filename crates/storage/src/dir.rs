@@ -28,12 +28,13 @@ use crate::error::{DirError, DirectoryFailed, DirectoryFull, OpenError, WriteErr
 use crate::journal::{Change, CommitError, Journal, JournalBatch, Record};
 use crate::log::{Log, Recovery};
 use crate::names::{DIRECTORIES, log_folder};
-use crate::replace::replace;
+use crate::replace::{replace, sync_dir};
 use crate::tail::TailBudget;
 
 pub use identity::{Identity, decode_identity, encode_identity};
 pub use known::{KnownDir, decode_known, encode_known};
 pub use room::{Room, is_full, of_sync};
+pub(crate) use room::{TRY_EVERY, has_no_descriptor};
 pub use seal::{Seal, decode_seal, encode_seal};
 pub use starts::{SLOT_BYTES, Start, StartClass, decode_start, decode_starts, encode_start};
 
@@ -223,6 +224,23 @@ impl<E: Env> LogDir<E> {
         created.pop().unwrap_or(Err(OpenError::Missing { partition, replica_gen }))
     }
 
+    /// Creates the log of a partition that was there before this start, durably. Its creation was
+    /// interrupted; but if a part of the journal is lost, so may be that there was a log.
+    ///
+    /// # Errors
+    /// Those of [`LogDir::create_log`].
+    pub async fn create_missing_log(
+        &self,
+        partition: PartitionId,
+        replica_gen: ReplicaGen,
+        config: LogConfig,
+    ) -> Result<Log<E>, OpenError> {
+        let is_doubted = self.shared.start.journal_damaged;
+        let found = Found { partition, replica_gen };
+        let mut created = self.create_all(vec![(found, config)], is_doubted).await;
+        created.pop().unwrap_or(Err(OpenError::Missing { partition, replica_gen }))
+    }
+
     /// Creates empty logs, durably, with few flushes however many they are. Each succeeds or fails
     /// alone; in the order given.
     ///
@@ -232,12 +250,21 @@ impl<E: Env> LogDir<E> {
         &self,
         wished: Vec<(Found, LogConfig)>,
     ) -> Vec<Result<Log<E>, OpenError>> {
+        self.create_all(wished, false).await
+    }
+
+    async fn create_all(
+        &self,
+        wished: Vec<(Found, LogConfig)>,
+        is_doubted: bool,
+    ) -> Vec<Result<Log<E>, OpenError>> {
         let mut created = Vec::with_capacity(wished.len());
         let mut refused = None;
         for some in wished.chunks(RECORDS_TOGETHER) {
             let is_new: Vec<bool> = some.iter().map(|(found, _)| self.claim_new(*found)).collect();
             let new = some.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
-            let records = new.flat_map(|((found, _), _)| Log::creation(&self.shared, *found));
+            let records =
+                new.flat_map(|((found, _), _)| Log::creation(&self.shared, *found, is_doubted));
             if refused.is_none() {
                 refused = self.shared.commit_records(records.collect()).await.err();
             }
@@ -250,7 +277,8 @@ impl<E: Env> LogDir<E> {
                         Err(refused.clone().into())
                     },
                     None => {
-                        let log = Log::created(self.shared.clone(), *found, config.clone());
+                        let dir = self.shared.clone();
+                        let log = Log::created(dir, *found, config.clone(), is_doubted);
                         self.held.logs.lock().insert(*found, Slot::Open(log.clone()));
                         Ok(log)
                     },
@@ -550,7 +578,7 @@ impl<E: Env> DirShared<E> {
 
     /// Makes the entries of `folder` durable.
     pub(crate) async fn sync_folder(&self, folder: &Path) -> Result<(), DirectoryFailed> {
-        let result = self.env.disk().sync_dir(folder).await;
+        let result = sync_dir(&self.env, folder).await;
         result.map_err(|error| self.fail("sync the directory", folder, &error))
     }
 }

@@ -19,7 +19,7 @@ mod state;
 mod write;
 
 use env::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -101,12 +101,19 @@ pub enum CommitError {
 #[derive(Default)]
 struct Queue {
     pending: VecDeque<Pending>,
-    /// The logs that exist once all of it is durable. Nothing joins that is about another log, so
-    /// that no record follows its log's end.
-    live: BTreeSet<Found>,
+    /// The logs that it creates or drops. Nothing joins that is about a log which does not exist
+    /// once all of it is durable, so that no record follows its log's end.
+    awaited: BTreeMap<Found, Awaited>,
     bytes: usize,
     /// The ticket of the next commit.
     next: u64,
+}
+
+/// What becomes of a log.
+struct Awaited {
+    lives: bool,
+    /// With which commit.
+    ticket: u64,
 }
 
 /// One commit.

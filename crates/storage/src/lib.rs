@@ -44,3 +44,4 @@ pub use producers::{
     BATCHES_KEPT, KeptBatch, ProducerBatch, ProducerSnapshot, ProducerState, ProducerStates,
     Verdict, decode_snapshot, encode_snapshot,
 };
+pub use replace::sync_dir;

@@ -23,7 +23,7 @@ mod swap;
 mod time;
 mod truncate;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{Instant, LeaderEpoch, Offset, PartitionId, ReplicaGen, Timestamp};
@@ -32,7 +32,7 @@ use records::BatchHeader;
 use smallvec::SmallVec;
 
 use crate::config::{Durability, LogConfig};
-use crate::dir::DirShared;
+use crate::dir::{DirShared, Found};
 use crate::envelope::Run;
 use crate::epochs::{EpochHistory, EpochStart};
 use crate::names::SegmentName;
@@ -108,12 +108,17 @@ pub(crate) struct LogInner<E: Env> {
     pub(crate) dir: Arc<DirShared<E>>,
     pub(crate) partition: PartitionId,
     pub(crate) replica_gen: ReplicaGen,
-    pub(crate) folder: PathBuf,
     pub(crate) shared: Lock<Shared<FileOf<E>>>,
     /// Held by whoever writes envelopes or producers, or changes the set of segments.
     pub(crate) upkeep: tokio::sync::Mutex<Upkeep>,
-    /// Held by whoever compacts; taken before the upkeep lock.
-    pub(crate) cleaning: tokio::sync::Mutex<()>,
+}
+
+impl<E: Env> LogInner<E> {
+    /// Made when it is asked for: most logs are at rest, and it would be a fifth of what they take.
+    pub(crate) fn folder(&self) -> PathBuf {
+        let (partition, replica_gen) = (self.partition, self.replica_gen);
+        self.dir.folder(Found { partition, replica_gen })
+    }
 }
 
 /// What only the holder of the upkeep lock touches.
@@ -139,11 +144,10 @@ pub(crate) struct Shared<F> {
     pub(crate) high_watermark: Offset,
     /// Everything below was compacted.
     pub(crate) cleaned: Offset,
-    /// Where a cleaning met a batch that it could not read.
-    pub(crate) unreadable: Option<Offset>,
+    /// What most logs never have.
+    pub(crate) rare: Option<Box<Rare>>,
     pub(crate) epochs: EpochHistory,
     pub(crate) producers: ProducerStates,
-    pub(crate) faulty: Vec<FaultyRange>,
     /// Whether the log may hold less than it was promised to.
     pub(crate) uncertain: bool,
     pub(crate) tail: Tail,
@@ -158,6 +162,16 @@ pub(crate) struct Shared<F> {
     /// Whether the open segment is being closed: an append begins the next one.
     pub(crate) closing: bool,
     pub(crate) closed: bool,
+}
+
+/// What most logs never have.
+#[derive(Default)]
+pub(crate) struct Rare {
+    pub(crate) faulty: Vec<FaultyRange>,
+    /// Where a cleaning met a batch that it could not read.
+    pub(crate) unreadable: Option<Offset>,
+    /// Held by whoever compacts; taken before the upkeep lock.
+    pub(crate) cleaning: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One segment.
@@ -185,6 +199,15 @@ pub(crate) struct SegmentState<F> {
 }
 
 impl<F> Shared<F> {
+    /// Ranges known to be damaged.
+    pub(crate) fn faulty(&self) -> &[FaultyRange] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.faulty)
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     /// The segment that grows.
     pub(crate) fn active(&self) -> Option<&SegmentState<F>> {
         self.segments.last().filter(|segment| segment.open)
@@ -269,7 +292,7 @@ impl<E: Env> Log<E> {
 
     /// Ranges known to be damaged.
     pub fn faulty(&self) -> Vec<FaultyRange> {
-        self.inner.shared.lock().faulty.clone()
+        self.inner.shared.lock().faulty().to_vec()
     }
 
     /// The high watermark last noted: a hint for the next start, capped by the log's end.
@@ -290,11 +313,12 @@ impl<E: Env> Log<E> {
     }
 
     /// The folder of this log.
-    pub fn folder(&self) -> &Path {
-        &self.inner.folder
+    pub fn folder(&self) -> PathBuf {
+        self.inner.folder()
     }
 
-    pub(crate) fn env(&self) -> &E {
+    /// The world it lives in.
+    pub fn env(&self) -> &E {
         &self.inner.dir.env
     }
 }

@@ -65,6 +65,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_journal_queue_full",
     "storage_journal_record_missed",
     "storage_journal_upkeep_put_off",
+    "storage_log_made_after_damage",
     "storage_log_made_beside_its_files",
     "storage_manifest_damaged",
     "storage_manifest_of_another_directory",
@@ -82,6 +83,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_segments_gone",
     "storage_spoiled_segment_closed",
     "storage_stray_salvaged",
+    "storage_sync_waits_for_descriptor",
     "storage_truncated",
     "storage_unknown_entry",
     "storage_unknown_file",
@@ -143,4 +145,5 @@ pub const BUGGIFY_SITES: &[&str] = &[
     "storage_flush_bound",
     "storage_compaction_breath",
     "storage_few_files",
+    "storage_producers_at_start",
 ];

@@ -10,7 +10,7 @@ use base::Probe;
 use bytes::Bytes;
 use env::{Access, Disk, Env, File, IoBufs};
 
-use crate::dir::of_sync;
+use crate::dir::{TRY_EVERY, has_no_descriptor, of_sync};
 use crate::names::TMP;
 
 /// Largest side file that is read whole.
@@ -44,7 +44,26 @@ pub(crate) async fn replace<E: Env>(
     if name == crate::names::PRODUCERS && env.probe().mutant("skip_dir_sync") {
         return Ok(());
     }
-    disk.sync_dir(folder).await.map_err(of_sync)
+    sync_dir(env, folder).await.map_err(of_sync)
+}
+
+/// Makes the entries of `folder` durable. It has to be opened for that: while no file descriptor is
+/// left nothing was tried, so that this is no failed sync, and the next attempt proves as much as the
+/// first. Waits for one however long it takes: what has been done to the entries cannot be taken
+/// back.
+///
+/// # Errors
+/// Nobody knows which entries are durable.
+pub async fn sync_dir<E: Env>(env: &E, folder: &Path) -> io::Result<()> {
+    loop {
+        match env.disk().sync_dir(folder).await {
+            Err(error) if has_no_descriptor(&error) => {
+                env.probe().reached("storage_sync_waits_for_descriptor");
+                env.sleep_until(env.now().after(TRY_EVERY)).await;
+            },
+            done => return done,
+        }
+    }
 }
 
 /// The whole content of a file; `None` if there is none.

@@ -69,8 +69,13 @@ struct TailBatch {
     bufs: SmallVec<[Bytes; 2]>,
 }
 
-/// The last batches of one log.
+/// The last batches of one log. Nothing is kept for a log that nobody writes to.
 pub(crate) struct Tail {
+    tiny: bool,
+    kept: Option<Box<Kept>>,
+}
+
+struct Kept {
     budget: TailBudget,
     bytes_max: usize,
     batches: VecDeque<TailBatch>,
@@ -79,19 +84,77 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    pub(crate) fn new(budget: TailBudget, tiny: bool) -> Self {
-        let bytes_max = if tiny { 256 } else { TAIL_BYTES_PER_LOG };
-        Self { budget, bytes_max, batches: VecDeque::new(), bytes: 0, used_at: Instant(0) }
+    pub(crate) fn new(tiny: bool) -> Self {
+        Self { tiny, kept: None }
     }
 
-    /// Takes a batch that was just written at the log's end.
+    /// Takes a batch, of these first and last offsets, that was just written at the log's end.
     pub(crate) fn push(
         &mut self,
-        base: Offset,
-        last: Offset,
+        offsets: (Offset, Offset),
         bufs: SmallVec<[Bytes; 2]>,
         now: Instant,
+        budget: &TailBudget,
     ) {
+        let bytes_max = if self.tiny { 256 } else { TAIL_BYTES_PER_LOG };
+        let kept = self.kept.get_or_insert_with(|| {
+            let (budget, batches) = (budget.clone(), VecDeque::new());
+            Box::new(Kept { budget, bytes_max, batches, bytes: 0, used_at: now })
+        });
+        kept.push(offsets, bufs, now);
+    }
+
+    /// Gives back the batches that end before `offset`: on disk they are not what they were.
+    pub(crate) fn forget_before(&mut self, offset: Offset) {
+        if let Some(kept) = &mut self.kept {
+            while kept.batches.front().is_some_and(|batch| batch.last < offset) && kept.pop() {}
+        }
+    }
+
+    /// Gives everything back.
+    pub(crate) fn clear(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            while kept.pop() {}
+        }
+    }
+
+    /// When something was last added.
+    pub(crate) fn used_at(&self) -> Instant {
+        self.kept.as_ref().map_or(Instant(0), |kept| kept.used_at)
+    }
+
+    /// Whole batches from the one that holds `from` on, below `upto` and within `max_bytes` (but
+    /// the first, if `min_one`). `None` if memory does not reach back to `from`.
+    pub(crate) fn read<F>(
+        &self,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Option<ReadSlice<F>> {
+        let batches = &self.kept.as_ref()?.batches;
+        if batches.front()?.base > from {
+            return None;
+        }
+        let at = batches.partition_point(|batch| batch.last < from);
+        let mut slice = ReadSlice::default();
+        for batch in batches.range(at..) {
+            let first = slice.first_base.is_none();
+            let fits = slice.bytes + batch.bytes <= max_bytes || (first && min_one);
+            if batch.last >= upto || !fits {
+                break;
+            }
+            slice.first_base.get_or_insert(batch.base);
+            slice.next = Some(Offset(batch.last.0.saturating_add(1)));
+            slice.bytes += batch.bytes;
+            slice.segments.extend(batch.bufs.iter().cloned().map(Segment::Bytes));
+        }
+        Some(slice)
+    }
+}
+
+impl Kept {
+    fn push(&mut self, (base, last): (Offset, Offset), bufs: SmallVec<[Bytes; 2]>, now: Instant) {
         self.used_at = now;
         let bytes: usize = bufs.iter().map(Bytes::len).sum();
         while self.bytes.saturating_add(bytes) > self.bytes_max && self.pop() {}
@@ -114,49 +177,6 @@ impl Tail {
         self.bytes -= batch.bytes;
         self.budget.give(batch.bytes);
         true
-    }
-
-    /// Gives back the batches that end before `offset`: on disk they are not what they were.
-    pub(crate) fn forget_before(&mut self, offset: Offset) {
-        while self.batches.front().is_some_and(|batch| batch.last < offset) && self.pop() {}
-    }
-
-    /// Gives everything back.
-    pub(crate) fn clear(&mut self) {
-        while self.pop() {}
-    }
-
-    /// When something was last added.
-    pub(crate) fn used_at(&self) -> Instant {
-        self.used_at
-    }
-
-    /// Whole batches from the one that holds `from` on, below `upto` and within `max_bytes` (but
-    /// the first, if `min_one`). `None` if memory does not reach back to `from`.
-    pub(crate) fn read<F>(
-        &self,
-        from: Offset,
-        upto: Offset,
-        max_bytes: usize,
-        min_one: bool,
-    ) -> Option<ReadSlice<F>> {
-        if self.batches.front()?.base > from {
-            return None;
-        }
-        let at = self.batches.partition_point(|batch| batch.last < from);
-        let mut slice = ReadSlice::default();
-        for batch in self.batches.range(at..) {
-            let first = slice.first_base.is_none();
-            let fits = slice.bytes + batch.bytes <= max_bytes || (first && min_one);
-            if batch.last >= upto || !fits {
-                break;
-            }
-            slice.first_base.get_or_insert(batch.base);
-            slice.next = Some(Offset(batch.last.0.saturating_add(1)));
-            slice.bytes += batch.bytes;
-            slice.segments.extend(batch.bufs.iter().cloned().map(Segment::Bytes));
-        }
-        Some(slice)
     }
 }
 

@@ -98,6 +98,14 @@ pub const EXCUSED: &[(&str, &[&str])] = &[
         "a partition is closed before its log goes, so that nothing is committed about it; held by the tests of storage",
         &["storage_journal_log_gone"],
     ),
+    (
+        "wants a process without file descriptors, which the simulated disk has no end of; held by the tests of storage",
+        &["storage_sync_waits_for_descriptor"],
+    ),
+    (
+        "wants the creation of a topic interrupted, and then damage of the journal; held by the tests of storage",
+        &["storage_log_made_after_damage"],
+    ),
     ("wants another replica, with another history", &["storage_truncated"]),
     (
         "wants a second broker, or leadership that moves: there is one broker",

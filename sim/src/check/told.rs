@@ -25,6 +25,7 @@ const ALARMS: &[&str] = &[
     "storage_envelopes_missing",
     "storage_identity_damaged",
     "storage_journal_corrupt",
+    "storage_log_made_after_damage",
     "storage_log_made_beside_its_files",
     "storage_manifest_damaged",
     "storage_producers_behind_damage",

@@ -62,9 +62,9 @@ pub struct PartitionView {
     /// The leader's term.
     pub leader_epoch: LeaderEpoch,
     /// Brokers that hold a replica; the first is preferred as leader.
-    pub replicas: Vec<BrokerId>,
+    pub replicas: Arc<[BrokerId]>,
     /// Replicas in sync.
-    pub isr: Vec<BrokerId>,
+    pub isr: Arc<[BrokerId]>,
     /// Replicas on a broker that is alive, in a log directory that is not.
     pub offline: Vec<BrokerId>,
 }

@@ -50,14 +50,14 @@ impl<E: Env> Partition<E> {
     pub(crate) async fn compact(&self, dirty: Dirty, node: &Node<E>) -> CleaningEnd {
         let wish = Compaction {
             dirty,
-            now: self.env.wall(),
+            now: self.env().wall(),
             tombstones_for: self.config().tombstones_for,
             map_bytes_max: node.config.cleaner_map_bytes,
             bytes_per_second: node.config.cleaner_bytes_per_second,
         };
         match self.log.compact(&wish, &|| !node.is_stopping()).await {
             Ok(done) => {
-                self.env.probe().reached("cleaner_compacted");
+                self.env().probe().reached("cleaner_compacted");
                 let (before, after) = (done.bytes_before, done.bytes_after);
                 tracing::debug!(partition = %self.id, upto = %done.upto, before, after, "compacted");
                 CleaningEnd::Cleaned
@@ -65,7 +65,7 @@ impl<E: Env> Partition<E> {
             // The directory's flusher hears of it too, and tells the node.
             Err(CompactError::Failed(_)) => CleaningEnd::Refused,
             Err(CompactError::Interrupted) => {
-                self.env.probe().reached("cleaner_interrupted");
+                self.env().probe().reached("cleaner_interrupted");
                 CleaningEnd::Refused
             },
             Err(
@@ -81,7 +81,7 @@ impl<E: Env> Partition<E> {
     }
 
     fn tell_uncleaned(&self, error: &(dyn std::error::Error + 'static)) {
-        self.env.probe().reached("cleaner_refused");
+        self.env().probe().reached("cleaner_refused");
         tracing::error!(partition = %self.id, error, "not compacted");
     }
 
@@ -99,7 +99,7 @@ impl<E: Env> Partition<E> {
         let (tell, told) = oneshot::channel();
         let partition = Arc::clone(self);
         // The client may hang up; what is being written may not be dropped halfway.
-        self.env.spawn("delete_records", async move {
+        self.env().spawn("delete_records", async move {
             let moved = partition.log.set_log_start(upto).await;
             let start = partition.show_log_start();
             // Nobody may be waiting any more.
@@ -108,7 +108,7 @@ impl<E: Env> Partition<E> {
         });
         match told.await {
             Ok(Ok(start)) => {
-                self.env.probe().reached("delete_records_done");
+                self.env().probe().reached("delete_records_done");
                 Ok(start)
             },
             Ok(Err(_)) | Err(_) => Err(DeleteRecordsError::StorageFailed),
@@ -120,7 +120,7 @@ impl<E: Env> Partition<E> {
         // Empty is to keep for ever, and whoever wants that may still delete by hand.
         let config = self.config();
         if config.compact && !config.delete {
-            self.env.probe().reached("delete_records_of_compacted_topic");
+            self.env().probe().reached("delete_records_of_compacted_topic");
             return Err(DeleteRecordsError::Policy);
         }
         let (fate, high_watermark) = {
@@ -135,7 +135,7 @@ impl<E: Env> Partition<E> {
         }
         let upto = upto.unwrap_or(high_watermark);
         if upto < Offset::ZERO || upto > high_watermark {
-            self.env.probe().reached("delete_records_out_of_range");
+            self.env().probe().reached("delete_records_out_of_range");
             return Err(DeleteRecordsError::OutOfRange);
         }
         Ok(upto)

@@ -9,6 +9,7 @@
 //! Pure: the caller hands in time and carries out what is returned after the lock is released.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use base::{LeaderEpoch, Offset, Probe, Timestamp};
 use records::{BatchHeader, BatchView, Patch, Patched, Stamp};
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::api::ProduceError;
 use crate::partition::awaited::Awaited;
-use crate::partition::readers::Readers;
+use crate::partition::readers::{Readers, Signal};
 
 /// Batches of one partition that wait for its writer; more are refused.
 pub(crate) const PENDING_BATCHES_MAX: usize = 16 * 1024;
@@ -73,16 +74,31 @@ pub(crate) struct Ledger {
     pub(crate) high_watermark: Offset,
     /// Producers as they are once everything pending is written.
     producers: ProducerStates,
-    /// Refused first batches of producers that are not in `producers`.
-    awaited: Awaited,
     /// What the acknowledgement of a batch accepted now means.
     durability: Durability,
+    writing: bool,
+    /// Who waits, from the first time on that somebody does: most partitions are at rest.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// What waits at a partition.
+#[derive(Default)]
+struct Waiting {
+    /// Refused first batches of producers that the ledger does not know.
+    awaited: Awaited,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
-    writing: bool,
     /// By `end`, smallest first.
     appenders: VecDeque<Appender>,
-    pub(crate) readers: Readers,
+    readers: Readers,
+}
+
+impl Waiting {
+    /// Takes out who waits for the log to end at `end` or earlier.
+    fn take_appenders(&mut self, end: Offset) -> Vec<oneshot::Sender<Written>> {
+        let done = self.appenders.partition_point(|appender| appender.end <= end);
+        self.appenders.drain(..done).map(|appender| appender.done).collect()
+    }
 }
 
 /// Batches for one append.
@@ -139,13 +155,35 @@ impl Ledger {
             end,
             high_watermark: end,
             producers,
-            awaited: Awaited::default(),
             durability,
-            pending: VecDeque::new(),
-            pending_bytes: 0,
             writing: false,
-            appenders: VecDeque::new(),
-            readers: Readers::default(),
+            waiting: None,
+        }
+    }
+
+    fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
+    /// Takes out who waits for the log to end at `end` or earlier.
+    fn take_appenders(&mut self, end: Offset) -> Vec<oneshot::Sender<Written>> {
+        self.waiting.as_mut().map(|waiting| waiting.take_appenders(end)).unwrap_or_default()
+    }
+
+    /// Parks a reader; see [`Readers::park`].
+    pub(crate) fn park(&mut self, signal: &Arc<Signal>, room: usize) -> Option<u64> {
+        self.waiting().readers.park(signal, room)
+    }
+
+    /// Takes a reader off the list.
+    pub(crate) fn leave_readers(&mut self, id: u64) {
+        self.waiting().readers.leave(id);
+    }
+
+    /// Something happened that every reader must see.
+    pub(crate) fn wake_readers(&mut self) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.readers.wake_all();
         }
     }
 
@@ -159,7 +197,7 @@ impl Ledger {
         self.check_fate()?;
         let numbered = ProducerBatch::of(batch.header());
         match numbered.map(|numbered| self.producers.check(&numbered)) {
-            Some(Verdict::Append) if numbered.is_some_and(|n| self.awaited.holds_back(&n)) => {
+            Some(Verdict::Append) if numbered.is_some_and(|n| self.holds_back(&n)) => {
                 probe.reached("produce_before_refused_first");
                 return Err(ProduceError::OutOfOrderSequence);
             },
@@ -208,14 +246,19 @@ impl Ledger {
                 return Err(ProduceError::ProducerFenced);
             },
         }
-        let bytes = self.pending_bytes.saturating_add(batch.bytes().len());
-        let full = self.pending.len() >= PENDING_BATCHES_MAX || bytes > PENDING_BYTES_MAX;
-        if full || (!self.pending.is_empty() && probe.buggify("produce_pending_full")) {
+        let waiting = self.waiting();
+        let bytes = waiting.pending_bytes.saturating_add(batch.bytes().len());
+        let full = waiting.pending.len() >= PENDING_BATCHES_MAX || bytes > PENDING_BYTES_MAX;
+        if full || (!waiting.pending.is_empty() && probe.buggify("produce_pending_full")) {
             probe.reached("produce_overloaded");
             self.refused(batch, now);
             return Err(ProduceError::Overloaded);
         }
         Ok(self.assign(batch, now, bytes))
+    }
+
+    fn holds_back(&self, batch: &ProducerBatch) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.awaited.holds_back(batch))
     }
 
     /// For the mutant `last_batch_kept_only`: whether no later batch of its producer is known.
@@ -229,7 +272,7 @@ impl Ledger {
     pub(crate) fn refused(&mut self, batch: &BatchView, now: Timestamp) {
         let numbered = ProducerBatch::of(batch.header());
         if let Some(numbered) = numbered.filter(|batch| !self.producers.knows(batch.id)) {
-            self.awaited.refused(&numbered, now);
+            self.waiting().awaited.refused(&numbered, now);
         }
     }
 
@@ -239,12 +282,13 @@ impl Ledger {
         let patched = batch.patched(&patch);
         self.next = patched.header().next_offset();
         self.producers.apply(patched.header(), now);
+        let (timestamp, durability) = (patched.header().max_timestamp, self.durability);
+        let waiting = self.waiting();
         if let Some(numbered) = ProducerBatch::of(patched.header()) {
-            self.awaited.came(&numbered);
+            waiting.awaited.came(&numbered);
         }
-        let timestamp = patched.header().max_timestamp;
-        self.pending.push_back(Pending { batch: patched, durability: self.durability });
-        self.pending_bytes = bytes;
+        waiting.pending.push_back(Pending { batch: patched, durability });
+        waiting.pending_bytes = bytes;
         let done = self.wait_for(self.next);
         let writer = !std::mem::replace(&mut self.writing, true);
         Enqueued { base_offset, timestamp, log_start: self.log_start, done, writer }
@@ -273,8 +317,9 @@ impl Ledger {
             return None;
         }
         let (done, waits) = oneshot::channel();
-        let at = self.appenders.partition_point(|appender| appender.end <= end);
-        self.appenders.insert(at, Appender { end, done });
+        let appenders = &mut self.waiting().appenders;
+        let at = appenders.partition_point(|appender| appender.end <= end);
+        appenders.insert(at, Appender { end, done });
         Some(waits)
     }
 
@@ -282,7 +327,11 @@ impl Ledger {
     pub(crate) fn take_run(&mut self) -> Option<Run> {
         let durability = Durability::Replicated;
         let mut run = Run { batches: Vec::new(), bytes: 0, end: self.end, durability };
-        while let Some(next) = self.pending.front() {
+        let Some(waiting) = &mut self.waiting else {
+            self.writing = false;
+            return None;
+        };
+        while let Some(next) = waiting.pending.front() {
             let bytes = run.bytes.saturating_add(next.batch.len_bytes());
             let full = run.batches.len() >= RUN_BATCHES_MAX || bytes > RUN_BYTES_MAX;
             if full && !run.batches.is_empty() {
@@ -293,9 +342,9 @@ impl Ledger {
             if next.durability == Durability::Fsync {
                 run.durability = Durability::Fsync;
             }
-            run.batches.extend(self.pending.pop_front().map(|next| next.batch));
+            run.batches.extend(waiting.pending.pop_front().map(|next| next.batch));
         }
-        self.pending_bytes = self.pending_bytes.saturating_sub(run.bytes);
+        waiting.pending_bytes = waiting.pending_bytes.saturating_sub(run.bytes);
         if run.batches.is_empty() {
             self.writing = false;
             return None;
@@ -309,12 +358,10 @@ impl Ledger {
         self.end = end;
         // One replica: written by all in-sync replicas is written by this one.
         self.high_watermark = end;
-        self.readers.appended(bytes);
-        let done = self.appenders.partition_point(|appender| appender.end <= end);
-        Completed {
-            appenders: self.appenders.drain(..done).map(|appender| appender.done).collect(),
-            outcome: Ok(()),
+        if let Some(waiting) = &mut self.waiting {
+            waiting.readers.appended(bytes);
         }
+        Completed { appenders: self.take_appenders(end), outcome: Ok(()) }
     }
 
     /// The disk is full: the log ends at `end`, with these producers. What of `run` lies behind it is
@@ -329,32 +376,26 @@ impl Ledger {
         base::invariant!(LOG_1, end >= self.end && end <= self.next, "{end} after {}", self.end);
         // What was written before the room was used up.
         let written = self.written(end, 0);
-        self.readers.wake_all();
+        self.wake_readers();
         self.next = end;
         self.producers = producers;
-        let pending = std::mem::take(&mut self.pending);
+        let waiting = self.waiting.get_or_insert_default();
+        let pending = std::mem::take(&mut waiting.pending);
+        waiting.pending_bytes = 0;
         let behind = run.iter().filter(|header| header.base_offset >= end);
         for header in behind.chain(pending.iter().map(|pending| pending.batch.header())) {
             let numbered = ProducerBatch::of(header);
             if let Some(numbered) = numbered.filter(|batch| !self.producers.knows(batch.id)) {
-                self.awaited.refused(&numbered, now);
+                waiting.awaited.refused(&numbered, now);
             }
         }
-        self.pending_bytes = 0;
-        let refused = Completed {
-            appenders: self.appenders.drain(..).map(|appender| appender.done).collect(),
-            outcome: Err(ProduceError::StorageFull),
-        };
-        [written, refused]
+        let appenders = waiting.take_appenders(Offset(i64::MAX));
+        [written, Completed { appenders, outcome: Err(ProduceError::StorageFull) }]
     }
 
     /// For the mutant `ack_before_write` only: promises what is not written yet.
     pub(crate) fn promise_unwritten(&mut self, end: Offset) -> Completed {
-        let done = self.appenders.partition_point(|appender| appender.end <= end);
-        Completed {
-            appenders: self.appenders.drain(..done).map(|appender| appender.done).collect(),
-            outcome: Ok(()),
-        }
+        Completed { appenders: self.take_appenders(end), outcome: Ok(()) }
     }
 
     /// Ends the partition: nothing more is accepted, everybody who waits is told. A stop lets the
@@ -368,20 +409,19 @@ impl Ledger {
         if self.fate != Fate::Failed {
             self.fate = fate;
         }
-        self.readers.wake_all();
+        self.wake_readers();
         let Some(error) = outcome else {
             return Completed { appenders: Vec::new(), outcome: Ok(()) };
         };
-        self.pending.clear();
-        self.pending_bytes = 0;
-        Completed {
-            appenders: self.appenders.drain(..).map(|appender| appender.done).collect(),
-            outcome: Err(error),
+        if let Some(waiting) = &mut self.waiting {
+            waiting.pending.clear();
+            waiting.pending_bytes = 0;
         }
+        Completed { appenders: self.take_appenders(Offset(i64::MAX)), outcome: Err(error) }
     }
 
     pub(crate) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.pending.is_empty())
     }
 
     /// For the mutant `writer_leaves_late` only: the writer ends, whatever is pending.
@@ -391,13 +431,15 @@ impl Ledger {
 
     /// Whether a writer is at work or work waits for one.
     pub(crate) fn is_busy(&self) -> bool {
-        self.writing || !self.pending.is_empty()
+        self.writing || self.has_pending()
     }
 
     /// Forgets producers that have not written for `after`.
     pub(crate) fn expire_producers(&mut self, now: Timestamp, after: base::Duration) {
         self.producers.expire(now, after);
-        self.awaited.expire(now, after);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.awaited.expire(now, after);
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl<E: Env> Partition<E> {
         isolation: Isolation,
         limits: ReadLimits,
     ) -> Result<FetchedData<FileOf<E>>, FetchError> {
-        self.env.seam("partition_fetch").await;
+        self.env().seam("partition_fetch").await;
         let seen = self.bounds(wish.current_leader_epoch)?;
         let diverging = self.diverging(wish, &seen)?;
         if wish.offset < seen.log_start || (wish.offset > seen.end && diverging.is_none()) {
@@ -68,7 +68,7 @@ impl<E: Env> Partition<E> {
             is_cut: diverging.is_none() && wish.offset < upto,
         };
         if data.diverging.is_some() {
-            self.env.probe().reached("fetch_diverging");
+            self.env().probe().reached("fetch_diverging");
             return Ok(data);
         }
         if wish.offset >= upto || (limits.bytes_max == 0 && !limits.first_whole) {
@@ -88,7 +88,7 @@ impl<E: Env> Partition<E> {
     }
 
     fn out_of_range(&self, seen: &Bounds) -> FetchError {
-        self.env.probe().reached("fetch_out_of_range");
+        self.env().probe().reached("fetch_out_of_range");
         FetchError::OutOfRange { start: seen.log_start, end: seen.end }
     }
 
@@ -106,7 +106,7 @@ impl<E: Env> Partition<E> {
         // present one ended where the log does.
         let present = (fetched <= seen.epoch).then_some((fetched, seen.end));
         let Some((epoch, end)) = self.log.end_of_epoch(fetched).or(present) else {
-            self.env.probe().reached("fetch_epoch_never_was");
+            self.env().probe().reached("fetch_epoch_never_was");
             return Err(self.out_of_range(seen));
         };
         Ok((epoch < fetched || end < wish.offset).then_some((epoch, end)))
@@ -116,15 +116,15 @@ impl<E: Env> Partition<E> {
         match error {
             // Retention took the segment away between the look at the ledger and the read.
             ReadError::OutOfRange { start, end } => {
-                self.env.probe().reached("fetch_lost_a_race_with_retention");
+                self.env().probe().reached("fetch_lost_a_race_with_retention");
                 FetchError::OutOfRange { start, end }
             },
             ReadError::Corrupt { .. } => {
-                self.env.probe().reached("fetch_corrupt");
+                self.env().probe().reached("fetch_corrupt");
                 FetchError::Corrupt
             },
             ReadError::Io(_) => {
-                self.env.probe().reached("fetch_io_error");
+                self.env().probe().reached("fetch_io_error");
                 FetchError::StorageFailed
             },
         }
@@ -136,7 +136,7 @@ impl<E: Env> Partition<E> {
         if ledger.high_watermark != seen || ledger.fate != Fate::Open {
             return Park::Changed;
         }
-        match ledger.readers.park(signal, room) {
+        match ledger.park(signal, room) {
             Some(id) => Park::Parked(id),
             None => Park::Full,
         }
@@ -144,7 +144,7 @@ impl<E: Env> Partition<E> {
 
     /// Takes a parked reader off the list.
     pub(crate) fn leave(&self, id: u64) {
-        self.ledger.lock().readers.leave(id);
+        self.ledger.lock().leave_readers(id);
     }
 
     /// Answers a question about offsets.
@@ -152,7 +152,7 @@ impl<E: Env> Partition<E> {
         &self,
         wish: &ListOffset,
     ) -> Result<Option<FoundOffset>, ListOffsetError> {
-        self.env.seam("partition_list_offset").await;
+        self.env().seam("partition_list_offset").await;
         let seen = self.bounds(wish.current_leader_epoch).map_err(to_list_error)?;
         let upto = match wish.isolation {
             Isolation::ReadUncommitted => seen.high_watermark,
@@ -169,7 +169,7 @@ impl<E: Env> Partition<E> {
             OffsetSpec::AtOrAfter(time) => self.log.offset_for_timestamp(time).await,
         };
         let hit = hit.map_err(|_| {
-            self.env.probe().reached("list_offsets_unreadable");
+            self.env().probe().reached("list_offsets_unreadable");
             ListOffsetError::StorageFailed
         })?;
         // A record the asker may not read yet is as good as none.
@@ -199,11 +199,11 @@ impl<E: Env> Partition<E> {
         drop(ledger);
         match claimed {
             Some(claimed) if claimed < bounds.epoch => {
-                self.env.probe().reached("epoch_fenced");
+                self.env().probe().reached("epoch_fenced");
                 Err(FetchError::FencedEpoch)
             },
             Some(claimed) if claimed > bounds.epoch => {
-                self.env.probe().reached("epoch_unknown");
+                self.env().probe().reached("epoch_unknown");
                 Err(FetchError::UnknownEpoch)
             },
             Some(_) | None => Ok(bounds),

@@ -30,7 +30,7 @@ impl<E: Env> Partition<E> {
         let mut segments = self.log.segments();
         let mut start = first_kept(&segments, &config, now, upto);
         if segments.last().is_some_and(|last| last.open && start == Some(last.end)) {
-            self.env.probe().reached("retention_closed_segment");
+            self.env().probe().reached("retention_closed_segment");
             self.log.close_segment().await?;
             // Somebody may have appended meanwhile, and what grows again is young.
             segments = self.log.segments();
@@ -41,7 +41,7 @@ impl<E: Env> Partition<E> {
             return Ok(());
         };
         self.log.set_log_start(start).await?;
-        self.env.probe().reached("retention_deleted");
+        self.env().probe().reached("retention_deleted");
         self.show_log_start();
         Ok(())
     }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base::{BrokerId, PartitionId, PartitionIndex, Probe};
+use base::{BrokerId, LeaderEpoch, PartitionId, PartitionIndex, Probe};
 use env::Env;
 use metadata::{Image, Topic};
 use storage::{Found, Log, LogConfig, LogDir, OpenError, Recovery, StartClass};
@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 use crate::alive::side_by_side;
 use crate::api::ClusterView;
 use crate::publisher::{
-    Publisher, REPLICA_GEN, create_log, lead, log_config, show_brokers, show_topic, topic_config,
+    Publisher, REPLICA_GEN, begin_epoch, create_log, lead, log_config, show_brokers, show_topic,
+    topic_config,
 };
 
 /// Why the logs do not fit the metadata.
@@ -139,7 +140,8 @@ impl<E: Env> Publisher<E> {
                 }
             }
         }
-        let list = wanted.iter().map(|(id, (_, _, config))| (*id, log_config(config))).collect();
+        let list = wanted.iter();
+        let list = list.map(|(id, (_, epoch, config))| (*id, *epoch, log_config(config))).collect();
         let mut opening = self.open_logs(list);
         let mut whole = Opened::default();
         for _ in 0..wanted.len() {
@@ -163,8 +165,10 @@ impl<E: Env> Publisher<E> {
                 continue;
             }
             self.node.env.probe().reached("open_creates_missing_log");
-            let made = match create_log(&self.node, &topic, id).await {
+            let made = match create_log(&self.node, &topic, id, true).await {
                 Ok(log) => {
+                    let uncertain = log.is_uncertain();
+                    self.report(id, &Recovery { uncertain, ..Recovery::default() });
                     let config = topic_config(&self.node, &topic);
                     lead(&self.node, &topic, &config, id, epoch, log).await
                 },
@@ -213,15 +217,24 @@ impl<E: Env> Publisher<E> {
         }
     }
 
-    /// A clean start is all latency, so logs are opened side by side.
-    fn open_logs(&self, list: Vec<(PartitionId, LogConfig)>) -> mpsc::Receiver<OneOpened<E>> {
-        let place = |(id, rules): (PartitionId, LogConfig)| {
+    /// A start is all latency, so logs are opened side by side, and their epochs begun: what they
+    /// commit shares the journal's flushes.
+    fn open_logs(
+        &self,
+        list: Vec<(PartitionId, LeaderEpoch, LogConfig)>,
+    ) -> mpsc::Receiver<OneOpened<E>> {
+        let place = |(id, epoch, rules): (PartitionId, LeaderEpoch, LogConfig)| {
             let (at, dir) = self.node.dirs.of(&id)?;
-            Some((id, at, dir.clone(), rules))
+            Some((id, epoch, at, dir.clone(), rules))
         };
         let list: Vec<_> = list.into_iter().filter_map(place).collect();
-        side_by_side(&self.node.env, "open_logs", list, |(id, at, dir, rules)| async move {
-            (id, at, dir.open_log(id, REPLICA_GEN, rules).await)
+        side_by_side(&self.node.env, "open_logs", list, |(id, epoch, at, dir, rules)| async move {
+            let opened = async {
+                let (log, recovery) = dir.open_log(id, REPLICA_GEN, rules).await?;
+                begin_epoch(&log, epoch).await?;
+                Ok((log, recovery))
+            };
+            (id, at, opened.await)
         })
     }
 

@@ -58,7 +58,7 @@ fn leaderless<E: Env>(broker: &Broker<E>, name: &str) -> Vec<i32> {
     let view = broker.cluster();
     let numbered = (0..).zip(&view.topics[name].partitions);
     let none = numbered.filter(|(_, partition)| partition.leader.is_none());
-    none.inspect(|(_, partition)| assert_eq!(partition.offline, partition.replicas))
+    none.inspect(|(_, partition)| assert_eq!(partition.offline[..], partition.replicas[..]))
         .map(|(index, _)| index)
         .collect()
 }

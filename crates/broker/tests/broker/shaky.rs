@@ -33,6 +33,9 @@ struct Controls {
     journal_syncs: AtomicU64,
     segment_syncs: AtomicU64,
     unreadable: AtomicBool,
+    /// Segments open now, and at most.
+    open: AtomicU64,
+    open_max: AtomicU64,
     /// So many nanoseconds the clock is ahead.
     ahead: AtomicU64,
     changed: Notify,
@@ -147,6 +150,11 @@ impl Shaky {
         self.disk.controls.unreadable.store(yes, Ordering::SeqCst);
     }
 
+    /// How many segments were open at the same time, at most.
+    pub fn segments_open_max(&self) -> u64 {
+        self.disk.controls.open_max.load(Ordering::SeqCst)
+    }
+
     pub fn halted(&self) -> Option<String> {
         self.disk.controls.halted.0.lock().clone()
     }
@@ -227,6 +235,24 @@ pub struct ShakyFile {
     path: Arc<Path>,
     kind: Kind,
     controls: Arc<Controls>,
+    _open: Option<Arc<OpenSegment>>,
+}
+
+/// Counts for as long as somebody has the file open.
+struct OpenSegment(Arc<Controls>);
+
+impl OpenSegment {
+    fn new(controls: &Arc<Controls>) -> Arc<Self> {
+        let open = controls.open.fetch_add(1, Ordering::SeqCst) + 1;
+        controls.open_max.fetch_max(open, Ordering::SeqCst);
+        Arc::new(Self(Arc::clone(controls)))
+    }
+}
+
+impl Drop for OpenSegment {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Disk for ShakyDisk {
@@ -237,7 +263,8 @@ impl Disk for ShakyDisk {
         self.controls.check(path)?;
         let (kind, controls) = (Kind::of(path), Arc::clone(&self.controls));
         let inner = self.inner.open(path, access).await?;
-        Ok(ShakyFile { inner, path: path.into(), kind, controls })
+        let open = (kind == Kind::Segment).then(|| OpenSegment::new(&controls));
+        Ok(ShakyFile { inner, path: path.into(), kind, controls, _open: open })
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -9,6 +9,7 @@ use broker::{Broker, BrokerConfig};
 use env_tokio::TokioEnv;
 use storage::{DirOptions, Expect, LogConfig, LogDir, StartInfo};
 
+use crate::shaky::Shaky;
 use crate::world::{World, batch, numbered, produce, topic, values};
 
 /// Places of one file that are damaged, beside its ends.
@@ -321,5 +322,25 @@ fn directories_in_use_are_refused_and_one_of_something_else_is_told() {
         let new = BrokerConfig { log_dirs: vec![world.dir.join("new")], ..world.config() };
         let told = verify(&world.env(), &Asked::Config(Box::new(new)), false).await;
         assert!(matches!(told, Err(VerifyError::NotOurs(_))), "{told:?}");
+    });
+}
+
+#[test]
+fn a_deep_look_at_many_logs_has_files_of_one_open_at_a_time() {
+    let world = World::new("verify-files");
+    world.runtime.block_on(async {
+        let config = config(&world, &["a"]);
+        let broker = Broker::start(world.env(), config.clone()).await.expect("starts");
+        for number in 0..12 {
+            let t = topic(&broker, &format!("t{number}"), &[]).await;
+            produce(&broker, t, batch(&["x", "y"])).await.expect("written");
+        }
+        broker.stop().await;
+
+        let env = Shaky::new(world.env(), None);
+        let told = verify(&env, &Asked::Config(Box::new(config)), true).await.expect("readable");
+
+        assert_eq!((told.logs().count(), told.conclusion()), (12, Conclusion::Clean));
+        assert_eq!(env.segments_open_max(), 1);
     });
 }

@@ -14,6 +14,7 @@ use super::{DirShared, Found, of_sync};
 use crate::error::WriteError;
 use crate::journal::Change;
 use crate::names::{PRODUCERS, SegmentName, TMP};
+use crate::replace::sync_dir;
 
 pub(super) async fn delete<E: Env>(dir: &DirShared<E>, found: Found) -> Result<(), WriteError> {
     dir.check()?;
@@ -58,7 +59,7 @@ async fn remove_folder<E: Env>(env: &E, folder: &Path) -> io::Result<()> {
             foreign = true;
         }
     }
-    disk.sync_dir(folder).await.map_err(of_sync)?;
+    sync_dir(env, folder).await.map_err(of_sync)?;
     if foreign {
         env.probe().reached("storage_deletion_left_foreign_files");
         return Ok(());

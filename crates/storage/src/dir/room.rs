@@ -37,10 +37,13 @@ pub enum Room {
 /// The process, or the system, has no file descriptor left (`EMFILE`, `ENFILE`).
 const NO_DESCRIPTOR: [i32; 2] = [24, 23];
 
+pub(crate) fn has_no_descriptor(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code))
+}
+
 /// Whether an error means that there is no room: no bytes, no quota, or no file descriptor.
 pub fn is_full(error: &io::Error) -> bool {
-    let no_descriptor = error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code));
-    no_descriptor
+    has_no_descriptor(error)
         || matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

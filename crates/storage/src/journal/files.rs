@@ -16,7 +16,7 @@ use super::manifest::{KeptLap, Manifest, encode_manifest};
 use super::{FileOf, FreeFile, Journal, Lap, PLACE_BYTES, Table, Writer};
 use crate::dir::{is_full, of_sync};
 use crate::names::MANIFEST;
-use crate::replace::replace;
+use crate::replace::{replace, sync_dir};
 
 impl<E: Env> Journal<E> {
     /// Goes on in the next file.
@@ -182,7 +182,7 @@ pub(super) async fn make_file<E: Env>(
         return Err(error);
     }
     file.sync_data().await.map_err(of_sync)?;
-    env.disk().sync_dir(folder).await.map_err(of_sync)
+    sync_dir(env, folder).await.map_err(of_sync)
 }
 
 /// Zeros that a file is filled with, in one call.

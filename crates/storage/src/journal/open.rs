@@ -221,7 +221,6 @@ async fn begin<E: Env>(
     write_header(&file, &header).await?;
     env.disk().sync_dir(&folder).await?;
     let state = std::mem::take(&mut replayed.state);
-    let queue = Queue { live: state.logs().keys().copied().collect(), ..Queue::default() };
     let laps = kept_laps(&files, replayed);
     let mut table =
         Table { state, done: 0, lap, group: 0, laps, free, filed: BTreeMap::new(), next_number };
@@ -234,7 +233,7 @@ async fn begin<E: Env>(
         dir_id,
         file_bytes,
         group_bytes_max: group_bytes_max(file_bytes),
-        queue: Lock::new(QUEUE_RANK, queue),
+        queue: Lock::new(QUEUE_RANK, Queue::default()),
         table: Lock::new(TABLE_RANK, table),
         writer: tokio::sync::Mutex::new(writer),
         upkeep: tokio::sync::Mutex::new(()),

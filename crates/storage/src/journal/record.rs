@@ -238,7 +238,39 @@ fn read_offset(reader: &mut Reader<'_>) -> Result<Offset, FormatError> {
     if value < 0 { Err(FormatError::Field("offset")) } else { Ok(Offset(value)) }
 }
 
+/// What a record means for the life of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It exists from now on.
+    Begins,
+    /// It is said of a log that exists.
+    GoesOn,
+    /// It exists no more.
+    Ends,
+    /// It did not exist any more.
+    IsOver,
+}
+
 impl Change {
+    pub(super) fn life(&self) -> Life {
+        match self {
+            Self::Create => Life::Begins,
+            Self::Drop => Life::Ends,
+            Self::Removed => Life::IsOver,
+            Self::SegAdd(_)
+            | Self::Close(_)
+            | Self::Cut(_)
+            | Self::Swap { .. }
+            | Self::Cleaned(_)
+            | Self::LogStart(_)
+            | Self::Epoch { .. }
+            | Self::Flushed { .. }
+            | Self::Batch(_)
+            | Self::Mark(_)
+            | Self::Sealed { .. } => Life::GoesOn,
+        }
+    }
+
     fn kind(&self) -> u8 {
         match self {
             Self::Create => CREATE,

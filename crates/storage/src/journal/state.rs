@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use base::{Offset, SegGen, Uuid};
 
-use super::record::{Change, Mark, Record, SegmentSummary};
+use super::record::{Change, Life, Mark, Record, SegmentSummary};
 use crate::dir::Found;
 use crate::epochs::EpochHistory;
 use crate::log::FaultyRange;
@@ -67,6 +67,8 @@ pub struct LogState {
 pub struct JournalState {
     logs: BTreeMap<Found, Arc<LogState>>,
     dropped: BTreeSet<Found>,
+    /// What is known of a log that was only made: one for all of them.
+    fresh: Arc<LogState>,
 }
 
 /// A record that cannot follow what was before it: our mistake, or damage.
@@ -97,41 +99,27 @@ impl JournalState {
     pub fn apply(&mut self, record: &Record) -> Result<(), Misfit> {
         let log = record.log;
         let misfit = |what| Misfit { log, what };
-        match &record.change {
-            Change::Create => {
+        match record.change.life() {
+            Life::Begins => {
                 if self.logs.contains_key(&log) || self.dropped.contains(&log) {
                     return Err(misfit("the creation"));
                 }
-                self.logs.insert(log, Arc::default());
+                self.logs.insert(log, Arc::clone(&self.fresh));
             },
-            Change::Drop => {
+            Life::Ends => {
                 self.logs.remove(&log).ok_or_else(|| misfit("the deletion"))?;
                 self.dropped.insert(log);
             },
-            Change::Removed => {
+            Life::IsOver => {
                 if !self.dropped.remove(&log) {
                     return Err(misfit("the removal"));
                 }
             },
-            Change::SegAdd(_)
-            | Change::Close(_)
-            | Change::Cut(_)
-            | Change::Swap { .. }
-            | Change::LogStart(_)
-            | Change::Cleaned(_)
-            | Change::Epoch { .. }
-            | Change::Flushed { .. }
-            | Change::Batch(_)
-            | Change::Mark(_)
-            | Change::Sealed { .. } => {
-                match self.logs.get_mut(&log) {
-                    Some(known) => {
-                        Arc::make_mut(known).apply(&record.change).map_err(misfit)?;
-                    },
-                    // It was under way when its log was dropped.
-                    None if self.dropped.contains(&log) => {},
-                    None => return Err(misfit("a change")),
-                }
+            Life::GoesOn => match self.logs.get_mut(&log) {
+                Some(known) => Arc::make_mut(known).apply(&record.change).map_err(misfit)?,
+                // It was under way when its log was dropped.
+                None if self.dropped.contains(&log) => {},
+                None => return Err(misfit("a change")),
             },
         }
         Ok(())

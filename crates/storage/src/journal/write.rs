@@ -14,9 +14,10 @@ use bytes::Bytes;
 use env::{Env, File, IoBufs};
 
 use super::block::{BLOCK, blocks_for, encode_group};
-use super::record::{Change, Record};
+use super::record::{Change, Life, Record};
 use super::{
-    CommitError, FileOf, Journal, PLACE_BYTES, Pending, QUEUE_BYTES_MAX, Queue, Table, Writer,
+    Awaited, CommitError, FileOf, Journal, PLACE_BYTES, Pending, QUEUE_BYTES_MAX, Queue, Table,
+    Writer,
 };
 use crate::dir::{Found, is_full};
 
@@ -45,10 +46,12 @@ impl<E: Env> Journal<E> {
         }
         let ticket = {
             let mut queue = self.queue.lock();
-            queue.admit(&changes).map_err(|log| {
-                self.env.probe().reached("storage_journal_log_gone");
-                CommitError::Gone(log)
-            })?;
+            queue.admit(&changes, |log| self.table.lock().state.logs().contains_key(log)).map_err(
+                |log| {
+                    self.env.probe().reached("storage_journal_log_gone");
+                    CommitError::Gone(log)
+                },
+            )?;
             let ticket = queue.next;
             queue.next += 1;
             queue.bytes += bytes.len();
@@ -74,7 +77,7 @@ impl<E: Env> Journal<E> {
             && let Some(pending) = queue.pending.remove(at)
         {
             queue.bytes -= pending.bytes.len();
-            queue.withdraw(&pending.changes);
+            queue.withdraw(&pending);
         }
     }
 
@@ -157,6 +160,8 @@ impl<E: Env> Journal<E> {
             lap.groups = writer.group;
         }
         table.done = last + 1;
+        drop(table);
+        self.queue.lock().forget_upto(last);
         Ok(())
     }
 
@@ -205,62 +210,51 @@ fn group_len(records: usize) -> io::Result<u64> {
 }
 
 impl Queue {
-    /// Takes note of what `changes` create and drop. `Err`: one is about a log that does not exist.
-    fn admit(&mut self, changes: &[Record]) -> Result<(), Found> {
+    /// Takes note of what `changes`, which come next, create and drop; `is_known` tells of a log
+    /// whether it exists durably. `Err`: one is about a log that does not exist.
+    fn admit(
+        &mut self,
+        changes: &[Record],
+        is_known: impl Fn(&Found) -> bool,
+    ) -> Result<(), Found> {
         let mut lives = BTreeMap::new();
         for Record { log, change } in changes {
-            match change {
-                Change::Create => drop(lives.insert(*log, true)),
-                Change::Drop => drop(lives.insert(*log, false)),
-                Change::Removed => {},
-                Change::SegAdd(_)
-                | Change::Close(_)
-                | Change::Cut(_)
-                | Change::Swap { .. }
-                | Change::Cleaned(_)
-                | Change::LogStart(_)
-                | Change::Epoch { .. }
-                | Change::Flushed { .. }
-                | Change::Batch(_)
-                | Change::Mark(_)
-                | Change::Sealed { .. } => {
-                    let lives = lives.get(log).copied();
-                    if !lives.unwrap_or_else(|| self.live.contains(log)) {
+            match change.life() {
+                Life::Begins => drop(lives.insert(*log, true)),
+                Life::Ends => drop(lives.insert(*log, false)),
+                Life::IsOver => {},
+                Life::GoesOn => {
+                    let awaited = || self.awaited.get(log).map(|awaited| awaited.lives);
+                    let lives = lives.get(log).copied().or_else(awaited);
+                    if !lives.unwrap_or_else(|| is_known(log)) {
                         return Err(*log);
                     }
                 },
             }
         }
+        let ticket = self.next;
         for (log, lives) in lives {
-            if lives {
-                self.live.insert(log);
-            } else {
-                self.live.remove(&log);
-            }
+            self.awaited.insert(log, Awaited { lives, ticket });
         }
         Ok(())
     }
 
     /// What [`Queue::admit`] took note of will not be.
-    fn withdraw(&mut self, changes: &[Record]) {
-        for Record { log, change } in changes.iter().rev() {
-            match change {
-                Change::Create => drop(self.live.remove(log)),
-                Change::Drop => drop(self.live.insert(*log)),
-                Change::Removed
-                | Change::SegAdd(_)
-                | Change::Close(_)
-                | Change::Cut(_)
-                | Change::Swap { .. }
-                | Change::Cleaned(_)
-                | Change::LogStart(_)
-                | Change::Epoch { .. }
-                | Change::Flushed { .. }
-                | Change::Batch(_)
-                | Change::Mark(_)
-                | Change::Sealed { .. } => {},
-            }
+    fn withdraw(&mut self, commit: &Pending) {
+        let ticket = commit.ticket;
+        for Record { log, change } in commit.changes.iter().rev() {
+            let lives = match change.life() {
+                Life::Begins => false,
+                Life::Ends => true,
+                Life::IsOver | Life::GoesOn => continue,
+            };
+            self.awaited.insert(*log, Awaited { lives, ticket });
         }
+    }
+
+    /// Everything up to this ticket is durable, and the table knows it.
+    fn forget_upto(&mut self, last: u64) {
+        self.awaited.retain(|_, awaited| awaited.ticket > last);
     }
 }
 

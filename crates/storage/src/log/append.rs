@@ -22,6 +22,7 @@ use crate::envelope::add_batch;
 use crate::error::{DirectoryFailed, WriteError};
 use crate::journal::{Change, JournalBatch};
 use crate::names::SegmentName;
+use crate::tail::TailBudget;
 
 /// A batch's bytes in one or more pieces.
 type Pieces = SmallVec<[Bytes; 2]>;
@@ -167,14 +168,14 @@ impl<E: Env> Log<E> {
             if is_full(&error) {
                 self.spoil(&file).await;
             }
-            return Err(self.inner.dir.refuse("append to", &self.inner.folder, &error));
+            return Err(self.inner.dir.refuse("append to", &self.inner.folder(), &error));
         }
         let now = self.env().now();
         let (first_dirt, urgent, end) = {
             let mut shared = self.inner.shared.lock();
             let was_clean = shared.dirty_since.is_none();
             for (header, pieces) in chunk.batches {
-                shared.take_batch(&header, pieces, wall, now);
+                shared.take_batch(&header, pieces, (wall, now), &self.inner.dir.tail_budget);
                 if self.env().probe().buggify("storage_short_run")
                     && let Some(segment) = shared.active_mut()
                 {
@@ -242,13 +243,19 @@ impl<E: Env> Log<E> {
 
 impl<F> Shared<F> {
     /// Notes a batch that was just written at the end.
-    fn take_batch(&mut self, header: &BatchHeader, pieces: Pieces, wall: Timestamp, now: Instant) {
+    fn take_batch(
+        &mut self,
+        header: &BatchHeader,
+        pieces: Pieces,
+        (wall, now): (Timestamp, Instant),
+        budget: &TailBudget,
+    ) {
         let bytes = u32::try_from(header.len_bytes()).unwrap_or(u32::MAX);
         if let Some(segment) = self.active_mut() {
             segment.take_batch(header, bytes, wall);
         }
         self.producers.apply(header, wall);
-        self.tail.push(header.base_offset, header.last_offset(), pieces, now);
+        self.tail.push((header.base_offset, header.last_offset()), pieces, now, budget);
         self.end = header.next_offset();
         self.dirty_since.get_or_insert(now);
         self.dirty_bytes = self.dirty_bytes.saturating_add(u64::from(bytes));
@@ -363,7 +370,7 @@ impl<E: Env> Drop for AppendGuard<'_, E> {
         };
         if !self.finished && !closed && self.log.inner.dir.check().is_ok() {
             let error = std::io::Error::other("an append was abandoned halfway");
-            self.log.inner.dir.fail("append to", &self.log.inner.folder, &error);
+            self.log.inner.dir.fail("append to", &self.log.inner.folder(), &error);
         }
     }
 }

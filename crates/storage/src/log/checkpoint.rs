@@ -5,6 +5,8 @@
 //! file holds no batch beyond what was durable when it was written; what finds no room on a full
 //! disk is written at the same place the next time.
 
+use std::sync::Arc;
+
 use base::{Offset, Probe};
 use bytes::Bytes;
 use env::{Access, Disk, Env, File, IoBufs};
@@ -126,7 +128,7 @@ impl<E: Env> Log<E> {
         if runs.is_empty() {
             return Ok(());
         }
-        let path = self.inner.folder.join(name.env());
+        let path = self.inner.folder().join(name.env());
         let refused = |error| self.inner.dir.refuse("open", &path, &error);
         let mut runs = runs.to_vec();
         let env = match self.env().disk().open(&path, Access::Write).await {
@@ -135,7 +137,7 @@ impl<E: Env> Log<E> {
                 self.env().probe().reached("storage_envelopes_missing");
                 let made = self.env().disk().open(&path, Access::CreateNew).await;
                 let made = made.map_err(refused)?;
-                self.inner.dir.sync_folder(&self.inner.folder).await?;
+                self.inner.dir.sync_folder(&self.inner.folder()).await?;
                 upkeep.env_bytes = 0;
                 let shared = self.inner.shared.lock();
                 let before = shared.active().map(|segment| {
@@ -152,7 +154,8 @@ impl<E: Env> Log<E> {
         let len = u64::try_from(slots.len()).unwrap_or(0);
         let bufs = IoBufs::from_iter([Bytes::from(slots)]);
         let result = env.append(upkeep.env_bytes, bufs).await;
-        result.map_err(|e| self.inner.dir.refuse("write envelopes in", &self.inner.folder, &e))?;
+        result
+            .map_err(|e| self.inner.dir.refuse("write envelopes in", &self.inner.folder(), &e))?;
         self.sync(&env).await?;
         upkeep.env_bytes += len;
         Ok(())
@@ -196,14 +199,39 @@ impl<E: Env> Log<E> {
 
     /// Lets a flush and a cleaning that are under way finish; the log is about to be deleted.
     pub(crate) async fn close(&self) {
-        {
+        let cleaning = {
             let _upkeep = self.inner.upkeep.lock().await;
             let mut shared = self.inner.shared.lock();
             shared.closed = true;
             shared.tail.clear();
             shared.dirty_since = None;
+            shared.rare.as_ref().map(|rare| Arc::clone(&rare.cleaning))
+        };
+        // One that begins from here on finds the log closed.
+        if let Some(cleaning) = cleaning {
+            drop(cleaning.lock().await);
         }
-        drop(self.inner.cleaning.lock().await);
+    }
+
+    /// After a start that had to look at batches: envelopes for what it took. The producers' file is
+    /// left for the stop, or the end of the segment, if it is little that the next such start would
+    /// read again for it: with many logs it is what takes longest.
+    pub(super) async fn make_recovered_durable(
+        &self,
+        upkeep: &mut Upkeep,
+    ) -> Result<(), WriteError> {
+        let hasty = self.env().probe().buggify("storage_producers_at_start");
+        let is_due = {
+            let shared = self.inner.shared.lock();
+            let age = shared.state_age_bytes;
+            age > 0 && (hasty || age >= STATE_BYTES || !shared.faulty().is_empty())
+        };
+        if is_due {
+            self.save_producers(upkeep).await?;
+        } else {
+            self.checkpoint_held(upkeep).await?;
+        }
+        Ok(())
     }
 
     /// Replaces the producers' snapshot by one as of now; what it speaks of is made durable first.
@@ -234,9 +262,9 @@ impl<E: Env> Log<E> {
         &self,
         snapshot: &ProducerSnapshot,
     ) -> Result<(), WriteError> {
-        let (bytes, folder) = (encode_snapshot(snapshot), &self.inner.folder);
-        let result = replace(self.env(), folder, PRODUCERS, bytes).await;
-        result.map_err(|error| self.inner.dir.refuse("write the producers in", folder, &error))
+        let (bytes, folder) = (encode_snapshot(snapshot), self.inner.folder());
+        let result = replace(self.env(), &folder, PRODUCERS, bytes).await;
+        result.map_err(|error| self.inner.dir.refuse("write the producers in", &folder, &error))
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use base::{Duration, Instant, Offset, Probe, ProducerId, Timestamp};
 use env::{Access, Disk, Env};
@@ -170,20 +171,22 @@ impl<E: Env> Log<E> {
         wish: &Compaction,
         go_on: &G,
     ) -> Result<Compacted, CompactError> {
-        let _cleaning = self.inner.cleaning.lock().await;
+        let cleaning = Arc::clone(&self.inner.shared.lock().rare().cleaning);
+        let _cleaning = cleaning.lock().await;
         let mut work = Work::begin(self, wish, go_on)?;
         let result = work.run().await;
         if let Err(CompactError::Damaged { at }) = &result {
             self.env().probe().reached("storage_compaction_stopped_by_damage");
             let mut shared = self.inner.shared.lock();
-            shared.unreadable = Some(shared.unreadable.map_or(*at, |known| known.min(*at)));
+            let unreadable = &mut shared.rare().unreadable;
+            *unreadable = Some(unreadable.map_or(*at, |known| known.min(*at)));
         }
         result
     }
 
     /// The time of a segment's first batch, as Kafka's `max.compaction.lag.ms` means it.
     async fn first_time(&self, name: SegmentName, bytes: u32) -> Result<Timestamp, ReadError> {
-        let path = self.inner.folder.join(name.log());
+        let path = self.inner.folder().join(name.log());
         let file = self.env().disk().open(&path, Access::Read).await?;
         let mut walk = Walk::new(file, 0, u64::from(bytes), name.base);
         Ok(walk.header().await.ok().flatten().map_or(NO_TIMESTAMP, |b| b.header.max_timestamp))
@@ -336,7 +339,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
     }
 
     async fn read(&self, source: Source) -> Result<Walk<FileOf<E>>, CompactError> {
-        let path = self.log.inner.folder.join(source.name.log());
+        let path = self.log.inner.folder().join(source.name.log());
         let file = match self.log.env().disk().open(&path, Access::Read).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Retention was faster, or the file is lost.
@@ -422,7 +425,8 @@ impl Source {
 impl<F> Shared<F> {
     /// Below this nothing is damaged, and everything is committed.
     fn cleanable_upto(&self, stable: Offset) -> Offset {
-        let damage = self.faulty.iter().map(|range| range.from).chain(self.unreadable);
+        let unreadable = self.rare.as_ref().and_then(|rare| rare.unreadable);
+        let damage = self.faulty().iter().map(|range| range.from).chain(unreadable);
         damage.fold(stable.min(self.end), Offset::min)
     }
 

@@ -14,7 +14,7 @@ use crate::names::SegmentName;
 impl<E: Env> Log<E> {
     /// Opens the open segment again, for appends and reads.
     pub(super) async fn open_active(&self, name: SegmentName) -> Result<FileOf<E>, WriteError> {
-        let path = self.inner.folder.join(name.log());
+        let path = self.inner.folder().join(name.log());
         self.env().probe().reached("storage_file_opened_again");
         self.inner.dir.note_opened();
         let opened = self.env().disk().open(&path, Access::Write).await;
@@ -37,8 +37,9 @@ impl<E: Env> Log<E> {
         self.inner.shared.lock().tail.used_at()
     }
 
-    /// Closes what may be closed; returns how many files that were.
-    pub(crate) fn release_files(&self) -> usize {
+    /// Closes the files that are not needed now; returns how many that were. Who needs one later
+    /// opens it again.
+    pub fn release_files(&self) -> usize {
         let mut shared = self.inner.shared.lock();
         let is_durable = shared.flushed_end == shared.end && shared.dirty_since.is_none();
         let keep = shared.appending || !is_durable;

@@ -64,11 +64,11 @@ impl<E: Env> Log<E> {
             // Planted: tried again, and the kernel has nothing left to write.
             Err(_) if self.env().probe().mutant("sync_tried_again") => {
                 let again = file.sync_data().await;
-                again.map_err(|error| self.inner.dir.fail("sync", &self.inner.folder, &error))
+                again.map_err(|error| self.inner.dir.fail("sync", &self.inner.folder(), &error))
             },
             Err(error) => {
                 self.env().probe().reached("storage_sync_failed");
-                Err(self.inner.dir.fail("sync", &self.inner.folder, &error))
+                Err(self.inner.dir.fail("sync", &self.inner.folder(), &error))
             },
         }
     }

@@ -220,7 +220,7 @@ impl<E: Env> Log<E> {
         let file = match file {
             Some(file) => file,
             None => {
-                let path = self.inner.folder.join(name.log());
+                let path = self.inner.folder().join(name.log());
                 self.inner.dir.note_opened();
                 self.env().disk().open(&path, access).await?
             },
@@ -232,7 +232,7 @@ impl<E: Env> Log<E> {
             }
             return Ok(());
         }
-        let env = read_whole(self.env(), &self.inner.folder.join(name.env())).await?;
+        let env = read_whole(self.env(), &self.inner.folder().join(name.env())).await?;
         let mut runs = decode_file(&self.owner(name), base, &env.unwrap_or_default()).runs;
         // One that reaches behind a cut vouches for the bytes before it all the same.
         runs.truncate(runs.partition_point(|run| run.end_position() <= bytes));
@@ -294,7 +294,7 @@ impl<F: Clone> Shared<F> {
     /// `upto`, or where the next known damage begins.
     fn sound_upto(&self, from: Offset, upto: Offset) -> Result<Offset, ReadError> {
         let mut sound = upto;
-        for range in &self.faulty {
+        for range in self.faulty() {
             if range.from <= from && from < range.to {
                 return Err(ReadError::Corrupt { at: from });
             }

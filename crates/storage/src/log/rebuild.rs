@@ -10,6 +10,7 @@ use env::{Access, Disk, Env, File, IoBufs};
 use super::recover::{FaultyRange, Listing, Loaded, Opening};
 use super::scan::{Holes, Place, from_envelopes};
 use super::{FileOf, SegmentState, Upkeep};
+use crate::config::STATE_BYTES;
 use crate::dir::Found;
 use crate::envelope::Envelopes;
 use crate::error::OpenError;
@@ -81,16 +82,34 @@ impl<E: Env> Opening<E> {
         faulty.extend(findings.faulty.into_iter().filter(|range| !known.faulty.contains(range)));
         faulty.sort_by_key(|range| (range.from, range.to));
         self.recovery.faulty.clone_from(&faulty);
-        let snapshot = self.read_producers().await?.filter(|snapshot| snapshot.upto <= end);
+        let snapshot = self.read_producers().await?;
+        // It would fit again once the log has other batches in the place of those that are gone.
+        let is_ahead = snapshot.as_ref().is_some_and(|snapshot| snapshot.upto > end);
+        let snapshot = snapshot.filter(|snapshot| snapshot.upto <= end);
         self.recovery.producers_lost = snapshot.is_none();
         if snapshot.is_none() {
             self.probe().reached("storage_producers_lost");
         }
+        let is_of_the_end = snapshot.as_ref().is_some_and(|snapshot| snapshot.upto == end);
         let (upto, states) =
             snapshot.map_or((known.start, ProducerStates::default()), |s| (s.upto, s.producers));
         let producers = self.rebuild_producers(upto, states, &segments).await?;
-        let (start, high_watermark) = (known.start, known.high_watermark);
-        Ok(Loaded { segments, start, end, high_watermark, epochs, producers, faulty, upkeep })
+        let behind = segments.iter().map(|segment| segment.bytes_behind(upto)).sum::<u64>();
+        Ok(Loaded {
+            segments,
+            start: known.start,
+            end,
+            high_watermark: known.high_watermark,
+            epochs,
+            producers,
+            faulty,
+            state_age_bytes: match (is_of_the_end, is_ahead) {
+                (true, _) => 0,
+                (false, false) => behind.max(1),
+                (false, true) => behind.max(STATE_BYTES),
+            },
+            upkeep,
+        })
     }
 
     /// A segment that was closed: durable as a whole.
@@ -423,6 +442,20 @@ impl<E: Env> Opening<E> {
         self.dir.sync_folder(&folder).await?;
         self.dir.sync_folder(&self.dir.path).await?;
         Ok(())
+    }
+}
+
+impl<F> SegmentState<F> {
+    /// Bytes of its batches from `offset` on; all of them if that cannot be told.
+    fn bytes_behind(&self, offset: Offset) -> u64 {
+        let runs = self.runs.as_deref().unwrap_or_default();
+        let first = runs.get(runs.partition_point(|run| run.last < offset));
+        let before = match first {
+            _ if self.end <= offset => self.bytes,
+            Some(run) => run.position,
+            None => 0,
+        };
+        u64::from(self.bytes.saturating_sub(before))
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use base::{Offset, Probe};
 use env::{Access, Disk, EntryKind, Env, File, Lock};
 
-use super::{FileOf, LOG_RANK, Log, LogInner, SegmentState, Shared, Upkeep};
+use super::{FileOf, LOG_RANK, Log, LogInner, Rare, SegmentState, Shared, Upkeep};
 use crate::config::LogConfig;
 use crate::dir::{DirShared, Found};
 use crate::envelope::{Envelopes, Owner, SLOT, decode_file};
@@ -90,6 +90,8 @@ pub(super) struct Loaded<F> {
     pub(super) epochs: EpochHistory,
     pub(super) producers: ProducerStates,
     pub(super) faulty: Vec<FaultyRange>,
+    /// Bytes of batches that the producers' file does not know; not 0 if it is not of the end.
+    pub(super) state_age_bytes: u64,
     pub(super) upkeep: Upkeep,
 }
 
@@ -100,20 +102,30 @@ pub(super) struct Listing {
 }
 
 impl<E: Env> Log<E> {
-    /// What the journal has to be told of a new log.
-    pub(crate) fn creation(dir: &DirShared<E>, log: Found) -> Vec<Record> {
+    /// What the journal has to be told of a new log; `is_doubted` if one may have been lost.
+    pub(crate) fn creation(dir: &DirShared<E>, log: Found, is_doubted: bool) -> Vec<Record> {
         let mut records = vec![Record { log, change: Change::Create }];
-        if dir.unexplained.contains(&log) {
+        let is_unexplained = dir.unexplained.contains(&log);
+        if is_unexplained {
             // It may have held more than nothing, and its files are not to be removed.
             dir.env.probe().reached("storage_log_made_beside_its_files");
+        } else if is_doubted {
+            dir.env.probe().reached("storage_log_made_after_damage");
+        }
+        if is_unexplained || is_doubted {
             records.push(Record { log, change: Change::Mark(Mark::Uncertain) });
         }
         records
     }
 
     /// The log, once the journal knows it.
-    pub(crate) fn created(dir: Arc<DirShared<E>>, found: Found, config: LogConfig) -> Self {
-        let uncertain = dir.unexplained.contains(&found);
+    pub(crate) fn created(
+        dir: Arc<DirShared<E>>,
+        found: Found,
+        config: LogConfig,
+        is_doubted: bool,
+    ) -> Self {
+        let uncertain = is_doubted || dir.unexplained.contains(&found);
         let mut opening = Opening::new(dir, found, Arc::default());
         opening.recovery.uncertain = uncertain;
         opening.assemble(opening.without_segments(), config)
@@ -138,7 +150,7 @@ impl<E: Env> Log<E> {
         } else {
             let mut upkeep = log.inner.upkeep.lock().await;
             if upkeep.has_folder {
-                log.save_producers(&mut upkeep).await?;
+                log.make_recovered_durable(&mut upkeep).await?;
             }
         }
         opening.dir.journal.note_filed(found, log.end());
@@ -286,6 +298,7 @@ impl<E: Env> Opening<E> {
             epochs: known.epochs.clone(),
             producers: snapshot.producers,
             faulty: known.faulty.clone(),
+            state_age_bytes: 0,
             upkeep,
         }))
     }
@@ -301,6 +314,7 @@ impl<E: Env> Opening<E> {
             epochs: self.known.epochs.clone(),
             producers: ProducerStates::default(),
             faulty: self.known.faulty.clone(),
+            state_age_bytes: 0,
             upkeep: Upkeep::default(),
         }
     }
@@ -341,15 +355,15 @@ impl<E: Env> Opening<E> {
             journaled_end: end,
             high_watermark: loaded.high_watermark.min(end),
             cleaned: self.known.cleaned.min(end),
-            unreadable: None,
+            rare: (!loaded.faulty.is_empty())
+                .then(|| Box::new(Rare { faulty: loaded.faulty, ..Rare::default() })),
             epochs: loaded.epochs,
             producers: loaded.producers,
-            faulty: loaded.faulty,
             uncertain: self.recovery.uncertain,
-            tail: Tail::new(self.dir.tail_budget.clone(), tiny),
+            tail: Tail::new(tiny),
             dirty_since: None,
             dirty_bytes: 0,
-            state_age_bytes: 0,
+            state_age_bytes: loaded.state_age_bytes,
             appending: false,
             closing: false,
             closed: false,
@@ -358,10 +372,8 @@ impl<E: Env> Opening<E> {
             dir: self.dir.clone(),
             partition: self.found.partition,
             replica_gen: self.found.replica_gen,
-            folder: self.folder.clone(),
             shared: Lock::new(LOG_RANK, shared),
             upkeep: tokio::sync::Mutex::new(loaded.upkeep),
-            cleaning: tokio::sync::Mutex::default(),
         })
     }
 }

@@ -38,18 +38,18 @@ impl<E: Env> Log<E> {
             self.inner.shared.lock().end
         };
         if !upkeep.has_folder {
-            let created = self.env().disk().create_dir(&self.inner.folder).await;
-            created.map_err(|error| dir.refuse("create", &self.inner.folder, &error))?;
+            let created = self.env().disk().create_dir(&self.inner.folder()).await;
+            created.map_err(|error| dir.refuse("create", &self.inner.folder(), &error))?;
             dir.sync_folder(&dir.path).await?;
             upkeep.has_folder = true;
         }
         let name = SegmentName { base: end, seg_gen: dir.next_seg_gen() };
-        let log = match create_segment(dir, &self.inner.folder, name).await {
+        let log = match create_segment(dir, &self.inner.folder(), name).await {
             Ok(file) => file,
             Err(error) => return Err(self.without_room(error, name).await?),
         };
         if !self.env().probe().mutant("skip_dir_sync") {
-            dir.sync_folder(&self.inner.folder).await?;
+            dir.sync_folder(&self.inner.folder()).await?;
         }
         let mut changes = Vec::new();
         let (epoch, void) = {
@@ -232,7 +232,9 @@ impl<E: Env> Log<E> {
         {
             let mut shared = self.inner.shared.lock();
             shared.start = start;
-            shared.faulty.retain(|range| range.to > start);
+            if let Some(rare) = &mut shared.rare {
+                rare.faulty.retain(|range| range.to > start);
+            }
             shared.segments.retain(|segment| !gone.contains(&segment.name));
             let first = shared.segments.first().map_or(start, |first| first.name.base.min(start));
             shared.epochs.forget_before(first);
@@ -252,7 +254,7 @@ impl<E: Env> Log<E> {
         }
         let disk = self.env().disk();
         for file in gone.iter().flat_map(|name| [name.log(), name.env()]) {
-            let path = self.inner.folder.join(file);
+            let path = self.inner.folder().join(file);
             match disk.remove(&path).await {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(self.inner.dir.fail("remove", &path, &error));
@@ -260,7 +262,7 @@ impl<E: Env> Log<E> {
                 Ok(()) | Err(_) => {},
             }
         }
-        self.inner.dir.sync_folder(&self.inner.folder).await
+        self.inner.dir.sync_folder(&self.inner.folder()).await
     }
 }
 

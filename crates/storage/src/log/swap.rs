@@ -95,7 +95,7 @@ impl<'a, E: Env> Output<'a, E> {
         self.flush().await?;
         let probe = self.log.env().probe();
         if !self.segments.is_empty() && !probe.mutant("swap_before_flush") {
-            self.log.inner.dir.sync_folder(&self.log.inner.folder).await?;
+            self.log.inner.dir.sync_folder(&self.log.inner.folder()).await?;
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl<'a, E: Env> Output<'a, E> {
     }
 
     async fn create(&self, name: String) -> Result<FileOf<E>, CompactError> {
-        let path = self.log.inner.folder.join(name);
+        let path = self.log.inner.folder().join(name);
         let created = self.log.env().disk().open(&path, Access::CreateNew).await;
         created.map_err(|error| self.refused("create", error))
     }
@@ -153,7 +153,7 @@ impl<'a, E: Env> Output<'a, E> {
     /// Nothing was promised of these files, so a full disk only ends the cleaning; any other error
     /// says that the disk cannot be trusted.
     fn refused(&self, what: &'static str, error: io::Error) -> CompactError {
-        let refused = self.log.inner.dir.refuse(what, &self.log.inner.folder, &error);
+        let refused = self.log.inner.dir.refuse(what, &self.log.inner.folder(), &error);
         if matches!(refused, WriteError::Full(_)) {
             self.log.env().probe().reached("storage_compaction_disk_full");
         }

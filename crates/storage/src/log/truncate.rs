@@ -11,7 +11,7 @@ use env::Env;
 use super::append::AppendGuard;
 use super::batches::WalkError;
 use super::run_walk::{RunWalk, catch_up};
-use super::{FileOf, Log, SegmentState, Shared, Upkeep};
+use super::{FileOf, Log, Rare, SegmentState, Shared, Upkeep};
 use crate::envelope::{Run, add_batch};
 use crate::error::{TruncateError, WriteError};
 use crate::journal::{Change, Mark};
@@ -229,11 +229,13 @@ impl<F> Shared<F> {
         self.journaled_end = self.journaled_end.min(at);
         self.high_watermark = self.high_watermark.min(at);
         self.epochs.cut(at);
-        self.faulty.retain(|range| range.from < at);
-        for range in &mut self.faulty {
-            range.to = range.to.min(at);
+        if let Some(Rare { faulty, .. }) = self.rare.as_deref_mut() {
+            faulty.retain(|range| range.from < at);
+            for range in &mut *faulty {
+                range.to = range.to.min(at);
+            }
+            faulty.dedup();
         }
-        self.faulty.dedup();
         self.tail.clear();
         self.producers = producers;
         (self.dirty_since, self.dirty_bytes) = (None, 0);

@@ -401,7 +401,7 @@ fn a_hole_in_the_envelopes_is_filled_from_the_headers() {
     let env_file = log_file(&env).with_extension("env");
     env.rot(&env_file, 128 + 60, 1);
 
-    let env = env.after_process_crash();
+    let env = env.after_process_crash().with_buggify("storage_producers_at_start");
     let (log, recovery) = recover(&env).unwrap();
 
     assert_eq!((log.end(), recovery.recovery_point), (Offset(10), Offset(10)));

@@ -85,6 +85,35 @@ fn a_log_made_anew_beside_its_files_after_damage_of_the_journal_is_uncertain() {
 }
 
 #[test]
+fn a_log_that_a_start_misses_is_made_anew_as_uncertain_if_the_journal_is_damaged() {
+    for damaged in [true, false] {
+        let env = MemEnv::new();
+        let (dir, log) = fresh(&env);
+        append_some(&log, 1);
+        run(log.begin_epoch(LeaderEpoch(3))).unwrap();
+        run(dir.create_log(other(), GEN, small())).unwrap();
+        run(log.begin_epoch(LeaderEpoch(4))).unwrap();
+        let missed =
+            if damaged { other() } else { PartitionId { index: PartitionIndex(7), ..other() } };
+        let env = env.after_process_crash();
+        if damaged {
+            env.rot(&root().join("journal").join("0"), 4096 * 3 + 40, 0x40);
+        }
+
+        let (dir, start) = open_dir(&env);
+        assert_eq!(start.journal_damaged, damaged);
+        let anew = run(dir.create_missing_log(missed, GEN, small())).unwrap();
+        let new = PartitionId { index: PartitionIndex(8), ..other() };
+        let new = run(dir.create_log(new, GEN, small())).unwrap();
+        assert_eq!((anew.is_uncertain(), new.is_uncertain()), (damaged, false));
+
+        let (dir, _) = open_dir(&env.after_process_crash());
+        let (_, recovery) = run(dir.open_log(missed, GEN, small())).unwrap();
+        assert_eq!(recovery.uncertain, damaged, "and stays so");
+    }
+}
+
+#[test]
 fn a_log_that_is_quiet_pins_no_lap_of_the_journal() {
     for seed in 0..40 {
         let mut env = MemEnv::new();

@@ -60,6 +60,23 @@ fn spoiled_and_recovered(env: &MemEnv, partial: usize) -> (LogDir<MemEnv>, Log<M
 }
 
 #[test]
+fn a_directory_that_cannot_be_synced_for_want_of_a_descriptor_is_well_and_waits() {
+    for undescribed in [1, 5] {
+        let env = MemEnv::new();
+        let (dir, log) = fresh(&env);
+        env.set_faults(Faults { undescribed, ..Faults::default() });
+
+        run(log.append(fsync_of(&[Spec::at(0).build()]))).unwrap();
+
+        assert_eq!(dir.failed(), None);
+        assert_eq!(env.sleeps.load(std::sync::atomic::Ordering::Relaxed), undescribed);
+        run(log.checkpoint()).unwrap();
+        let (log, _) = crate::crash::recover(&env.after_power_loss(undescribed)).unwrap();
+        assert_eq!(log.end(), Offset(1), "its entries were durable before it was written to");
+    }
+}
+
+#[test]
 fn after_a_full_disk_the_next_append_goes_on_whatever_part_of_a_batch_was_written() {
     // Nothing, less than a header, a whole batch and a part of the next.
     for partial in [0, 20, 90] {

@@ -12,6 +12,7 @@ mod journal;
 mod journaled;
 mod model;
 mod opening;
+mod producers;
 mod reading;
 mod support;
 mod truncate;

@@ -36,7 +36,7 @@ fn a_seal_that_the_files_contradict_is_not_believed() {
     let (dir, log) = fresh(&env);
     append_some(&log, 5);
     run(dir.seal()).unwrap();
-    let files = env.files(log.folder());
+    let files = env.files(&log.folder());
     let file = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
     let mut longer = env.content(&file);
     longer.extend_from_slice(&[0; 40]);
@@ -156,7 +156,7 @@ fn a_log_without_an_append_has_no_file() {
     let env = MemEnv::new();
     let (dir, log) = fresh(&env);
 
-    assert!(env.files(log.folder()).is_empty());
+    assert!(env.files(&log.folder()).is_empty());
     let (dir_again, _) = {
         drop((dir, log));
         open_dir(&env.after_power_loss(1))

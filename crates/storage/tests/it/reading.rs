@@ -76,7 +76,7 @@ fn a_segment_is_closed_by_size_and_by_age() {
     let (_dir, log) = fresh(&env);
     log.set_config(LogConfig { segment_age: Duration::from_millis(50), ..LogConfig::default() });
     let files = || {
-        let files = env.files(log.folder());
+        let files = env.files(&log.folder());
         files.iter().filter(|path| path.extension().is_some_and(|e| e == "log")).count()
     };
     for (base, time) in [(0, 1000), (1, 1050), (2, 1051), (3, 1060)] {
@@ -128,7 +128,7 @@ fn damage_in_the_middle_hides_only_itself() {
     let (_dir, log) = fresh(&env);
     log.set_config(LogConfig::default());
     let batches = append_some(&log, 10);
-    let files = env.files(log.folder());
+    let files = env.files(&log.folder());
     let file = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
     env.rot(&file, batches[0].bytes().len() * 3 + 16, 1);
 
@@ -173,7 +173,7 @@ fn a_batch_whose_base_offset_rotted_is_damage_wherever_it_seems_to_lie() {
         let (_dir, log) = fresh(&env);
         log.set_config(LogConfig::default());
         let batches = append_some(&log, 10);
-        let files = env.files(log.folder());
+        let files = env.files(&log.folder());
         let is_log = |path: &&std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
         env.rot(files.iter().find(is_log).unwrap(), batches[0].bytes().len() * 3 + 7, with);
 

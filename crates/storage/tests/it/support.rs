@@ -55,6 +55,8 @@ pub struct Faults {
     pub full_at_sync: bool,
     /// The journal gets no new file and no new manifest.
     pub journal_full: bool,
+    /// So many times a directory cannot be opened to be synced, for want of a descriptor.
+    pub undescribed: u64,
 }
 
 #[derive(Default)]
@@ -487,6 +489,10 @@ impl Disk for MemEnv {
         self.pause().await;
         self.op()?;
         let mut world = self.world.lock();
+        if world.faults.undescribed > 0 {
+            world.faults.undescribed -= 1;
+            return Err(io::Error::from_raw_os_error(24));
+        }
         let in_dir = |path: &Path| path.parent() == Some(dir);
         world.durable_names.retain(|path, _| !in_dir(path));
         let now: Vec<_> = world.names.iter().filter(|(path, _)| in_dir(path)).collect();

@@ -78,7 +78,7 @@ fn a_cut_ends_at_the_logs_start_and_removes_the_files_behind_it() {
     assert_eq!(run(log.truncate(Offset(3))).unwrap(), Offset(10));
 
     let is_log = |path: &&std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
-    assert_eq!(env.files(log.folder()).iter().filter(is_log).count(), 0);
+    assert_eq!(env.files(&log.folder()).iter().filter(is_log).count(), 0);
     let (log, recovery) = recover(&env.after_power_loss(1)).unwrap();
     assert_eq!((log.start(), log.end(), recovery.faulty), (Offset(10), Offset(10), Vec::new()));
     run(log.append(fsync_of(&[Spec::at(10).build()]))).unwrap();

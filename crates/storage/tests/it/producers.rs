@@ -1,0 +1,66 @@
+//! When the producers' file is written, and when it does not count.
+
+use base::Offset;
+use storage::{Log, ProducerBatch, Verdict};
+
+use crate::crash::recover;
+use crate::support::*;
+
+fn numbered(at: i64, sequence: i32) -> Spec {
+    Spec { producer: Some((7, sequence)), ..Spec::at(at) }
+}
+
+fn judge(log: &Log<MemEnv>, spec: Spec) -> Verdict {
+    log.producers().check(&ProducerBatch::of(spec.build().header()).unwrap())
+}
+
+fn path_of(env: &MemEnv, ending: &str) -> Option<std::path::PathBuf> {
+    env.files(&root()).into_iter().find(|path| path.to_string_lossy().ends_with(ending))
+}
+
+#[test]
+fn a_start_after_a_crash_leaves_the_producers_file_to_the_stop_that_follows() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    for at in 0..3 {
+        run(log.append(append_of(&[numbered(at, i32::try_from(at).unwrap()).build()]))).unwrap();
+    }
+    run(log.checkpoint()).unwrap();
+
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
+    assert!(recovery.producers_lost && path_of(&env, "producers").is_none());
+    assert!(matches!(judge(&log, numbered(2, 2)), Verdict::Duplicate(_)));
+    run(dir.seal()).unwrap();
+
+    let env = env.after_process_crash();
+    let (log, recovery) = recover(&env).unwrap();
+    assert!(recovery.clean && !recovery.producers_lost);
+    assert!(matches!(judge(&log, numbered(2, 2)), Verdict::Duplicate(_)));
+    assert_eq!(judge(&log, numbered(3, 3)), Verdict::Append);
+}
+
+#[test]
+fn a_producers_file_of_batches_that_are_gone_does_not_count_for_those_in_their_place() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    let large =
+        Spec { value_bytes: usize::try_from(storage::STATE_BYTES).unwrap(), ..numbered(0, 0) };
+    run(log.append(append_of(&[large.build()]))).unwrap();
+    run(log.checkpoint()).unwrap();
+    // The batch goes, and with it all that knew of it but the producers' file.
+    assert!(path_of(&env, "producers").is_some());
+    env.delete(&path_of(&env, ".env").unwrap());
+    env.overwrite(&path_of(&env, ".log").unwrap(), &[]);
+
+    let env = env.after_process_crash();
+    let (log, _) = recover(&env).unwrap();
+    assert_eq!(log.end(), Offset(0));
+    run(log.append(append_of(&[Spec::at(0).build()]))).unwrap();
+    run(log.checkpoint()).unwrap();
+
+    let (log, _) = recover(&env.after_process_crash()).unwrap();
+    assert_eq!((log.end(), judge(&log, numbered(1, 0))), (Offset(1), Verdict::Append));
+    assert_eq!(judge(&log, numbered(1, 1)), Verdict::Append, "nobody has written here");
+}
