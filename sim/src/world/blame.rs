@@ -62,7 +62,7 @@ impl World {
 
     /// The process on `node` reached a mark.
     pub(super) fn blame_mark(&self, node: usize, mark: &str) {
-        if mark == "storage_directory_failed" {
+        if matches!(mark, "storage_directory_failed" | "directory_offline_at_start") {
             let process = self.incarnation(node);
             self.ledger.lock().blame.failed.insert(node, process);
         }
