@@ -336,6 +336,7 @@ fn a_deep_look_at_many_logs_has_files_of_one_open_at_a_time() {
             produce(&broker, t, batch(&["x", "y"])).await.expect("written");
         }
         broker.stop().await;
+        drop(broker);
 
         let env = Shaky::new(world.env(), None);
         let told = verify(&env, &Asked::Config(Box::new(config)), true).await.expect("readable");
