@@ -208,7 +208,8 @@ pub(super) fn is_damaged(image: &Image, of: PartitionId) -> bool {
 }
 
 /// The offset behind the batch that holds `offset`, if that batch or one before it in its segment
-/// is damaged: what a broker cannot read its way through.
+/// is damaged: what a broker cannot read its way through. Without its envelopes it has to read its
+/// way through the whole segment first.
 pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i64> {
     let found = logs(image, View::Cache, |found| *found == of).remove(&of)?;
     if let Some(behind) = found.log.told(offset) {
@@ -216,7 +217,9 @@ pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i
     }
     for segment in &found.log.segments {
         let path = found.path(segment);
-        let (mut at, mut damaged) = (0, false);
+        let (mut at, all) = (0, 0..u64::MAX);
+        let blind = image.is_damaged(&places::env_path(&found, segment), all.clone());
+        let mut damaged = blind && image.is_damaged(&path, all);
         for batch in records::batches(segment_bytes(image, &found, segment, View::Cache)) {
             let batch = batch.ok()?;
             let end = at + u64::try_from(batch.bytes().len()).ok()?;

@@ -74,7 +74,7 @@ pub fn coordinators(image: &Image, topic: Uuid) -> BTreeSet<PartitionId> {
     all
 }
 
-fn env_path(found: &Found, segment: &journal::Segment) -> PathBuf {
+pub(super) fn env_path(found: &Found, segment: &journal::Segment) -> PathBuf {
     let [_, name] = segment.files();
     Path::new(&found.folder).join(name)
 }
