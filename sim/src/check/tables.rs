@@ -1,7 +1,7 @@
-//! What the keeper saw of its two topics: a compacted one, and one whose records are deleted from
-//! the front.
+//! What the keeper saw of its topics: a compacted one, one whose records are deleted from the front,
+//! and one that is both.
 //!
-//! Invariants: both are durable at their acknowledgement, so no power loss excuses a record; of the
+//! Invariants: all are durable at their acknowledgement, so no power loss excuses a record; of the
 //! compacted one nothing may be missing from the offset on that the journal says compaction has
 //! reached, and below it the newest record of every key is there, unless it is a tombstone whose
 //! time has passed; the start of a log never falls, and moves only if somebody asked for it.
@@ -162,7 +162,7 @@ impl History {
             });
         }
         if cleaned > 0 {
-            table.has_newest(world, topic, owed, rows, rules);
+            table.has_newest(world, topic, owed, (start, rows), rules);
         }
     }
 }
@@ -188,8 +188,16 @@ impl Table {
         world.check("table-offsets", ascend, || format!("{topic}: offsets do not ascend"));
     }
 
-    /// The newest record of every key is there, or was a tombstone that may have gone.
-    fn has_newest(&self, world: &World, topic: &str, owed: &Owed, rows: &[Row], rules: Rules) {
+    /// The newest record of every key is there, or was a tombstone that may have gone, or lay before
+    /// where the log begins now.
+    fn has_newest(
+        &self,
+        world: &World,
+        topic: &str,
+        owed: &Owed,
+        (start, rows): (i64, &[Row]),
+        rules: Rules,
+    ) {
         let mut newest: BTreeMap<u8, (i64, bool)> = BTreeMap::new();
         for (offset, number) in &owed.acked {
             if let Some((key, tombstone)) = self.sent.get(number) {
@@ -197,6 +205,9 @@ impl Table {
             }
         }
         for (key, (offset, tombstone)) in newest {
+            if offset < start {
+                continue;
+            }
             let of_key = || rows.iter().filter(|row| row.key == key);
             let superseded = of_key().any(|row| row.offset >= offset);
             // One that was not answered may be there and gone as well.
