@@ -110,6 +110,12 @@ pub struct Work {
     /// Whether a client works on a compacted topic and on one that is deleted from the front.
     #[serde(default)]
     pub keeper: bool,
+    /// Whether it has a third topic, which is compacted and deleted from the front.
+    #[serde(default)]
+    pub both: bool,
+    /// Whether it is an idempotent producer of the compacted one.
+    #[serde(default)]
+    pub keeper_ids: bool,
     /// Whether sequences of producers begin right before they wrap.
     #[serde(default)]
     pub wraps: bool,

@@ -1,7 +1,7 @@
-//! What the keeper saw of its two topics: a compacted one, and one whose records are deleted from
-//! the front.
+//! What the keeper saw of its topics: a compacted one, one whose records are deleted from the front,
+//! and one that is both.
 //!
-//! Invariants: both are durable at their acknowledgement, so no power loss excuses a record, and only
+//! Invariants: all are durable at their acknowledgement, so no power loss excuses a record, and only
 //! what a start has told is lost; who asked before that start learns nothing from the answer; of the
 //! compacted one nothing may be missing from the offset on that the journal says compaction has
 //! reached, and below it the newest record of every key is there, unless it is a tombstone whose
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::{PartitionId, PartitionIndex, TopicId, Uuid};
 
 use super::History;
-use super::platter::{Found, View, logs, walk};
+use super::platter::{Found, View, is_damaged, logs, walk};
 use super::told::Start;
 use crate::budget::Event;
 use crate::client::number_of;
@@ -103,6 +103,12 @@ impl History {
     /// Starts that told of a loss in the topic.
     pub fn table_told(&self, topic: &'static str) -> u64 {
         self.with_table(topic, |table| table.told)
+    }
+
+    /// Whether anything is damaged in the files of the topic.
+    pub fn table_is_damaged(&self, world: &World, topic: &'static str) -> bool {
+        let id = self.with_table(topic, |table| table.id);
+        id.is_some_and(|id| is_damaged(&world.disk(BROKER), only_partition(id)))
     }
 
     /// It was acknowledged; `told` is from before it was sent.
@@ -205,7 +211,7 @@ impl History {
             });
         }
         if cleaned > 0 {
-            table.has_newest(world, topic, owed, rows, rules);
+            table.has_newest(world, topic, owed, (start, rows), rules);
         }
         true
     }
@@ -271,8 +277,16 @@ impl Table {
         world.check("table-offsets", ascend, || format!("{topic}: offsets do not ascend"));
     }
 
-    /// The newest record of every key is there, or was a tombstone that may have gone.
-    fn has_newest(&self, world: &World, topic: &str, owed: &Owed, rows: &[Row], rules: Rules) {
+    /// The newest record of every key is there, or was a tombstone that may have gone, or lay before
+    /// where the log begins now.
+    fn has_newest(
+        &self,
+        world: &World,
+        topic: &str,
+        owed: &Owed,
+        (start, rows): (i64, &[Row]),
+        rules: Rules,
+    ) {
         let mut newest: BTreeMap<u8, (i64, bool)> = BTreeMap::new();
         for (offset, number) in &owed.acked {
             if let Some((key, tombstone)) = self.sent.get(number) {
@@ -280,6 +294,9 @@ impl Table {
             }
         }
         for (key, (offset, tombstone)) in newest {
+            if offset < start {
+                continue;
+            }
             let of_key = || rows.iter().filter(|row| row.key == key);
             let superseded = of_key().any(|row| row.offset >= offset);
             // One that was not answered may be there and gone as well.

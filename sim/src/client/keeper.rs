@@ -1,7 +1,11 @@
-//! The keeper: writes a compacted topic and one that is deleted from the front, and reads them.
+//! The keeper: writes a compacted topic, one that is deleted from the front, and in some seeds one
+//! that is both, and reads them.
 //!
-//! Invariants: every record has a number of its own, in a header, and is sent once: what is not
-//! answered may be there or not; the history knows what is sent before it is.
+//! Invariants: every record has a number of its own, in a header, and is sent once, but for those of
+//! an idempotent keeper ([`once`]): what is not answered may be there or not; the history knows what
+//! is sent before it is.
+
+mod once;
 
 use base::{Duration, Timestamp, Uuid};
 use bytes::Bytes;
@@ -17,7 +21,7 @@ use protocol::messages::list_offsets_request::{
 };
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use records::{BatchBuilder, Header, NewRecord, Record};
+use records::{BatchBuilder, Header, NewRecord, Producer, Record};
 
 use super::Job;
 use super::connection::Connection;
@@ -34,6 +38,8 @@ const TIMEOUT: Duration = Duration::from_millis(2_000);
 pub const TABLE: &str = "table";
 /// The topic whose records are deleted.
 pub const BRIEF: &str = "brief";
+/// A compacted topic whose records are deleted as well.
+pub const BOTH: &str = "both";
 /// Topics whose records nobody deletes: the coordinators', and one that never exists.
 const INTERNAL: &str = "__consumer_offsets";
 const NOBODY: &str = "nobody";
@@ -56,10 +62,13 @@ struct Keeper {
     connection: Connection,
     table: Rules,
     brief: Rules,
+    both: Rules,
     /// The number of the next record.
     next: u64,
     /// Where a fetch last failed, and with which error.
     failed: Option<(i64, i16)>,
+    /// Who writes to the compacted topic, if that is an idempotent producer.
+    once: once::Once,
 }
 
 /// Works on both topics for a while.
@@ -80,7 +89,7 @@ pub async fn read_tables(job: Job, env: SimEnv) {
     // The cleaner has had its time by then; the second read sees what it did.
     for _ in 0..2 {
         keeper.env.sleep(Duration::from_millis(500)).await;
-        for topic in [TABLE, BRIEF] {
+        for topic in [TABLE, BRIEF, BOTH] {
             let mut in_vain = 0;
             while keeper.job.history.is_table_known(topic) && !keeper.read(topic).await {
                 keeper.pause().await;
@@ -107,14 +116,20 @@ impl Keeper {
             expires: false,
         };
         let brief = Rules { expires: rules.chance(300), ..table };
+        let both = Rules { expires: rules.chance(500), ..table };
         let incarnation = u64::from(env.process().incarnation);
         let dice = job.world.dice(&format!("keeper {} {incarnation}", job.id));
         let connection = Connection::new(env.clone(), BROKER, "keeper".into());
-        Self { job, env, dice, connection, table, brief, next: incarnation << 32, failed: None }
+        let (next, once) = (incarnation << 32, once::Once::default());
+        Self { job, env, dice, connection, table, brief, both, next, failed: None, once }
     }
 
     fn rules(&self, topic: &str) -> Rules {
-        if topic == TABLE { self.table } else { self.brief }
+        match topic {
+            TABLE => self.table,
+            BOTH => self.both,
+            _ => self.brief,
+        }
     }
 
     async fn pause(&mut self) {
@@ -125,14 +140,22 @@ impl Keeper {
     async fn create(&mut self) {
         let pick = |short| if short { SHORT_MS } else { LONG_MS };
         let lag = if self.table.too_young { LONG_MS } else { "0" };
-        let table = vec![
-            ("cleanup.policy", "compact"),
-            ("min.cleanable.dirty.ratio", "0.01"),
-            ("delete.retention.ms", pick(self.table.tombstones_go)),
-            ("min.compaction.lag.ms", lag),
-        ];
+        let compacted = |policy| {
+            vec![
+                ("cleanup.policy", policy),
+                ("min.cleanable.dirty.ratio", "0.01"),
+                ("delete.retention.ms", pick(self.table.tombstones_go)),
+                ("min.compaction.lag.ms", lag),
+            ]
+        };
         let brief = vec![("retention.ms", pick(self.brief.expires))];
-        for (name, configs) in [(TABLE, table), (BRIEF, brief)] {
+        let mut topics = vec![(TABLE, compacted("compact")), (BRIEF, brief)];
+        if self.job.work.both {
+            let mut both = compacted("compact,delete");
+            both.push(("retention.ms", pick(self.both.expires)));
+            topics.push((BOTH, both));
+        }
+        for (name, configs) in topics {
             self.job.history.topic_wished(name, true);
             let id = self.create_one(name, &configs).await;
             self.job.history.topic_settled(name, true);
@@ -176,6 +199,13 @@ impl Keeper {
     }
 
     async fn step(&mut self) {
+        if self.job.work.both && self.dice.chance(300) {
+            return match self.dice.below(10) {
+                0 => drop(self.read(BOTH).await),
+                1 => self.delete_records_of(BOTH, 0).await,
+                _ => self.produce(BOTH).await,
+            };
+        }
         match self.dice.below(20) {
             0 => drop(self.read(TABLE).await),
             1 => drop(self.read(BRIEF).await),
@@ -186,7 +216,36 @@ impl Keeper {
     }
 
     async fn produce(&mut self, topic: &'static str) {
+        // Others write, too, so that there is something behind its last batch.
+        if topic == TABLE && self.job.work.keeper_ids && self.dice.chance(400) {
+            return self.produce_once().await;
+        }
+        let Some((bytes, sent)) = self.batch(topic, None) else { return };
+        let told = self.job.history.table_told(topic);
+        match self.send(topic, bytes).await {
+            Some((NONE, base)) => self.acked(topic, &sent, base, told),
+            Some((code, _)) if !is_retriable(code) => self.unexpected("Produce", code),
+            Some(_) | None => {},
+        }
+    }
+
+    /// `told` is from before they were sent.
+    fn acked(&self, topic: &'static str, numbers: &[u64], base: i64, told: u64) {
+        for row in numbers.iter().copied().zip(base..) {
+            self.job.history.table_acked(&self.job.world, topic, row, told);
+        }
+    }
+
+    /// A batch of new records, which the history knows from now on, and their numbers.
+    fn batch(
+        &mut self,
+        topic: &'static str,
+        producer: Option<Producer>,
+    ) -> Option<(Bytes, Vec<u64>)> {
         let mut batch = BatchBuilder::new();
+        if let Some(producer) = producer {
+            batch = batch.producer(producer);
+        }
         let mut sent = Vec::new();
         for _ in 0..self.dice.between(1, 2) {
             let key = u8::try_from(self.dice.below(KEYS)).unwrap_or(0);
@@ -202,13 +261,15 @@ impl Keeper {
                 value: (!tombstone).then_some(&filler[..]),
                 headers: &header,
             };
-            if batch.push(&record).is_err() {
-                return;
-            }
+            batch.push(&record).ok()?;
             sent.push(number);
             self.job.history.table_sent(topic, number, key, tombstone);
         }
-        let Ok(bytes) = batch.finish_bytes() else { return };
+        Some((batch.finish_bytes().ok()?, sent))
+    }
+
+    /// Sends a batch. Returns what it was answered with: an error code and the first offset.
+    async fn send(&mut self, topic: &'static str, bytes: Bytes) -> Option<(i16, i64)> {
         let data = PartitionProduceData { index: 0, records: bytes.into() };
         let ask = ProduceRequest {
             acks: -1,
@@ -220,28 +281,14 @@ impl Keeper {
             }],
             ..ProduceRequest::default()
         };
-        let told = self.job.history.table_told(topic);
-        let Ok(answer) = self.connection.call(9, &ask, TIMEOUT).await else { return };
-        let first = answer.responses.into_iter().next();
-        let Some(part) = first.and_then(|topic| topic.partition_responses.into_iter().next())
-        else {
-            return;
-        };
-        match part.error_code {
-            NONE => {
-                for row in sent.into_iter().zip(part.base_offset..) {
-                    self.job.history.table_acked(&self.job.world, topic, row, told);
-                }
-            },
-            code if is_retriable(code) => {},
-            code => self.unexpected("Produce", code),
-        }
+        let answer = self.connection.call(9, &ask, TIMEOUT).await.ok()?;
+        let first = answer.responses.into_iter().next()?;
+        let part = first.partition_responses.into_iter().next()?;
+        Some((part.error_code, part.base_offset))
     }
 
     /// Deletes some records of the brief topic, and must not be able to of the table.
     async fn delete_records(&mut self) {
-        const POLICY_VIOLATION: i16 = 44;
-        const INVALID_TOPIC_EXCEPTION: i16 = 17;
         let topic = match self.dice.below(10) {
             0 => TABLE,
             1 => INTERNAL,
@@ -249,12 +296,18 @@ impl Keeper {
             _ => BRIEF,
         };
         let partition_index = if self.dice.chance(50) { 9 } else { 0 };
+        self.delete_records_of(topic, partition_index).await;
+    }
+
+    async fn delete_records_of(&mut self, topic: &'static str, partition_index: i32) {
+        const POLICY_VIOLATION: i16 = 44;
+        const INVALID_TOPIC_EXCEPTION: i16 = 17;
         let owed = self.job.history.table_owed(topic);
         let upto = match self.dice.below(4) {
             0 => None,
             _ => Some(owed.start() + i64::try_from(self.dice.below(8)).unwrap_or(0)),
         };
-        if (topic, partition_index) == (BRIEF, 0) {
+        if matches!((topic, partition_index), (BRIEF | BOTH, 0)) {
             self.job.history.table_delete_asked(topic, upto);
         }
         let ask = DeleteRecordsRequest {
@@ -274,17 +327,17 @@ impl Keeper {
             return;
         };
         match (topic, part.error_code) {
-            (BRIEF, NONE) => {
+            (BRIEF | BOTH, NONE) => {
                 let reached = upto.is_none_or(|upto| part.low_watermark >= upto);
                 self.job.world.check("log-start-stays", reached, || {
                     format!("deleted below {upto:?}, the answer is {}", part.low_watermark)
                 });
-                let rules = self.brief;
+                let rules = self.rules(topic);
                 let (world, start) = (&self.job.world, part.low_watermark);
                 self.job.history.table_start(world, topic, &owed, start, rules);
             },
             // There may be fewer records than were asked for.
-            (BRIEF, OFFSET_OUT_OF_RANGE)
+            (BRIEF | BOTH, OFFSET_OUT_OF_RANGE)
             | (TABLE, POLICY_VIOLATION)
             | (INTERNAL, INVALID_TOPIC_EXCEPTION) => {},
             (_, code) if is_retriable(code) => {},

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::image::{Image, Inode};
-use super::names::{ROOT, parts};
+use super::names::{DirOp, ROOT, parts};
 
 /// One device, and what waits for its next operations.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +105,45 @@ impl Image {
     fn mounted(&self, name: &str) -> usize {
         let mount = self.mounts.iter().position(|mount| mount == name);
         mount.unwrap_or_else(|| self.home_of(ROOT))
+    }
+
+    /// Whether a sync of a device fails.
+    pub(super) fn sync_fails(&mut self, device: usize) -> bool {
+        let left = self.devices[device].failed_syncs;
+        if left > 0 {
+            self.devices[device].failed_syncs = left - 1;
+            self.fails(device, "failed sync");
+        }
+        left > 0
+    }
+
+    /// A fault of a device takes effect.
+    pub(super) fn fails(&mut self, device: usize, class: &'static str) {
+        self.devices[device].fails();
+        self.armed.fired = Some(class);
+    }
+
+    /// Takes `bytes` of what room a device has. Returns how many there were.
+    pub(super) fn take_room(&mut self, device: usize, bytes: u64) -> u64 {
+        let taken = self.devices[device].take_room(bytes);
+        if taken < bytes {
+            self.is_full(device);
+        }
+        taken
+    }
+
+    /// An operation finds no room on a device.
+    pub(super) fn is_full(&mut self, device: usize) {
+        self.armed.fired = Some("disk full");
+        self.devices[device].ever_full = true;
+        self.devices[device].troubled |= self.starting;
+    }
+
+    /// On which device a change of names is.
+    pub(super) fn device_of_op(&self, op: &DirOp) -> usize {
+        let mut device = 0;
+        op.apply(|dir, _, _| device = self.home_of(dir));
+        device
     }
 
     /// On which device an inode is.

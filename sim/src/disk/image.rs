@@ -464,42 +464,6 @@ impl Image {
         Ok(())
     }
 
-    fn sync_fails(&mut self, device: usize) -> bool {
-        let left = self.devices[device].failed_syncs;
-        if left > 0 {
-            self.devices[device].failed_syncs = left - 1;
-            self.fails(device, "failed sync");
-        }
-        left > 0
-    }
-
-    /// A fault of a device takes effect.
-    fn fails(&mut self, device: usize, class: &'static str) {
-        self.devices[device].fails();
-        self.armed.fired = Some(class);
-    }
-
-    /// Takes `bytes` of what room a device has. Returns how many there were.
-    fn take_room(&mut self, device: usize, bytes: u64) -> u64 {
-        let taken = self.devices[device].take_room(bytes);
-        if taken < bytes {
-            self.is_full(device);
-        }
-        taken
-    }
-
-    fn is_full(&mut self, device: usize) {
-        self.armed.fired = Some("disk full");
-        self.devices[device].ever_full = true;
-        self.devices[device].troubled |= self.starting;
-    }
-
-    fn device_of_op(&self, op: &DirOp) -> usize {
-        let mut device = 0;
-        op.apply(|dir, _, _| device = self.home_of(dir));
-        device
-    }
-
     /// Whether the drive says that a sync is done and only keeps it in mind.
     fn lies(&mut self) -> bool {
         if self.armed.lying {

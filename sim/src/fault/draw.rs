@@ -116,6 +116,9 @@ impl Plan {
             plan.work.mode_changes = dice.between(2, MODE_CHANGES_MAX);
         }
         plan.work.keeper = Dice::new(seed, "plan: keeper").chance(KEEPER);
+        let mut dice = Dice::new(seed, "plan: topics of the keeper");
+        plan.work.both = plan.work.keeper && dice.chance(500);
+        plan.work.keeper_ids = plan.work.keeper && dice.chance(500);
         plan.work.wraps = Dice::new(seed, "plan: sequences").chance(WRAPS);
         plan.work.full_when_quiet =
             Dice::new(seed, "plan: full when quiet").chance(FULL_WHEN_QUIET);
@@ -151,6 +154,8 @@ fn draw_work(dice: &mut Dice) -> Work {
         fsync: false,
         mode_changes: 0,
         keeper: false,
+        both: false,
+        keeper_ids: false,
         wraps: false,
         dirs: 1,
         home: 0,
