@@ -112,6 +112,10 @@ pub struct Work {
     /// Whether sequences of producers begin right before they wrap.
     #[serde(default)]
     pub wraps: bool,
+    /// Whether plain producers ask for no acknowledgement (`acks=0`). No seed draws it, for nothing
+    /// is promised then.
+    #[serde(default)]
+    pub unacked: bool,
 }
 
 fn one() -> usize {
@@ -369,7 +373,7 @@ pub enum Fault {
         node: usize,
         /// The first operation.
         after: OpKind,
-        /// Part of the name it is done to; empty for any.
+        /// Part of the name it is done to, or all of it behind a `=`; empty for any.
         #[serde(default)]
         name: String,
         /// Which of them, from 1.

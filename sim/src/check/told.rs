@@ -56,7 +56,7 @@ impl History {
         let mut seen = self.seen();
         let suspect = damages > std::mem::replace(&mut seen.damages, damages);
         let Some(topic) = seen.topic else { return };
-        let mut told = false;
+        let (mut told, fsync) = (false, seen.fsync);
         let disk = world.disk(BROKER);
         for (partition, found) in &mut seen.partitions {
             let of = PartitionId { topic: TopicId(topic), index: PartitionIndex(*partition) };
@@ -77,7 +77,8 @@ impl History {
                 });
             }
             found.content.retain(|offset, id| log.at(*offset) == Some(*id));
-            found.acked.retain(|id, (offset, _)| log.at(*offset) == Some(*id));
+            let upto = if fsync { i64::MAX } else { found.durable_upto };
+            found.keep_acked(world, &log, upto);
             found.lossy |= suspect && (known.uncertain || found.content.len() < before);
             told |= suspect && (known.uncertain || !known.faulty.is_empty());
         }

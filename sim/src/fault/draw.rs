@@ -1,6 +1,7 @@
 //! Drawing a plan from a seed, swarm fashion: each seed enables a random subset of the fault
 //! classes with intensities of its own, so that rare combinations are not drowned by the average.
 
+mod aimed;
 mod damage;
 mod more;
 
@@ -118,6 +119,7 @@ impl Plan {
         if !plan.work.keeper && plan.work.mode_changes == 0 {
             damage::draw(&mut plan);
         }
+        aimed::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
@@ -148,6 +150,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         mode_changes: 0,
         keeper: false,
         wraps: false,
+        unacked: false,
     }
 }
 

@@ -286,7 +286,7 @@ impl World {
             }
         }
         if let Some(class) = fired {
-            self.fired(class);
+            self.fired_at(node, class);
         }
         let power = u64::from(how == Crash::Power);
         let note =
@@ -360,7 +360,7 @@ impl World {
                 state.faults.push(class);
             }
         }
-        self.fired(class);
+        self.fired_at(node, class);
     }
 
     /// Stops every task of `node` in its tracks, or lets them go on.
