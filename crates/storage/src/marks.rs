@@ -140,7 +140,6 @@ pub const BUGGIFY_SITES: &[&str] = &[
     "storage_tiny_tail",
     "storage_short_run",
     "storage_flush_bound",
-    "storage_producers_due",
     "storage_compaction_breath",
     "storage_few_files",
 ];

@@ -53,9 +53,8 @@ impl<E: Env> Log<E> {
         if self.inner.shared.lock().is_spoiled() {
             self.close_spoiled(&mut upkeep).await?;
         }
-        let age_bytes = self.inner.shared.lock().state_age_bytes;
-        let hasty = age_bytes > 0 && self.env().probe().buggify("storage_producers_due");
-        if age_bytes >= STATE_BYTES || hasty {
+        let producers_due = self.inner.shared.lock().state_age_bytes >= STATE_BYTES;
+        if producers_due {
             self.save_producers(&mut upkeep).await?;
         }
         Ok(end)
