@@ -52,6 +52,16 @@ impl Budget {
         self.lie_came_true && !Self::EVEN_IF_LIED_TO.contains(&oracle)
     }
 
+    /// Whether a client or a start was told of damage that there was.
+    pub fn damage_was_told(&self) -> bool {
+        self.damage_told
+    }
+
+    /// Whether a power loss took what a drive had promised to have.
+    pub fn lie_came_true(&self) -> bool {
+        self.lie_came_true
+    }
+
     /// Whether any record or commit that was acknowledged was excused from being there and whole.
     pub fn durability_excused(&self) -> bool {
         self.acked_lost || self.lie_came_true || self.damage_told

@@ -7,6 +7,7 @@
 
 mod batch;
 mod clock;
+mod hunt;
 mod marks;
 mod saved;
 mod totals;
@@ -16,13 +17,13 @@ use std::io::{self, Write};
 
 use env::{Lock, Rank};
 
-use crate::fault::Plan;
 use crate::world::{FailureKind, Outcome, seconds};
 
 use batch::Batch;
 use clock::Clock;
 
 pub use batch::serve as serve_batch;
+pub use hunt::{Hunt, hunt};
 pub use marks::{EXCUSED, RARE, all as all_marks, catalog};
 pub use saved::Saved;
 pub use totals::{Failed, Lost, Totals};
@@ -232,34 +233,6 @@ fn report(state: &mut State<'_>, range: &Range) {
 #[expect(clippy::cast_precision_loss, reason = "shown to people only")]
 fn ratio(count: u64, per: f64) -> f64 {
     count as f64 / per
-}
-
-/// How often a planted bug was found.
-#[derive(Clone, Debug, Default)]
-pub struct Killed {
-    /// Seeds that were run.
-    pub seeds: u64,
-    /// Plans that failed, with what they failed on.
-    pub kills: Vec<(Plan, String)>,
-}
-
-/// Runs seeds with one planted bug until it was found `wanted` times or the range is over.
-pub fn hunt(mutant: &str, range: &Range, wanted: usize) -> Killed {
-    let mut killed = Killed::default();
-    let batch = u64::try_from(range.jobs.max(1) * 4).unwrap_or(4);
-    while killed.seeds < range.seeds && killed.kills.len() < wanted {
-        let seeds = batch.min(range.seeds - killed.seeds);
-        let part = Range {
-            mutants: vec![mutant.to_owned()],
-            ..Range::new(range.start + killed.seeds, seeds, range.jobs)
-        };
-        let reports = Reports { progress: &mut io::sink(), keep: &mut |_| Ok(()) };
-        let totals = run(&part, Standing::default(), reports).unwrap_or_default();
-        killed.seeds += seeds;
-        let found = totals.into_failed();
-        killed.kills.extend(found.into_iter().map(|failed| (failed.plan, failed.failure.text)));
-    }
-    killed
 }
 
 /// The seed's verdict in one line.

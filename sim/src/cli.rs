@@ -43,6 +43,9 @@ struct Cli {
     /// that was spent before counts.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    /// In a campaign: write what it came to as the page of what may be lost.
+    #[arg(long, value_name = "FILE")]
+    durability: Option<PathBuf>,
     /// The first seed of a campaign.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     start: u64,
@@ -145,8 +148,10 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
     if cli.seeds.is_some() || cli.time.is_some() {
         return campaigns::run(cli, out);
     }
-    if cli.isolate || cli.resume.is_some() {
-        return Err(usage("--isolate and --resume belong to a campaign: --seeds N or --for TIME"));
+    if cli.isolate || cli.resume.is_some() || cli.durability.is_some() {
+        return Err(usage(
+            "--isolate, --resume and --durability belong to a campaign: --seeds N or --for TIME",
+        ));
     }
     let mut plan = match (&cli.plan, cli.seed) {
         (Some(path), _) => load(path)?,
@@ -177,6 +182,9 @@ fn run_one(cli: &Cli, plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
         writeln!(out, "{event}")?;
     }
     writeln!(out, "{}", verdict(plan.seed, &outcome))?;
+    if cli.plan.is_some() {
+        lost(&outcome, out)?;
+    }
     let how = match &cli.plan {
         Some(path) => format!("--plan {}", path.display()),
         None => format!("--seed {}", plan.seed),
@@ -187,6 +195,24 @@ fn run_one(cli: &Cli, plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
     let Some(failure) = outcome.failure else { return Ok(0) };
     reproduce(out, &how, &cli.mutant)?;
     Ok(exit_code(failure.kind))
+}
+
+/// Says what was lost although nothing failed.
+fn lost(outcome: &Outcome<()>, out: &mut dyn Write) -> io::Result<()> {
+    let ledger = &outcome.ledger;
+    for (promise, count) in &ledger.lost {
+        writeln!(out, "lost, and excused: {count} of {}", promise.name())?;
+    }
+    for oracle in &ledger.excused {
+        writeln!(out, "excused: {oracle}")?;
+    }
+    if ledger.budget.damage_was_told() {
+        writeln!(out, "damage was told")?;
+    }
+    for (node, reason) in &ledger.halts {
+        writeln!(out, "n{node} stopped: {reason}")?;
+    }
+    Ok(())
 }
 
 /// Writes the page of a run whose events were kept.

@@ -7,16 +7,17 @@
 mod draw;
 mod harm;
 mod inject;
+mod work;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::DATA_DIRS;
 use crate::disk::OpKind;
 use crate::world::Knobs;
 
 pub use draw::BROKER;
 pub use harm::{DirFile, End, Harm};
 pub use inject::{heal, inject_all, lose};
+pub use work::Work;
 
 /// Everything that decides a run, but for the code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,83 +65,6 @@ pub enum Lost {
     Frozen,
     /// Its machine has no power.
     Off,
-}
-
-/// What the clients do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Work {
-    /// Idempotent producers.
-    pub idempotent: usize,
-    /// Producers without a producer id.
-    pub plain: usize,
-    /// Members of the consumer group.
-    pub consumers: usize,
-    /// Partitions of the topic.
-    pub partitions: u32,
-    /// Records each producer has to get acknowledged.
-    pub records: u64,
-    /// Largest batch, records.
-    pub batch_max: u64,
-    /// Longest pause of a producer between two requests, milliseconds.
-    pub think_max_ms: u64,
-    /// An idempotent producer has a drawn number of batches on the wire, up to this one.
-    #[serde(default = "one")]
-    pub in_flight: usize,
-    /// Topics that are created and deleted on the side.
-    pub side_topics: u64,
-    /// Segment size of the broker, bytes.
-    pub segment_bytes: u64,
-    /// Whether the broker has little patience and little room: connections that say nothing are
-    /// closed soon, few are taken from one address, request bytes are few, a stop waits for nobody.
-    #[serde(default)]
-    pub tight: bool,
-    /// Whether the broker deletes no topics.
-    #[serde(default)]
-    pub topics_stay: bool,
-    /// Whether a client asks for what nobody should ask for.
-    #[serde(default)]
-    pub odd: bool,
-    /// Whether an acknowledgement in the topic means that the record is durable.
-    #[serde(default)]
-    pub fsync: bool,
-    /// How often the administrator changes that, under load.
-    #[serde(default)]
-    pub mode_changes: u64,
-    /// Whether a client works on a compacted topic and on one that is deleted from the front.
-    #[serde(default)]
-    pub keeper: bool,
-    /// Whether it has a third topic, which is compacted and deleted from the front.
-    #[serde(default)]
-    pub both: bool,
-    /// Whether it is an idempotent producer of the compacted one.
-    #[serde(default)]
-    pub keeper_ids: bool,
-    /// Whether sequences of producers begin right before they wrap.
-    #[serde(default)]
-    pub wraps: bool,
-    /// Log directories of the broker.
-    #[serde(default = "one")]
-    pub dirs: usize,
-    /// Which of them holds the metadata; as many as there are: one of its own.
-    #[serde(default)]
-    pub home: usize,
-    /// Whether the broker's disks are full for a while once all is quiet: then everything is read.
-    #[serde(default)]
-    pub full_when_quiet: bool,
-}
-
-impl Work {
-    /// The broker's directories: where logs live, and which holds the metadata.
-    pub fn dirs(&self) -> (&'static [&'static str], usize) {
-        let most = DATA_DIRS.len() - 1;
-        let dirs = self.dirs.clamp(1, most);
-        (&DATA_DIRS[..dirs], self.home.min(dirs))
-    }
-}
-
-fn one() -> usize {
-    1
 }
 
 fn one_sector() -> u32 {
@@ -409,7 +333,7 @@ pub enum Fault {
         node: usize,
         /// The first operation.
         after: OpKind,
-        /// Part of the name it is done to; empty for any.
+        /// Part of the name it is done to, or all of it behind a `=`; empty for any.
         #[serde(default)]
         name: String,
         /// Which of them, from 1.

@@ -20,6 +20,7 @@ pub mod cli;
 pub mod client;
 pub mod determinism;
 pub mod disk;
+pub mod durability;
 pub mod fault;
 pub mod mutants;
 pub mod net;

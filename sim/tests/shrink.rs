@@ -4,7 +4,7 @@
 
 use std::process::{Command, Output};
 
-use sim::campaign::{Range, hunt};
+use sim::campaign::{Hunt, Range, hunt};
 use sim::fault::Plan;
 use sim::scenario::{RunOptions, run_plan};
 use sim::shrink::{Signature, Size};
@@ -29,7 +29,12 @@ fn signature(plan: &Plan) -> Option<Signature> {
 /// Of a few plans that fail with a planted bug the one with the most faults, in a file.
 fn failing(name: &str) -> (String, Plan) {
     install_panic_hook();
-    let kills = hunt("ack_before_write", &Range::new(0, 100, 2), 5).kills;
+    let mut kills = Vec::new();
+    let mut keep = |hunt: &Hunt| {
+        kills.clone_from(&hunt.kills);
+        Ok(())
+    };
+    hunt(&["ack_before_write"], &Range::new(0, 100, 2), 5, &mut keep).unwrap();
     let plan = kills.into_iter().map(|(plan, _)| plan).max_by_key(|plan| plan.faults.len());
     let (path, plan) = (format!("{}/{name}.json", env!("CARGO_TARGET_TMPDIR")), plan.unwrap());
     std::fs::write(&path, plan.to_json().unwrap()).unwrap();

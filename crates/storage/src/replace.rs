@@ -34,8 +34,7 @@ pub(crate) async fn replace<E: Env>(
     file.set_len(0).await?;
     file.append(0, IoBufs::from_iter([Bytes::from(bytes)])).await?;
     // Planted: the new version gets its name before it is durable.
-    let unsynced = name == crate::names::MANIFEST && env.probe().mutant("manifest_not_synced")
-        || name == crate::names::PRODUCERS && env.probe().mutant("snapshot_not_synced");
+    let unsynced = name == crate::names::MANIFEST && env.probe().mutant("manifest_not_synced");
     if !unsynced {
         file.sync_data().await.map_err(of_sync)?;
     }

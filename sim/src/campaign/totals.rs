@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::durability::Met;
 use crate::fault::{Fault, Plan};
 use crate::world::{Failure, Outcome};
 
@@ -49,6 +50,7 @@ pub struct Totals {
     unexcused: u64,
     marks: BTreeMap<String, (u64, u64)>,
     faults: BTreeMap<String, (u64, u64)>,
+    met: Met,
     failed: BTreeMap<u64, Failed>,
     lost: BTreeMap<u64, Lost>,
 }
@@ -76,6 +78,12 @@ impl Totals {
             for (name, count) in counts {
                 let sum = sums.entry(name.to_owned()).or_default();
                 *sum = (sum.0 + count, sum.1 + 1);
+            }
+        }
+        // Only a universe in which every oracle was listened to, and was content, backs a promise.
+        if outcome.failure.is_none() && !ledger.budget.lie_came_true() {
+            for (promise, class) in ledger.met {
+                *self.met.entry(class.to_owned()).or_default().entry(promise).or_default() += 1;
             }
         }
         match outcome.failure {
@@ -113,6 +121,12 @@ impl Totals {
                 *sum = (sum.0 + times, sum.1 + seeds);
             }
         }
+        for (class, promises) in other.met {
+            let sums = self.met.entry(class).or_default();
+            for (promise, seeds) in promises {
+                *sums.entry(promise).or_default() += seeds;
+            }
+        }
         self.failed.extend(other.failed);
         self.lost.extend(other.lost);
     }
@@ -140,6 +154,12 @@ impl Totals {
     /// Universes that failed, and processes that ended.
     pub fn failures(&self) -> u64 {
         u64::try_from(self.failed.len() + self.lost.len()).unwrap_or(u64::MAX)
+    }
+
+    /// In how many universes, in all of which every oracle was content, each fault class took effect
+    /// on the broker after something was acknowledged under each kind of promise.
+    pub fn met(&self) -> &Met {
+        &self.met
     }
 
     /// Seeds whose process ended.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::History;
 use super::committed::{Committed, read_committed};
 use super::platter::View;
+use crate::durability::Promise;
 use crate::fault::BROKER;
 use crate::world::{MS, Note, World, brief};
 
@@ -193,6 +194,9 @@ impl History {
         let mut seen = self.seen();
         if seen.losses != losses {
             return;
+        }
+        if !commits.is_empty() {
+            world.given(Promise::Offsets);
         }
         let (mine, newest) = generations;
         world.check("stale-commit", commits.is_empty() || mine >= newest, || {

@@ -1,12 +1,13 @@
 //! What must hold when all is quiet again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::History;
 use super::committed::read_committed;
 use super::history::due_before;
 use super::platter::{DiskLog, View, in_two_places, missing_segment, read_log};
 use super::records::RecordId;
+use crate::durability::Promise;
 use crate::fault::BROKER;
 use crate::world::World;
 
@@ -75,6 +76,9 @@ pub fn finish(history: &History, world: &World, partitions: u32) {
                 format!("{index}/{offset} was read as {id}; the disk has {found:?}")
             });
         }
+        let held: BTreeSet<&RecordId> = log.records.iter().map(|(_, id)| id).collect();
+        let gone = known.unacked.iter().filter(|id| !held.contains(id)).count();
+        world.lost(Promise::None, u64::try_from(gone).unwrap_or(u64::MAX));
         let mut last: BTreeMap<u32, u64> = BTreeMap::new();
         for (offset, id) in &log.records {
             world.check("known-content", known.sent.contains(id), || {

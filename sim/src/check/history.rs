@@ -20,6 +20,7 @@ use super::tables::Table;
 use super::told::damages;
 use super::topics::Topics;
 use crate::budget::Event;
+use crate::durability::Promise;
 use crate::fault::BROKER;
 use crate::world::{MS, Note, World};
 
@@ -87,6 +88,8 @@ pub(super) struct Seen {
 pub(super) struct Partition {
     /// Everything that was ever sent here.
     pub sent: BTreeSet<RecordId>,
+    /// What was sent for good without asking for an acknowledgement.
+    pub unacked: Vec<RecordId>,
     /// What is promised to stay.
     pub content: BTreeMap<i64, RecordId>,
     /// Records whose acknowledgement still stands: at which offset, and since when.
@@ -167,6 +170,11 @@ impl History {
         self.seen().partitions.entry(partition).or_default().sent.extend(ids);
     }
 
+    /// Records were sent, and nobody will ever say what became of them.
+    pub fn sent_unacked(&self, partition: i32, ids: Vec<RecordId>) {
+        self.seen().partitions.entry(partition).or_default().unacked.extend(ids);
+    }
+
     /// Records were acknowledged from `base` on; `since` is from before the request was sent.
     pub fn acked(&self, world: &World, partition: i32, base: i64, ids: &[RecordId], since: Since) {
         let mut seen = self.seen();
@@ -182,9 +190,12 @@ impl History {
             let is_judged = means_durable && !disk.owes();
             (read(View::Cache), is_judged.then(|| read(View::Durable)))
         };
+        let promise =
+            if seen.fsync || means_durable { Promise::Fsync } else { Promise::Replicated };
         let known = seen.partitions.entry(partition).or_default();
         let count = u64::try_from(ids.len()).unwrap_or(0);
         world.ledger.lock().acked += count;
+        world.given(promise);
         remark(world, "acked", (partition, base, count), || {
             let ends = ids.first().into_iter().chain(ids.last().filter(|_| count > 1));
             let ends: Vec<String> = ends.map(ToString::to_string).collect();
@@ -202,6 +213,7 @@ impl History {
                 known.acked.insert(*id, (offset, world.now()));
             } else {
                 known.lossy = true;
+                world.lost(promise, 1);
                 world.ledger.lock().budget.fired(Event::AckedLost);
             }
         }
@@ -320,6 +332,7 @@ impl History {
         }
         let mut lost =
             seen.commits.power_is_lost(&durable, &read_committed(&disk, topic, View::Cache));
+        world.lost(Promise::Offsets, lost.into());
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             // What a drive has lied about is lost from now on, and the budget knows it then.
@@ -337,10 +350,9 @@ impl History {
             };
             let stays = |offset, id| log.at(offset) == Some(id) || kept.contains(&offset);
             known.content.retain(|offset, id| stays(*offset, *id));
-            let before = known.acked.len();
-            known.acked.retain(|id, (offset, _)| stays(*offset, *id));
-            known.lossy |= known.acked.len() < before;
-            lost |= known.acked.len() < before;
+            let is_lost = known.keep_acked(world, stays, upto);
+            known.lossy |= is_lost;
+            lost |= is_lost;
         }
         if lost {
             world.ledger.lock().budget.fired(Event::AckedLost);
@@ -394,6 +406,27 @@ impl Partition {
         let is_due = |at: u64| due.is_some_and(|due| at <= due);
         let flushed = self.acked.values().filter(|(_, at)| is_due(*at));
         durable.chain(flushed.map(|(offset, _)| *offset)).collect()
+    }
+
+    /// Forgets what was acknowledged and does not stay; below `upto` its acknowledgement
+    /// meant durable. Returns whether there was any.
+    pub(super) fn keep_acked(
+        &mut self,
+        world: &World,
+        stays: impl Fn(i64, RecordId) -> bool,
+        upto: i64,
+    ) -> bool {
+        let mut lost = BTreeMap::new();
+        self.acked.retain(|id, (offset, _)| {
+            let is_there = stays(*offset, *id);
+            if !is_there {
+                let promise = if *offset < upto { Promise::Fsync } else { Promise::Replicated };
+                *lost.entry(promise).or_default() += 1;
+            }
+            is_there
+        });
+        lost.iter().for_each(|(promise, count)| world.lost(*promise, *count));
+        !lost.is_empty()
     }
 
     /// From now on `offset` holds `id` for ever.

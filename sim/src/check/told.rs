@@ -100,7 +100,7 @@ impl History {
         };
         seen.serving = world.incarnation(BROKER);
         let Some(topic) = seen.topic else { return };
-        let mut told = false;
+        let (mut told, fsync) = (false, seen.fsync);
         for (name, table) in &mut seen.tables {
             told |= table.started(world, name, &disk, &start);
         }
@@ -123,7 +123,8 @@ impl History {
                 });
             }
             found.content.retain(|offset, id| log.at(*offset) == Some(*id));
-            found.acked.retain(|id, (offset, _)| log.at(*offset) == Some(*id));
+            let upto = if fsync { i64::MAX } else { found.durable_upto };
+            found.keep_acked(world, |offset, id| log.at(offset) == Some(id), upto);
             // What comes where something was lost is promised anew.
             found.durable_upto = found.durable_upto.min(log.end);
             found.lossy |= start.is_uncertain(of, &known) || found.content.len() < before;

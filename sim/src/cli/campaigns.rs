@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 
-use super::{Cli, markdown, reproduce, save, usage, write};
+use super::{Cli, commit, markdown, reproduce, save, usage, write};
 use crate::campaign::{self, EXIT_SILENT, Range, Reports, Saved, Standing, Totals, exit_code};
+use crate::durability::{self, Counts};
 use crate::mutants::MUTANTS;
 
 /// Exit code of a process that ended before its time.
@@ -53,7 +55,24 @@ pub(super) fn run(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
         None => Ok(()),
     };
     let reports = Reports { progress: &mut io::stderr(), keep: &mut keep };
-    judge(&campaign::run(&range, begun, reports)?, out)
+    let totals = campaign::run(&range, begun, reports)?;
+    let code = judge(&totals, out)?;
+    match &cli.durability {
+        Some(path) => tell(&totals, range.start, path, code, out),
+        None => Ok(code),
+    }
+}
+
+/// Writes the page of what may be lost. Returns the exit code.
+fn tell(totals: &Totals, start: u64, path: &Path, code: u8, out: &mut dyn Write) -> io::Result<u8> {
+    let run = (totals.seeds(), start, totals.failures());
+    let counts = Counts::of(totals.met(), run, commit());
+    write(path, &durability::page(&counts))?;
+    let unbacked = counts.unbacked();
+    for line in &unbacked {
+        writeln!(out, "SILENT {line}")?;
+    }
+    Ok(if unbacked.is_empty() { code } else { EXIT_SILENT })
 }
 
 /// Prints what a campaign came to. Returns the exit code.
@@ -87,31 +106,35 @@ fn judge(totals: &Totals, out: &mut dyn Write) -> io::Result<u8> {
 
 pub(super) fn hunt_all(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
     const SEEDS: u64 = 400;
-    if cli.time.is_some() || cli.isolate || cli.resume.is_some() {
-        return Err(usage("--for, --isolate and --resume do not go with --mutants"));
+    if cli.isolate || cli.resume.is_some() || cli.durability.is_some() {
+        return Err(usage("--isolate, --resume and --durability do not go with --mutants"));
     }
-    let range = Range::new(cli.start, cli.seeds.unwrap_or(SEEDS), cli.jobs);
+    let seeds = cli.seeds.unwrap_or(if cli.time.is_some() { u64::MAX - cli.start } else { SEEDS });
+    let range = Range { time_max: cli.time, ..Range::new(cli.start, seeds, cli.jobs) };
     let mut survived = false;
     writeln!(out, "{:<28} {:>5} {:>6} {:>10}  found by", "mutant", "kills", "seeds", "seeds/kill")?;
     let mut rows = BTreeMap::new();
     let wanted = |id: &str| cli.mutant.is_empty() || cli.mutant.iter().any(|wanted| wanted == id);
-    for mutant in MUTANTS.iter().filter(|mutant| wanted(mutant.id)) {
-        let id = mutant.id;
-        let killed = campaign::hunt(id, &range, cli.kills);
-        let kills = u64::try_from(killed.kills.len()).unwrap_or(u64::MAX);
-        let mean = killed.seeds.checked_div(kills).map_or("-".to_owned(), |mean| mean.to_string());
-        let by = killed.kills.first().map_or("nobody", |(_, text)| text.as_str());
+    let ids: Vec<&str> = MUTANTS.iter().map(|mutant| mutant.id).filter(|id| wanted(id)).collect();
+    campaign::hunt(&ids, &range, cli.kills, &mut |hunt| {
+        let id = hunt.mutant.as_str();
+        let kills = u64::try_from(hunt.kills.len()).unwrap_or(u64::MAX);
+        let mean = hunt.seeds.checked_div(kills).map_or("-".to_owned(), |mean| mean.to_string());
+        let by = hunt.kills.first().map_or("nobody", |(_, text)| text.as_str());
         let by: String = by.chars().take(70).collect();
-        writeln!(out, "{id:<28} {kills:>5} {:>6} {mean:>10}  {by}", killed.seeds)?;
+        writeln!(out, "{id:<28} {kills:>5} {:>6} {mean:>10}  {by}", hunt.seeds)?;
         survived |= kills < 2;
-        if let (Some(dir), Some((plan, _))) = (&cli.save, killed.kills.first()) {
+        if let (Some(dir), Some((plan, _))) = (&cli.save, hunt.kills.first()) {
             save(&dir.join(format!("mutant-{id}.json")), plan)?;
         }
-        rows.insert(id, markdown::row(mutant, &killed, range.start));
-        if let Some(path) = &cli.markdown {
-            write(path, &markdown::page(&markdown::read(path), &rows))?;
+        if let Some(mutant) = MUTANTS.iter().find(|mutant| mutant.id == id) {
+            rows.insert(mutant.id, markdown::row(mutant, hunt, markdown::has_plan(id)));
         }
-    }
+        match &cli.markdown {
+            Some(path) => write(path, &markdown::page(&markdown::read(path), &rows)),
+            None => Ok(()),
+        }
+    })?;
     Ok(if survived { EXIT_SILENT } else { 0 })
 }
 

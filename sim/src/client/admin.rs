@@ -16,6 +16,7 @@ use super::errors::{
     NONE, TOPIC_ALREADY_EXISTS, TOPIC_DELETION_DISABLED, UNKNOWN_TOPIC_OR_PARTITION, is_retriable,
 };
 use super::{Job, TOPIC, switch_modes};
+use crate::durability::Promise;
 use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
 
@@ -114,6 +115,7 @@ impl Admin {
             match code {
                 Some(NONE | TOPIC_ALREADY_EXISTS) => {
                     self.job.history.topic_settled(name, true);
+                    self.job.world.given(Promise::Metadata);
                     return is_certain;
                 },
                 Some(code) if !is_retriable(code) => {

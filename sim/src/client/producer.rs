@@ -241,15 +241,28 @@ impl Sender {
     }
 
     async fn put_on_wire(&mut self, batch: u64) {
-        let Some(ask) = self.window.get(&batch).map(request) else { return };
+        let unacked = self.job.work.unacked && self.identity.is_none();
+        let Some(mut ask) = self.window.get(&batch).map(request) else { return };
+        if unacked {
+            ask.acks = 0;
+        }
         let since = self.job.history.since();
         let deadline = self.env.now().after(TIMEOUT);
         match self.connection.send(self.version, &ask, deadline).await {
+            Ok(_) if unacked => self.forget(batch),
             Ok(correlation) => {
                 self.flights.push_back(Flight { batch, correlation, deadline, since });
             },
             Err(_) => self.connection_lost().await,
         }
+    }
+
+    /// A batch was sent that will not be answered: all that anybody will ever know of it.
+    fn forget(&mut self, batch: u64) {
+        let Some(batch) = self.window.remove(&batch) else { return };
+        let count = u64::try_from(batch.ids.len()).unwrap_or(0);
+        self.job.history.sent_unacked(batch.partition, batch.ids);
+        self.job.history.add_progress(self.job.id, count);
     }
 
     /// Everything that was on the wire has to be sent again.

@@ -36,12 +36,21 @@ pub struct Trap {
     pub how: Crash,
     /// The operation that springs it.
     pub op: OpKind,
-    /// Part of the name it is done to; empty for any.
+    /// Part of the name it is done to, or all of it behind a `=`; empty for any.
     pub name: String,
     /// At which of them, from 1.
     pub left: u32,
     /// If set, not right after that one but right before the next of this kind.
     pub before: Option<OpKind>,
+}
+
+impl Trap {
+    fn is_about(&self, name: &str) -> bool {
+        match self.name.strip_prefix('=') {
+            Some(whole) => name == whole,
+            None => name.contains(&self.name),
+        }
+    }
 }
 
 /// The process or the machine ends; why.
@@ -126,7 +135,7 @@ impl Armed {
         }
         let mut over = None;
         for (at, trap) in self.traps.iter_mut().enumerate() {
-            if trap.left > 0 && Some(trap.op) == kind && name.contains(&trap.name) {
+            if trap.left > 0 && Some(trap.op) == kind && trap.is_about(name) {
                 trap.left -= 1;
                 if trap.left == 0 && trap.before.is_none() {
                     over = Some(at);
@@ -160,6 +169,15 @@ mod tests {
         assert_eq!(armed.after(Some(OpKind::Write), "state"), None);
         assert!(armed.after(Some(OpKind::Write), "b.log").is_some());
         assert_eq!(armed.after(Some(OpKind::Write), "b.log"), None);
+    }
+
+    #[test]
+    fn a_trap_may_be_for_one_name_alone() {
+        let mut armed = Armed::default();
+        armed.set_trap(trap(OpKind::Write, "=log", 1, None));
+
+        assert_eq!(armed.after(Some(OpKind::Write), "a.log"), None);
+        assert!(armed.after(Some(OpKind::Write), "log").is_some());
     }
 
     #[test]

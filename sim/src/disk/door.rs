@@ -125,7 +125,7 @@ impl<'a> Op<'a> {
     /// A fault ends the process or the machine here.
     fn end(&self, sprung: Sprung) {
         let (world, node) = (&self.process.world, self.process.node);
-        world.fired(sprung.class);
+        world.fired_at(node, sprung.class);
         world.crash(node, sprung.how);
         world.restart_later(node);
     }

@@ -1,6 +1,7 @@
 //! Drawing a plan from a seed, swarm fashion: each seed enables a random subset of the fault
 //! classes with intensities of its own, so that rare combinations are not drowned by the average.
 
+mod aimed;
 mod damage;
 mod dirs;
 mod more;
@@ -125,6 +126,7 @@ impl Plan {
         more::draw(&mut plan);
         damage::draw(&mut plan);
         dirs::draw(&mut plan);
+        aimed::draw(&mut plan);
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
@@ -160,6 +162,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         dirs: 1,
         home: 0,
         full_when_quiet: false,
+        unacked: false,
     }
 }
 

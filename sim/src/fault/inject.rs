@@ -104,7 +104,7 @@ fn inject(world: &Arc<World>, history: &History, fault: &Fault) {
 
 fn crash(world: &Arc<World>, fault: &Fault, node: usize, how: Crash, down_ms: u64) {
     if world.crash(node, how) {
-        world.fired(fault.class());
+        world.fired_at(node, fault.class());
     }
     later(world, down_ms, move |world| world.boot(node));
 }
@@ -149,7 +149,7 @@ fn inject_time(world: &Arc<World>, fault: &Fault) {
             if !world.is_up(node) {
                 return;
             }
-            world.fired(fault.class());
+            world.fired_at(node, fault.class());
             world.set_paused(node, true);
             let incarnation = world.incarnation(node);
             later(world, ms, move |world| {
@@ -162,7 +162,7 @@ fn inject_time(world: &Arc<World>, fault: &Fault) {
             if !world.is_up(node) {
                 return;
             }
-            world.fired(fault.class());
+            world.fired_at(node, fault.class());
             world.suspend(node, true);
             let incarnation = world.incarnation(node);
             later(world, ms, move |world| {
@@ -172,15 +172,15 @@ fn inject_time(world: &Arc<World>, fault: &Fault) {
             });
         },
         Fault::ClockDrift { node, ppm } => {
-            world.fired(fault.class());
+            world.fired_at(node, fault.class());
             world.set_drift(node, ppm);
         },
         Fault::ClockJump { node, by_ms } => {
-            world.fired(fault.class());
+            world.fired_at(node, fault.class());
             world.jump_wall(node, by_ms);
         },
         Fault::SlowNode { node, poll_us, ms } => {
-            world.fired(fault.class());
+            world.fired_at(node, fault.class());
             world.set_poll_cost(node, poll_us * US);
             later(world, ms, move |world| world.set_poll_cost(node, 0));
         },
@@ -188,7 +188,7 @@ fn inject_time(world: &Arc<World>, fault: &Fault) {
             if !world.is_up(node) {
                 return;
             }
-            world.fired(fault.class());
+            world.fired_at(node, fault.class());
             world.stall_runtime(node, world.now() + ms * MS);
             later(world, ms, move |world| world.disturb(node));
         },

@@ -1,12 +1,14 @@
 //! What a run is judged by: marks, faults fired, halts, and the first failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Blame, Crash, Note, World};
 use crate::budget::Budget;
 use crate::check::{damages, is_alarm};
+use crate::durability::Promise;
+use crate::fault::BROKER;
 
 /// How a run failed; decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,6 +60,16 @@ pub struct Ledger {
     pub sectors_lost: u64,
     /// What the faults so far excuse.
     pub budget: Budget,
+    /// Kinds of promises that were given so far.
+    pub given: BTreeSet<Promise>,
+    /// Fault classes that took effect on the broker, or between it and a client, after a promise of
+    /// each kind was given.
+    pub met: BTreeSet<(Promise, &'static str)>,
+    /// How many acknowledged records or commits were lost, by the kind of their promise. Each was
+    /// excused, or the run failed.
+    pub lost: BTreeMap<Promise, u64>,
+    /// Oracles that found something and were excused as a whole.
+    pub excused: BTreeSet<String>,
     /// Ends a process or machine once its product reaches a mark.
     pub(crate) mark_traps: Vec<MarkTrap>,
     /// What a storage error may come from.
@@ -85,14 +97,48 @@ impl World {
 
     /// Records a broken promise unless `holds`.
     pub fn check(&self, oracle: &str, holds: bool, why: impl FnOnce() -> String) {
-        if !holds && !self.ledger.lock().budget.excuses(oracle) {
+        if holds {
+            return;
+        }
+        let excused = {
+            let ledger = &mut *self.ledger.lock();
+            let excused = ledger.budget.excuses(oracle);
+            if excused {
+                ledger.excused.insert(oracle.to_owned());
+            }
+            excused
+        };
+        if !excused {
             self.fail(FailureKind::Safety, format!("{oracle}: {}", why()));
         }
     }
 
-    /// Counts that a fault of `class` took effect.
+    /// A promise of this kind was given: something was acknowledged.
+    pub fn given(&self, promise: Promise) {
+        self.ledger.lock().given.insert(promise);
+    }
+
+    /// So much that was acknowledged under a promise of this kind is gone.
+    pub fn lost(&self, promise: Promise, count: u64) {
+        if count > 0 {
+            *self.ledger.lock().lost.entry(promise).or_default() += count;
+        }
+    }
+
+    /// Counts that a fault of `class` took effect on the broker, or between it and a client.
     pub fn fired(&self, class: &'static str) {
-        *self.ledger.lock().faults.entry(class).or_default() += 1;
+        self.fired_at(BROKER, class);
+    }
+
+    /// Counts that a fault of `class` took effect on `node`.
+    pub fn fired_at(&self, node: usize, class: &'static str) {
+        {
+            let ledger = &mut *self.ledger.lock();
+            *ledger.faults.entry(class).or_default() += 1;
+            if node == BROKER {
+                ledger.met.extend(ledger.given.iter().map(|promise| (*promise, class)));
+            }
+        }
         self.note(Note { kind: "fault", ..Note::default() }, || class.to_owned());
     }
 
@@ -122,7 +168,7 @@ impl World {
         let incarnation = self.incarnation(node);
         self.at(self.now(), move |world| {
             if world.alive(node, incarnation) {
-                world.fired("crash at a mark");
+                world.fired_at(node, "crash at a mark");
                 world.crash(node, how);
                 world.restart_later(node);
             }

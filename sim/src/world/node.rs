@@ -289,7 +289,7 @@ impl World {
             }
         }
         if let Some(class) = fired {
-            self.fired(class);
+            self.fired_at(node, class);
         }
         let power = u64::from(how == Crash::Power);
         let note =
@@ -359,7 +359,7 @@ impl World {
                 state.faults.push(class);
             }
         }
-        self.fired(class);
+        self.fired_at(node, class);
         self.call_operator(node);
     }
 

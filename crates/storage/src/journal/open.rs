@@ -121,7 +121,11 @@ impl<E: Env> Journal<E> {
             return Err(JournalFailure::Lost { path: root.join(MANIFEST) });
         }
         let replayed = match &manifest {
-            Some(manifest) => replay(manifest, &files).await.map_err(failed)?,
+            // Planted: a lap's word that there is a next one is not heeded.
+            Some(manifest) => {
+                let heeds = !env.probe().mutant("continued_not_heeded");
+                replay(manifest, &files, heeds).await.map_err(failed)?
+            },
             None => nothing(),
         };
         let (end, groups, batches) = (replayed.end, replayed.groups, replayed.batches.clone());
@@ -371,7 +375,7 @@ pub async fn read_journal<E: Env>(env: &E, root: &Path) -> io::Result<ReadJourna
     let manifest = bytes.map(|bytes| decode_manifest(&bytes));
     let (found, unknown) = list_files(env, &root.join(JOURNAL), Access::Read).await?;
     let replayed = match &manifest {
-        Some(Ok(manifest)) => Some(replay(manifest, &found).await?),
+        Some(Ok(manifest)) => Some(replay(manifest, &found, true).await?),
         Some(Err(_)) | None => None,
     };
     let mut files = Vec::new();

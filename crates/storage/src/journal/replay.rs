@@ -90,10 +90,12 @@ pub(crate) async fn list_files<E: Env>(
     Ok((files, unknown))
 }
 
-/// Reads what `manifest` and `files` say.
+/// Reads what `manifest` and `files` say. `heeds_continued` is whether a lap is believed that says
+/// it was continued; only a planted bug does not.
 pub(crate) async fn replay<F: File>(
     manifest: &Manifest,
     files: &[JournalFile<F>],
+    heeds_continued: bool,
 ) -> io::Result<Replayed> {
     let by_lap: BTreeMap<u64, &JournalFile<F>> =
         files.iter().filter_map(|file| Some((file.header?.lap, file))).collect();
@@ -101,6 +103,7 @@ pub(crate) async fn replay<F: File>(
         held: BTreeMap::new(),
         kept: manifest.kept.iter().map(|kept| (kept.lap, kept.groups)).collect(),
         from: (manifest.lap, manifest.group),
+        heeds_continued,
         out: Replayed {
             state: manifest.state.clone(),
             batches: BTreeMap::new(),
@@ -156,6 +159,7 @@ struct Replay {
     held: BTreeMap<Found, Vec<(u64, JournalBatch)>>,
     kept: BTreeMap<u64, u64>,
     from: (u64, u64),
+    heeds_continued: bool,
     out: Replayed,
 }
 
@@ -179,6 +183,7 @@ impl Replay {
             let begun = blocks.at;
             let payload = match blocks.group(&header, group).await? {
                 Next::Group(payload) => payload,
+                Next::Continued if !self.heeds_continued => break JournalEnd::Whole,
                 // With the next lap at hand nobody reads so far.
                 Next::Continued => break JournalEnd::Corrupt,
                 Next::Bad => break blocks.what_follows(begun, &header, group).await?,

@@ -229,11 +229,7 @@ impl<E: Env> Opening<E> {
         findings: &mut Findings,
     ) -> Result<SegmentState<FileOf<E>>, OpenError> {
         let (file, _) = self.open_segment_file(name, Access::Write).await?;
-        // Planted: batches of void segments go into this one.
-        let held = match self.probe().mutant("held_batches_of_any_segment") {
-            true => self.dir.held_batches(self.found),
-            false => self.held(name),
-        };
+        let held = self.held(name);
         for batch in &held {
             self.redo(&file, batch).await?;
         }
