@@ -125,7 +125,7 @@ async fn behind<E: Env>(log: &Log<E>, at: Offset) -> io::Result<Offset> {
     while lost.saturating_add(step) < end.0 {
         let probe = lost.saturating_add(step);
         if let Some(base) = first_batch(log, Offset(probe)).await? {
-            found = base.max(Offset(lost.saturating_add(1)));
+            found = nearer(base, probe, lost);
             break;
         }
         (lost, step) = (probe, step.saturating_mul(2));
@@ -133,11 +133,17 @@ async fn behind<E: Env>(log: &Log<E>, at: Offset) -> io::Result<Offset> {
     while found.0.saturating_sub(lost) > 1 {
         let probe = lost + (found.0 - lost) / 2;
         match first_batch(log, Offset(probe)).await? {
-            Some(base) => found = base.max(Offset(lost.saturating_add(1))),
+            Some(base) => found = nearer(base, probe, lost),
             None => lost = probe,
         }
     }
     Ok(found)
+}
+
+/// Where a look can go on, as a read of `probe` begins with the batch at `base`. Between the two there
+/// may be offsets that compaction took, and the search is not to stand still there.
+fn nearer(base: Offset, probe: i64, lost: i64) -> Offset {
+    Offset(base.0.min(probe).max(lost.saturating_add(1)))
 }
 
 /// Where the batch begins that a read of `at` begins with; `None` if that is damaged.

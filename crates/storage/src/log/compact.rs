@@ -1,8 +1,9 @@
 //! Compaction: closed segments are written anew without what the rules let go of.
 //!
 //! Invariants: only whole closed segments below what is committed, nothing at or behind damage, and
-//! never the last segment that has a batch, so that a log's end is always that of a batch; every batch that is read is checked against its CRC, so that rot is never
-//! written again as if it were sound; offsets, epochs and the log's ends stay. Reads one window or
+//! never the last segment that has a batch, so that a log's end is always that of a batch; every batch
+//! that is read is checked against its CRC and its run, so that rot is never written again as if it were
+//! sound; offsets, epochs and the log's ends stay. Reads one window or
 //! one batch at a time; the map of keys has a bound. Driven by: the broker's cleaner. What comes
 //! out becomes real in [`super::swap`]. Source: KIP-58, KIP-354, KIP-534; ADR 0015.
 
@@ -18,13 +19,16 @@ use records::header::NO_TIMESTAMP;
 use thiserror::Error;
 
 use super::batches::{Walk, WalkError};
+use super::run_walk::RunWalk;
 use super::swap::Output;
 use super::{FileOf, Log, SegmentState, Shared};
 use crate::clean::{
     CleanConfig, CleanSegment, Cleaned, Dirty, OffsetMap, Rules, choose, groups, note_keys,
 };
+use crate::envelope::decode_file;
 use crate::error::{DirectoryFailed, DirectoryFull, ReadError, WriteError};
 use crate::names::SegmentName;
+use crate::replace::read_whole;
 
 /// After so many bytes other tasks are let in and the reasons to stop are looked at.
 const BREATH_BYTES: u64 = 256 * 1024;
@@ -338,7 +342,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
         Ok(changed)
     }
 
-    async fn read(&self, source: Source) -> Result<Walk<FileOf<E>>, CompactError> {
+    async fn read(&self, source: Source) -> Result<RunWalk<FileOf<E>>, CompactError> {
         let path = self.log.inner.folder().join(source.name.log());
         let file = match self.log.env().disk().open(&path, Access::Read).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -353,16 +357,22 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
             },
             opened => opened?,
         };
-        Ok(Walk::new(file, 0, u64::from(source.bytes), source.name.base))
+        // Offset and epoch of a batch are under no checksum of its own.
+        let path = self.log.inner.folder.join(source.name.env());
+        let slots = read_whole(self.log.env(), &path).await?.unwrap_or_default();
+        let owner = self.log.owner(source.name);
+        let mut runs = decode_file(&owner, source.name.base, &slots).runs;
+        runs.retain(|run| run.end_position() <= source.bytes);
+        Ok(RunWalk::new(file, runs, u64::from(source.bytes), source.name.base))
     }
 
     /// The next batch, whole and sound.
     async fn next(
         &mut self,
-        walk: &mut Walk<FileOf<E>>,
+        walk: &mut RunWalk<FileOf<E>>,
         source: Source,
     ) -> Result<Option<BatchView>, CompactError> {
-        let at = walk.next_offset();
+        let at = walk.inner().next_offset();
         let failed = |error| match error {
             WalkError::Io(error) => CompactError::Io(error),
             WalkError::NotABatch | WalkError::Truncated => CompactError::Damaged { at },
@@ -370,7 +380,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
         let Some(located) = walk.header().await.map_err(failed)? else {
             return Ok(None);
         };
-        let body = walk.body(&located).await.map_err(failed)?;
+        let body = walk.inner().body(&located).await.map_err(failed)?;
         let view = BatchView::parse(&body).map_err(|_| CompactError::Damaged { at })?;
         let sound = view.verify_stored().is_ok() && view.header().last_offset() < source.end;
         if !sound {

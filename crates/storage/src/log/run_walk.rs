@@ -1,7 +1,8 @@
 //! Walking the batches of a segment and holding them against the runs that describe them.
 //!
-//! Owns: the check of what no checksum covers. A batch's base offset lies outside its CRC, so that it
-//! is sound only if it is where the batch before ended, or where its run begins.
+//! Owns: the check of what no checksum covers. A batch's base offset and epoch lie outside its CRC, so
+//! that it is sound only if it is where the batch before ended, or where its run begins, and of its
+//! run's epoch.
 //! Invariant: a batch that does not fit its run is damage, whatever its own bytes say.
 
 use base::{Offset, Probe};
@@ -86,7 +87,7 @@ fn fits(run: &Run, batch: &Located, next: Offset) -> bool {
         std::cmp::Ordering::Equal => last == run.last,
         std::cmp::Ordering::Greater => false,
     };
-    follows && ends
+    follows && ends && batch.header.partition_leader_epoch == run.epoch.0
 }
 
 /// Brings `producers`, who hold every batch below `from`, up to `to` by the headers of batches. Goes
