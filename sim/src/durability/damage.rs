@@ -240,6 +240,6 @@ const fn replaced(plan: &'static str) -> Cell {
         "everything since, untold",
         "All of it, or all since the copy was made.",
         plan,
-        Shows::Untold("replaced-directory"),
+        Shows::Untold("told-at-start"),
     )
 }
