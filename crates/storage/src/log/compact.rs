@@ -358,7 +358,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
             opened => opened?,
         };
         // Offset and epoch of a batch are under no checksum of its own.
-        let path = self.log.inner.folder.join(source.name.env());
+        let path = self.log.inner.folder().join(source.name.env());
         let slots = read_whole(self.log.env(), &path).await?.unwrap_or_default();
         let owner = self.log.owner(source.name);
         let mut runs = decode_file(&owner, source.name.base, &slots).runs;
