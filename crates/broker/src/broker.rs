@@ -9,10 +9,13 @@ mod start;
 
 use std::sync::Arc;
 
-use base::{BrokerId, Instant, Offset, PartitionId, Probe, ProducerEpoch, ProducerId, TopicId};
+use base::{
+    BrokerId, Instant, Offset, PartitionId, PartitionIndex, Probe, ProducerEpoch, ProducerId,
+    TopicId,
+};
 use env::{Disk, Env};
-use metadata::{Command, OFFSETS_TOPIC, Reply};
-use storage::{LogDir, SealOutcome};
+use metadata::{Command, ConfigChange, OFFSETS_TOPIC, Reply};
+use storage::{Durability, LogDir, SealOutcome};
 use thiserror::Error;
 
 use crate::api::{
@@ -238,15 +241,27 @@ impl<E: Env> Broker<E> {
     /// order of the request, once the change is durable and in force. No topic may be named twice.
     ///
     /// A batch keeps the durability under which it was accepted. When a change to `fsync` is
-    /// answered, everything that was accepted before it is durable.
+    /// answered, everything that was accepted before it is durable; where that could not be done,
+    /// the answer is [`TopicError::NotDurable`], though the change is in force.
     pub async fn alter_topics(
         &self,
         topics: Vec<AlterTopic>,
         validate_only: bool,
     ) -> Vec<Result<(), TopicError>> {
         let asked = topics.len();
+        let of_mode: Vec<_> =
+            topics.iter().map(|wish| touches_mode(wish).then(|| wish.name.clone())).collect();
         match self.inner.propose(Command::AlterTopics { topics, validate_only }).await {
-            Ok(Reply::Altered(outcomes)) => outcomes,
+            Ok(Reply::Altered(outcomes)) if validate_only => outcomes,
+            Ok(Reply::Altered(outcomes)) => {
+                let told = outcomes.into_iter().zip(of_mode);
+                told.map(|(outcome, name)| {
+                    outcome.and_then(|()| {
+                        name.map_or(Ok(()), |name| self.inner.is_as_durable_as_told(&name))
+                    })
+                })
+                .collect()
+            },
             Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
             Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
         }
@@ -356,5 +371,42 @@ impl<E: Env> Inner<E> {
             return Err(MetadataFailed::Gone);
         };
         host.propose(command).await
+    }
+
+    /// Whether the word of a change of settings is true that was just carried out: under `fsync`
+    /// nothing may be owed from before it.
+    ///
+    /// # Errors
+    /// [`TopicError::NotDurable`].
+    fn is_as_durable_as_told(&self, topic: &str) -> Result<(), TopicError> {
+        let node = &self.node;
+        let view = node.view();
+        let Some(topic) = view.topics.get(topic) else { return Ok(()) };
+        let config = node.config.topic_defaults.with(&topic.configs);
+        if config.durability != Durability::Fsync {
+            return Ok(());
+        }
+        let ids = (0_i32..)
+            .zip(&topic.partitions)
+            .map(|(index, _)| PartitionId { topic: topic.id, index: PartitionIndex(index) });
+        let is_down = |id: &PartitionId| {
+            node.dirs.is_offline(id)
+                || node.partitions.find(id).is_some_and(|found| found.is_failed())
+        };
+        let down: Vec<i32> = ids.filter(is_down).map(|id| id.index.0).collect();
+        if down.is_empty() {
+            return Ok(());
+        }
+        node.env.probe().reached("mode_change_not_durable");
+        Err(TopicError::NotDurable(down))
+    }
+}
+
+/// Whether a change may be one of the durability mode.
+fn touches_mode(wish: &AlterTopic) -> bool {
+    const KEYS: [&str; 3] = ["gregor.durability", "flush.messages", "flush.ms"];
+    match &wish.change {
+        ConfigChange::Replace(_) => true,
+        ConfigChange::Edit(edits) => edits.iter().any(|(key, _)| KEYS.contains(&key.as_str())),
     }
 }

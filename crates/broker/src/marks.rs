@@ -49,6 +49,7 @@ pub const MARKS: &[&str] = &[
     "metadata_while_stopping",
     "metadata_write_failed",
     "mode_change_flushed",
+    "mode_change_not_durable",
     "mode_change_waits_for_writer",
     "open_creates_missing_log",
     "open_cut_a_log",

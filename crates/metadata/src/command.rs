@@ -209,4 +209,11 @@ pub enum TopicError {
     /// The disk of the metadata log is full: nothing was changed.
     #[error("the broker's disk is full; delete topics or free some space")]
     StorageFull,
+    /// The change is durable and in force, but of these partitions nobody knows whether what was
+    /// acknowledged before it is durable: their log directory failed.
+    #[error(
+        "The change is in force, but what was acknowledged before it may not be durable in partitions {0:?}: \
+         their log directory failed. Once it is mended, restart the broker and ask again."
+    )]
+    NotDurable(Vec<i32>),
 }

@@ -285,7 +285,9 @@ impl From<&TopicError> for ErrorCode {
             TopicError::InvalidRequest(_) => Self::INVALID_REQUEST,
             TopicError::Policy(_) => Self::POLICY_VIOLATION,
             TopicError::DeletionDisabled => Self::TOPIC_DELETION_DISABLED,
-            TopicError::StorageFailed | TopicError::StorageFull => Self::KAFKA_STORAGE_ERROR,
+            TopicError::StorageFailed | TopicError::StorageFull | TopicError::NotDurable(_) => {
+                Self::KAFKA_STORAGE_ERROR
+            },
         }
     }
 }
@@ -457,6 +459,7 @@ mod tests {
             TopicError::DeletionDisabled,
             TopicError::StorageFailed,
             TopicError::StorageFull,
+            TopicError::NotDurable(Vec::new()),
         ];
         let producer_id = [ProducerIdError::Exhausted, ProducerIdError::Unavailable];
         expect![[r#"
@@ -474,6 +477,7 @@ mod tests {
             DeletionDisabled -> TOPIC_DELETION_DISABLED (73)
             StorageFailed -> KAFKA_STORAGE_ERROR (56)
             StorageFull -> KAFKA_STORAGE_ERROR (56)
+            NotDurable -> KAFKA_STORAGE_ERROR (56)
         "#]]
         .assert_eq(&table(&topic, |error| ErrorCode::from(error)));
         expect![[r#"

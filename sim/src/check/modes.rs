@@ -108,8 +108,7 @@ impl History {
         for (partition, known) in &mut seen.partitions {
             let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
             let last = known.content.last_key_value().map_or(-1, |(offset, _)| *offset);
-            // One that is out of service is made durable by the next start.
-            let judged = (!disk.owes() && !untold && !log.out_of_service).then_some(&log);
+            let judged = (!disk.owes() && !untold).then_some(&log);
             known.is_durable_upto(world, *partition, judged, last + 1);
         }
     }

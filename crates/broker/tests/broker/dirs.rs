@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use base::{PartitionId, PartitionIndex, Uuid};
-use broker::api::{CreateTopic, DirectoryState, FetchError, ListOffset, ListOffsetError};
-use broker::api::{Isolation, OffsetSpec, ProduceError};
+use broker::api::{
+    AlterTopic, ConfigChange, ConfigEdit, CreateTopic, DirectoryState, FetchError, Isolation,
+    ListOffset, ListOffsetError, OffsetSpec, ProduceError, TopicError,
+};
 use broker::{Broker, BrokerConfig, StartError};
 use env::Env;
 
@@ -239,6 +241,39 @@ fn the_metadata_may_live_apart_and_the_broker_ends_with_its_last_directory_for_l
         while env.halted().is_none() {
             env.yield_now().await;
         }
+        stop(broker).await;
+    });
+}
+
+/// Asks for `fsync`, and returns the answer.
+async fn ask_for_fsync(broker: &Broker<Shaky>) -> Result<(), TopicError> {
+    let set = ConfigEdit::Set("fsync".to_owned());
+    let change = ConfigChange::Edit(vec![("gregor.durability".to_owned(), set)]);
+    let wish = AlterTopic { name: "t".to_owned(), change };
+    broker.alter_topics(vec![wish], false).await.remove(0)
+}
+
+#[test]
+fn a_change_to_fsync_that_a_failed_directory_could_not_follow_is_answered_with_an_error() {
+    let world = World::new("fsync-cannot-follow");
+    world.runtime.block_on(async {
+        let env = Shaky::new(world.env(), None);
+        let config = config(&world, &["a", "b"]);
+        let broker = start(&env, &config).await;
+        let t = topic(&broker, "t", 4).await;
+        assert_eq!(refusing(&broker, &t).await, []);
+
+        env.break_disk(Some(&config.log_dirs[1]));
+        assert_eq!(ask_for_fsync(&broker).await, Err(TopicError::NotDurable(vec![1, 3])));
+
+        assert_eq!(broker.cluster().topics["t"].configs.len(), 1, "it is in force");
+        assert_eq!(refusing(&broker, &t).await, [1, 3]);
+        assert_eq!(ask_for_fsync(&broker).await, Err(TopicError::NotDurable(vec![1, 3])));
+        stop(broker).await;
+        env.break_disk(None);
+
+        let broker = start(&env, &config).await;
+        assert_eq!(ask_for_fsync(&broker).await, Ok(()));
         stop(broker).await;
     });
 }
