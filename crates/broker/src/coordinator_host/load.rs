@@ -1,6 +1,7 @@
 //! Replaying a partition of the coordinators' topic.
 //!
-//! Invariant: all of it or an error: a shard that has forgotten a part would lose offsets.
+//! Invariant: all of it, as it was written, or an error: a shard that has forgotten a part would lose
+//! offsets, and one that believes a damaged record makes them up.
 
 use base::{Offset, Probe};
 use bytes::{Bytes, BytesMut};
@@ -24,6 +25,8 @@ pub(crate) enum LoadError {
     Io(#[from] std::io::Error),
     #[error(transparent)]
     Frame(#[from] records::FrameError),
+    #[error("a batch is damaged: {0}")]
+    Damaged(#[from] records::Damage),
     #[error(transparent)]
     Codec(#[from] records::CodecError),
     #[error(transparent)]
@@ -55,6 +58,7 @@ pub(crate) async fn replay<E: Env>(
         let before = offset;
         for batch in records::batches(gather(data.segments).await?) {
             let batch = batch?;
+            batch.verify_stored()?;
             offset = batch.header().next_offset();
             // Planted: the last batch is taken for the end.
             if offset >= upto && probe.mutant("load_stops_early") {

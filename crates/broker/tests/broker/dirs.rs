@@ -277,3 +277,19 @@ fn a_change_to_fsync_that_a_failed_directory_could_not_follow_is_answered_with_a
         stop(broker).await;
     });
 }
+
+#[test]
+fn a_lost_identity_of_the_directory_with_the_metadata_is_told_as_that() {
+    let world = World::new("identity-lost");
+    world.runtime.block_on(async {
+        let env = Shaky::new(world.env(), None);
+        let config = config(&world, &["a", "b"]);
+        stop(start(&env, &config).await).await;
+        std::fs::remove_file(config.log_dirs[0].join("identity")).expect("was there");
+
+        let refused = Broker::start(env, config.clone()).await.err().expect("refused").to_string();
+
+        assert!(refused.contains("identity"), "{refused}");
+        assert!(!refused.contains("has no data"), "{refused}");
+    });
+}

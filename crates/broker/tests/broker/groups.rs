@@ -45,6 +45,52 @@ fn a_coordinator_that_could_not_read_its_log_tries_again() {
     });
 }
 
+#[test]
+fn a_coordinator_does_not_believe_a_record_that_is_damaged() {
+    let world = World::new("damaged-commit");
+    world.runtime.block_on(async {
+        let broker = start(&world).await;
+        assert!(broker.find_coordinator("g").await.is_some());
+        assert_eq!(ask(&broker, commit("g", "t", 7)).await, Reply::Commit(vec![Ok(())]));
+        broker.stop().await;
+        drop(broker);
+        let segment = segment_with(&world, b"g");
+        let mut bytes = std::fs::read(&segment).expect("readable");
+        // The time of the commit, at the end of the record.
+        let at = bytes.len() - 4;
+        bytes[at] ^= 1;
+        std::fs::write(&segment, bytes).expect("writable");
+
+        let env = world.env();
+        let broker = Broker::start(env.clone(), world.config()).await.expect("starts");
+
+        let offsets = || Command::Offsets { group: "g".to_owned(), partitions: None };
+        let answer = loop {
+            match broker.group(offsets()).await {
+                Reply::Offsets(Err(GroupError::CoordinatorLoadInProgress)) => {
+                    tokio::task::yield_now().await;
+                },
+                answer => break answer,
+            }
+        };
+        assert_eq!(answer, Reply::Offsets(Err(GroupError::CoordinatorNotAvailable)));
+        broker.stop().await;
+    });
+}
+
+/// The segment in which something lies.
+fn segment_with(world: &World, what: &[u8]) -> std::path::PathBuf {
+    let folders =
+        std::fs::read_dir(&world.dir).expect("readable").map(|entry| entry.unwrap().path());
+    let folders: Vec<_> = folders.filter(|path| path.is_dir()).collect();
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let mut logs = files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "log"));
+    logs.find(|path| std::fs::read(path).unwrap().windows(what.len()).any(|part| part == what))
+        .expect("a segment holds it")
+}
+
 async fn start(world: &World) -> Broker<TokioEnv> {
     let mut config = world.config();
     config.group_initial_rebalance_delay = Duration::ZERO;

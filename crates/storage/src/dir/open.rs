@@ -165,8 +165,26 @@ fn journal_error(path: &Path, failure: JournalFailure) -> DirError {
 pub(super) async fn peek<E: Env>(env: &E, path: &Path) -> Result<Option<Identity>, DirError> {
     let file = path.join(IDENTITY);
     let bytes = read_whole(env, &file).await.map_err(io_error("read", &file))?;
-    let identity = bytes.map(|bytes| decode_identity(&bytes)).transpose();
-    identity.map_err(|source| DirError::Damaged { path: file, source })
+    match bytes {
+        Some(bytes) => match decode_identity(&bytes) {
+            Ok(identity) => Ok(Some(identity)),
+            Err(source) => Err(DirError::Damaged { path: file, source }),
+        },
+        None => must_be_new(env, path).await.map(|()| None),
+    }
+}
+
+/// Nobody's directory holds nothing of ours yet: the identity was there before the manifest was.
+async fn must_be_new<E: Env>(env: &E, path: &Path) -> Result<(), DirError> {
+    let manifest = path.join(MANIFEST);
+    match env.disk().open(&manifest, Access::Read).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error("open", &manifest)(error)),
+        Ok(_) => {
+            env.probe().reached("storage_identity_lost");
+            Err(DirError::IdentityLost { path: path.to_owned() })
+        },
+    }
 }
 
 /// The directories that were noted here.
@@ -201,16 +219,7 @@ async fn identify<E: Env>(
         }
         return Ok((found, false));
     }
-    // It was there before the manifest was.
-    let manifest = path.join(MANIFEST);
-    match env.disk().open(&manifest, Access::Read).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {},
-        Err(error) => return Err(io_error("open", &manifest)(error)),
-        Ok(_) => {
-            env.probe().reached("storage_identity_lost");
-            return Err(DirError::IdentityLost { path: path.to_owned() });
-        },
-    }
+    must_be_new(env, path).await?;
     let cluster_id = expect.cluster_id.unwrap_or_else(|| env.random_uuid().to_string());
     if cluster_id.is_empty() || cluster_id.len() > CLUSTER_ID_MAX {
         return Err(DirError::ClusterId(cluster_id.len()));
