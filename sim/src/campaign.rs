@@ -74,11 +74,16 @@ impl Range {
     }
 
     /// Seeds that a worker takes at once: many where each batch is a process, but never so many
-    /// that a worker has nothing to do.
+    /// that a worker has nothing to do, and few where the time is limited, for a batch is never cut.
     fn batch(&self) -> u64 {
+        const TIMED: u64 = 4;
         const TOGETHER: u64 = 16;
         const ISOLATED: u64 = 50;
-        let most = if self.isolate { ISOLATED } else { TOGETHER };
+        let most = match (self.time_max, self.isolate) {
+            (Some(_), _) => TIMED,
+            (None, true) => ISOLATED,
+            (None, false) => TOGETHER,
+        };
         let jobs = u64::try_from(self.jobs).unwrap_or(1).max(1);
         self.seeds.div_ceil(jobs).clamp(1, most)
     }
@@ -95,6 +100,25 @@ pub fn exit_code(kind: FailureKind) -> u8 {
 
 /// The exit code of a campaign in which a mark or a fault class never fired.
 pub const EXIT_SILENT: u8 = 13;
+/// The exit code of a campaign that was told to stop before its end.
+pub const EXIT_STOPPED: u8 = 14;
+
+/// The worst of two exit codes: a broken promise, a crash, work that was not done, a campaign that
+/// was stopped, one that says too little.
+pub fn worse(one: u8, other: u8) -> u8 {
+    const BY_WEIGHT: &[u8] = &[0, EXIT_SILENT, EXIT_STOPPED, 11, 12, 10];
+    let weight = |code: u8| BY_WEIGHT.iter().position(|known| *known == code);
+    if weight(other) > weight(one) { other } else { one }
+}
+
+/// How a campaign ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// What it came to.
+    pub totals: Totals,
+    /// Whether somebody told it to stop before it was done.
+    pub stopped: bool,
+}
 
 /// What a campaign has come to, and after how many nanoseconds.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +144,8 @@ struct State<'a> {
     /// Batches that wait for an earlier one, by their first seed, counted from the first.
     waiting: BTreeMap<u64, Batch>,
     ended: bool,
+    /// Whether somebody told a batch to stop.
+    stopped: bool,
     /// Seeds, requests and events of earlier processes.
     before: (u64, u64, u64),
     reports: Reports<'a>,
@@ -131,12 +157,13 @@ struct State<'a> {
 ///
 /// # Errors
 /// What `reports.keep` returns.
-pub fn run(range: &Range, begun: Standing, reports: Reports<'_>) -> io::Result<Totals> {
+pub fn run(range: &Range, begun: Standing, reports: Reports<'_>) -> io::Result<Ended> {
     let totals = &begun.totals;
     let state = State {
         handed: totals.covered(),
         before: (totals.seeds(), totals.acked_requests(), totals.notes()),
         ended: begun.totals.failures() >= range.failures_max,
+        stopped: false,
         clock: Clock::start(begun.spent),
         standing: begun,
         waiting: BTreeMap::new(),
@@ -155,7 +182,8 @@ pub fn run(range: &Range, begun: Standing, reports: Reports<'_>) -> io::Result<T
     let state = &mut *state;
     report(state, range);
     std::mem::replace(&mut state.kept, Ok(()))?;
-    Ok(std::mem::take(&mut state.standing.totals))
+    let totals = std::mem::take(&mut state.standing.totals);
+    Ok(Ended { totals, stopped: state.stopped })
 }
 
 impl State<'_> {
@@ -175,10 +203,11 @@ impl State<'_> {
 
     /// Adds a batch, once all that come before it were added.
     fn take_in(&mut self, range: &Range, at: u64, batch: Batch) {
+        self.stopped |= batch.stopped;
+        self.ended |= batch.stopped;
         self.waiting.insert(at, batch);
         let before = self.standing.totals.covered();
         while let Some(batch) = self.waiting.remove(&self.standing.totals.covered()) {
-            self.ended |= batch.stopped;
             self.clock.add_cpu(batch.cpu);
             for piece in batch.pieces {
                 if !self.ended {
@@ -252,5 +281,29 @@ pub fn verdict<T>(seed: u64, outcome: &Outcome<T>) -> String {
             seconds(failure.at),
             failure.text,
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_code_stays_whatever_comes_behind_it() {
+        for (codes, worst) in
+            [([10, 11, 12], 10), ([11, 12, 13], 12), ([13, 11, 0], 11), ([13, 14, 0], 14)]
+        {
+            assert_eq!(codes.into_iter().fold(0, worse), worst);
+            assert_eq!(codes.into_iter().rev().fold(0, worse), worst);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_small_where_the_time_is_limited() {
+        for isolate in [false, true] {
+            let timed = Range { isolate, time_max: Some(1), ..Range::new(0, u64::MAX, 2) };
+            let free = Range { time_max: None, ..timed.clone() };
+            assert!(timed.batch() <= 4 && free.batch() >= 16);
+        }
     }
 }

@@ -1,18 +1,21 @@
 //! The command line.
 //!
 //! Owns: its flags and what they print. Exit codes: 0 fine, 2 usage, 10 safety, 11 liveness,
-//! 12 crash, 13 something that had to happen in a campaign never did.
+//! 12 crash, 13 something that had to happen in a campaign never did, 14 a campaign that was stopped.
 
 mod campaigns;
 mod markdown;
+mod modes;
 mod shrinking;
 
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
 
+use self::modes::Mode;
 use crate::campaign::{exit_code, verdict};
 use crate::determinism;
 use crate::fault::Plan;
@@ -26,10 +29,10 @@ use crate::world::{Outcome, install_panic_hook};
 #[command(name = "sim")]
 struct Cli {
     /// Run one seed and say how it went.
-    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "time", "plan"])]
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Run so many seeds and sum up.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// Run seeds for so long and sum up, for instance 90s, 30m or 2h; how long must not and does
     /// not change what a seed does.
@@ -46,30 +49,31 @@ struct Cli {
     /// In a campaign: write what it came to as the page of what may be lost.
     #[arg(long, value_name = "FILE")]
     durability: Option<PathBuf>,
-    /// The first seed of a campaign.
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    start: u64,
-    /// Threads of a campaign or a search; changes nothing but the time it takes.
-    #[arg(long, value_name = "J", default_value_t = 2)]
-    jobs: usize,
+    /// The first seed of a campaign, a hunt or a comparison; 0 if nothing is said.
+    #[arg(long, value_name = "SEED")]
+    start: Option<u64>,
+    /// Threads of a campaign or a search, 2 if nothing is said; changes nothing but the time it
+    /// takes.
+    #[arg(long, value_name = "J")]
+    jobs: Option<NonZeroUsize>,
     /// Run a plan from a file, as written by --print-plan.
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
     /// Print the plan of --seed as JSON instead of running it.
-    #[arg(long, requires = "seed")]
+    #[arg(long)]
     print_plan: bool,
     /// Print everything that happened.
     #[arg(long)]
     trace: bool,
     /// With --seed or --plan: write the run as a page for a browser, lanes over simulated time; with
     /// --shrink, that of the smaller plan.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "time", "print_plan"])]
+    #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// With --seed or --plan: look for a smaller plan that fails in the same way.
-    #[arg(long, conflicts_with_all = ["seeds", "time", "trace", "print_plan"])]
+    #[arg(long)]
     shrink: bool,
     /// With --shrink: where to write that plan; it is written anew with every step.
-    #[arg(long, value_name = "FILE", requires = "shrink")]
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Switch a planted bug on.
     #[arg(long, value_name = "ID")]
@@ -77,17 +81,18 @@ struct Cli {
     /// Run every planted bug until it was found, and print how many seeds that took.
     #[arg(long)]
     mutants: bool,
-    /// With --mutants: how often each planted bug has to be found.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    kills: usize,
+    /// With --mutants: how often each planted bug has to be found, 5 times if nothing is said.
+    #[arg(long, value_name = "N")]
+    kills: Option<NonZeroUsize>,
     /// With --mutants: write one killing plan each into this folder.
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     /// With --mutants: bring the page of mutants up to what was found.
-    #[arg(long, value_name = "FILE", requires = "mutants")]
+    #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Run so many seeds twice here and once in another process, and compare their traces.
-    #[arg(long, value_name = "N")]
+    /// Run so many seeds twice here and once in another process, and compare their traces; from
+    /// --seed or --start on.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     check_determinism: Option<u64>,
     /// Print the trace hash of each seed of a campaign.
     #[arg(long, hide = true)]
@@ -105,8 +110,14 @@ struct Cli {
     #[arg(long, hide = true, value_name = "SEED")]
     hang_at: Option<u64>,
     /// With --isolate: end a process that is busy with one seed for so many seconds.
-    #[arg(long, value_name = "SECONDS", requires = "isolate")]
+    #[arg(long, value_name = "SECONDS", requires = "isolate", value_parser = clap::value_parser!(u64).range(1..))]
     seed_secs_max: Option<u64>,
+}
+
+impl Cli {
+    fn jobs(&self) -> usize {
+        self.jobs.map_or(2, NonZeroUsize::get)
+    }
 }
 
 /// Parses the arguments, runs, and returns the exit code.
@@ -136,48 +147,50 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
     if let Some(id) = cli.mutant.iter().find(|id| !ids.contains(&id.as_str())) {
         return Err(usage(&format!("no mutant {id}; there are {}", ids.join(", "))));
     }
-    if let Some(seeds) = cli.check_determinism {
-        return determinism::check(cli.start, seeds, cli.canary, out);
-    }
-    if cli.mutants {
-        return campaigns::hunt_all(cli, out);
-    }
-    if cli.hashes {
-        return determinism::print_hashes(cli.start, cli.seeds.unwrap_or(1), cli.canary, out);
-    }
-    if cli.seeds.is_some() || cli.time.is_some() {
-        return campaigns::run(cli, out);
-    }
-    if cli.isolate || cli.resume.is_some() || cli.durability.is_some() {
-        return Err(usage(
-            "--isolate, --resume and --durability belong to a campaign: --seeds N or --for TIME",
-        ));
+    let mode = Mode::of(cli)?;
+    match mode {
+        Mode::Compare => return compare(cli, out),
+        Mode::Hunt => return campaigns::hunt_all(cli, out),
+        Mode::Campaign => return campaigns::run(cli, out),
+        Mode::Run | Mode::Print | Mode::Shrink => {},
     }
     let mut plan = match (&cli.plan, cli.seed) {
         (Some(path), _) => load(path)?,
-        (None, Some(seed)) => Plan::draw(seed),
-        (None, None) => {
-            return Err(usage("say --seed N, --seeds N, --for TIME or --plan FILE; see --help"));
-        },
+        (None, seed) => Plan::draw(seed.unwrap_or(0)),
     };
     for id in &cli.mutant {
         if !plan.mutants.contains(id) {
             plan.mutants.push(id.clone());
         }
     }
-    if cli.print_plan {
+    if mode == Mode::Print {
         writeln!(out, "{}", plan.to_json().map_err(io::Error::other)?)?;
         return Ok(0);
     }
-    if cli.shrink {
+    if mode == Mode::Shrink {
         return shrinking::run(cli, &plan, out);
     }
     run_one(cli, &plan, out)
 }
 
+fn compare(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
+    let start = cli.seed.or(cli.start).unwrap_or(0);
+    let seeds = cli.check_determinism.or(cli.seeds).unwrap_or(1);
+    if start.checked_add(seeds).is_none() {
+        return Err(usage(&format!("there are no {seeds} seeds from {start} on")));
+    }
+    match cli.hashes {
+        true => determinism::print_hashes(start, seeds, cli.canary, out),
+        false => determinism::check(start, seeds, cli.canary, out),
+    }
+}
+
 fn run_one(cli: &Cli, plan: &Plan, out: &mut dyn Write) -> io::Result<u8> {
     let keep_events = cli.trace || cli.html.is_some();
     let outcome = scenario::run_plan(plan, &RunOptions { keep_events, canary: cli.canary });
+    if cli.trace && outcome.events_dropped > 0 {
+        writeln!(out, "{} events before these were not kept", outcome.events_dropped)?;
+    }
     for event in outcome.events.iter().filter(|_| cli.trace) {
         writeln!(out, "{event}")?;
     }

@@ -7,6 +7,7 @@
 mod draw;
 mod harm;
 mod inject;
+mod sound;
 mod work;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,7 @@ fn one_sector() -> u32 {
 
 /// A fault and when it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
 pub struct Timed {
     /// Simulated milliseconds after the start.
     pub at_ms: u64,
@@ -83,7 +85,7 @@ pub struct Timed {
 
 /// One thing that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// The process dies; the page cache stays.
     ProcessCrash {
@@ -470,9 +472,12 @@ impl Plan {
     /// Reads a plan.
     ///
     /// # Errors
-    /// If the text is not a plan; unknown fields are refused.
-    pub fn from_json(text: &str) -> serde_json::Result<Self> {
-        serde_json::from_str(text)
+    /// If the text is not a plan, or not one that can be carried out; unknown fields are refused.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let mut plan: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        plan.check()?;
+        plan.faults.sort_by_key(|timed| timed.at_ms);
+        Ok(plan)
     }
 
     /// The nodes of the producers.

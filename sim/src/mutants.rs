@@ -66,6 +66,11 @@ pub const MUTANTS: &[Mutant] = &[
         "a start cuts a torn tail, goes on in a new segment, and does not note where the old one ends",
     ),
     mutant(
+        "damage_passed_over",
+        "own",
+        "a read at an offset that is known to be damaged goes on behind the damage, without an error",
+    ),
+    mutant(
         "duplicate_is_error",
         "M59",
         "a batch that is sent again while the first is still being written is refused; once that is written, the answer is right",
@@ -79,6 +84,11 @@ pub const MUTANTS: &[Mutant] = &[
         "emptied_before_cut",
         "N59",
         "a start removes the files of a segment that holds nothing before the journal has let go of it",
+    ),
+    mutant(
+        "end_is_out_of_range",
+        "own",
+        "after an unclean start a fetch at the end of a log is out of range",
     ),
     mutant(
         "envelope_after_journal",
@@ -190,6 +200,11 @@ pub const MUTANTS: &[Mutant] = &[
         "an unknown producer's first batch that came damaged leaves no note, so what was sent behind it is let in before it",
     ),
     mutant(
+        "retention_age_halved",
+        "own",
+        "records are deleted once they are half as old as `retention.ms` says",
+    ),
+    mutant(
         "sealed_not_flushed",
         "M43",
         "a stop says of each log that it is durable, and leaves that to the kernel",
@@ -241,6 +256,11 @@ pub const MUTANTS: &[Mutant] = &[
         "unlink_before_swap_flushed",
         "M54",
         "the files that compaction replaces are removed before the journal says so",
+    ),
+    mutant(
+        "watermark_from_journal",
+        "own",
+        "a start takes the high watermark that the journal last noted for the present one, until something is appended",
     ),
     mutant("write_error_ignored", "M49", "a write of a log that fails counts as done"),
 ];

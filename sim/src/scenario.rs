@@ -19,7 +19,7 @@ use crate::system;
 use crate::world::{FailureKind, MS, Outcome, Settings, World, program, run};
 
 /// Faults end after so many simulated milliseconds, whatever work is left.
-const CHAOS_MS: u64 = 10_000;
+pub const CHAOS_MS: u64 = 10_000;
 /// What is owed after the last fault has to be done in so many simulated milliseconds.
 const SETTLE_MS: u64 = 60_000;
 /// Records that every producer owes after the last fault.

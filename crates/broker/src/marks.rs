@@ -90,14 +90,17 @@ pub const MUTANTS: &[&str] = &[
     "config_change_not_durable",
     "duplicate_is_error",
     "duplicate_out_of_order",
+    "end_is_out_of_range",
     "last_batch_kept_only",
     "load_stops_early",
     "metadata_cache_trusted",
     "mode_change_not_published",
     "mode_change_without_flush",
     "refused_first_forgotten",
+    "retention_age_halved",
     "sequence_does_not_wrap",
     "sequence_gap_accepted",
+    "watermark_from_journal",
     "write_error_ignored",
 ];
 

@@ -111,7 +111,12 @@ impl Submitted {
 impl<E: Env> Partition<E> {
     pub(crate) fn new(init: PartitionInit, log: Log<E>) -> Arc<Self> {
         let durability = init.config.durability;
-        let ledger = Ledger::new(init.epoch, log.start(), log.end(), log.producers(), durability);
+        let mut ledger =
+            Ledger::new(init.epoch, log.start(), log.end(), log.producers(), durability);
+        // Planted: readers see no more than the journal last noted, until something is appended.
+        if !init.internal && log.env().probe().mutant("watermark_from_journal") {
+            ledger.high_watermark = log.high_watermark_hint();
+        }
         Arc::new(Self {
             id: init.id,
             config: Lock::new(RULES_RANK, init.config),

@@ -100,6 +100,7 @@ pub const MUTANTS: &[&str] = &[
     "compaction_loses_newest",
     "continued_not_heeded",
     "cut_not_journaled",
+    "damage_passed_over",
     "emptied_before_cut",
     "envelope_after_journal",
     "envelope_before_flush",

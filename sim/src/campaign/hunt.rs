@@ -35,7 +35,7 @@ impl Hunt {
             ..Range::new(range.start + self.seeds, seeds, range.jobs)
         };
         let reports = Reports { progress: &mut io::sink(), keep: &mut |_| Ok(()) };
-        let totals = run(&part, Standing::default(), reports).unwrap_or_default();
+        let totals = run(&part, Standing::default(), reports).unwrap_or_default().totals;
         self.seeds += seeds;
         for failed in totals.into_failed() {
             // What fails without the bug as well says nothing about it.

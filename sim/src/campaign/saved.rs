@@ -79,6 +79,13 @@ impl Saved {
             totals: standing.totals.clone(),
         };
         let text = serde_json::to_string(&content).map_err(io::Error::other)?;
+        self.replace(&text).map_err(|error| {
+            let text = format!("cannot write {}: {error}", self.path.display());
+            io::Error::new(error.kind(), text)
+        })
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
         let mut aside = self.path.clone().into_os_string();
         aside.push(".new");
         let mut file = std::fs::File::create(&aside)?;

@@ -1,4 +1,4 @@
-//! What clients saw of records.
+//! What clients were promised of records.
 //!
 //! Invariants: `content` holds what is promised to stay: acknowledged or read, and not excused; a
 //! power loss excuses exactly what was not durable when it happened. A client that was asked or
@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::{PartitionId, Uuid};
-use bytes::Bytes;
 use env::{Guard, Lock, Rank};
 
 use super::commits::Commits;
 use super::committed::read_committed;
 use super::modes::Modes;
-use super::platter::{DiskLog, View, missing_segment, read_batch, read_log};
+use super::platter::{DiskLog, View, missing_segment, read_log};
 use super::records::RecordId;
 use super::tables::Table;
 use super::told::damages;
@@ -36,19 +35,6 @@ impl Default for History {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// What a fetch brought of one partition.
-#[derive(Clone, Debug)]
-pub struct Fetched {
-    /// Which partition.
-    pub partition: i32,
-    /// The offset asked for.
-    pub from: i64,
-    /// The high watermark in the answer.
-    pub watermark: i64,
-    /// Batches; the last one may be cut.
-    pub bytes: Bytes,
 }
 
 /// What is behind the lock.
@@ -231,83 +217,6 @@ impl History {
         });
     }
 
-    /// Records were fetched; `losses` is from before the request was sent. Returns the next offset
-    /// to read.
-    pub fn read(&self, world: &World, fetched: Fetched, losses: u64) -> i64 {
-        let Fetched { partition, from, watermark, bytes } = fetched;
-        remark(world, "fetched", (partition, from, u64::try_from(watermark).unwrap_or(0)), || {
-            format!("{partition}/{from}: high watermark {watermark}")
-        });
-        let is_empty = bytes.is_empty();
-        let (next, why) = self.read_batches(world, Fetched { bytes, ..fetched }, losses);
-        let Some(why) = why.or((next == from && !is_empty).then(|| "no batch".into())) else {
-            return next;
-        };
-        // A checksum that does not match tells of damage as well as an error does.
-        if let Some(behind) = self.told_of_damage(world, partition, next) {
-            return behind;
-        }
-        let cut = why == "no batch";
-        world.check("fetched-batch", cut, || format!("{partition}/{next} of {watermark}: {why}"));
-        // Whose drive lied may send bytes whose checksum shows it, and nobody gets past them.
-        if cut { from } else { watermark }
-    }
-
-    /// Where the first batch begins that is not sound, and what is wrong with it.
-    fn read_batches(&self, world: &World, fetched: Fetched, losses: u64) -> (i64, Option<String>) {
-        let Fetched { partition, from, watermark, bytes } = fetched;
-        let mut seen = self.seen();
-        let certain = seen.losses == losses;
-        let untold = seen.is_untold(world);
-        let topic = seen.topic.unwrap_or_default();
-        let known = seen.partitions.entry(partition).or_default();
-        let (mut next, mut first) = (from, true);
-        for batch in records::batches(bytes) {
-            // A fetch may be cut in the middle of its last batch.
-            let Ok(batch) = batch else { break };
-            let base = batch.header().base_offset.0;
-            let expected = if first { base } else { next };
-            first = false;
-            let mut found = Vec::new();
-            if let Err(why) = read_batch(&batch, expected, &mut found) {
-                return (next, Some(why));
-            }
-            next = batch.header().next_offset().0;
-            world.check("fetch-position", next > from && base <= from.max(expected), || {
-                format!("{partition}: asked for {from}, got {base}..{next}")
-            });
-            world.check("high-watermark", next <= watermark, || {
-                format!("{partition}: read up to {next} under a high watermark of {watermark}")
-            });
-            for (offset, id) in found {
-                world.check("known-content", known.sent.contains(&id), || {
-                    format!("{partition}/{offset}: {id} was never sent there")
-                });
-                // What was promised before was looked for then.
-                if certain && known.content.get(&offset) != Some(&id) {
-                    if !untold {
-                        must_be_written(world, (topic, partition, offset), id);
-                    }
-                    known.promise(world, partition, offset, id);
-                }
-            }
-        }
-        (next, None)
-    }
-
-    /// A fetch was out of range: legitimate only after records were lost.
-    pub fn out_of_range(&self, world: &World, partition: i32, at: i64) {
-        let losses = {
-            let mut seen = self.seen();
-            // The reader starts again, and its commits go back with it.
-            seen.commits.forget(partition);
-            seen.losses
-        };
-        world.check("out-of-range", losses > 0, || {
-            format!("{partition}: offset {at} is out of range though nothing was lost")
-        });
-    }
-
     /// The broker's machine is about to lose power: what is not durable now is excused, unless it
     /// had to be. If something was damaged, and no start has come far enough to say what that took,
     /// what had to be there is left to the next one: it has it, or says so.
@@ -361,7 +270,7 @@ impl History {
 }
 
 /// Remarks on a partition, an offset and a number.
-fn remark(
+pub(super) fn remark(
     world: &World,
     kind: &'static str,
     (partition, offset, len): (i32, i64, u64),
@@ -370,18 +279,6 @@ fn remark(
     let target = u64::try_from(partition).unwrap_or(0);
     let offset = u64::try_from(offset).unwrap_or(0);
     world.remark(Note { node: Some(BROKER), kind, target, offset, len, result: 0 }, text);
-}
-
-/// Holds a record that was handed out against the page cache.
-fn must_be_written(world: &World, (topic, partition, offset): (Uuid, i32, i64), id: RecordId) {
-    let log = {
-        let disk = world.disks[BROKER].lock();
-        read_log(&disk, topic, partition, View::Cache).unwrap_or_default()
-    };
-    let found = log.at(offset);
-    world.check("high-watermark", found == Some(id), || {
-        format!("{partition}/{offset} was read as {id}; the page cache has {found:?}")
-    });
 }
 
 /// What was acknowledged up to then has to be durable now, if anything has: a broker that is left
@@ -430,7 +327,7 @@ impl Partition {
     }
 
     /// From now on `offset` holds `id` for ever.
-    fn promise(&mut self, world: &World, partition: i32, offset: i64, id: RecordId) {
+    pub(super) fn promise(&mut self, world: &World, partition: i32, offset: i64, id: RecordId) {
         let before = *self.content.entry(offset).or_insert(id);
         world.check("one-content", before == id, || {
             format!("{partition}/{offset} was {before} and is {id}")

@@ -20,6 +20,9 @@ use crate::disk::Image;
 use crate::fault::BROKER;
 use crate::world::World;
 
+/// How long the records of a topic live that [expires](Rules::expires), milliseconds.
+pub const EXPIRES_MS: i64 = 600;
+
 /// One record as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -64,6 +67,8 @@ impl Owed {
 pub(super) struct Table {
     id: Option<Uuid>,
     sent: BTreeMap<u64, (u8, bool)>,
+    /// When each was made, by its client's calendar.
+    made: BTreeMap<u64, i64>,
     acked: BTreeMap<i64, u64>,
     /// Sent, and not known to be there.
     open: BTreeSet<u64>,
@@ -93,8 +98,15 @@ impl History {
     }
 
     /// A record is about to be sent.
-    pub fn table_sent(&self, topic: &'static str, number: u64, key: u8, tombstone: bool) {
+    /// `made`: its timestamp.
+    pub fn table_sent(
+        &self,
+        topic: &'static str,
+        (number, key, tombstone): (u64, u8, bool),
+        made: i64,
+    ) {
         self.with_table(topic, |table| {
+            table.made.insert(number, made);
             table.sent.insert(number, (key, tombstone));
             table.open.insert(number);
         });
@@ -149,15 +161,24 @@ impl History {
         start: i64,
         rules: Rules,
     ) {
+        let ages = rules.expires && clocks_agree(world);
+        let now = world.wall(BROKER).0;
+        let mut young = None;
         let asked = self.with_table(topic, |table| {
             if table.told > owed.told {
                 return None;
+            }
+            if ages && !table.asked_all {
+                young = table.too_young(start, now);
             }
             table.start = table.start.max(start);
             let sent = i64::try_from(table.sent.len()).unwrap_or(i64::MAX);
             Some(if table.asked_all { table.asked.max(sent) } else { table.asked })
         });
         let Some(asked) = asked else { return };
+        world.check("retention", young.is_none(), || {
+            format!("{topic} begins at {start}; deleted was, after as many ms: {young:?}")
+        });
         world.check("log-start-stays", start >= owed.start, || {
             format!("{topic} began at {} and begins at {start} now", owed.start)
         });
@@ -217,7 +238,22 @@ impl History {
     }
 }
 
+/// Whether all machines have told the same time so far.
+fn clocks_agree(world: &World) -> bool {
+    ["clock jump", "clock drift"].iter().all(|class| world.faults(class) == 0)
+}
+
 impl Table {
+    /// A record that nobody asked to delete and that the log, which begins at `start`, does not have
+    /// although it is not old enough: offset and age in milliseconds.
+    fn too_young(&self, start: i64, now: i64) -> Option<(i64, i64)> {
+        let from = self.asked.min(start);
+        let ages = self.acked.range(from..start).filter_map(|(offset, number)| {
+            Some((*offset, now.saturating_sub(*self.made.get(number)?)))
+        });
+        ages.min_by_key(|(_, age)| *age).filter(|(_, age)| *age <= EXPIRES_MS)
+    }
+
     /// The broker has started. What it tells is lost is owed no more, what is not told has to be
     /// there. Returns whether it told of anything.
     pub(super) fn started(

@@ -24,7 +24,7 @@ pub(super) fn run(cli: &Cli, plan: &Plan, out: &mut dyn Write) -> io::Result<u8>
             written = save(&path, smaller);
         }
     };
-    let shrunk = shrink(plan, cli.jobs, &mut progress);
+    let shrunk = shrink(plan, cli.jobs(), &mut progress);
     written?;
     let Some(shrunk) = shrunk else {
         let outcome = scenario::run_plan(plan, &RunOptions::default());

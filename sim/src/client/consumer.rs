@@ -55,6 +55,8 @@ struct Member {
     member_id: String,
     generation: i32,
     positions: BTreeMap<i32, i64>,
+    /// Losses before each position was learnt.
+    learnt: BTreeMap<i32, u64>,
     committed: BTreeMap<i32, i64>,
     heartbeat_due: Instant,
     /// Power losses of the broker when it last committed.
@@ -77,6 +79,7 @@ pub async fn consumer(job: Job, env: SimEnv) {
         member_id: String::new(),
         generation: -1,
         positions: BTreeMap::new(),
+        learnt: BTreeMap::new(),
         committed: BTreeMap::new(),
         heartbeat_due: Instant(0),
         losses: 0,
@@ -193,7 +196,7 @@ impl Member {
             topics: Some(vec![topic]),
             ..OffsetFetchRequest::default()
         };
-        let asked = self.job.history.commit_floors();
+        let (asked, losses) = (self.job.history.commit_floors(), self.job.history.losses());
         let Ok(answer) = self.connection.call(5, &ask, TIMEOUT).await else { return Step::Rejoin };
         if self.group_error("OffsetFetch", answer.error_code) == Step::Rejoin {
             return Step::Rejoin;
@@ -204,7 +207,7 @@ impl Member {
             }
             let (index, offset) = (partition.partition_index, partition.committed_offset);
             self.job.history.commit_seen(&self.job.world, &asked, index, offset);
-            self.positions.insert(index, offset.max(0));
+            self.go_to(index, offset.max(0), losses);
             self.committed.insert(index, offset.max(0));
         }
         Step::Done
@@ -281,8 +284,15 @@ impl Member {
         }
     }
 
+    /// Reads on from `at`, which was learnt after so many losses.
+    fn go_to(&mut self, index: i32, at: i64, losses: u64) {
+        self.positions.insert(index, at);
+        self.learnt.insert(index, losses);
+    }
+
     async fn fetch(&mut self) -> usize {
-        let losses = self.job.history.losses();
+        let known = self.job.history.asked();
+        let losses = known.losses();
         let ask = fetch_request(&self.positions, self.dice.between(64, 20_000));
         let asked = self.job.world.asks(BROKER);
         let Ok(answer) = self.connection.call(self.version, &ask, TIMEOUT).await else { return 0 };
@@ -293,8 +303,9 @@ impl Member {
                 NONE => {},
                 OFFSET_OUT_OF_RANGE => {
                     let at = self.positions.get(&index).copied().unwrap_or(0);
-                    self.job.history.out_of_range(&self.job.world, index, at);
-                    self.positions.insert(index, 0);
+                    let learnt = self.learnt.get(&index).copied().unwrap_or(0);
+                    self.job.history.out_of_range(&self.job.world, (index, at), learnt, &known);
+                    self.go_to(index, 0, losses);
                     continue;
                 },
                 CORRUPT_MESSAGE => {
@@ -304,7 +315,7 @@ impl Member {
                         self.unexpected("Fetch", CORRUPT_MESSAGE);
                         return 0;
                     };
-                    self.positions.insert(index, behind);
+                    self.go_to(index, behind, losses);
                     continue;
                 },
                 KAFKA_STORAGE_ERROR => {
@@ -326,9 +337,9 @@ impl Member {
             let bytes = data.records.as_bytes().cloned().unwrap_or_default();
             let watermark = data.high_watermark;
             let fetched = Fetched { partition: index, from, watermark, bytes };
-            let next = self.job.history.read(&self.job.world, fetched, losses);
+            let next = self.job.history.read(&self.job.world, fetched, &known, None);
             read += usize::try_from(next - from).unwrap_or(0);
-            self.positions.insert(index, next);
+            self.go_to(index, next, losses);
         }
         read
     }

@@ -1,5 +1,8 @@
 //! Kafka's error numbers as far as the clients tell them apart. Source: Kafka's protocol guide.
 
+use crate::fault::BROKER;
+use crate::world::{MS, World};
+
 pub const NONE: i16 = 0;
 pub const OFFSET_OUT_OF_RANGE: i16 = 1;
 pub const CORRUPT_MESSAGE: i16 = 2;
@@ -14,6 +17,23 @@ pub const KAFKA_STORAGE_ERROR: i16 = 56;
 pub const TOPIC_DELETION_DISABLED: i16 = 73;
 pub const MEMBER_ID_REQUIRED: i16 = 79;
 pub const GROUP_MAX_SIZE_REACHED: i16 = 81;
+
+/// Coordinators load, or are looked for.
+const LOADING: &[i16] = &[14, 15, 16];
+
+/// Whether `code` may be answered to a producer now, to be tried again: a broker that was left in
+/// peace for a while has no reason to refuse but that it loads something.
+pub fn may_be_refused(world: &World, code: i16) -> bool {
+    is_retriable(code) && (LOADING.contains(&code) || !is_at_peace(world))
+}
+
+/// Whether faults are over, and the broker was up long enough for every answer to be of a time when
+/// they were.
+fn is_at_peace(world: &World) -> bool {
+    const LONG_ENOUGH: u64 = 2_500 * MS;
+    let since = world.now().saturating_sub(world.disturbed_at(BROKER));
+    world.is_calm() && since >= LONG_ENOUGH
+}
 
 /// Errors after which the same request is sent again a little later.
 pub fn is_retriable(code: i16) -> bool {

@@ -29,7 +29,7 @@ use super::consumer::fetch_request;
 use super::errors::{
     CORRUPT_MESSAGE, NONE, OFFSET_OUT_OF_RANGE, TOPIC_ALREADY_EXISTS, is_retriable,
 };
-use crate::check::{Row, Rules};
+use crate::check::{EXPIRES_MS, Row, Rules};
 use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
 
@@ -148,11 +148,13 @@ impl Keeper {
                 ("min.compaction.lag.ms", lag),
             ]
         };
-        let brief = vec![("retention.ms", pick(self.brief.expires))];
+        let expires = EXPIRES_MS.to_string();
+        let kept = |short: bool| if short { expires.as_str() } else { LONG_MS };
+        let brief = vec![("retention.ms", kept(self.brief.expires))];
         let mut topics = vec![(TABLE, compacted("compact")), (BRIEF, brief)];
         if self.job.work.both {
             let mut both = compacted("compact,delete");
-            both.push(("retention.ms", pick(self.both.expires)));
+            both.push(("retention.ms", kept(self.both.expires)));
             topics.push((BOTH, both));
         }
         for (name, configs) in topics {
@@ -263,7 +265,7 @@ impl Keeper {
             };
             batch.push(&record).ok()?;
             sent.push(number);
-            self.job.history.table_sent(topic, number, key, tombstone);
+            self.job.history.table_sent(topic, (number, key, tombstone), record.timestamp.0);
         }
         Some((batch.finish_bytes().ok()?, sent))
     }

@@ -16,7 +16,7 @@ use records::header::sequence_after;
 use records::{BatchBuilder, Compression, NewRecord, Producer};
 
 use super::connection::Connection;
-use super::errors::{NONE, OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID, is_retriable};
+use super::errors::{NONE, OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID, may_be_refused};
 use super::{Job, TOPIC};
 use crate::check::{RecordId, Since};
 use crate::fault::BROKER;
@@ -138,7 +138,7 @@ impl Sender {
                     self.sequences.fill(first_sequence(&self.job));
                     return;
                 },
-                Ok(answer) if is_retriable(answer.error_code) => {},
+                Ok(answer) if may_be_refused(&self.job.world, answer.error_code) => {},
                 Ok(answer) => return self.unexpected("InitProducerId", answer.error_code),
                 Err(_) => {},
             }
@@ -302,7 +302,7 @@ impl Sender {
                 self.refused = true;
             },
             OUT_OF_ORDER_SEQUENCE_NUMBER | UNKNOWN_PRODUCER_ID => return false,
-            code if is_retriable(code) => return false,
+            code if may_be_refused(&world, code) => return false,
             code => self.unexpected("Produce", code),
         }
         self.window.remove(&flight.batch);

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::consumer::fetch_request;
 use super::errors::{CORRUPT_MESSAGE, NONE};
 use super::{GROUP, Job, TOPIC};
-use crate::check::Fetched;
+use crate::check::{Fetched, Handed};
 use crate::fault::BROKER;
 use crate::world::SimEnv;
 
@@ -22,10 +22,12 @@ pub async fn read_all(job: Job, env: SimEnv) {
     let mut connection = Connection::new(env.clone(), BROKER, "reader".into());
     let partitions = i32::try_from(job.work.partitions).unwrap_or(1);
     let mut positions: BTreeMap<i32, i64> = (0..partitions).map(|index| (index, 0)).collect();
+    let mut handed: BTreeMap<i32, Handed> = BTreeMap::new();
+    let begun = job.history.asked();
     let mut in_vain = 0;
     while !positions.is_empty() {
         let before = positions.clone();
-        let losses = job.history.losses();
+        let asked = job.history.asked();
         let ask = fetch_request(&positions, 1 << 20);
         let timeout = Duration::from_millis(5_000);
         let Ok(answer) = connection.call(12, &ask, timeout).await else {
@@ -35,9 +37,11 @@ pub async fn read_all(job: Job, env: SimEnv) {
         for data in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
             let index = data.partition_index;
             let Some(from) = positions.get(&index).copied() else { continue };
+            let mine = handed.entry(index).or_default();
             if data.error_code == CORRUPT_MESSAGE
                 && let Some(behind) = job.history.told_of_damage(&job.world, index, from)
             {
+                mine.told(from, behind);
                 positions.insert(index, behind);
                 continue;
             }
@@ -47,7 +51,7 @@ pub async fn read_all(job: Job, env: SimEnv) {
             let bytes = data.records.as_bytes().cloned().unwrap_or_default();
             let watermark = data.high_watermark;
             let fetched = Fetched { partition: index, from, watermark, bytes };
-            let next = job.history.read(&job.world, fetched, losses);
+            let next = job.history.read(&job.world, fetched, &asked, Some(mine));
             if next >= watermark || data.error_code != NONE {
                 positions.remove(&index);
             } else {
@@ -62,6 +66,7 @@ pub async fn read_all(job: Job, env: SimEnv) {
             return;
         }
     }
+    job.history.read_to_end(&job.world, &handed, &begun);
 }
 
 /// Asks how far the group has committed, until that is answered.

@@ -113,6 +113,9 @@ impl Timeline {
     /// If the plan has no JSON form, which does not happen.
     pub fn of<T>(plan: &Plan, outcome: &Outcome<T>, reproduce: &str) -> serde_json::Result<Self> {
         let mut left_out = Vec::new();
+        if outcome.events_dropped > 0 {
+            left_out.push(format!("the first {} events of all", outcome.events_dropped));
+        }
         let shown = outcome.events.iter().filter_map(show).collect();
         let events = most_telling(shown, Self::EVENTS_MAX, &mut left_out);
         let mut messages = messages::of(&outcome.events);

@@ -40,6 +40,7 @@ pub(super) async fn reads_go_on(job: &Job) -> bool {
         world.sleep_ms(50).await;
     }
     set_room(None);
+    world.disturb(BROKER);
     let is_read = is_read.load(Relaxed);
     if !is_read && !world.ledger.lock().budget.excuses("reads-while-full") {
         let text = format!(

@@ -3,8 +3,12 @@
 //! Invariants: monotonic time and boot time never go back; while the machine is suspended the first
 //! stands still and the second goes on; wall-clock time follows boot time, but for jumps.
 
+use base::Timestamp;
+
 use super::{MS, World};
 
+/// Wall-clock time at which the universe begins, milliseconds since the Unix epoch.
+const WALL_START: i64 = 1_700_000_000_000;
 /// Parts per million.
 const MILLION: i128 = 1_000_000;
 
@@ -71,6 +75,12 @@ impl World {
         let mut clock = self.nodes.cells[node].clock.lock();
         clock.settle(now);
         change(&mut clock);
+    }
+
+    /// What the wall clock of `node` says.
+    pub fn wall(&self, node: usize) -> Timestamp {
+        let millis = self.clock(node, |clock, now| clock.wall_ms(now));
+        Timestamp(WALL_START.saturating_add(millis))
     }
 
     /// The clocks of `node` run too fast by so many parts per million, or too slow.

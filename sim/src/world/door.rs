@@ -27,8 +27,6 @@ struct Inner {
 impl SimEnv {
     /// Nanoseconds by which a process's clock is ahead of the universe's, so that zero is no time.
     const CLOCK_START: u64 = 1_000_000_000;
-    /// Wall-clock time at which the universe begins, milliseconds since the Unix epoch.
-    const WALL_START: i64 = 1_700_000_000_000;
 
     pub(super) fn new(process: Process) -> Self {
         Self(Arc::new(Inner {
@@ -88,8 +86,7 @@ impl Env for SimEnv {
     }
 
     fn wall(&self) -> Timestamp {
-        let millis = self.world().clock(self.0.process.node, |clock, now| clock.wall_ms(now));
-        Timestamp(Self::WALL_START.saturating_add(millis))
+        self.world().wall(self.0.process.node)
     }
 
     async fn sleep_until(&self, at: Instant) {

@@ -4,6 +4,7 @@
 //! and every network frame both ways; text and remarks are never part of it, so that keeping events
 //! changes nothing.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 /// One thing that happened.
@@ -51,13 +52,18 @@ impl fmt::Display for Event {
 pub struct Trace {
     hash: u64,
     count: u64,
-    events: Option<Vec<Event>>,
+    events: Option<VecDeque<Event>>,
+    /// Events that had to go.
+    dropped: u64,
 }
 
 impl Trace {
+    /// Events that are kept at most, the last ones: some 200 MB.
+    pub const EVENTS_MAX: usize = 1_000_000;
+
     /// An empty trace that keeps its events or not.
     pub fn new(keep: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, count: 0, events: keep.then(Vec::new) }
+        Self { hash: 0xcbf2_9ce4_8422_2325, count: 0, events: keep.then(VecDeque::new), dropped: 0 }
     }
 
     /// Adds `note`, which happened at `now` (nanoseconds); `text` is asked only if events are kept.
@@ -74,7 +80,11 @@ impl Trace {
     /// Keeps something for people that is not part of the hash, if events are kept.
     pub fn remark(&mut self, now: u64, note: &Note, text: impl FnOnce() -> String) {
         if let Some(events) = &mut self.events {
-            events.push(Event { at: now, note: *note, text: text() });
+            if events.len() >= Self::EVENTS_MAX {
+                drop(events.pop_front());
+                self.dropped += 1;
+            }
+            events.push_back(Event { at: now, note: *note, text: text() });
         }
     }
 
@@ -88,9 +98,10 @@ impl Trace {
         self.count
     }
 
-    /// The events, if they were kept.
-    pub fn take_events(&mut self) -> Vec<Event> {
-        self.events.as_mut().map(std::mem::take).unwrap_or_default()
+    /// The events, if they were kept, and how many came before the first of them.
+    pub fn take_events(&mut self) -> (Vec<Event>, u64) {
+        let events = self.events.as_mut().map(std::mem::take).unwrap_or_default();
+        (events.into(), self.dropped)
     }
 }
 
@@ -143,6 +154,6 @@ mod tests {
 
         assert_eq!(quiet.hash(), chatty.hash());
         assert_eq!((quiet.count(), chatty.count()), (1, 1));
-        assert_eq!(chatty.take_events().len(), 2);
+        assert_eq!(chatty.take_events().0.len(), 2);
     }
 }

@@ -32,6 +32,8 @@ pub struct Outcome<T> {
     pub ledger: Ledger,
     /// What happened, if it was kept.
     pub events: Vec<Event>,
+    /// How much happened before that and was not kept.
+    pub events_dropped: u64,
 }
 
 thread_local! {
@@ -106,8 +108,8 @@ where
         failure = Some(Failure { kind: FailureKind::Crash, text, at: nanos });
     }
     drop(runtime);
-    let events = world.trace.lock().take_events();
-    Outcome { value, failure, hash, notes, nanos, ledger, events }
+    let (events, events_dropped) = world.trace.lock().take_events();
+    Outcome { value, failure, hash, notes, nanos, ledger, events, events_dropped }
 }
 
 async fn until_failure<T>(world: Arc<World>, main: impl Future<Output = T>) -> Option<T> {
@@ -152,5 +154,6 @@ fn lost<T>(text: String) -> Outcome<T> {
         nanos: 0,
         ledger: Ledger::default(),
         events: Vec::new(),
+        events_dropped: 0,
     }
 }

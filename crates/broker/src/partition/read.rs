@@ -51,7 +51,11 @@ impl<E: Env> Partition<E> {
         self.env().seam("partition_fetch").await;
         let seen = self.bounds(wish.current_leader_epoch)?;
         let diverging = self.diverging(wish, &seen)?;
-        if wish.offset < seen.log_start || (wish.offset > seen.end && diverging.is_none()) {
+        // Planted: after a restart the end of a log is taken for out of range.
+        let is_planted = seen.epoch > LeaderEpoch(0) && wish.offset == seen.end;
+        let is_behind = wish.offset > seen.end
+            || (is_planted && self.env().probe().mutant("end_is_out_of_range"));
+        if wish.offset < seen.log_start || (is_behind && diverging.is_none()) {
             return Err(self.out_of_range(&seen));
         }
         let upto = match isolation {

@@ -5,6 +5,8 @@
 //! empty. Source: Kafka's log retention (`retention.ms`, `retention.bytes`). Ours: files go at once
 //! (`file.delete.delay.ms` has no effect), and who still reads from one may finish.
 
+use std::sync::Arc;
+
 use base::{Offset, Probe, Timestamp};
 use env::Env;
 use storage::{SegmentExtent, WriteError};
@@ -23,7 +25,7 @@ impl<E: Env> Partition<E> {
             let ledger = self.ledger.lock();
             (ledger.fate, ledger.high_watermark)
         };
-        let config = self.config();
+        let config = self.rules_of_retention();
         if fate != Fate::Open || !config.delete {
             return Ok(());
         }
@@ -44,6 +46,16 @@ impl<E: Env> Partition<E> {
         self.env().probe().reached("retention_deleted");
         self.show_log_start();
         Ok(())
+    }
+
+    fn rules_of_retention(&self) -> Arc<TopicConfig> {
+        let config = self.config();
+        // Planted: records live half as long as they should.
+        if self.env().probe().mutant("retention_age_halved") {
+            let retention_age = config.retention_age.map(|age| age / 2);
+            return Arc::new(TopicConfig { retention_age, ..TopicConfig::clone(&config) });
+        }
+        config
     }
 }
 

@@ -69,6 +69,9 @@ impl<E: Env> Log<E> {
         max_bytes: usize,
         min_one: bool,
     ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
+        // Planted: what is damaged is passed over without a word.
+        let passes = self.env().probe().mutant("damage_passed_over");
+        let from = if passes { self.inner.shared.lock().behind_damage(from) } else { from };
         let mut want = Want { from, behind: from, upto, damaged: false, max_bytes, min_one };
         loop {
             let lookup = self.look_up(&want)?;
@@ -303,6 +306,12 @@ impl<F: Clone> Shared<F> {
             }
         }
         Ok(sound)
+    }
+
+    /// One past the known damage that `from` is in, if it is in any.
+    fn behind_damage(&self, from: Offset) -> Offset {
+        let around = self.faulty().iter().find(|range| range.from <= from && from < range.to);
+        around.map_or(from, |range| range.to)
     }
 
     fn plan(&self, want: &Want) -> Result<Lookup<F>, ReadError> {
