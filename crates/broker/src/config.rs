@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base::{BrokerId, Duration, Uuid};
+use base::{BrokerId, Duration, TopicId, Uuid};
 use metadata::Defaults;
 use records::TimestampType;
 use storage::Durability;
@@ -26,6 +26,8 @@ pub struct BrokerConfig {
     pub metadata_log_dir: Option<PathBuf>,
     /// Directories whose loss is accepted, by identity: what lived in them begins empty.
     pub accept_lost_dirs: BTreeSet<Uuid>,
+    /// Topics that the metadata lost and whose loss is accepted: their logs are deleted.
+    pub accept_lost_topics: BTreeSet<TopicId>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
     /// `delete.topic.enable`.
@@ -85,6 +87,7 @@ impl Default for BrokerConfig {
             log_dirs: vec![PathBuf::from("./data")],
             metadata_log_dir: None,
             accept_lost_dirs: BTreeSet::new(),
+            accept_lost_topics: BTreeSet::new(),
             auto_create_topics: true,
             delete_topics: true,
             num_partitions: 1,

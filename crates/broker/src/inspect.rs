@@ -128,7 +128,7 @@ pub fn metadata_bytes(path: &Path, content: &[u8]) -> Result<MetadataReport, Met
     Ok(MetadataReport {
         bytes,
         next_index: replayed.next_index,
-        torn: replayed.torn,
+        torn: replayed.torn.is_some(),
         cluster_id: image.cluster_id,
         brokers: image.brokers.keys().copied().collect(),
         next_producer: image.next_producer,

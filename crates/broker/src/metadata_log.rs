@@ -1,8 +1,9 @@
 //! The metadata log: one local file, fsynced before anything is answered.
 //!
 //! Owns: `<log dir>/metadata/log` and its format (docs/storage-format.md). Invariants: entry n+1 is
-//! written only after entry n is durable, so only the last entry can be torn; a bad entry with a
-//! good one behind it is corruption and refused; every start leaves one durable snapshot, so bytes
+//! written only after entry n is durable, so only the last entry can be torn, and after a
+//! clean stop not even that; a bad entry that no crash explains is corruption, refused, and left as it
+//! is; nothing is written before the logs were found to fit what was read; every start leaves one durable snapshot, so bytes
 //! that only the page cache had (after a failed fsync) are written again before they are trusted;
 //! room for a few entries is reserved behind the end, so that topics can be deleted on a full disk,
 //! and an entry for which there is no room is taken back whole.
@@ -14,7 +15,7 @@ use base::Probe;
 use bytes::{BufMut, Bytes, BytesMut};
 use env::{Access, Disk, Env, File};
 use metadata::{Image, Record, RecordError};
-use storage::{LogDir, sync_dir};
+use storage::{LogDir, StartClass, sync_dir};
 use thiserror::Error;
 
 const MAGIC: &[u8; 8] = b"GREGMETA";
@@ -48,6 +49,16 @@ pub enum MetadataLogError {
         "metadata log {path} is corrupt at byte {at}: restore the directory from a copy, or move it away to start an empty cluster"
     )]
     Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        at: usize,
+    },
+    /// The last entry is damaged, and no crash explains it.
+    #[error(
+        "metadata log {path} is corrupt at byte {at}: its last entry is damaged, and the last stop was clean, so that no crash tore it: restore the file from a copy, or cut it at that byte to go on without the entry"
+    )]
+    LastEntry {
         /// The file.
         path: PathBuf,
         /// Where.
@@ -103,43 +114,76 @@ pub(crate) struct Replayed {
     pub(crate) image: Image,
     /// Index of the next record.
     pub(crate) next_index: u64,
-    /// Whether there is anything beyond the snapshot.
-    entries: bool,
-    /// Length of snapshot and header.
+    /// Whether there is anything beyond the snapshot, or to be noted beside it.
+    pub(crate) entries: bool,
+    /// Length of snapshot and header; 0 if there is no file.
     snapshot_len: u64,
-    /// A torn last entry was cut.
-    pub(crate) torn: bool,
+    /// Where the last entry begins, if it is torn: it is not taken in.
+    pub(crate) torn: Option<usize>,
+}
+
+/// What `metadata/log` in `home` says; all of nothing if it is not there. Changes nothing.
+///
+/// # Errors
+/// [`MetadataLogError`].
+pub(crate) async fn read<E: Env>(env: &E, home: &LogDir<E>) -> Result<Replayed, MetadataLogError> {
+    let path = home.path().join("metadata").join("log");
+    let io_error = |source| MetadataLogError::Io { path: path.clone(), source };
+    let file = match env.disk().open(&path, Access::Read).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let image = Image::default();
+            return Ok(Replayed {
+                image,
+                next_index: 0,
+                entries: true,
+                snapshot_len: 0,
+                torn: None,
+            });
+        },
+        file => file.map_err(io_error)?,
+    };
+    let len = file.len().await.map_err(io_error)?;
+    if len > FILE_BYTES_MAX {
+        return Err(MetadataLogError::Corrupt { path, at: 0 });
+    }
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let bytes = file.read_at(0, len).await.map_err(io_error)?;
+    let replayed = replay(&path, &bytes)?;
+    match replayed.torn {
+        Some(at) if home.start().class == StartClass::Clean => {
+            Err(MetadataLogError::LastEntry { path, at })
+        },
+        _ => Ok(replayed),
+    }
+}
+
+impl Replayed {
+    /// Whether there was no file.
+    pub(crate) fn is_new(&self) -> bool {
+        self.snapshot_len == 0
+    }
 }
 
 impl<E: Env> MetadataLog<E> {
-    /// Opens `metadata/log` in the log directory `home`, or creates it.
-    pub(crate) async fn open(env: E, home: LogDir<E>) -> Result<(Self, Image), MetadataLogError> {
+    /// Opens `metadata/log` in the log directory `home`, of which `replayed` was [`read`], or creates
+    /// it.
+    pub(crate) async fn open(
+        env: E,
+        home: LogDir<E>,
+        replayed: Replayed,
+    ) -> Result<(Self, Image), MetadataLogError> {
         let dir = home.path().join("metadata");
         let path = dir.join("log");
         let io_error = |source| MetadataLogError::Io { path: path.clone(), source };
-        let replayed = match env.disk().open(&path, Access::Read).await {
-            Ok(file) => {
-                let len = file.len().await.map_err(io_error)?;
-                if len > FILE_BYTES_MAX {
-                    return Err(MetadataLogError::Corrupt { path, at: 0 });
-                }
-                let len = usize::try_from(len).unwrap_or(usize::MAX);
-                let bytes = file.read_at(0, len).await.map_err(io_error)?;
-                replay(&path, &bytes)?
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                env.disk().create_dir(&dir).await.map_err(io_error)?;
-                let image = Image::default();
-                Replayed { image, next_index: 0, entries: true, snapshot_len: 0, torn: false }
-            },
-            Err(error) => return Err(io_error(error)),
-        };
-        if replayed.torn {
+        if replayed.is_new() {
+            env.disk().create_dir(&dir).await.map_err(io_error)?;
+        }
+        if replayed.torn.is_some() {
             env.probe().reached("metadata_torn_entry_cut");
         }
         let next_index = replayed.next_index;
         // Planted: what was read is believed to be on the disk.
-        let trusted = next_index > 0 && !replayed.torn;
+        let trusted = next_index > 0 && replayed.torn.is_none();
         let trusted = trusted && env.probe().mutant("metadata_cache_trusted");
         let (file, len) = if replayed.entries && !trusted {
             let written = write_snapshot(&env, &dir, &replayed.image, next_index, false).await;
@@ -235,6 +279,8 @@ impl<E: Env> MetadataLog<E> {
             Ok(()) => self.file.sync_data().await.map_err(AppendError::Failed),
             Err(error) if storage::is_full(&error) => {
                 self.file.set_len(self.len).await.map_err(AppendError::Failed)?;
+                // After a clean stop nothing of it may come back.
+                self.file.sync_data().await.map_err(AppendError::Failed)?;
                 // What was reserved behind the end went with it.
                 self.reserved = self.len;
                 Err(AppendError::Full)
@@ -365,7 +411,8 @@ pub(crate) fn replay(path: &Path, bytes: &[u8]) -> Result<Replayed, MetadataLogE
             if later_entry(bytes, at, next_index) {
                 return Err(corrupt(at));
             }
-            return Ok(Replayed { image, next_index, entries: true, snapshot_len, torn: true });
+            let torn = Some(at);
+            return Ok(Replayed { image, next_index, entries: true, snapshot_len, torn });
         };
         if first != next_index {
             return Err(corrupt(at));
@@ -375,7 +422,7 @@ pub(crate) fn replay(path: &Path, bytes: &[u8]) -> Result<Replayed, MetadataLogE
         entries = true;
         at += ENTRY_HEADER_BYTES + payload.len();
     }
-    Ok(Replayed { image, next_index, entries, snapshot_len, torn: false })
+    Ok(Replayed { image, next_index, entries, snapshot_len, torn: None })
 }
 
 struct Header<'a> {
@@ -465,7 +512,7 @@ mod tests {
             let replayed = replay(Path::new("log"), &bytes[..cut]).expect("a torn end is no error");
             let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
             assert_eq!(replayed.next_index, u64::try_from(whole).unwrap());
-            assert_eq!(replayed.torn, !ends.contains(&cut));
+            assert_eq!(replayed.torn.is_some(), !ends.contains(&cut));
         }
     }
 

@@ -24,9 +24,7 @@ use thiserror::Error;
 use crate::BrokerConfig;
 use crate::broker::StartError;
 use crate::broker::opened::{self, OpenedDirs};
-use crate::inspect;
-use crate::metadata_log::MetadataLog;
-use crate::publisher::REPLICA_GEN;
+use crate::metadata_log::{self, MetadataLog};
 
 pub use look::Deep;
 
@@ -232,22 +230,14 @@ pub async fn verify<E: Env>(env: &E, asked: &Asked, deep: bool) -> Result<Verifi
     if LogDir::<E>::peek(env, home.path()).await?.is_none() {
         return Err(VerifyError::NotOurs(home.path().to_owned()));
     }
-    let torn = inspect::metadata(env, home.path()).await.ok().flatten().map(|found| found.torn);
-    let (placed, metadata, refusal) = match MetadataLog::open(overlay, home).await {
-        Ok((log, image)) => {
-            let metadata = torn.map(|torn| (log.next_index(), torn));
-            let refusal = fits(&found, &image, &config).err().map(|error| error.to_string());
-            (Some(placed(&image, config.node_id)), metadata, refusal)
-        },
-        Err(error) => (None, None, Some(error.to_string())),
-    };
+    let (topics, metadata, refusal) = look_at_metadata(&overlay, &found, home, &config).await;
     let mut dirs = Vec::with_capacity(found.dirs.len());
     for (at, one) in found.dirs.iter().enumerate() {
         let (path, is_home) = (one.path.clone(), at == found.home);
         // What cannot be told is told by its opening.
         let is_new = matches!(LogDir::<E>::peek(env, &path).await, Ok(None));
         let contents = match &one.dir {
-            Some(dir) => Ok(look_into(env, dir, is_home, placed.as_ref(), deep).await),
+            Some(dir) => Ok(look_into(env, dir, is_home, topics.as_ref(), deep).await),
             None => Err(one.failure.as_deref().unwrap_or_default().to_owned()),
         };
         dirs.push(VerifiedDir { path, is_home, is_new, contents });
@@ -258,10 +248,42 @@ pub async fn verify<E: Env>(env: &E, asked: &Asked, deep: bool) -> Result<Verifi
     let mut verified = Verified { node_id, dirs, metadata, away, absent, elsewhere, refusal };
     let there: BTreeSet<PartitionId> =
         verified.logs().filter(|log| !log.is_stray).map(|log| log.partition).collect();
-    let absent = placed.into_iter().flatten().filter(|(id, _)| !there.contains(id));
+    let placed = topics.map(|topics| topics.placed).into_iter().flatten();
+    let absent = placed.filter(|(id, _)| !there.contains(id));
     let absent = absent.map(|(id, name)| (name, id)).collect();
     *(if all_are_here { &mut verified.absent } else { &mut verified.elsewhere }) = absent;
     Ok(verified)
+}
+
+/// What the metadata says of topics.
+struct Topics {
+    /// The partitions that the node leads, with their topics' names.
+    placed: BTreeMap<PartitionId, Arc<str>>,
+    /// Those of which a start removes what is left.
+    deleted: BTreeSet<TopicId>,
+}
+
+/// What the metadata says, its next index and whether its last entry is torn, and why a start would
+/// be refused.
+async fn look_at_metadata<E: Env>(
+    overlay: &Overlay<E>,
+    found: &OpenedDirs<Overlay<E>>,
+    home: LogDir<Overlay<E>>,
+    config: &BrokerConfig,
+) -> (Option<Topics>, Option<(u64, bool)>, Option<String>) {
+    let mut read = match metadata_log::read(overlay, &home).await {
+        Ok(read) => read,
+        Err(error) => return (None, None, Some(error.to_string())),
+    };
+    found.settle_deletions(&mut read, config);
+    let metadata = (!read.is_new()).then_some((read.next_index, read.torn.is_some()));
+    let topics =
+        Topics { placed: placed(&read.image, config.node_id), deleted: read.image.deleted.clone() };
+    let refusal = match fits(found, &read.image, config) {
+        Ok(()) => MetadataLog::open(overlay.clone(), home, read).await.err().map(StartError::from),
+        Err(unfit) => Some(unfit),
+    };
+    (Some(topics), metadata, refusal.map(|error| error.to_string()))
 }
 
 /// With what a start would open these directories, and the node's others, which it would miss.
@@ -341,7 +363,7 @@ async fn look_into<E: Env>(
     env: &E,
     dir: &LogDir<Overlay<E>>,
     is_home: bool,
-    placed: Option<&BTreeMap<PartitionId, Arc<str>>>,
+    topics: Option<&Topics>,
     deep: bool,
 ) -> VerifiedContents {
     // Opening it said already what cannot be read.
@@ -350,8 +372,8 @@ async fn look_into<E: Env>(
     let mut logs = Vec::new();
     for found in dir.logs() {
         let Found { partition, replica_gen } = found;
-        let topic = placed.and_then(|placed| placed.get(&partition)).cloned();
-        let is_stray = placed.is_some() && (topic.is_none() || replica_gen != REPLICA_GEN);
+        let topic = topics.and_then(|topics| topics.placed.get(&partition)).cloned();
+        let is_stray = topics.is_some_and(|topics| topics.deleted.contains(&partition.topic));
         let outcome = open(dir, found, deep).await.map_err(|error| Unopened {
             why: error.to_string(),
             takes_directory: !is_home && matches!(error, OpenError::Io { .. }),

@@ -5,6 +5,9 @@
 #[path = "broker/cleaning.rs"]
 mod cleaning;
 #[cfg(test)]
+#[path = "broker/damaged.rs"]
+mod damaged;
+#[cfg(test)]
 #[path = "broker/dirs.rs"]
 mod dirs;
 #[cfg(test)]

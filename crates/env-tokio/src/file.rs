@@ -125,10 +125,8 @@ impl File for TokioFile {
     }
 
     async fn preallocate(&self, len: u64) -> io::Result<()> {
-        let work = move |fd: &OwnedFd| match fallocate(fd, FallocateFlags::KEEP_SIZE, 0, len) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        };
+        let work =
+            move |fd: &OwnedFd| preallocated(|| fallocate(fd, FallocateFlags::KEEP_SIZE, 0, len));
         if len == 0 { Ok(()) } else { self.work(work).await }
     }
 }
@@ -141,6 +139,15 @@ pub(crate) fn retried<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io:
             done => return Ok(done?),
         }
     }
+}
+
+/// Repeats a reservation that a signal interrupted. A file system that knows no such thing has
+/// promised nothing, and is no failure.
+fn preallocated(mut reserve: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
+    retried(|| match reserve() {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        done => done,
+    })
 }
 
 /// A length as a file position.
@@ -274,6 +281,18 @@ mod tests {
         };
         write_all_by(50, bufs, write).unwrap();
         assert_eq!(file, all);
+    }
+
+    #[test]
+    fn a_reservation_that_a_signal_interrupts_is_made_again() {
+        let mut outcomes = vec![Ok(()), Err(Errno::INTR), Err(Errno::INTR)];
+        preallocated(|| outcomes.pop().unwrap()).unwrap();
+        assert!(outcomes.is_empty());
+
+        let mut outcomes = vec![Err(Errno::NOSPC), Err(Errno::INTR)];
+        let full = preallocated(|| outcomes.pop().unwrap()).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        preallocated(|| Err(Errno::OPNOTSUPP)).unwrap();
     }
 
     #[test]

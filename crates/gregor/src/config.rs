@@ -54,7 +54,8 @@ pub fn load(arguments: &Serve) -> Result<Config, Failure> {
         given.remove("metadata.log.dir");
         given.insert("log.dir".to_owned(), data.display().to_string());
     }
-    let accepted = arguments.accept_lost_dirs.iter().copied().collect();
+    let dirs = arguments.accept_lost_dirs.iter().copied().collect();
+    let topics = arguments.accept_lost_topics.iter().copied().collect();
     let mut config = match (from_keys(given), &file) {
         (Err(Failure::Config(why)), Some(file)) if from_keys(file.keys()).is_err() => {
             let shown = &file.shown;
@@ -65,7 +66,8 @@ pub fn load(arguments: &Serve) -> Result<Config, Failure> {
         },
         (outcome, _) => outcome?,
     };
-    config.broker.accept_lost_dirs = accepted;
+    config.broker.accept_lost_dirs = dirs;
+    config.broker.accept_lost_topics = topics;
     for name in &mut config.unknown {
         let overridden = arguments.overrides.iter().any(|(key, _)| *key == *name);
         let of_file = file.as_ref().filter(|_| !overridden);
@@ -239,6 +241,7 @@ impl Keys {
             log_dirs: self.log_dirs()?,
             metadata_log_dir: self.given("metadata.log.dir").map(PathBuf::from),
             accept_lost_dirs: BTreeSet::new(),
+            accept_lost_topics: BTreeSet::new(),
             auto_create_topics: self.flag("auto.create.topics.enable"),
             delete_topics: self.flag("delete.topic.enable"),
             num_partitions: self.int("num.partitions")?,

@@ -1,9 +1,9 @@
 //! What the applied records add up to.
 //!
 //! Invariants: `topics` and `names` hold the same topics; a topic id is never zero; `next_producer`
-//! never falls; a partition's leader epoch never falls.
+//! never falls; a partition's leader epoch never falls; a topic is never both there and deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::{BrokerId, LeaderEpoch, ProducerId, TopicId, Uuid};
@@ -21,6 +21,9 @@ pub struct Image {
     pub topics: BTreeMap<TopicId, Arc<Topic>>,
     /// Their ids by name.
     pub names: BTreeMap<Arc<str>, TopicId>,
+    /// Topics that were deleted, as long as a log of theirs may be left: it is no proof of a topic
+    /// that got lost.
+    pub deleted: BTreeSet<TopicId>,
     /// First producer id that was never handed out.
     pub next_producer: ProducerId,
 }
@@ -106,15 +109,7 @@ impl Image {
                 self.topics.insert(topic.id, Arc::clone(topic));
                 Change::TopicCreated(Arc::clone(topic))
             },
-            Record::TopicDeleted { id } => match self.topics.remove(id) {
-                Some(topic) => {
-                    if self.names.get(&topic.name) == Some(id) {
-                        self.names.remove(&topic.name);
-                    }
-                    Change::TopicDeleted(topic)
-                },
-                None => Change::None,
-            },
+            Record::TopicDeleted { id } => self.delete(*id),
             Record::TopicConfigured { id, configs } => match self.topics.get_mut(id) {
                 Some(topic) => {
                     Arc::make_mut(topic).configs.clone_from(configs);
@@ -127,6 +122,15 @@ impl Image {
                 Change::None
             },
         }
+    }
+
+    fn delete(&mut self, id: TopicId) -> Change {
+        self.deleted.insert(id);
+        let Some(topic) = self.topics.remove(&id) else { return Change::None };
+        if self.names.get(&topic.name) == Some(&id) {
+            self.names.remove(&topic.name);
+        }
+        Change::TopicDeleted(topic)
     }
 
     fn advance_epochs(&mut self, leader: BrokerId) -> Change {
@@ -157,6 +161,7 @@ impl Image {
             records.push(Record::BrokerRegistered { id: *id, rack, unclean: false });
         }
         records.extend(self.topics.values().map(|t| Record::TopicCreated(Arc::clone(t))));
+        records.extend(self.deleted.iter().map(|id| Record::TopicDeleted { id: *id }));
         let broker = self.brokers.keys().next().copied().unwrap_or_default();
         records.push(Record::ProducerIdsReserved { broker, next: self.next_producer });
         records

@@ -250,6 +250,7 @@ impl From<&ListOffsetError> for ErrorCode {
             ListOffsetError::NotLeader { .. } => Self::NOT_LEADER_OR_FOLLOWER,
             ListOffsetError::FencedEpoch => Self::FENCED_LEADER_EPOCH,
             ListOffsetError::UnknownEpoch => Self::UNKNOWN_LEADER_EPOCH,
+            ListOffsetError::Corrupt => Self::CORRUPT_MESSAGE,
             ListOffsetError::StorageFailed => Self::KAFKA_STORAGE_ERROR,
         }
     }
@@ -420,6 +421,7 @@ mod tests {
             ListOffsetError::NotLeader { leader, epoch },
             ListOffsetError::FencedEpoch,
             ListOffsetError::UnknownEpoch,
+            ListOffsetError::Corrupt,
             ListOffsetError::StorageFailed,
         ];
         expect![[r#"
@@ -437,6 +439,7 @@ mod tests {
             NotLeader -> NOT_LEADER_OR_FOLLOWER (6)
             FencedEpoch -> FENCED_LEADER_EPOCH (74)
             UnknownEpoch -> UNKNOWN_LEADER_EPOCH (75)
+            Corrupt -> CORRUPT_MESSAGE (2)
             StorageFailed -> KAFKA_STORAGE_ERROR (56)
         "#]]
         .assert_eq(&table(&list, |error| ErrorCode::from(error)));

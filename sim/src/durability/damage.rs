@@ -197,7 +197,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         fault: "The metadata log is damaged or gone",
         classes: &["damaged metadata log"],
-        happens: "Its bytes rot or take a foreign write, but for the last entry, which a crash may tear as well.",
+        happens: "Its bytes rot or take a foreign write, but for the last entry after a crash, which may have torn it as well.",
         told: "The start is refused and names the file.",
         cells: refused(
             "Nothing with the file back. Without it the broker does not begin: which topics there are is known nowhere else.",

@@ -23,7 +23,7 @@ pub enum DirFile {
     Identity,
     /// The producers of a partition.
     Producers,
-    /// The metadata log, but for its last entry.
+    /// The metadata log, but for its last entry unless the last stop was clean.
     Metadata,
     /// A segment of the coordinators' topic, as far as it has envelopes.
     Coordinator,

@@ -64,6 +64,9 @@ pub enum ListOffsetError {
     /// The client's leader epoch is newer than ours.
     #[error("leader epoch is newer than the partition's")]
     UnknownEpoch,
+    /// What was written where the answer may be is damaged.
+    #[error("the records there are damaged on disk")]
+    Corrupt,
     /// The disk refused.
     #[error("the log directory failed; see the broker's log")]
     StorageFailed,

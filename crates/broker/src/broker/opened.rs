@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use base::{Probe, Uuid};
+use base::{Probe, TopicId, Uuid};
 use env::{Disk, Env};
 use metadata::Image;
 use storage::{DirError, DirOptions, Expect, KnownDir, LogDir, StartInfo};
@@ -16,6 +16,7 @@ use storage::{DirError, DirOptions, Expect, KnownDir, LogDir, StartInfo};
 use super::StartError;
 use crate::BrokerConfig;
 use crate::dirs::OneDir;
+use crate::metadata_log::{self, Replayed};
 use crate::publisher::{OpenAllError, nothing_lost};
 
 /// What was opened.
@@ -36,6 +37,38 @@ impl<E: Env> OpenedDirs<E> {
 
     pub(crate) fn opened(&self) -> impl Iterator<Item = &LogDir<E>> {
         self.dirs.iter().filter_map(|dir| dir.dir.as_ref())
+    }
+
+    /// What the metadata log says, if the logs that were found fit it. Changes nothing.
+    ///
+    /// # Errors
+    /// It cannot be read, or [`OpenedDirs::fit`] says what is lost.
+    pub(crate) async fn metadata(
+        &self,
+        env: &E,
+        config: &BrokerConfig,
+    ) -> Result<Replayed, StartError> {
+        let home = self.home().ok_or(StartError::NoDirectory)?;
+        let mut read = metadata_log::read(env, home).await?;
+        self.settle_deletions(&mut read, config);
+        self.fit(&read.image, config)?;
+        Ok(read)
+    }
+
+    /// Forgets the deletions of which no log is left anywhere, and takes in those of topics whose
+    /// loss is accepted.
+    pub(crate) fn settle_deletions(&self, read: &mut Replayed, config: &BrokerConfig) {
+        let image = &mut read.image;
+        let lost = config.accept_lost_topics.iter().filter(|id| !image.topics.contains_key(id));
+        let lost: BTreeSet<TopicId> = lost.copied().collect();
+        // Noted before the first log goes.
+        read.entries |= lost.iter().any(|id| !image.deleted.contains(id));
+        image.deleted.extend(lost);
+        if self.opened().count() == self.dirs.len() {
+            let logs = self.opened().flat_map(LogDir::logs);
+            let there: BTreeSet<TopicId> = logs.map(|found| found.partition.topic).collect();
+            image.deleted.retain(|id| there.contains(id));
+        }
     }
 
     /// Whether the logs that were found fit the metadata.

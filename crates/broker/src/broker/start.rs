@@ -115,14 +115,16 @@ impl<E: Env> Broker<E> {
                 dir.path().display()
             );
         }
-        let (mut log, mut image) = MetadataLog::open(env.clone(), home.clone()).await?;
+        // Before anything is written: what is refused now is refused as often as it is tried.
+        let read = match opened.metadata(&env, &config).await {
+            Ok(read) => read,
+            Err(error) => {
+                opened.give_back().await;
+                return Err(error);
+            },
+        };
+        let (mut log, mut image) = MetadataLog::open(env.clone(), home.clone(), read).await?;
         let fresh = image.cluster_id.is_zero();
-        // Before the first record is written: with it the next start would take the metadata for
-        // old, and the logs for those of deleted topics.
-        if let Err(lost) = opened.fit(&image, &config) {
-            opened.give_back().await;
-            return Err(lost.into());
-        }
         if home.read_known().await? != opened.known {
             home.write_known(&opened.known).await?;
         }

@@ -172,9 +172,12 @@ impl<E: Env> Partition<E> {
             OffsetSpec::MaxTimestamp => self.log.max_timestamp().await,
             OffsetSpec::AtOrAfter(time) => self.log.offset_for_timestamp(time).await,
         };
-        let hit = hit.map_err(|_| {
+        let hit = hit.map_err(|error| {
             self.env().probe().reached("list_offsets_unreadable");
-            ListOffsetError::StorageFailed
+            match error {
+                ReadError::Corrupt { .. } => ListOffsetError::Corrupt,
+                ReadError::OutOfRange { .. } | ReadError::Io(_) => ListOffsetError::StorageFailed,
+            }
         })?;
         // A record the asker may not read yet is as good as none.
         Ok(hit.filter(|hit| hit.offset < upto).map(|hit| FoundOffset {
@@ -246,8 +249,7 @@ fn to_list_error(error: FetchError) -> ListOffsetError {
         FetchError::NotLeader { leader, epoch } => ListOffsetError::NotLeader { leader, epoch },
         FetchError::FencedEpoch => ListOffsetError::FencedEpoch,
         FetchError::UnknownEpoch => ListOffsetError::UnknownEpoch,
-        FetchError::OutOfRange { .. } | FetchError::Corrupt | FetchError::StorageFailed => {
-            ListOffsetError::StorageFailed
-        },
+        FetchError::Corrupt => ListOffsetError::Corrupt,
+        FetchError::OutOfRange { .. } | FetchError::StorageFailed => ListOffsetError::StorageFailed,
     }
 }

@@ -1,9 +1,9 @@
 //! Opening every log at the start.
 //!
-//! Invariants: a log without a topic belongs to a deleted one and goes; a topic without
+//! Invariants: a log goes only if the deletion of its topic is on record; a topic without
 //! a log is a creation that a crash interrupted and is finished. Where neither can be true somebody
 //! lost something, and [`nothing_lost`] refuses the start, as often as it is tried. While a directory
-//! is offline, a topic without a log is one that lives there.
+//! is offline, a topic without a log is one that lives there. Source: ADR 0020.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,6 +33,18 @@ pub enum OpenAllError {
         "the log directory holds {0} logs but its metadata log is gone: restore metadata/log, or move the directory away to start empty"
     )]
     MetadataLost(usize),
+    /// There is a log of a topic that was never deleted, and the metadata does not have the topic.
+    #[error(
+        "{} holds the log of {partition}, a topic that is not in the metadata log and whose deletion is not on record: the metadata log is damaged, or older than the logs; restore metadata/log, or, if the topic is to go, start once with --accept-lost-topic {}",
+        dir.display(),
+        partition.topic.0
+    )]
+    TopicLost {
+        /// Of which partition.
+        partition: PartitionId,
+        /// The directory that has it.
+        dir: std::path::PathBuf,
+    },
     /// After a clean stop a log is gone.
     #[error("the log of {0} is gone although the last stop was clean: restore it from a copy")]
     LogLost(PartitionId),
@@ -56,7 +68,7 @@ pub enum OpenAllError {
 }
 
 /// Whether logs and metadata fit, looked at before either is touched: logs without any metadata,
-/// the same log twice and, after a clean stop, topics without their logs (unless a directory is
+/// the same log twice, a log of a topic that is neither there nor was deleted and, after a clean stop, topics without their logs (unless a directory is
 /// not there, so that `some_are_away`) have been lost or copied by somebody. A log that a damaged
 /// journal does not name any more is not missed: it is made anew beside its files, and says so;
 /// nobody could bring it back, for this start has written the journal down again without it.
@@ -85,14 +97,16 @@ pub(crate) fn nothing_lost<'a, E: Env>(
     if image.cluster_id.is_zero() && !logs.is_empty() {
         return Err(OpenAllError::MetadataLost(logs.len()));
     }
+    let placed: BTreeSet<PartitionId> = placed(image, me).collect();
+    let is_unknown = |id: &PartitionId| !placed.contains(id) && !image.deleted.contains(&id.topic);
+    // A log is made only once its topic is durable in the metadata.
+    if let Some((partition, dir)) = logs.iter().find(|(id, _)| is_unknown(id)) {
+        let (partition, dir) = (*partition, dir.to_path_buf());
+        return Err(OpenAllError::TopicLost { partition, dir });
+    }
     if some_are_away || dirs.clone().any(|dir| dir.start().class != StartClass::Clean) {
         return Ok(());
     }
-    let placed = image.topics.values().flat_map(|topic| {
-        let numbered = (0..).map(PartitionIndex).zip(&topic.partitions);
-        let here = numbered.filter(|(_, partition)| partition.leader == Some(me));
-        here.map(|(index, _)| PartitionId { topic: topic.id, index })
-    });
     let forgotten = dirs.clone().any(|dir| dir.start().journal_damaged);
     let missing: Vec<Found> = dirs.flat_map(|dir| dir.start().missing.clone()).collect();
     let gone = |id: &PartitionId| {
@@ -102,6 +116,15 @@ pub(crate) fn nothing_lost<'a, E: Env>(
         Some(lost) => Err(OpenAllError::LogLost(lost)),
         None => Ok(()),
     }
+}
+
+/// The partitions that `me` leads.
+fn placed(image: &Image, me: BrokerId) -> impl Iterator<Item = PartitionId> {
+    image.topics.values().flat_map(move |topic| {
+        let numbered = (0..).map(PartitionIndex).zip(&topic.partitions);
+        let here = numbered.filter(move |(_, partition)| partition.leader == Some(me));
+        here.map(|(index, _)| PartitionId { topic: topic.id, index })
+    })
 }
 
 /// What opening every log came to.
@@ -177,6 +200,7 @@ impl<E: Env> Publisher<E> {
             let at = self.node.dirs.place(id).ok_or(OpenAllError::Interrupted)?;
             self.or_offline(at, made)?;
         }
+        strays.retain(|stray| image.deleted.contains(&stray.partition.topic));
         for stray in strays {
             self.node.env.probe().reached("open_deletes_stray_log");
             if let Some((at, dir)) = self.node.dirs.of(&stray.partition) {

@@ -293,3 +293,30 @@ fn a_lost_identity_of_the_directory_with_the_metadata_is_told_as_that() {
         assert!(!refused.contains("has no data"), "{refused}");
     });
 }
+
+#[test]
+fn a_topic_deleted_while_its_directory_is_away_goes_with_a_later_start() {
+    let world = World::new("deleted-away");
+    world.runtime.block_on(async {
+        let env = Shaky::new(world.env(), None);
+        let config = config(&world, &["a", "b"]);
+        let broker = start(&env, &config).await;
+        let t = topic(&broker, "t", 2).await;
+        assert_eq!(refusing(&broker, &t).await, []);
+        stop(broker).await;
+
+        env.break_disk(Some(&config.log_dirs[1]));
+        let broker = start(&env, &config).await;
+        let wish = broker::api::TopicRef::Name("t".to_owned());
+        broker.delete_topics(vec![wish]).await.remove(0).expect("deleted");
+        stop(broker).await;
+        // The metadata is written anew, and the log is still not seen.
+        stop(start(&env, &config).await).await;
+
+        env.break_disk(None);
+        let left = config.log_dirs[1].join(format!("{}-0", t[1]));
+        assert!(left.exists());
+        stop(start(&env, &config).await).await;
+        assert!(!left.exists(), "its deletion was on record");
+    });
+}

@@ -1,5 +1,7 @@
 //! Starting, stopping, starting again.
 
+use std::collections::BTreeSet;
+
 use base::Offset;
 use broker::api::{ProduceError, TopicError, TopicRef};
 use broker::{Broker, StartError};
@@ -73,7 +75,7 @@ fn producer_ids_are_never_handed_out_twice() {
     let world = World::new("ids");
     world.runtime.block_on(async {
         let broker = world.start().await;
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for _ in 0..1001 {
             assert!(seen.insert(broker.init_producer_id().await.expect("an id").0));
         }
@@ -131,7 +133,7 @@ fn logs_without_their_metadata_are_left_alone() {
             assert!(matches!(refused, Err(StartError::Logs(_))), "{refused:?}");
         }
 
-        std::fs::remove_dir_all(&metadata).expect("removed");
+        assert!(!metadata.exists(), "a start that is refused makes nothing");
         std::fs::rename(&copy, &metadata).expect("moved back");
         let broker = world.start().await;
         assert_eq!(values(&broker, t, 0).await, [(0, "a".to_owned())]);
@@ -190,5 +192,71 @@ fn a_log_that_a_damaged_journal_does_not_name_any_more_is_made_anew_after_a_clea
         let salvaged =
             files.filter_map(Result::ok).map(|file| file.file_name()).collect::<Vec<_>>();
         assert!(salvaged.len() > 2, "nothing of the old log is removed: {salvaged:?}");
+    });
+}
+
+/// Flips a bit of the last byte of the metadata log; returns the file as it is then.
+fn rot_last_entry(world: &World) -> (std::path::PathBuf, Vec<u8>) {
+    let path = world.dir.join("metadata/log");
+    let mut bytes = std::fs::read(&path).expect("read");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&path, &bytes).expect("written");
+    (path, bytes)
+}
+
+#[test]
+fn a_last_entry_of_the_metadata_that_rotted_after_a_clean_stop_is_refused_by_every_start() {
+    let world = World::new("rotten-entry");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, batch(&["a"])).await.expect("written");
+        broker.stop().await;
+        drop(broker);
+        let (path, mut rotten) = rot_last_entry(&world);
+
+        for _ in 0..3 {
+            let refused = Broker::start(world.env(), world.config()).await;
+            assert!(matches!(refused, Err(StartError::Metadata(_))), "{refused:?}");
+            assert_eq!(std::fs::read(&path).expect("read"), rotten);
+        }
+
+        *rotten.last_mut().expect("not empty") ^= 1;
+        std::fs::write(&path, &rotten).expect("written");
+        let broker = world.start().await;
+        assert_eq!(values(&broker, t, 0).await, [(0, "a".to_owned())]);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_log_whose_topic_rotted_away_is_kept_until_the_loss_is_accepted() {
+    let world = World::new("lost-topic");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, batch(&["a"])).await.expect("written");
+        broker.stop().await;
+        drop(broker);
+        // As a kill leaves it: a last entry may be torn.
+        std::fs::remove_file(world.dir.join("seal")).expect("removed");
+        let (path, rotten) = rot_last_entry(&world);
+
+        for _ in 0..3 {
+            let refused = Broker::start(world.env(), world.config()).await;
+            let refused = refused.expect_err("refused").to_string();
+            assert!(refused.contains(&format!("--accept-lost-topic {}", t.topic)), "{refused}");
+            assert_eq!(std::fs::read(&path).expect("read"), rotten);
+        }
+
+        let mut config = world.config();
+        config.accept_lost_topics = BTreeSet::from([t.topic]);
+        let broker = Broker::start(world.env(), config).await.expect("starts");
+        assert!(broker.cluster().topics.is_empty());
+        broker.stop().await;
+        drop(broker);
+        let broker = world.start().await;
+        assert!(!world.dir.join(format!("{t}-0")).exists());
+        broker.stop().await;
     });
 }

@@ -31,9 +31,17 @@ pub struct Serve {
     /// Go on without a lost log directory (the start names its identity): its partitions begin empty
     #[arg(long = "accept-lost-dir", value_name = "ID", value_parser = dir_id, allow_hyphen_values = true)]
     pub accept_lost_dirs: Vec<base::Uuid>,
+    /// Delete the logs of a topic that the metadata lost (the start names it)
+    #[arg(long = "accept-lost-topic", value_name = "ID", value_parser = topic_id, allow_hyphen_values = true)]
+    pub accept_lost_topics: Vec<base::TopicId>,
     /// Log as JSON, one object per line
     #[arg(long)]
     pub log_json: bool,
+}
+
+pub(super) fn topic_id(text: &str) -> Result<base::TopicId, String> {
+    let id = base::Uuid::parse(text);
+    id.map(base::TopicId).map_err(|_| "the id of a topic has 22 characters".to_owned())
 }
 
 pub(super) fn dir_id(text: &str) -> Result<base::Uuid, String> {

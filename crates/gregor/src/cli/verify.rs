@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::serve::dir_id;
+use super::serve::{dir_id, topic_id};
 use super::{Format, pair};
 
 /// Arguments of `gregor verify`.
@@ -33,7 +33,7 @@ After a clean stop a start reads no records, and neither does this command witho
 pub struct Verify {
     /// The data directories of one node
     #[arg(value_name = "DIR", required_unless_present_any = ["config", "overrides"])]
-    #[arg(conflicts_with_all = ["config", "overrides", "accept_lost_dirs"])]
+    #[arg(conflicts_with_all = ["config", "overrides", "accept_lost_dirs", "accept_lost_topics"])]
     pub dirs: Vec<PathBuf>,
     /// Those of a properties file, as for `gregor serve`
     #[arg(long, value_name = "FILE")]
@@ -44,6 +44,9 @@ pub struct Verify {
     /// Go on without a lost log directory, as for `gregor serve`
     #[arg(long = "accept-lost-dir", value_name = "ID", value_parser = dir_id, allow_hyphen_values = true)]
     pub accept_lost_dirs: Vec<base::Uuid>,
+    /// Take a topic that the metadata lost for deleted, as for `gregor serve`
+    #[arg(long = "accept-lost-topic", value_name = "ID", value_parser = topic_id, allow_hyphen_values = true)]
+    pub accept_lost_topics: Vec<base::TopicId>,
     /// Read every batch and compare its checksum, whatever a start would read
     #[arg(long)]
     pub deep: bool,

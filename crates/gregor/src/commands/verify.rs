@@ -62,6 +62,7 @@ fn asked(arguments: &Verify) -> Result<Asked, Failure> {
         config: arguments.config.clone(),
         overrides: arguments.overrides.clone(),
         accept_lost_dirs: arguments.accept_lost_dirs.clone(),
+        accept_lost_topics: arguments.accept_lost_topics.clone(),
         ..Serve::default()
     };
     Ok(Asked::Config(Box::new(config::load(&serve)?.broker)))

@@ -2,8 +2,8 @@
 //!
 //! Invariants: changes nothing; a bad group with a later one of its lap behind it is corruption,
 //! without one it is the last group, torn and never acknowledged; a lap that says it was continued,
-//! without the next one, is corruption; no more of a file is read than
-//! its used part and one group beyond.
+//! without the next one, is corruption; of a file no more than one group and one window of blocks is
+//! in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,11 +14,11 @@ use base::{Offset, SegGen};
 use bytes::Bytes;
 use env::{Access, Disk, EntryKind, Env, File};
 
-use super::block::{BLOCK, JournalHeader, blocks_for, decode_block, decode_journal_header};
+use super::PLACE_BYTES;
+use super::block::{BLOCK, JournalHeader, decode_block, decode_journal_header};
 use super::manifest::{KeptLap, Manifest};
 use super::record::{Change, JournalBatch, Record, decode_records};
 use super::state::JournalState;
-use super::{GROUP_BYTES_MAX, PLACE_BYTES};
 use crate::dir::Found;
 
 /// Blocks read at once.
@@ -304,15 +304,16 @@ impl<F: File> Blocks<F> {
     ) -> io::Result<JournalEnd> {
         (self.at, self.window) = (begun, Bytes::new());
         let mut end = JournalEnd::Whole;
-        for _ in 0..=blocks_for(GROUP_BYTES_MAX) {
-            let Some(bytes) = self.next().await? else { break };
-            let torn = bytes.starts_with(&header.nonce.to_le_bytes())
-                && bytes[8..].starts_with(&group.to_le_bytes());
-            if torn {
+        // To the end of the file, for damage may be as long as that.
+        while let Some(bytes) = self.next().await? {
+            if !bytes.starts_with(&header.nonce.to_le_bytes()) {
+                continue;
+            }
+            if bytes[8..].starts_with(&group.to_le_bytes()) {
                 end = JournalEnd::Torn;
             }
             let Ok(block) = decode_block(&bytes) else { continue };
-            if block.nonce == header.nonce && block.group > group {
+            if block.group > group {
                 return Ok(JournalEnd::Corrupt);
             }
         }

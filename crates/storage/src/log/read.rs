@@ -126,10 +126,12 @@ impl<E: Env> Log<E> {
         let start = first.map_or(run_at, |first| first.position);
         let first_base = first.map_or(plan.run.base, |first| first.header.base_offset);
         let whole = usize::try_from(plan.whole_end.saturating_sub(start)).unwrap_or(usize::MAX);
-        if whole >= REGION_BYTES_MIN {
+        // A region is sent unseen, and a start after a clean stop measures no file.
+        let there = if whole >= REGION_BYTES_MIN { plan.file.len().await? } else { u64::MAX };
+        if whole >= REGION_BYTES_MIN && there >= plan.whole_end {
             return Ok(region(&plan.file, start, whole, first_base..plan.whole_next));
         }
-        // Few bytes: go batch by batch.
+        // Few bytes, or not all of them are there: go batch by batch.
         let (mut end, mut last) = (start, first_base);
         let mut next = match first {
             Some(first) => Some(first),
@@ -137,7 +139,11 @@ impl<E: Env> Log<E> {
         };
         while let Some(batch) = next {
             let taken = usize::try_from(batch.end_position() - start).unwrap_or(usize::MAX);
+            if batch.end_position() > there && end == start {
+                return Err(self.corrupt(want.from));
+            }
             let fits = taken <= want.max_bytes || (end == start && want.min_one);
+            let fits = fits && batch.end_position() <= there;
             if !fits || batch.header.last_offset() >= upto {
                 break;
             }
@@ -162,6 +168,9 @@ impl<E: Env> Log<E> {
             };
         }
         if len >= REGION_BYTES_MIN {
+            if plan.file.len().await? < end {
+                return Err(self.corrupt(want.from));
+            }
             return Ok(region(&plan.file, start, len, first_base..last));
         }
         let bytes = match walk.inner().in_window(start, len) {

@@ -72,7 +72,7 @@ impl<E: Env> Opening<E> {
         let strays = self.strays(listing).await?;
         findings.uncertain |= strays.iter().any(|stray| stray.tells_of_loss);
         self.settle(&findings, &mut segments, end).await?;
-        self.put_strays_away(strays).await?;
+        self.put_strays_away(strays, self.misses_a_segment(listing)).await?;
         let mut upkeep = Upkeep { env_bytes: 0, has_folder: true };
         if let Some(open) = segments.last_mut().filter(|segment| segment.open) {
             upkeep.env_bytes = super::recover::slots_len(open.enveloped);
@@ -403,10 +403,11 @@ impl<E: Env> Opening<E> {
         Ok(strays)
     }
 
-    /// What nothing explains is kept in `salvage`.
-    async fn put_strays_away(&self, strays: Vec<Stray>) -> Result<(), OpenError> {
+    /// What nothing explains is kept in `salvage`, and if a segment is gone, everything: its bytes
+    /// may be there under another name.
+    async fn put_strays_away(&self, strays: Vec<Stray>, misses: bool) -> Result<(), OpenError> {
         for Stray { file, is_empty, tells_of_loss } in &strays {
-            if *is_empty || !(*tells_of_loss || self.known.uncertain) {
+            if *is_empty || !(*tells_of_loss || misses || self.known.uncertain) {
                 self.probe().reached("storage_stray_removed");
                 self.remove(file.clone()).await?;
             } else {
@@ -417,6 +418,12 @@ impl<E: Env> Opening<E> {
             self.dir.sync_folder(&self.folder).await?;
         }
         Ok(())
+    }
+
+    /// Whether the journal names a segment whose file is not there.
+    fn misses_a_segment(&self, listing: &Listing) -> bool {
+        let mut named = self.known.segments.iter().map(|segment| segment.name);
+        named.any(|name| !listing.logs.contains(&name))
     }
 
     /// Below this a stray can only be what a cleaning had written and the journal never named: its

@@ -196,6 +196,28 @@ fn damage_in_any_block_is_noticed_and_noted_once() {
 }
 
 #[test]
+fn damage_longer_than_any_group_is_no_torn_end_if_a_group_follows() {
+    for follows in [true, false] {
+        let env = MemEnv::new();
+        assert_eq!(work(&env, 2), 2);
+        let (path, _) = newest_lap(&env);
+        let found = run(read_journal(&env, &root())).unwrap();
+        let nonce = found.files.iter().filter_map(|(_, header, _)| *header).next().unwrap().nonce;
+        let far = 3 * 1024 * 1024 / BLOCK;
+        let mut content = env.content(&path);
+        content.resize(far * BLOCK, 0x5a);
+        if follows {
+            content.extend_from_slice(&encode_group(nonce, 900, &[]));
+        }
+        env.overwrite(&path, &content);
+
+        let opened = open(&env.after_process_crash()).unwrap();
+
+        assert_eq!(opened.end == JournalEnd::Corrupt, follows);
+    }
+}
+
+#[test]
 fn a_full_disk_stops_no_change_of_state() {
     let env = MemEnv::new();
     let opened = open(&env).unwrap();

@@ -218,3 +218,36 @@ fn a_read_of_a_hole_before_a_segment_that_is_gone_is_told_of_the_damage() {
     let behind = run(log.read(to, log.end(), 1, true)).unwrap();
     assert_eq!(behind.first_base, Some(to));
 }
+
+#[test]
+fn a_segment_that_became_shorter_after_a_clean_stop_is_told_and_never_sent_short() {
+    let env = MemEnv::new().with_buggify("storage_tiny_tail");
+    let (dir, log) = fresh(&env);
+    log.set_config(LogConfig { segment_bytes: 400_000, ..LogConfig::default() });
+    for at in 0..30 {
+        let batch = Spec { value_bytes: 20_000, ..Spec::at(at) }.build();
+        run(log.append(append_of(&[batch]))).unwrap();
+    }
+    run(dir.seal()).unwrap();
+    let env = env.after_process_crash();
+    let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
+    let path = env.files(&log.folder()).into_iter().find(is_log).unwrap();
+    let there = 150_000;
+    env.overwrite(&path, &env.content(&path)[..there]);
+    let (dir, _) = open_dir(&env);
+    let (log, _) = run(dir.open_log(partition(), GEN, LogConfig::default())).unwrap();
+
+    let (mut at, mut sent) = (Offset(0), 0);
+    let told = loop {
+        match run(log.read(at, log.end(), 1 << 20, true)) {
+            Ok(slice) => {
+                assert_eq!(bytes_of(&slice).len(), slice.bytes, "from {at}");
+                (at, sent) = (slice.next.unwrap(), sent + slice.bytes);
+            },
+            Err(error) => break error,
+        }
+    };
+
+    assert!(matches!(told, ReadError::Corrupt { at: found } if found == at), "{told:?}");
+    assert!(sent <= there && sent > there - 21_000, "what is there can be read: {sent}");
+}

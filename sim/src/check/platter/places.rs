@@ -109,7 +109,7 @@ fn run_end(slot: &[u8]) -> usize {
     field(POSITION).saturating_add(field(LENGTH))
 }
 
-/// The metadata log up to its last entry, which may be torn.
+/// The metadata log up to its last entry, which may be torn; after a clean stop all of it.
 fn metadata(image: &Image, unprotected: bool) -> Option<Place> {
     const HEADER: usize = 32;
     const ENTRY_HEADER: usize = 16;
@@ -128,7 +128,9 @@ fn metadata(image: &Image, unprotected: bool) -> Option<Place> {
     {
         (last, next) = (next, end);
     }
-    let end = if unprotected { u64::MAX } else { u64::try_from(last).unwrap_or(0) };
+    let seal = path.parent().and_then(Path::parent).map(|home| home.join("seal"));
+    let is_sealed = seal.is_some_and(|seal| bytes_of(image, &seal, View::Durable).is_some());
+    let end = if unprotected || is_sealed { u64::MAX } else { u64::try_from(last).unwrap_or(0) };
     let within = std::iter::once(0..end).collect();
     Some(Place { within, ..Place::whole(path) })
 }
