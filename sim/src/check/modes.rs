@@ -106,10 +106,13 @@ impl History {
         let untold = seen.is_untold(world);
         let disk = world.disks[BROKER].lock();
         for (partition, known) in &mut seen.partitions {
-            let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
+            let log = read_log(&disk, topic, *partition, View::Durable);
             let last = known.content.last_key_value().map_or(-1, |(offset, _)| *offset);
-            // One that is out of service is made durable by the next start.
-            let judged = (!disk.owes() && !untold && !log.out_of_service).then_some(&log);
+            // One that is out of service is made durable by the next start; one that nobody names may
+            // be in a directory that is.
+            let is_away = log.as_ref().map_or(disk.any_out_of_service(), |log| log.out_of_service);
+            let log = log.unwrap_or_default();
+            let judged = (!disk.owes() && !untold && !is_away).then_some(&log);
             known.is_durable_upto(world, *partition, judged, last + 1);
         }
     }
