@@ -188,10 +188,10 @@ fn a_log_that_its_directory_has_forgotten_is_made_anew_beside_its_files() {
         let before: Vec<_> = before.collect();
 
         let broker = start(&env, &config).await;
-        topic(&broker, "in a", 1).await;
-        let forgotten = topic(&broker, "in b", 1).await;
+        topic(&broker, "in-a", 1).await;
+        let forgotten = topic(&broker, "in-b", 1).await;
         assert_eq!(refusing(&broker, &forgotten).await, []);
-        broker.delete_topics(vec![broker::api::TopicRef::Name("in a".into())]).await;
+        broker.delete_topics(vec![broker::api::TopicRef::Name("in-a".into())]).await;
         assert_eq!(counts(&broker), [2, 3]);
         stop(broker).await;
         for (path, bytes) in &before {
