@@ -81,6 +81,16 @@ pub const MUTANTS: &[Mutant] = &[
         "a batch that is sent again is answered with OUT_OF_ORDER_SEQUENCE_NUMBER",
     ),
     mutant(
+        "damage_condemns_log",
+        "own",
+        "a start that finds damage says of everything before it that it is damaged, too",
+    ),
+    mutant(
+        "damaged_envelopes_void_segment",
+        "own",
+        "a start that finds an open segment without sound envelopes says that its log is uncertain, and empties it",
+    ),
+    mutant(
         "emptied_before_cut",
         "N59",
         "a start removes the files of a segment that holds nothing before the journal has let go of it",
@@ -89,6 +99,11 @@ pub const MUTANTS: &[Mutant] = &[
         "end_is_out_of_range",
         "own",
         "after an unclean start a fetch at the end of a log is out of range",
+    ),
+    mutant(
+        "ended_segment_stays",
+        "own",
+        "a segment that lay below the start of its log when it was ended stays in the running broker, and the journal does not name it",
     ),
     mutant(
         "envelope_after_journal",

@@ -203,7 +203,9 @@ async fn last_look(job: &Job) {
         client::read_tables(job.clone(), env.clone()).await;
     }
     client::refused_frames_hang_up(job, &env).await;
-    // Long enough for everything acknowledged to be due on the platter.
+    job.history.wants_last_look();
+    // Long enough for everything acknowledged to be due on the platter, and for that look.
     job.world.sleep_ms(2_500).await;
+    job.history.had_last_look(&job.world);
     check::finish(&job.history, &job.world, job.work.partitions);
 }

@@ -93,7 +93,7 @@ async fn serve(env: SimEnv, config: BrokerConfig, tight: bool, history: History)
         settings.request_bytes_max = REQUEST_BYTES_MAX_TIGHT;
         settings.request_bytes_in_flight_max = REQUEST_BYTES_HELD_TIGHT;
     }
-    env.spawn("live looks", watch(env.clone(), broker.clone()));
+    env.spawn("live looks", watch(env.clone(), broker.clone(), history.clone()));
     let server = Server::new(env.clone(), broker.clone(), settings);
     if let Err(error) = server.listen(at).await {
         return env.halt(format!("the broker does not listen: {error}"));

@@ -54,6 +54,7 @@ pub const MARKS: &[&str] = &[
     "open_creates_missing_log",
     "open_cut_a_log",
     "open_deletes_stray_log",
+    "open_finds_unnamed_files",
     "open_found_damage",
     "open_partition_offline",
     "partition_append_failed",

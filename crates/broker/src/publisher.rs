@@ -220,6 +220,8 @@ impl<E: Env> Publish for Publisher<E> {
 }
 
 /// Makes the log of a partition, in the place it has or gets; `is_missed` by this start, or it is new.
+/// One that is missed is made beside its files, if there are any, and so says that it may have held
+/// more than nothing.
 ///
 /// # Errors
 /// [`OpenError::Failed`] if there is no place left.
@@ -230,6 +232,12 @@ pub(crate) async fn create_log<E: Env>(
     is_missed: bool,
 ) -> Result<Log<E>, OpenError> {
     let rules = log_config(&topic_config(node, topic));
+    let found = Found { partition: id, replica_gen: REPLICA_GEN };
+    if is_missed && let Some((at, _)) = node.dirs.opened().find(|(_, dir)| dir.has_unnamed(&found))
+    {
+        node.env.probe().reached("open_finds_unnamed_files");
+        node.dirs.found(id, at);
+    }
     node.dirs.place(id);
     match node.dirs.of(&id) {
         Some((_, dir)) if is_missed => dir.create_missing_log(id, REPLICA_GEN, rules).await,

@@ -224,6 +224,11 @@ impl<E: Env> LogDir<E> {
         created.pop().unwrap_or(Err(OpenError::Missing { partition, replica_gen }))
     }
 
+    /// Whether files of a log are here that the journal does not name: what it says of that log is lost.
+    pub fn has_unnamed(&self, found: &Found) -> bool {
+        self.shared.unexplained.contains(found)
+    }
+
     /// Creates the log of a partition that was there before this start, durably. Its creation was
     /// interrupted; but if a part of the journal is lost, so may be that there was a log.
     ///

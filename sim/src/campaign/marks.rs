@@ -32,6 +32,7 @@ pub const RARE: &[(u64, &[&str])] = &[
             "metadata_torn_entry_cut",
             "metadata_write_failed",
             "open_creates_missing_log",
+            "open_finds_unnamed_files",
             "produce_duplicate_of_pending",
             "produce_overloaded",
             "produce_timed_out",

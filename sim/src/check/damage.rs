@@ -8,7 +8,9 @@ use std::path::Path;
 use base::{PartitionId, PartitionIndex, TopicId};
 
 use super::History;
-use super::platter::{closed_segments, damage_at, is_damaged, places, stray_files};
+use super::platter::{
+    closed_segments, damage_at, is_damaged, places, stray_files, told_segment_is_gone,
+};
 use super::told::damages;
 use crate::budget::Event;
 use crate::disk::Place;
@@ -48,6 +50,11 @@ impl History {
         };
         world.ledger.lock().budget.fired(Event::DamageTold);
         Some(next)
+    }
+
+    /// Whether a segment is gone, and a start has told so: then who reads there gets an error.
+    pub fn told_segment_is_gone(&self, world: &World) -> bool {
+        damages(world) > 0 && told_segment_is_gone(&world.disk(BROKER))
     }
 
     /// Whether a start may have forgotten producers of a partition: it reads them out of batch

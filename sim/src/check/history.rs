@@ -16,7 +16,7 @@ use super::modes::Modes;
 use super::platter::{DiskLog, View, missing_segment, read_log};
 use super::records::RecordId;
 use super::tables::Table;
-use super::told::damages;
+use super::told::{Said, damages};
 use super::topics::Topics;
 use crate::budget::Event;
 use crate::durability::Promise;
@@ -51,8 +51,14 @@ pub(super) struct Seen {
     pub damages: u64,
     /// The same of damage that a log can become uncertain by.
     pub blurs: u64,
-    /// Logs that were uncertain by then.
-    pub uncertain: BTreeSet<PartitionId>,
+    /// Whether there was more of that than at the start before.
+    pub was_blurred: bool,
+    /// Damage by then of the journal, and of the coordinators' logs.
+    pub lost_word: [u64; 2],
+    /// What the journal said of each log by then.
+    pub said: BTreeMap<PartitionId, Said>,
+    /// How the last look at the running broker goes.
+    pub last_look: LastLook,
     /// The broker's process that came so far last.
     pub serving: u32,
     pub partitions: BTreeMap<i32, Partition>,
@@ -82,8 +88,21 @@ pub(super) struct Partition {
     pub acked: BTreeMap<RecordId, (i64, u64)>,
     /// Everything below was promised to be durable, in a topic whose mode changes.
     pub durable_upto: i64,
-    /// Whether a power loss excused an acknowledged record.
-    pub lossy: bool,
+    /// Producers of which an acknowledged record was lost, or may have been, under the identity that
+    /// they have now: their next sequence may be refused.
+    pub lossy: BTreeSet<u32>,
+}
+
+/// How far the last look at the running broker's logs is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LastLook {
+    /// It is not time yet.
+    #[default]
+    Later,
+    /// It is wanted.
+    Wanted,
+    /// Journal and broker agreed.
+    Agreed,
 }
 
 /// What held when a request was sent.
@@ -151,6 +170,13 @@ impl History {
         world.check("producer-ids", fresh, || format!("{id} in epoch {epoch} was given twice"));
     }
 
+    /// `client` begins anew, with another identity and nothing under way.
+    pub fn begins_anew(&self, client: u32) {
+        for known in self.seen().partitions.values_mut() {
+            known.lossy.remove(&client);
+        }
+    }
+
     /// Records are about to be sent.
     pub fn sent(&self, partition: i32, ids: &[RecordId]) {
         self.seen().partitions.entry(partition).or_default().sent.extend(ids);
@@ -198,7 +224,7 @@ impl History {
                 known.promise(world, partition, offset, *id);
                 known.acked.insert(*id, (offset, world.now()));
             } else {
-                known.lossy = true;
+                known.lossy.insert(id.client);
                 world.lost(promise, 1);
                 world.ledger.lock().budget.fired(Event::AckedLost);
             }
@@ -207,13 +233,19 @@ impl History {
         known.is_durable_upto(world, partition, durable.as_ref(), next);
     }
 
-    /// A producer's sequence was refused: legitimate only after acknowledged records were lost or
-    /// damaged.
+    /// A producer's sequence was refused: legitimate only after acknowledged records of its present
+    /// identity were lost or damaged.
     pub fn sequence_refused(&self, world: &World, partition: i32, code: i16, ids: &[RecordId]) {
-        let lossy = self.seen().partitions.entry(partition).or_default().lossy;
+        let lossy = {
+            let mut seen = self.seen();
+            let lossy = &seen.partitions.entry(partition).or_default().lossy;
+            ids.iter().any(|id| lossy.contains(&id.client))
+        };
         let excused = lossy || self.may_forget_producers(world, partition);
         world.check("sequences", excused, || {
-            format!("{partition}: {ids:?} refused with {code} though nothing was lost before")
+            format!(
+                "{partition}: {ids:?} refused with {code} though nothing of theirs was lost before"
+            )
         });
     }
 
@@ -260,8 +292,8 @@ impl History {
             let stays = |offset, id| log.at(offset) == Some(id) || kept.contains(&offset);
             known.content.retain(|offset, id| stays(*offset, *id));
             let is_lost = known.keep_acked(world, stays, upto);
-            known.lossy |= is_lost;
-            lost |= is_lost;
+            lost |= !is_lost.is_empty();
+            known.lossy.extend(is_lost);
         }
         if lost {
             world.ledger.lock().budget.fired(Event::AckedLost);
@@ -306,24 +338,25 @@ impl Partition {
     }
 
     /// Forgets what was acknowledged and does not stay; below `upto` its acknowledgement
-    /// meant durable. Returns whether there was any.
+    /// meant durable. Returns whose it was.
     pub(super) fn keep_acked(
         &mut self,
         world: &World,
         stays: impl Fn(i64, RecordId) -> bool,
         upto: i64,
-    ) -> bool {
-        let mut lost = BTreeMap::new();
+    ) -> BTreeSet<u32> {
+        let (mut lost, mut whose) = (BTreeMap::new(), BTreeSet::new());
         self.acked.retain(|id, (offset, _)| {
             let is_there = stays(*offset, *id);
             if !is_there {
                 let promise = if *offset < upto { Promise::Fsync } else { Promise::Replicated };
                 *lost.entry(promise).or_default() += 1;
+                whose.insert(id.client);
             }
             is_there
         });
         lost.iter().for_each(|(promise, count)| world.lost(*promise, *count));
-        !lost.is_empty()
+        whose
     }
 
     /// From now on `offset` holds `id` for ever.

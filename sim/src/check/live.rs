@@ -9,30 +9,61 @@ use broker::Broker;
 use broker::inspect::{LiveLog, live};
 use env::Env;
 
+use super::History;
+use super::history::LastLook;
 use super::platter::{View, logs, read_end};
 use crate::disk::Image;
 use crate::fault::BROKER;
-use crate::world::SimEnv;
+use crate::world::{MS, SimEnv, World};
 
 /// Between two looks at most, milliseconds.
 const EVERY_MS: u64 = 700;
 /// A difference may last so long, milliseconds: a drive may lie for two seconds, stand still for
 /// five, and take sixty times as long.
 const PATIENCE_MS: u64 = 20_000;
+/// The same once faults are over; and in the last look, when clients do nothing new either.
+const PATIENCE_CALM_MS: u64 = 2_500;
+const PATIENCE_LAST_MS: u64 = 1_000;
 /// How often a difference is looked at again, milliseconds.
 const AGAIN_MS: u64 = 10;
 
 /// Looks now and then, for as long as the process lives.
-pub async fn watch(env: SimEnv, broker: Broker<SimEnv>) {
+pub async fn watch(env: SimEnv, broker: Broker<SimEnv>, history: History) {
     let incarnation = env.process().incarnation;
     let mut dice = env.process().world.dice(&format!("live looks {incarnation}"));
     loop {
         env.sleep(Duration::from_millis(dice.between(20, EVERY_MS))).await;
-        look(&env, &broker).await;
+        history.note_coordinators(&env.process().world);
+        let is_wanted = history.seen().last_look == LastLook::Wanted;
+        if look(&env, &broker, &history).await && is_wanted {
+            history.seen().last_look = LastLook::Agreed;
+        }
     }
 }
 
-async fn look(env: &SimEnv, broker: &Broker<SimEnv>) {
+impl History {
+    /// From now on there is little patience with a difference.
+    pub fn wants_last_look(&self) {
+        self.seen().last_look = LastLook::Wanted;
+    }
+
+    /// Journal and broker must have agreed since.
+    pub fn had_last_look(&self, world: &World) {
+        let is_agreed = self.seen().last_look == LastLook::Agreed;
+        world.check("journal-is-state", is_agreed, || "nobody had a last look".into());
+    }
+
+    fn patience_ms(&self, world: &World) -> u64 {
+        match (self.seen().last_look, world.is_calm()) {
+            (LastLook::Wanted, _) => PATIENCE_LAST_MS,
+            (_, true) => PATIENCE_CALM_MS,
+            (_, false) => PATIENCE_MS,
+        }
+    }
+}
+
+/// Returns whether journal and broker agreed, sooner or later.
+async fn look(env: &SimEnv, broker: &Broker<SimEnv>, history: &History) -> bool {
     let world = env.process().world.clone();
     let begun = world.now();
     loop {
@@ -41,13 +72,13 @@ async fn look(env: &SimEnv, broker: &Broker<SimEnv>) {
             let disk = world.disk(BROKER);
             difference(&disk, &found)
         };
-        let Some(difference) = difference else { return };
-        let waited = (world.now() - begun) / crate::world::MS;
+        let Some(difference) = difference else { return true };
+        let patience = history.patience_ms(&world) * MS;
         // What keeps the process from going on keeps it from knowing, too.
-        let disturbed = world.now() - world.disturbed_at(BROKER) < PATIENCE_MS * crate::world::MS;
-        if waited >= PATIENCE_MS && !disturbed {
+        let in_peace = world.now() - world.disturbed_at(BROKER).max(begun);
+        if in_peace >= patience {
             world.check("journal-is-state", false, || difference);
-            return;
+            return false;
         }
         env.sleep(Duration::from_millis(AGAIN_MS)).await;
     }

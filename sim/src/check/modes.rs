@@ -106,8 +106,9 @@ impl History {
         let untold = seen.is_untold(world);
         let disk = world.disks[BROKER].lock();
         for (partition, known) in &mut seen.partitions {
-            let log = read_log(&disk, topic, *partition, View::Durable).unwrap_or_default();
+            let log = read_log(&disk, topic, *partition, View::Durable);
             let last = known.content.last_key_value().map_or(-1, |(offset, _)| *offset);
+            let log = log.unwrap_or_default();
             let judged = (!disk.owes() && !untold).then_some(&log);
             known.is_durable_upto(world, *partition, judged, last + 1);
         }

@@ -129,6 +129,17 @@ impl Found {
         from < to && to <= self.log.cleaned
     }
 
+    /// Whether a range of offsets may be damaged: it lies within one segment, whose file is damaged or
+    /// was lost.
+    pub(super) fn may_be_damaged(&self, image: &Image, (from, to): (i64, i64)) -> bool {
+        let segments = &self.log.segments;
+        let behind = segments.partition_point(|segment| segment.base <= from);
+        let Some(segment) = behind.checked_sub(1).map(|at| &segments[at]) else { return false };
+        let end = segment.closed.map_or(i64::MAX, |(end, _)| end);
+        let end = segments.get(behind).map_or(end, |next| next.base);
+        to <= end && image.was_hurt(&self.path(segment))
+    }
+
     fn path(&self, segment: &journal::Segment) -> PathBuf {
         let [name, _] = segment.files();
         Path::new(&self.folder).join(name)
@@ -153,6 +164,19 @@ pub fn missing_segment(image: &Image, view: View, untold: bool) -> Option<String
         }
     }
     None
+}
+
+/// Whether a segment is gone of which the journal says that it is damaged as a whole.
+pub(super) fn told_segment_is_gone(image: &Image) -> bool {
+    journal::logs(image, View::Cache).into_iter().any(|(dir, (of, replica_gen), log)| {
+        let folder = folder(dir, of, replica_gen);
+        let mut told = log.segments.iter().filter(|segment| log.tells_of_all(segment));
+        told.any(|segment| {
+            let [name, _] = segment.files();
+            let path = Path::new(&folder).join(name);
+            image.is_lost(&path) || bytes_of(image, &path, View::Cache).is_none()
+        })
+    })
 }
 
 /// Reads the log of a partition as far as it is whole. `None` if there is none.
@@ -243,10 +267,11 @@ pub(super) fn walk(
     mut each: impl FnMut(&BatchView) -> Result<(), String>,
 ) -> (i64, Option<String>) {
     let segments = &found.log.segments;
-    // Where the log was let go of, it begins with a whole segment.
+    // Where the log was let go of, it begins with a whole segment, or with nothing.
     let mut end = match segments.first() {
         Some(first) if found.log.start > 0 => first.base,
-        Some(_) | None => 0,
+        Some(_) => 0,
+        None => found.log.start,
     };
     for (at, segment) in segments.iter().enumerate() {
         if found.may_be_hole(end, segment.base) {

@@ -266,6 +266,9 @@ impl Table {
         let Some(id) = self.id else { return false };
         let of = only_partition(id);
         let found = log_of(image, id);
+        if found.is_none() && image.any_out_of_service() {
+            return false;
+        }
         let there = found.as_ref().map(|found| numbers(image, found)).unwrap_or_default();
         let known = found.map(|found| found.log).unwrap_or_default();
         let from = known.start.max(known.cleaned);

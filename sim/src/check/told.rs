@@ -3,15 +3,17 @@
 //!
 //! Invariants: every start of the broker is looked at before a client can reach it; what it says is
 //! lost is excused once, there and then, record by record; a broker that says so without damage has
-//! raised a false alarm.
+//! raised a false alarm. What it says anew has a bound: a log becomes uncertain only by damage that
+//! blurs where logs end, and a damaged range lies within one segment, whose file is damaged or lost.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use base::{PartitionId, PartitionIndex, TopicId};
 
 use super::History;
 use super::committed::read_committed;
-use super::platter::{KnownLog, View, coordinators, logs, read_log};
+use super::history::{Partition, Seen};
+use super::platter::{DiskLog, Found, KnownLog, View, coordinators, logs, read_log};
 use crate::budget::Event;
 use crate::disk::Image;
 use crate::fault::{BROKER, DirFile};
@@ -25,6 +27,7 @@ const ALARMS: &[&str] = &[
     "storage_envelopes_missing",
     "storage_identity_damaged",
     "storage_journal_corrupt",
+    "storage_journal_record_missed",
     "storage_log_made_after_damage",
     "storage_log_made_beside_its_files",
     "storage_manifest_damaged",
@@ -58,17 +61,66 @@ fn blurs(world: &World) -> u64 {
 pub(super) struct Start {
     /// Something was damaged.
     suspect: bool,
-    /// Logs may be uncertain that were so before.
+    /// Something was damaged by which a log may become uncertain, and those that are may be so anew.
     blurred: bool,
-    /// Those.
-    uncertain: BTreeSet<PartitionId>,
+    /// So was something before the last start: the process that came of it makes uncertain logs.
+    was_blurred: bool,
+    /// Damage of the journal, which is told of every log.
+    journal: bool,
+    /// Damage of the coordinators' logs, which may be mended by now.
+    coordinators: bool,
+    /// What was said of each log before.
+    before: BTreeMap<PartitionId, Said>,
+}
+
+/// What the journal says of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    uncertain: bool,
+    faulty: Vec<(i64, i64)>,
+}
+
+impl Said {
+    fn of(known: &KnownLog) -> Self {
+        Self { uncertain: known.uncertain, faulty: known.faulty.clone() }
+    }
+
+    /// Damaged ranges that lie in none of `before`.
+    fn news<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (i64, i64)> + 'a {
+        let is_old =
+            |(from, to): (i64, i64)| before.faulty.iter().any(|old| old.0 <= from && to <= old.1);
+        self.faulty.iter().copied().filter(move |range| !is_old(*range))
+    }
 }
 
 impl Start {
     /// Whether it says of a log, with reason, that it may hold less than it was promised to.
     pub(super) fn is_uncertain(&self, of: PartitionId, known: &KnownLog) -> bool {
-        let is_news = self.blurred || !self.uncertain.contains(&of);
-        self.suspect && known.uncertain && is_news
+        let was_so = self.before.get(&of).is_some_and(|said| said.uncertain);
+        self.suspect && known.uncertain && (self.blurred || !was_so)
+    }
+
+    /// What it says of a log without a reason, if it does. `may_be_mended`: what it tells of may be
+    /// sound again.
+    fn overstates(
+        &self,
+        image: &Image,
+        of: PartitionId,
+        found: &Found,
+        may_be_mended: bool,
+    ) -> Option<String> {
+        let is_new = !self.before.contains_key(&of);
+        let nothing = Said::default();
+        let (said, before) = (Said::of(&found.log), self.before.get(&of).unwrap_or(&nothing));
+        let may_blur = self.blurred || (is_new && self.was_blurred);
+        if said.uncertain && !before.uncertain && !may_blur {
+            return Some(format!("{of} is uncertain, and nothing was damaged that makes it so"));
+        }
+        if self.journal || may_be_mended {
+            return None;
+        }
+        let (from, to) = said.news(before).find(|range| !found.may_be_damaged(image, *range))?;
+        Some(format!("{of}: {from} to {to} is said to be damaged, and no such segment is"))
     }
 
     /// Whether it says, with reason, that anything of a log may be missing or damaged.
@@ -86,19 +138,85 @@ fn known(image: &Image, of: PartitionId) -> Option<KnownLog> {
     Some(logs(image, View::Cache, |found| *found == of).remove(&of)?.log)
 }
 
+impl Seen {
+    /// What the start that is over now may say. Damage stays news until one has all directories.
+    fn start(
+        &mut self,
+        world: &World,
+        all: &BTreeMap<PartitionId, Found>,
+        is_whole: bool,
+    ) -> Start {
+        let (damages, blurs) = (damages(world), blurs(world));
+        let lost = [DirFile::Journal, DirFile::Coordinator].map(|file| world.faults(file.class()));
+        let start = Start {
+            suspect: damages > self.damages,
+            blurred: blurs > self.blurs,
+            was_blurred: self.was_blurred,
+            journal: lost[0] > self.lost_word[0],
+            coordinators: lost[1] > self.lost_word[1],
+            before: self.said.clone(),
+        };
+        if is_whole {
+            (self.damages, self.blurs, self.lost_word) = (damages, blurs, lost);
+            self.said = all.iter().map(|(of, found)| (*of, Said::of(&found.log))).collect();
+            self.was_blurred = start.blurred;
+        }
+        self.serving = world.incarnation(BROKER);
+        start
+    }
+}
+
+impl Partition {
+    /// What the start does not tell of is there; what it tells of and is not there is owed no more.
+    fn started(
+        &mut self,
+        world: &World,
+        of: PartitionId,
+        (log, known): (&DiskLog, &KnownLog),
+        start: &Start,
+        fsync: bool,
+    ) {
+        for (offset, id) in &self.content {
+            let holds = log.at(*offset) == Some(*id) || start.tells_of(of, known, *offset);
+            world.check("told-at-start", holds, || {
+                format!(
+                    "{}/{offset} held {id}; after a start the log has {:?} of {} records, and \
+                     nothing is said of it; {}",
+                    of.index.0,
+                    log.at(*offset),
+                    log.end,
+                    log.stopped.as_deref().unwrap_or("whole")
+                )
+            });
+        }
+        let is_there = |offset, id| log.at(offset) == Some(id);
+        let gone = self.content.iter().filter(|(offset, id)| !is_there(**offset, **id));
+        self.lossy.extend(gone.map(|(_, id)| id.client));
+        self.content.retain(|offset, id| is_there(*offset, *id));
+        let upto = if fsync { i64::MAX } else { self.durable_upto };
+        self.keep_acked(world, is_there, upto);
+        // What comes where something was lost is promised anew.
+        self.durable_upto = self.durable_upto.min(log.end);
+        if start.is_uncertain(of, known) {
+            self.lossy.extend(self.sent.iter().map(|id| id.client));
+        }
+    }
+}
+
 impl History {
     /// The broker has started and serves from now on.
     pub fn started(&self, world: &World) {
-        let (damages, blurs) = (damages(world), blurs(world));
         let mut seen = self.seen();
         let disk = world.disk(BROKER);
-        let uncertain = uncertain(&disk);
-        let start = Start {
-            suspect: damages > std::mem::replace(&mut seen.damages, damages),
-            blurred: blurs > std::mem::replace(&mut seen.blurs, blurs),
-            uncertain: std::mem::replace(&mut seen.uncertain, uncertain),
-        };
-        seen.serving = world.incarnation(BROKER);
+        let all = logs(&disk, View::Cache, |_| true);
+        // Without one of its directories a start does not know of every log what that is missing.
+        let is_whole = !disk.any_out_of_service();
+        let start = seen.start(world, &all, is_whole);
+        for (of, found) in &all {
+            let may_be_mended = start.coordinators && seen.coordinators.contains(of);
+            let overstated = start.overstates(&disk, *of, found, may_be_mended);
+            world.check("told-at-start", overstated.is_none(), || overstated.unwrap_or_default());
+        }
         let Some(topic) = seen.topic else { return };
         let (mut told, fsync) = (false, seen.fsync);
         for (name, table) in &mut seen.tables {
@@ -106,28 +224,12 @@ impl History {
         }
         for (partition, found) in &mut seen.partitions {
             let of = PartitionId { topic: TopicId(topic), index: PartitionIndex(*partition) };
+            if !is_whole && !all.contains_key(&of) {
+                continue;
+            }
             let log = read_log(&disk, topic, *partition, View::Cache).unwrap_or_default();
             let known = known(&disk, of).unwrap_or_default();
-            let before = found.content.len();
-            let excused = |offset| start.tells_of(of, &known, offset);
-            for (offset, id) in &found.content {
-                let is_there = log.at(*offset) == Some(*id);
-                world.check("told-at-start", is_there || excused(*offset), || {
-                    format!(
-                        "{partition}/{offset} held {id}; after a start the log has {:?} of {} \
-                         records, and nothing is said of it; {}",
-                        log.at(*offset),
-                        log.end,
-                        log.stopped.as_deref().unwrap_or("whole")
-                    )
-                });
-            }
-            found.content.retain(|offset, id| log.at(*offset) == Some(*id));
-            let upto = if fsync { i64::MAX } else { found.durable_upto };
-            found.keep_acked(world, |offset, id| log.at(offset) == Some(id), upto);
-            // What comes where something was lost is promised anew.
-            found.durable_upto = found.durable_upto.min(log.end);
-            found.lossy |= start.is_uncertain(of, &known) || found.content.len() < before;
+            found.started(world, of, (&log, &known), &start, fsync);
             told |= start.tells(of, &known);
         }
         seen.coordinators.extend(coordinators(&disk, topic));
@@ -165,12 +267,6 @@ impl History {
     }
 }
 
-/// Logs of which the journal says that they may hold less than they were promised to.
-fn uncertain(image: &Image) -> BTreeSet<PartitionId> {
-    let all = logs(image, View::Cache, |_| true).into_iter();
-    all.filter(|(_, found)| found.log.uncertain).map(|(of, _)| of).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use base::Uuid;
@@ -180,7 +276,10 @@ mod tests {
     const OF: PartitionId = PartitionId { topic: TopicId(Uuid([1; 16])), index: PartitionIndex(0) };
 
     fn start(suspect: bool, blurred: bool, before: &[PartitionId]) -> Start {
-        Start { suspect, blurred, uncertain: before.iter().copied().collect() }
+        let said = Said { uncertain: true, faulty: Vec::new() };
+        let before = before.iter().map(|of| (*of, said.clone())).collect();
+        let (was_blurred, journal, coordinators) = (false, false, false);
+        Start { suspect, blurred, was_blurred, journal, coordinators, before }
     }
 
     #[test]
@@ -191,6 +290,14 @@ mod tests {
         assert!(start(true, true, &[OF]).tells_of(OF, &known, 3));
         assert!(!start(true, false, &[OF]).tells_of(OF, &known, 3));
         assert!(!start(false, false, &[]).tells(OF, &known), "nothing was damaged");
+    }
+
+    #[test]
+    fn what_an_earlier_range_covers_is_no_news() {
+        let said = |faulty: &[(i64, i64)]| Said { uncertain: false, faulty: faulty.to_vec() };
+        let (before, now) = (said(&[(2, 9)]), said(&[(2, 5), (2, 9), (8, 12), (20, 21)]));
+
+        assert_eq!(now.news(&before).collect::<Vec<_>>(), [(8, 12), (20, 21)]);
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl Sender {
                 Ok(answer) if answer.error_code == NONE => {
                     let (id, epoch) = (answer.producer_id, answer.producer_epoch);
                     self.job.history.producer_id_given(&self.job.world, id, epoch);
+                    self.job.history.begins_anew(self.client);
                     self.identity = Some((id, epoch));
                     self.sequences.fill(first_sequence(&self.job));
                     return;

@@ -187,6 +187,20 @@ impl Image {
         failed(self.vital) || (0..self.logs).all(failed)
     }
 
+    /// An operation was carried out on the device number `at`.
+    pub(super) fn operated(&mut self, at: usize) {
+        self.operated_last = at;
+    }
+
+    /// The process has just given up a directory. If no device failed it, it missed a file there that
+    /// is lost, or found one that is damaged.
+    pub(crate) fn gives_up(&mut self) {
+        if self.has_several() && self.has_damage() && !self.any_out_of_service() {
+            let at = self.operated_last;
+            self.device(at).troubled = true;
+        }
+    }
+
     /// A process starts.
     pub(crate) fn started(&mut self) {
         self.armed.started();
@@ -250,6 +264,22 @@ mod tests {
         assert!(image.is_out_of_service(1) && !image.is_out_of_service(0));
         image.started();
         assert!(!image.any_out_of_service() && image.ever_failed(1));
+    }
+
+    #[test]
+    fn a_directory_that_is_given_up_over_a_lost_file_is_the_one_where_that_was_missed() {
+        let (mut image, _) = two();
+        image.sync_fs(Path::new("/two")).unwrap();
+        image.operated(1);
+        image.gives_up();
+        assert!(!image.any_out_of_service(), "nothing is lost");
+
+        image.lose_file(Path::new("/two/a/file"), "lost");
+        image.gives_up();
+
+        assert!(image.is_out_of_service(1) && !image.is_out_of_service(0));
+        image.started();
+        assert!(!image.any_out_of_service() && !image.ever_failed(1));
     }
 
     #[test]

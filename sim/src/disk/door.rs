@@ -99,6 +99,7 @@ impl<'a> Op<'a> {
         }
         let (result, fired, sprung) = {
             let mut disk = world.disks[node].lock();
+            disk.operated(self.device);
             let result = effect(&mut disk);
             let trap = trap.filter(|_| result.is_ok());
             let sprung = disk.armed.after(trap, self.name);

@@ -36,6 +36,8 @@ pub struct Image {
     pub(super) logs: usize,
     /// Whether the present process does not serve yet.
     pub(super) starting: bool,
+    /// The device of the last operation.
+    pub(super) operated_last: usize,
     pub(super) inodes: BTreeMap<u64, Inode>,
     pub(super) pending: Vec<DirOp>,
     next_inode: u64,
@@ -70,6 +72,7 @@ impl Image {
             vital: 0,
             logs: 1,
             starting: false,
+            operated_last: 0,
             inodes: BTreeMap::from([(ROOT, Inode::Dir(DirNode::default()))]),
             pending: Vec::new(),
             next_inode: ROOT + 1,

@@ -76,6 +76,13 @@ impl Image {
         segments.any(|(_, name)| text.contains(name))
     }
 
+    /// Whether a file is damaged or lost, or was so before it was written again.
+    pub fn was_hurt(&self, path: &Path) -> bool {
+        let inode = self.file_at(path).map(|(inode, _)| inode);
+        let was_hurt = self.hurt.files.iter().any(|(hurt, _)| Some(*hurt) == inode);
+        was_hurt || self.lost_at(path).is_some() || self.is_damaged(path, 0..u64::MAX)
+    }
+
     fn lost_at(&self, path: &Path) -> Option<&Lost> {
         let (dir, name) = self.place(path).ok()?;
         self.hurt.lost.get(&(dir, name))

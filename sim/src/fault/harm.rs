@@ -72,7 +72,7 @@ impl DirFile {
         match class {
             "damaged journal" => Some(&["/journal", "the journal in"]),
             "damaged manifest" => Some(&["manifest"]),
-            "damaged identity" => Some(&["/identity", "but no identity"]),
+            "damaged identity" => Some(&["/identity", "but no identity", "has no data, but"]),
             "damaged metadata log" => Some(&["metadata log"]),
             _ => None,
         }

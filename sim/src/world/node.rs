@@ -323,9 +323,13 @@ impl World {
     pub(super) fn halt(self: &Arc<Self>, node: usize, reason: String) {
         let ends_process = self.disks[node].lock().ends_process();
         let (excused, refused) = {
-            let state = self.nodes.cells[node].state.lock();
-            let any = |says: fn(&str, &str) -> bool| state.faults.iter().any(|c| says(c, &reason));
-            (any(halt_allowed) && ends_process, any(refusal_allowed))
+            let classes = self.nodes.cells[node].state.lock().faults.clone();
+            let is_start = reason.starts_with(NO_START);
+            let stops = |class: &&'static str| {
+                halt_allowed(class, is_start) && self.may_halt(node, class, is_start)
+            };
+            let refuses = |class: &&str| refusal_allowed(class, &reason);
+            (ends_process && classes.iter().any(stops), classes.iter().any(refuses))
         };
         let excused = excused
             || refused
@@ -365,7 +369,7 @@ impl World {
 
     /// Somebody sees that a process goes on without one of its directories and, a while later, has
     /// it stopped and started again.
-    fn call_operator(self: &Arc<Self>, node: usize) {
+    pub(super) fn call_operator(self: &Arc<Self>, node: usize) {
         const COMES_MS: (u64, u64) = (300, 2_500);
         let incarnation = self.incarnation(node);
         let called = &self.nodes.cells[node].called;
@@ -434,11 +438,14 @@ fn refusal_allowed(class: &str, reason: &str) -> bool {
     words.iter().any(|word| reason.contains(word))
 }
 
-/// Which fault classes excuse which reasons to halt. A class that is not listed excuses none.
-/// A full disk excuses only that a start gives up: one that runs goes on.
-fn halt_allowed(class: &str, reason: &str) -> bool {
+/// How the reason of a start that gives up begins.
+const NO_START: &str = "the broker does not start";
+
+/// Which fault classes excuse a halt. A class that is not listed excuses none. A disk that is full or
+/// cannot be read excuses only that a start gives up: a process that runs goes on.
+fn halt_allowed(class: &str, is_start: bool) -> bool {
     match class {
-        "disk full" => reason.starts_with("the broker does not start"),
-        class => matches!(class, "failed sync" | "short write" | "failed read" | "latent sector"),
+        "disk full" | "failed read" | "latent sector" => is_start,
+        class => matches!(class, "failed sync" | "short write"),
     }
 }

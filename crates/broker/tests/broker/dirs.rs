@@ -174,6 +174,42 @@ fn a_directory_that_cannot_be_opened_is_offline_and_comes_back_with_the_next_sta
 }
 
 #[test]
+fn a_log_that_its_directory_has_forgotten_is_made_anew_beside_its_files() {
+    let world = World::new("forgotten");
+    world.runtime.block_on(async {
+        let env = Shaky::new(world.env(), None);
+        let config = config(&world, &["a", "b"]);
+        let broker = start(&env, &config).await;
+        assert_eq!(refusing(&broker, &topic(&broker, "t", 4).await).await, []);
+        stop(broker).await;
+        let b = &config.log_dirs[1];
+        let journal = std::fs::read_dir(b.join("journal")).expect("a folder");
+        let mut files: Vec<PathBuf> = journal.map(|file| file.unwrap().path()).collect();
+        files.push(b.join("manifest"));
+        let before = files.iter().map(|path| (path, std::fs::read(path).expect("readable")));
+        let before: Vec<_> = before.collect();
+
+        let broker = start(&env, &config).await;
+        topic(&broker, "in-a", 1).await;
+        let forgotten = topic(&broker, "in-b", 1).await;
+        assert_eq!(refusing(&broker, &forgotten).await, []);
+        broker.delete_topics(vec![broker::api::TopicRef::Name("in-a".into())]).await;
+        assert_eq!(counts(&broker), [2, 3]);
+        stop(broker).await;
+        for (path, bytes) in &before {
+            std::fs::write(path, bytes).expect("writable");
+        }
+        std::fs::remove_file(b.join("seal")).expect("removed");
+
+        // The first of several with the fewest would be the other one.
+        let broker = start(&env, &config).await;
+        assert_eq!(counts(&broker), [2, 3]);
+        assert_eq!(refusing(&broker, &forgotten).await, []);
+        stop(broker).await;
+    });
+}
+
+#[test]
 fn a_directory_that_comes_up_empty_is_refused_until_its_loss_is_accepted() {
     let world = World::new("replaced");
     world.runtime.block_on(async {

@@ -122,7 +122,7 @@ impl<E: Env> Opening<E> {
         let mut segment = SegmentState::unloaded(summary);
         if !there {
             self.probe().reached("storage_segments_gone");
-            findings.faulty(summary.name.base, summary.end);
+            findings.faulty(self.faulty_from(summary.name.base), summary.end);
             segment.bytes = 0;
             return Ok(segment);
         }
@@ -195,6 +195,12 @@ impl<E: Env> Opening<E> {
         Ok(SegmentState::unloaded(&summary))
     }
 
+    /// Where damage begins that was found at `from`.
+    fn faulty_from(&self, from: Offset) -> Offset {
+        // Planted: damage of one segment condemns the whole log.
+        if self.probe().mutant("damage_condemns_log") { self.known.start } else { from }
+    }
+
     /// Makes the file of a segment that is gone, empty.
     async fn make_again(&self, name: SegmentName) -> Result<(), OpenError> {
         self.probe().reached("storage_segment_made_again");
@@ -237,13 +243,20 @@ impl<E: Env> Opening<E> {
         let envelopes = self.read_envelopes(name).await?;
         let durable = recovery_point(name, &envelopes, &held);
         let (mut segment, indexed) = from_envelopes(name, &file, &envelopes, len);
+        // Planted: without its envelopes a segment is void.
+        if envelopes.damaged && self.probe().mutant("damaged_envelopes_void_segment") {
+            findings.uncertain = true;
+            findings.emptied = Some(name);
+            let summary = SegmentSummary { name, end: name.base, bytes: 0, max_timestamp: None };
+            return Ok(SegmentState::unloaded(&summary));
+        }
         let end = len.min(durable.position);
         let reached = self.index(&mut segment, indexed, end, Holes::None).await?;
         self.recovery.recovery_point = durable.offset;
         let damaged = reached.position < durable.position || reached.offset != durable.offset;
         if damaged {
             self.probe().reached("storage_durable_bytes_damaged");
-            findings.faulty(reached.offset, durable.offset);
+            findings.faulty(self.faulty_from(reached.offset), durable.offset);
             segment.bytes = u32::try_from(durable.position).unwrap_or(u32::MAX);
             segment.end = durable.offset;
         }

@@ -74,7 +74,8 @@ impl<E: Env> Log<E> {
         dir.note_opened();
         let gone = {
             let mut shared = self.inner.shared.lock();
-            let gone = shared.end_active(void);
+            let below = self.let_go_below(shared.start);
+            let gone = shared.end_active(void, below);
             shared.segments.push(SegmentState::empty(name, log));
             if let Some(epoch) = epoch {
                 shared.epochs.begin(epoch, end);
@@ -100,8 +101,20 @@ impl<E: Env> Log<E> {
         };
         self.inner.dir.commit(self.found(), changes).await?;
         upkeep.env_bytes = 0;
-        let gone = self.inner.shared.lock().end_active(void);
+        let gone = self.end_active(void);
         Ok(self.remove_segments(&gone).await?)
+    }
+
+    fn end_active(&self, void: Option<SegmentName>) -> Vec<SegmentName> {
+        let mut shared = self.inner.shared.lock();
+        let below = self.let_go_below(shared.start);
+        shared.end_active(void, below)
+    }
+
+    /// Up to where segments go that are ended.
+    fn let_go_below(&self, start: Offset) -> Offset {
+        // Planted: one that lay below the start when it was ended stays until the start moves again.
+        if self.env().probe().mutant("ended_segment_stays") { Offset::ZERO } else { start }
     }
 
     /// Removes the files of a segment that the journal will not name.
@@ -193,7 +206,7 @@ impl<E: Env> Log<E> {
         };
         self.inner.dir.commit(self.found(), changes).await?;
         self.env().probe().reached("storage_segment_closed_at_rest");
-        let gone = self.inner.shared.lock().end_active(None);
+        let gone = self.end_active(None);
         Ok(self.remove_segments(&gone).await?)
     }
 
@@ -268,12 +281,11 @@ impl<E: Env> Log<E> {
 
 impl<F> Shared<F> {
     /// Nothing is added any more to the segment that grows. Returns those that the journal does not
-    /// name from now on: `void`, and what ends at or below the log's start.
-    fn end_active(&mut self, void: Option<SegmentName>) -> Vec<SegmentName> {
+    /// name from now on: `void`, and what ends at or below the log's `start`.
+    fn end_active(&mut self, void: Option<SegmentName>, start: Offset) -> Vec<SegmentName> {
         if let Some(segment) = self.active_mut() {
             segment.open = false;
         }
-        let start = self.start;
         let is_gone = |segment: &SegmentState<F>| {
             Some(segment.name) == void || (!segment.open && segment.end <= start)
         };
