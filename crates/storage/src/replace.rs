@@ -13,6 +13,8 @@ use env::{Access, Disk, Env, File, IoBufs};
 use crate::dir::{TRY_EVERY, has_no_descriptor, of_sync};
 use crate::names::TMP;
 
+/// While a directory sync waits for a descriptor, the log is told once in so many attempts.
+const TOLD_EVERY: u32 = 100;
 /// Largest side file that is read whole.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
@@ -48,21 +50,26 @@ pub(crate) async fn replace<E: Env>(
 
 /// Makes the entries of `folder` durable. It has to be opened for that: while no file descriptor is
 /// left nothing was tried, so that this is no failed sync, and the next attempt proves as much as the
-/// first. Waits for one however long it takes: what has been done to the entries cannot be taken
-/// back.
+/// first. Waits for one however long it takes, and says so every ten seconds: what has been done to
+/// the entries cannot be taken back.
 ///
 /// # Errors
 /// Nobody knows which entries are durable.
 pub async fn sync_dir<E: Env>(env: &E, folder: &Path) -> io::Result<()> {
-    loop {
+    for attempt in 0_u32.. {
         match env.disk().sync_dir(folder).await {
             Err(error) if has_no_descriptor(&error) => {
                 env.probe().reached("storage_sync_waits_for_descriptor");
+                if attempt.is_multiple_of(TOLD_EVERY) {
+                    let folder = folder.display();
+                    tracing::error!(%folder, %error, "the sync of a directory waits for a file descriptor");
+                }
                 env.sleep_until(env.now().after(TRY_EVERY)).await;
             },
             done => return done,
         }
     }
+    Err(io::Error::other("no file descriptor for years"))
 }
 
 /// The whole content of a file; `None` if there is none.

@@ -91,8 +91,10 @@ impl<E: Env> Opening<E> {
             self.probe().reached("storage_producers_lost");
         }
         let is_of_the_end = snapshot.as_ref().is_some_and(|snapshot| snapshot.upto == end);
+        // What lies below the log's start and is there yet still tells of its producers.
+        let first = segments.first().map_or(known.start, |first| first.name.base.min(known.start));
         let (upto, states) =
-            snapshot.map_or((known.start, ProducerStates::default()), |s| (s.upto, s.producers));
+            snapshot.map_or((first, ProducerStates::default()), |s| (s.upto, s.producers));
         let producers = self.rebuild_producers(upto, states, &segments).await?;
         let behind = segments.iter().map(|segment| segment.bytes_behind(upto)).sum::<u64>();
         Ok(Loaded {

@@ -218,15 +218,23 @@ impl<E: Env> Log<E> {
     pub async fn set_log_start(&self, start: Offset) -> Result<(), WriteError> {
         let mut upkeep = self.inner.upkeep.lock().await;
         self.check()?;
-        let (start, flushed) = {
+        let (start, flushed, forgets) = {
             let shared = self.inner.shared.lock();
             if start.min(shared.end) <= shared.start {
                 return Ok(());
             }
-            (start.min(shared.end), shared.flushed_end)
+            let start = start.min(shared.end);
+            (start, shared.flushed_end, shared.forgets_producers(start))
         };
         if flushed < start {
             self.flush_held(&mut upkeep).await?;
+        }
+        if forgets {
+            match self.save_producers(&mut upkeep).await {
+                // Room has to be made all the same.
+                Ok(_) | Err(WriteError::Full(_)) => {},
+                Err(failed) => return Err(failed),
+            }
         }
         let (gone, flushed) = {
             let shared = self.inner.shared.lock();
@@ -280,6 +288,15 @@ impl<E: Env> Log<E> {
 }
 
 impl<F> Shared<F> {
+    /// Whether batches that the producers' file does not know go with the segments below `start`, so
+    /// that no start could find their producers again.
+    fn forgets_producers(&self, start: Offset) -> bool {
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            self.segments.iter().partition(|segment| !segment.open && segment.end <= start);
+        let kept: u64 = kept.iter().map(|segment| u64::from(segment.bytes)).sum();
+        !gone.is_empty() && self.state_age_bytes > kept
+    }
+
     /// Nothing is added any more to the segment that grows. Returns those that the journal does not
     /// name from now on: `void`, and what ends at or below the log's `start`.
     fn end_active(&mut self, void: Option<SegmentName>, start: Offset) -> Vec<SegmentName> {

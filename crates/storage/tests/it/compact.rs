@@ -282,6 +282,25 @@ fn damage_is_reported_and_everything_behind_it_stays() {
 }
 
 #[test]
+fn a_batch_whose_epoch_rotted_is_damage_and_not_written_again() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_rows(&log, &updates(60));
+    run(log.checkpoint()).unwrap();
+    let damaged = log.segments()[2];
+    let file = log.folder().join(segment_files(&env)[2].clone());
+    // The last byte of the leader epoch, which the CRC does not cover.
+    env.rot(&file, 15, 1);
+    let bytes = env.content(&file);
+
+    let error = compact(&log, DAY).unwrap().unwrap_err();
+
+    assert!(matches!(error, CompactError::Damaged { at } if at == damaged.base), "{error:?}");
+    assert_eq!(env.content(&file), bytes);
+    assert_eq!(compact(&log, DAY).unwrap().unwrap().upto, damaged.base);
+}
+
+#[test]
 fn the_last_batch_of_a_producer_stays_so_that_a_lost_snapshot_is_made_again() {
     for mutant in [None, Some("compaction_forgets_producers")] {
         let mut env = MemEnv::new();

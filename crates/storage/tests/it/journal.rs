@@ -382,6 +382,35 @@ fn nothing_is_committed_about_a_log_that_does_not_exist_any_more() {
 }
 
 #[test]
+fn nothing_joins_about_a_log_whose_deletion_waits_unless_that_finds_no_room() {
+    let mut env = MemEnv::new();
+    env.restless = true;
+    let journal = open(&env).unwrap().journal;
+    let commit = |change| journal.commit(vec![Record { log: log(0), change }]);
+    let epoch = |epoch| Change::Epoch { epoch: LeaderEpoch(epoch), start: Offset(0) };
+    run(commit(Change::Create)).unwrap();
+    env.set_faults(Faults { journal_full: true, ..Faults::default() });
+    let next = (1..).find(|at| run(commit(epoch(*at))).is_err()).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut waited = 0;
+    for _ in 0..20 {
+        let mut deletion = Box::pin(commit(Change::Drop));
+        if deletion.as_mut().poll(&mut cx).is_pending() {
+            assert!(matches!(run(commit(epoch(next))), Err(CommitError::Gone(_))));
+            assert!(matches!(run(deletion), Err(CommitError::Io(_))));
+            waited += 1;
+        }
+        assert!(matches!(run(commit(epoch(next))), Err(CommitError::Io(_))), "it is there again");
+    }
+    assert!(waited > 0 && !journal.is_failed());
+
+    env.set_faults(Faults::default());
+    run(commit(epoch(next))).unwrap();
+    run(commit(Change::Drop)).unwrap();
+    assert!(matches!(run(commit(epoch(next + 1))), Err(CommitError::Gone(_))));
+}
+
+#[test]
 fn batches_of_a_log_dropped_in_the_same_group_pin_no_lap() {
     let mut together = 0;
     for seed in 0..20 {

@@ -64,3 +64,39 @@ fn a_producers_file_of_batches_that_are_gone_does_not_count_for_those_in_their_p
     assert_eq!((log.end(), judge(&log, numbered(1, 0))), (Offset(1), Verdict::Append));
     assert_eq!(judge(&log, numbered(1, 1)), Verdict::Append, "nobody has written here");
 }
+
+#[test]
+fn producers_of_segments_that_retention_takes_are_kept_though_a_start_left_their_file() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    run(log.append(append_of(&[numbered(0, 0).build()]))).unwrap();
+    let segments = (1..).find(|at| {
+        run(log.append(append_of(&[Spec::at(*at).build()]))).unwrap();
+        log.segments().len() == 3
+    });
+    assert!(segments.is_some());
+    run(log.checkpoint()).unwrap();
+    env.delete(&path_of(&env, "producers").unwrap());
+
+    let env = env.after_process_crash();
+    let (log, recovery) = recover(&env).unwrap();
+    assert!(recovery.producers_lost && path_of(&env, "producers").is_none());
+    run(log.set_log_start(log.segments()[1].base)).unwrap();
+
+    let (log, _) = recover(&env.after_process_crash()).unwrap();
+    assert!(log.start() > Offset(0));
+    assert!(matches!(judge(&log, numbered(0, 0)), Verdict::Duplicate(_)));
+}
+
+#[test]
+fn producers_of_deleted_records_are_found_as_long_as_their_segment_is_there() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    run(log.append(append_of(&[numbered(0, 0).build(), Spec::at(1).build()]))).unwrap();
+    run(log.set_log_start(Offset(1))).unwrap();
+
+    let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+
+    assert_eq!((log.start(), recovery.producers_lost), (Offset(1), true));
+    assert!(matches!(judge(&log, numbered(0, 0)), Verdict::Duplicate(_)));
+}
