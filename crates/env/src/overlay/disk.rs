@@ -52,12 +52,13 @@ struct Inner<F> {
 /// A file of an [`OverlayDisk`].
 pub struct OverlayFile<D: Disk> {
     inner: Arc<Inner<D::File>>,
-    writable: bool,
+    /// Where it was opened, if for writing.
+    written_at: Option<(OverlayDisk<D>, Arc<Path>)>,
 }
 
 impl<D: Disk> Clone for OverlayFile<D> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), writable: self.writable }
+        Self { inner: Arc::clone(&self.inner), written_at: self.written_at.clone() }
     }
 }
 
@@ -171,14 +172,10 @@ impl<D: Disk> Disk for OverlayDisk<D> {
                 self.make(path).await?
             },
             (Ok(_), Access::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (there, Access::Read) => there?,
-            (there, Access::Write | Access::CreateOrWrite | Access::CreateNew) => {
-                let inner = there?;
-                self.set(path, Node::Written(Arc::clone(&inner)));
-                inner
-            },
+            (there, _) => there?,
         };
-        Ok(OverlayFile { inner, writable: access != Access::Read })
+        let written_at = (access != Access::Read).then(|| (self.clone(), Arc::from(path)));
+        Ok(OverlayFile { inner, written_at })
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -289,7 +286,18 @@ impl<D: Disk> Disk for OverlayDisk<D> {
 impl<D: Disk> OverlayFile<D> {
     /// Whether it was opened for writing.
     fn check(&self) -> io::Result<()> {
-        if self.writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+        if self.written_at.is_some() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+
+    /// From its first change on it is kept, and with it the file below open; not before, for there may
+    /// be many that are opened for writing and stay as they are.
+    fn keep(&self) {
+        let Some((disk, path)) = &self.written_at else { return };
+        if let Some(node) = disk.nodes.lock().get_mut(&**path)
+            && matches!(node, Node::Read(inner) if inner.ptr_eq(&Arc::downgrade(&self.inner)))
+        {
+            *node = Node::Written(Arc::clone(&self.inner));
+        }
     }
 
     /// Whether `bytes` at `at` are what shows through there already.
@@ -319,6 +327,7 @@ impl<D: Disk> File for OverlayFile<D> {
         bufs.iter().for_each(|buf| whole.extend_from_slice(buf));
         let whole = whole.freeze();
         if !self.is_there(at, &whole).await.unwrap_or(false) {
+            self.keep();
             self.inner.extents.lock().write(at, whole);
         }
         Ok(())
@@ -349,6 +358,7 @@ impl<D: Disk> File for OverlayFile<D> {
 
     async fn set_len(&self, len: u64) -> io::Result<()> {
         self.check()?;
+        self.keep();
         self.inner.extents.lock().set_len(len);
         Ok(())
     }
