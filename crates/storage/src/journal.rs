@@ -43,6 +43,8 @@ use crate::dir::Found;
 pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Smallest file. In a small one groups are smaller too.
 pub const JOURNAL_FILE_BYTES_MIN: u64 = 64 * 1024;
+/// Bytes of the first file of a directory, at most: a first start waits until it is written.
+const FIRST_FILE_BYTES: u64 = 1024 * 1024;
 /// Batches that wait for their group, bytes; whoever comes then writes a group first.
 const QUEUE_BYTES_MAX: usize = 4 * GROUP_BYTES_MAX;
 /// With so many laps in use no more batches are taken: they go to their segments at once.
@@ -132,6 +134,8 @@ struct Writer<F> {
     nonce: u64,
     group: u64,
     at: u64,
+    /// Bytes of the file.
+    room: u64,
 }
 
 /// What is durable, and in which files.

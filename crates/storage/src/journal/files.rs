@@ -13,14 +13,18 @@ use env::{Access, Disk, Env, File, IoBufs};
 
 use super::block::{JournalHeader, encode_continued, encode_journal_header};
 use super::manifest::{KeptLap, Manifest, encode_manifest};
-use super::{FileOf, FreeFile, Journal, Lap, PLACE_BYTES, Table, Writer};
+use super::{FIRST_FILE_BYTES, FileOf, FreeFile, Journal, Lap, PLACE_BYTES, Table, Writer};
 use crate::dir::{is_full, of_sync};
 use crate::names::MANIFEST;
 use crate::replace::{replace, sync_dir};
 
 impl<E: Env> Journal<E> {
-    /// Goes on in the next file.
-    pub(super) async fn next_file(&self, writer: &mut Writer<FileOf<E>>) -> io::Result<()> {
+    /// Goes on in the next file, which will have room for `need` bytes.
+    pub(super) async fn next_file(
+        &self,
+        writer: &mut Writer<FileOf<E>>,
+        need: u64,
+    ) -> io::Result<()> {
         self.env.probe().reached("storage_journal_next_file");
         let free = self.table.lock().free.pop();
         let free = match free {
@@ -28,15 +32,18 @@ impl<E: Env> Journal<E> {
             None => self.free_or_make().await?,
         };
         let file = self.env.disk().open(&self.path(free.number), Access::Write).await?;
-        if let Err(error) = fit(&file, self.file_bytes).await {
-            self.table.lock().free.push(free);
-            return Err(error);
-        }
+        let room = match fit(&file, self.file_bytes, need).await {
+            Ok(room) => room,
+            Err(error) => {
+                self.table.lock().free.push(free);
+                return Err(error);
+            },
+        };
         let lap = writer.lap + 1;
         let header = fresh_header(&self.env, lap, writer.group, free);
         write_header(&file, &header).await?;
         self.say_continued(writer).await?;
-        *writer = Writer { file, lap, nonce: header.nonce, group: 0, at: PLACE_BYTES };
+        *writer = Writer { file, lap, nonce: header.nonce, group: 0, at: PLACE_BYTES, room };
         self.table.lock().begin_lap(free.number, &header);
         Ok(())
     }
@@ -156,14 +163,17 @@ pub(super) fn fresh_header<E: Env>(
     JournalHeader { lap, nonce, groups_before }
 }
 
-/// A file that was not made to its full size is now.
-pub(super) async fn fit<F: File>(file: &F, bytes: u64) -> io::Result<()> {
+/// Bytes of a file that groups may use. The first one of a directory is small, and so is one that a
+/// crash left half made: it gets its full size only if `need` asks for it.
+pub(super) async fn fit<F: File>(file: &F, file_bytes: u64, need: u64) -> io::Result<u64> {
+    let first = file_bytes.min(FIRST_FILE_BYTES);
+    let least = if need > first { file_bytes } else { first };
     let len = file.len().await?;
-    if len < bytes {
-        fill(file, len, bytes).await?;
+    if len < least {
+        fill(file, len, least).await?;
         file.sync_data().await.map_err(of_sync)?;
     }
-    Ok(())
+    Ok(len.max(least))
 }
 
 /// Makes a file of `bytes` bytes, durable with its entry.

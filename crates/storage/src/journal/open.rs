@@ -20,8 +20,8 @@ use super::record::JournalBatch;
 use super::replay::{JournalEnd, JournalFile, Replayed, list_files, replay};
 use super::state::JournalState;
 use super::{
-    FileOf, FreeFile, GROUP_BYTES_MAX, JOURNAL_FILE_BYTES_MIN, Journal, JournalOptions, Lap,
-    PLACE_BYTES, QUEUE_RANK, Queue, TABLE_RANK, Table, Writer,
+    FIRST_FILE_BYTES, FileOf, FreeFile, GROUP_BYTES_MAX, JOURNAL_FILE_BYTES_MIN, Journal,
+    JournalOptions, Lap, PLACE_BYTES, QUEUE_RANK, Queue, TABLE_RANK, Table, Writer,
 };
 use crate::codec::FormatError;
 use crate::dir::Found;
@@ -213,14 +213,16 @@ async fn begin<E: Env>(
     let taken = match file.or_else(|| free.pop()) {
         Some(taken) => taken,
         None => {
-            make_file(env, &folder, next_number, file_bytes).await?;
+            let first = file_bytes.min(FIRST_FILE_BYTES);
+            let bytes = if files.is_empty() { first } else { file_bytes };
+            make_file(env, &folder, next_number, bytes).await?;
             next_number += 1;
             FreeFile { number: next_number - 1, nonce: None }
         },
     };
     let path = folder.join(taken.number.to_string());
     let file = env.disk().open(&path, Access::Write).await?;
-    fit(&file, file_bytes).await?;
+    let room = fit(&file, file_bytes, PLACE_BYTES).await?;
     let header = fresh_header(env, lap, groups_before, taken);
     write_header(&file, &header).await?;
     env.disk().sync_dir(&folder).await?;
@@ -229,7 +231,7 @@ async fn begin<E: Env>(
     let mut table =
         Table { state, done: 0, lap, group: 0, laps, free, filed: BTreeMap::new(), next_number };
     table.begin_lap(taken.number, &header);
-    let writer = Writer { file, lap, nonce: header.nonce, group: 0, at: PLACE_BYTES };
+    let writer = Writer { file, lap, nonce: header.nonce, group: 0, at: PLACE_BYTES, room };
     let journal = Journal {
         env: env.clone(),
         root,
@@ -251,7 +253,10 @@ async fn begin<E: Env>(
         journal.write_manifest().await?;
     }
     journal.table.lock().free_the_rest(&files);
-    journal.upkeep().await?;
+    // The spare file of a new directory is made once it serves.
+    if !files.is_empty() {
+        journal.upkeep().await?;
+    }
     Ok(journal)
 }
 

@@ -172,8 +172,8 @@ impl<E: Env> Journal<E> {
     /// If there is no room for another file, nothing has changed.
     async fn make_room(&self, writer: &mut Writer<FileOf<E>>, records: usize) -> io::Result<()> {
         let len = group_len(records)?.saturating_add(PLACE_BYTES);
-        if writer.at.saturating_add(len) > self.file_bytes {
-            self.next_file(writer).await?;
+        if writer.at.saturating_add(len) > writer.room {
+            self.next_file(writer, len.saturating_add(PLACE_BYTES)).await?;
         }
         Ok(())
     }

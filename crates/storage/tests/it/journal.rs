@@ -221,6 +221,8 @@ fn damage_longer_than_any_group_is_no_torn_end_if_a_group_follows() {
 fn a_full_disk_stops_no_change_of_state() {
     let env = MemEnv::new();
     let opened = open(&env).unwrap();
+    // The spare file of a new directory is made once it serves.
+    run(opened.journal.upkeep()).unwrap();
     env.set_faults(Faults { full: true, ..Faults::default() });
     for at in 0..20 {
         run(opened.journal.commit(records(at))).unwrap();
