@@ -66,9 +66,19 @@ pub const MUTANTS: &[Mutant] = &[
         "a start cuts a torn tail, goes on in a new segment, and does not note where the old one ends",
     ),
     mutant(
+        "damage_condemns_log",
+        "own",
+        "a start that finds damage says of everything before it that it is damaged, too",
+    ),
+    mutant(
         "damage_passed_over",
         "own",
         "a read at an offset that is known to be damaged goes on behind the damage, without an error",
+    ),
+    mutant(
+        "damaged_envelopes_void_segment",
+        "own",
+        "a start that finds an open segment without sound envelopes says that its log is uncertain, and empties it",
     ),
     mutant(
         "duplicate_is_error",
@@ -79,16 +89,6 @@ pub const MUTANTS: &[Mutant] = &[
         "duplicate_out_of_order",
         "M59",
         "a batch that is sent again is answered with OUT_OF_ORDER_SEQUENCE_NUMBER",
-    ),
-    mutant(
-        "damage_condemns_log",
-        "own",
-        "a start that finds damage says of everything before it that it is damaged, too",
-    ),
-    mutant(
-        "damaged_envelopes_void_segment",
-        "own",
-        "a start that finds an open segment without sound envelopes says that its log is uncertain, and empties it",
     ),
     mutant(
         "emptied_before_cut",

@@ -44,7 +44,7 @@ pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Smallest file. In a small one groups are smaller too.
 pub const JOURNAL_FILE_BYTES_MIN: u64 = 64 * 1024;
 /// Bytes of the first file of a directory, at most: a first start waits until it is written.
-const FIRST_FILE_BYTES: u64 = 1024 * 1024;
+const FIRST_FILE_BYTES: u64 = 256 * 1024;
 /// Batches that wait for their group, bytes; whoever comes then writes a group first.
 const QUEUE_BYTES_MAX: usize = 4 * GROUP_BYTES_MAX;
 /// With so many laps in use no more batches are taken: they go to their segments at once.

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use base::{Offset, Probe};
+use bytes::Bytes;
 use env::{Access, Disk, Env, File, Segment};
 use smallvec::SmallVec;
 
@@ -167,21 +168,37 @@ impl<E: Env> Log<E> {
                 false => Ok(ReadSlice::default()),
             };
         }
+        let inner = walk.inner();
+        let window = inner.in_window(start, len);
+        self.handed(want.from, &plan.file, (start, len, window), first_base..last).await
+    }
+
+    /// So many bytes of a file from `start` on, which hold `offsets`: sent from it, or as they were
+    /// read already.
+    async fn handed(
+        &self,
+        from: Offset,
+        file: &FileOf<E>,
+        (start, len, window): (u64, usize, Option<Bytes>),
+        offsets: Range<Offset>,
+    ) -> Result<ReadSlice<FileOf<E>>, ReadError> {
         if len >= REGION_BYTES_MIN {
-            if plan.file.len().await? < end {
-                return Err(self.corrupt(want.from));
+            let end = start.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+            if file.len().await? < end {
+                return Err(self.corrupt(from));
             }
-            return Ok(region(&plan.file, start, len, first_base..last));
+            return Ok(region(file, start, len, offsets));
         }
-        let bytes = match walk.inner().in_window(start, len) {
+        let bytes = match window {
             Some(bytes) => bytes,
-            None => plan.file.read_at(start, len).await?,
+            None => file.read_at(start, len).await?,
         };
         if bytes.len() < len {
-            return Err(self.corrupt(want.from));
+            return Err(self.corrupt(from));
         }
         let segments = SmallVec::from_iter([Segment::Bytes(bytes)]);
-        Ok(ReadSlice { segments, bytes: len, first_base: Some(first_base), next: Some(last) })
+        let (first_base, next) = (Some(offsets.start), Some(offsets.end));
+        Ok(ReadSlice { segments, bytes: len, first_base, next })
     }
 
     /// The batch of the walk that holds `from`.
