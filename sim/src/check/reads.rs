@@ -165,10 +165,11 @@ impl History {
                     format!("{partition}/{offset}: {id} was never sent there")
                 });
                 // What was promised before was looked for then.
-                if certain && known.content.get(&offset) != Some(&id) {
-                    if !untold {
-                        must_be_written(world, (topic, partition, offset), id);
-                    }
+                let is_news = certain && known.content.get(&offset) != Some(&id);
+                if is_news && !untold {
+                    must_be_written(world, (topic, partition, offset), id);
+                }
+                if is_news {
                     known.promise(world, partition, offset, id);
                 }
             }

@@ -90,23 +90,31 @@ pub async fn read_tables(job: Job, env: SimEnv) {
     for _ in 0..2 {
         keeper.env.sleep(Duration::from_millis(500)).await;
         for topic in [TABLE, BRIEF, BOTH] {
-            let mut in_vain = 0;
-            while keeper.job.history.is_table_known(topic) && !keeper.read(topic).await {
-                keeper.pause().await;
-                in_vain += 1;
-                if in_vain > READS_IN_VAIN_MAX {
-                    let code = keeper.failed;
-                    keeper.job.world.check("damage-is-told", false, || {
-                        format!("{topic} cannot be read to its end; the last error was {code:?}")
-                    });
-                    return;
-                }
+            if !keeper.read_at_last(topic).await {
+                return;
             }
         }
     }
 }
 
 impl Keeper {
+    /// Reads a topic, if it is there, as often as it takes. False if that never works out.
+    async fn read_at_last(&mut self, topic: &'static str) -> bool {
+        let mut in_vain = 0;
+        while self.job.history.is_table_known(topic) && !self.read(topic).await {
+            self.pause().await;
+            in_vain += 1;
+            if in_vain > READS_IN_VAIN_MAX {
+                let code = self.failed;
+                self.job.world.check("damage-is-told", false, || {
+                    format!("{topic} cannot be read to its end; the last error was {code:?}")
+                });
+                return false;
+            }
+        }
+        true
+    }
+
     fn new(job: Job, env: SimEnv) -> Self {
         // The same in every life of the keeper.
         let mut rules = job.world.dice("rules of the keeper");

@@ -160,9 +160,8 @@ impl Admin {
                 // A fetch may be cut in the middle of its last batch.
                 let Ok(batch) = batch else { break };
                 if let Err(why) = rows_of(&batch, from, &mut read) {
-                    self.job.world.check("fetched-batch", !self.is_whole(), || {
-                        format!("{}/{from} of {}: {why}", life.name, part.high_watermark)
-                    });
+                    let what = format!("{}/{from} of {}: {why}", life.name, part.high_watermark);
+                    self.job.world.check("fetched-batch", !self.is_whole(), || what);
                     return None;
                 }
                 from = batch.header().next_offset().0;

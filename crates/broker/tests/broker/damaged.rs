@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use base::{Duration, PartitionId, Timestamp};
 use broker::api::{FetchError, ListOffset, OffsetSpec};
@@ -211,7 +210,7 @@ fn told_of(told: &Result<Verified, VerifyError>) -> Option<BTreeSet<PartitionId>
 }
 
 /// Starts on what is there and holds it against what was written. Returns whether it started.
-async fn holds(world: &World, made: &Made, place: &str, wrong: &Mutex<Vec<String>>) -> bool {
+async fn holds(world: &World, made: &Made, place: &str, wrong: &mut Vec<String>) -> bool {
     let env = world.env();
     let told = verify(&env, &Asked::Dirs(vec![world.dir.clone()]), true).await;
     let logs = told_of(&told);
@@ -222,7 +221,7 @@ async fn holds(world: &World, made: &Made, place: &str, wrong: &Mutex<Vec<String
             return false;
         },
     };
-    let complain = |what: String| wrong.lock().expect("alive").push(format!("{place}: {what}"));
+    let mut complain = |what: String| wrong.push(format!("{place}: {what}"));
     for (partition, written) in &made.written {
         let there = broker.cluster().by_id.contains_key(&partition.topic);
         if !there {
@@ -278,7 +277,7 @@ fn damages(len: usize) -> Vec<Damage> {
 /// written.
 async fn sweep(world: &World, sealed: bool) {
     let made = made(world, sealed).await;
-    let wrong = Mutex::new(Vec::new());
+    let mut wrong = Vec::new();
     let (mut started, mut refused) = (0, 0);
     for (file, (name, bytes)) in made.content.iter().enumerate() {
         // Of a file with zeros at the end only the beginning.
@@ -288,16 +287,15 @@ async fn sweep(world: &World, sealed: bool) {
             damage.apply(&mut content, file);
             lay_out(&world.dir, &content);
             let place = format!("{} {damage:?}", name.display());
-            if holds(world, &made, &place, &wrong).await {
+            if holds(world, &made, &place, &mut wrong).await {
                 started += 1;
                 // What was told once is told again.
-                holds(world, &made, &format!("{place}, again"), &wrong).await;
+                holds(world, &made, &format!("{place}, again"), &mut wrong).await;
             } else {
                 refused += 1;
             }
         }
     }
-    let wrong = wrong.into_inner().expect("alive");
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(started > refused && refused > 0, "{started} started, {refused} were refused");
 }

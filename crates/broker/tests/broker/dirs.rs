@@ -323,7 +323,7 @@ fn a_lost_identity_of_the_directory_with_the_metadata_is_told_as_that() {
         stop(start(&env, &config).await).await;
         std::fs::remove_file(config.log_dirs[0].join("identity")).expect("was there");
 
-        let refused = Broker::start(env, config.clone()).await.err().expect("refused").to_string();
+        let refused = Broker::start(env, config.clone()).await.expect_err("refused").to_string();
 
         assert!(refused.contains("identity"), "{refused}");
         assert!(!refused.contains("has no data"), "{refused}");

@@ -35,7 +35,7 @@ pub fn places(image: &Image, topic: Uuid, file: DirFile, unprotected: bool) -> V
                 let each = journal::protected(image, root, unprotected).into_iter();
                 each.map(move |(name, within)| Place { within, ..Place::whole(folder.join(name)) })
             };
-            DATA_DIRS.iter().flat_map(|dir| of(&dir)).collect()
+            DATA_DIRS.iter().flat_map(of).collect()
         },
         DirFile::Manifest => in_dir("manifest"),
         DirFile::Seal => in_dir("seal"),
