@@ -149,6 +149,11 @@ async fn read_back<E: Env>(
     (got, told, end)
 }
 
+/// Whether this is what was produced at that offset.
+fn was_sent(at: i64, (key, value, _): &(Vec<u8>, Vec<u8>, i32)) -> bool {
+    *key == format!("k{}", at % 2).into_bytes() && *value == format!("value {at}").into_bytes()
+}
+
 struct Made {
     content: Content,
     written: BTreeMap<PartitionId, Records>,
@@ -235,6 +240,8 @@ async fn holds(world: &World, made: &Made, place: &str, wrong: &mut Vec<String>)
         for (at, record) in &got {
             match written.get(at) {
                 Some(wanted) if wanted == record => {},
+                // A journal that has lost the word of it gives back what compaction had taken.
+                None if *partition != made.plain && was_sent(*at, record) => {},
                 other => complain(format!("{partition} at {at} is {record:?}, not {other:?}")),
             }
         }
