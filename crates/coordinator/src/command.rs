@@ -6,6 +6,8 @@
 use base::{Duration, LeaderEpoch, Offset, TopicId};
 use bytes::Bytes;
 
+use crate::event::AppendError;
+
 /// A request to one group's coordinator.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -369,4 +371,15 @@ pub enum GroupError {
     UnknownTopicOrPartition,
     /// What the group would have to remember is larger than the log takes.
     UnknownServerError,
+}
+
+impl GroupError {
+    /// What a member is told when the record of its group could not be appended (as Kafka maps it).
+    pub(crate) fn of_append(why: AppendError) -> Self {
+        match why {
+            AppendError::NotAvailable => Self::CoordinatorNotAvailable,
+            AppendError::NotCoordinator => Self::NotCoordinator,
+            AppendError::TooLarge => Self::UnknownServerError,
+        }
+    }
 }

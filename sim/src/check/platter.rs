@@ -129,6 +129,11 @@ impl Found {
         from < to && to <= self.log.cleaned
     }
 
+    /// Whether a read from `offset` on comes to what begins at `base`, before anything else.
+    fn is_next(&self, offset: i64, base: i64) -> bool {
+        base <= offset || self.may_be_hole(offset, base)
+    }
+
     /// Whether a range of offsets may be damaged: it lies within one segment, whose file is damaged or
     /// was lost.
     pub(super) fn may_be_damaged(&self, image: &Image, (from, to): (i64, i64)) -> bool {
@@ -231,9 +236,10 @@ pub(super) fn is_damaged(image: &Image, of: PartitionId) -> bool {
     told || paths.any(|path| image.is_damaged(&path, 0..u64::MAX))
 }
 
-/// The offset behind the batch that holds `offset`, if that batch or one before it in its segment
-/// is damaged: what a broker cannot read its way through. Without its envelopes it has to read its
-/// way through the whole segment first.
+/// The offset behind the batch that holds `offset`, or is the next one behind a hole there, if that
+/// batch or one before it in its segment is damaged: what a broker cannot read its way through.
+/// Without its envelopes it has to read its way through the whole segment first. Behind the segment,
+/// if its file is lost.
 pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i64> {
     let found = logs(image, View::Cache, |found| *found == of).remove(&of)?;
     if let Some(behind) = found.log.told(offset) {
@@ -241,6 +247,11 @@ pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i
     }
     for segment in &found.log.segments {
         let path = found.path(segment);
+        if let Some((end, _)) = segment.closed.filter(|(end, _)| offset < *end)
+            && image.is_lost(&path)
+        {
+            return found.is_next(offset, segment.base).then_some(end);
+        }
         let (mut at, all) = (0, 0..u64::MAX);
         let blind = image.is_damaged(&places::env_path(&found, segment), all.clone());
         let mut damaged = blind && image.is_damaged(&path, all);
@@ -250,8 +261,9 @@ pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i
             damaged |= image.is_damaged(&path, at..end);
             at = end;
             let next = batch.header().next_offset().0;
-            if (batch.header().base_offset.0..next).contains(&offset) {
-                return damaged.then_some(next);
+            if offset < next {
+                let is_next = found.is_next(offset, batch.header().base_offset.0);
+                return (damaged && is_next).then_some(next);
             }
         }
     }

@@ -111,21 +111,21 @@ impl Image {
         here.map(|(_, name)| (name.clone(), EntryKind::File)).collect()
     }
 
-    /// Gives back what is lost and mends what is damaged, of the classes that `wanted` names.
-    /// Returns whether there was any.
+    /// Gives back what is lost and mends what is damaged, of the classes that `wanted` names. What
+    /// has the name of a lost file by now stays. Returns whether there was any.
     pub fn give_back(&mut self, wanted: impl Fn(&str) -> bool) -> bool {
         let mut any = false;
         let hurt = std::mem::take(&mut self.hurt);
         for ((dir, name), lost) in hurt.lost {
-            if !wanted(lost.class) {
-                self.hurt.lost.insert((dir, name), lost);
-                continue;
-            }
-            any = true;
-            self.pending.retain(|op| !names(op, dir, &name));
-            if let Some(Inode::Dir(node)) = self.inodes.get_mut(&dir) {
-                node.entries.insert(name.clone(), lost.inode);
-                node.durable.insert(name, lost.inode);
+            let is_wanted = wanted(lost.class);
+            match self.inodes.get_mut(&dir) {
+                Some(Inode::Dir(node)) if is_wanted && !node.entries.contains_key(&name) => {
+                    any = true;
+                    node.entries.insert(name.clone(), lost.inode);
+                    node.durable.insert(name.clone(), lost.inode);
+                    self.pending.retain(|op| !names(op, dir, &name));
+                },
+                _ => drop(self.hurt.lost.insert((dir, name), lost)),
             }
         }
         for (inode, class) in hurt.files {
@@ -207,11 +207,21 @@ mod tests {
     fn what_is_given_back_is_what_was_there() {
         let mut image = image();
         image.lose_file(Path::new(PATH), "lost");
-        image.open(Path::new(PATH), Access::CreateNew).unwrap();
 
         assert!(!image.give_back(|class| class == "other"));
         assert!(image.give_back(|class| class == "lost"));
         assert_eq!(image.durable_file(Path::new(PATH)), Some(&b"bytes"[..]));
         assert_eq!(image.cached_file(Path::new(PATH)), Some(&b"bytes"[..]));
+    }
+
+    #[test]
+    fn what_has_the_name_of_a_lost_file_is_not_taken_away_by_giving_back() {
+        let mut image = image();
+        image.lose_file(Path::new(PATH), "lost");
+        let (inode, _) = image.open(Path::new(PATH), Access::CreateNew).unwrap();
+        image.write(inode, 0, &[Bytes::from_static(b"new")]).unwrap();
+
+        assert!(!image.give_back(|class| class == "lost"));
+        assert_eq!(image.cached_file(Path::new(PATH)), Some(&b"new"[..]));
     }
 }

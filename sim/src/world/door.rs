@@ -162,6 +162,10 @@ impl Probe for SimProbe {
     fn reached(&self, mark: &'static str) {
         if self.0.alive() {
             self.0.world.mark(mark);
+            if crate::check::is_alarm(mark) {
+                let note = Note { node: Some(self.0.node), kind: "alarm", ..Note::default() };
+                self.0.world.note(note, || mark.to_owned());
+            }
             self.0.world.blame_mark(self.0.node, mark);
             self.0.world.spring_at_mark(self.0.node, mark);
         }

@@ -4,6 +4,7 @@
 //! that starts a stopped process again. Invariant: a [`Process`] handle acts only while its own
 //! incarnation is alive; the destructors that run when a process is killed change nothing.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -341,14 +342,14 @@ impl World {
             let text = format!("halt: n{node} stopped without a fault that allows it: {reason}");
             self.fail(FailureKind::Safety, text);
         }
-        self.ledger.lock().halts.push((node, reason));
+        self.ledger.lock().halts.push((node, reason.clone()));
         self.crash(node, Crash::Process);
         if self.disks[node].lock().put_back() {
             self.fired("replaced directory");
         }
         // An operator who reads the error restores what it names.
         if refused {
-            self.disks[node].lock().give_back(|class| DirFile::refusal(class).is_some());
+            self.disks[node].lock().give_back(|class| refusal_allowed(class, &reason));
         }
         self.restart_later(node);
     }
@@ -435,7 +436,9 @@ impl World {
 /// Whether a start may be refused over damage of `class` for this reason: one that names the file.
 fn refusal_allowed(class: &str, reason: &str) -> bool {
     let words = DirFile::refusal(class).unwrap_or_default();
-    words.iter().any(|word| reason.contains(word))
+    // A disk that has no room says nothing of damage.
+    let is_full = reason.ends_with(&io::Error::from(io::ErrorKind::StorageFull).to_string());
+    !is_full && words.iter().any(|word| reason.contains(word))
 }
 
 /// How the reason of a start that gives up begins.

@@ -275,7 +275,7 @@ impl Group {
         let old = self.statics.get(instance).cloned();
         let same = self.state == GroupState::Stable && self.generation == generation;
         match (result, old) {
-            (Err(_), _) => io.refuse_join(request, GroupError::UnknownMemberId, ""),
+            (Err(why), _) => io.refuse_join(request, GroupError::of_append(why), ""),
             (Ok(()), Some(old)) if same => {
                 let new = member_id(instance, fresh);
                 self.swap(io, request, &join, (&old, &new));

@@ -92,12 +92,7 @@ impl Group {
         match result {
             Ok(stored) => self.assign(io, stored),
             Err(why) => {
-                let why = match why {
-                    AppendError::NotAvailable => GroupError::CoordinatorNotAvailable,
-                    AppendError::NotCoordinator => GroupError::NotCoordinator,
-                    AppendError::TooLarge => GroupError::UnknownServerError,
-                };
-                self.drop_assignments(io, why);
+                self.drop_assignments(io, GroupError::of_append(why));
                 self.prepare_rebalance(io);
             },
         }

@@ -5,6 +5,7 @@
 //! lock is held to look up runs and never while a file is read; a read looks at each segment once,
 //! however few may be in memory.
 
+use std::io;
 use std::ops::Range;
 
 use base::{Offset, Probe};
@@ -82,7 +83,7 @@ impl<E: Env> Log<E> {
                 Lookup::Load(name) => {
                     // This one may push the one before out of memory, which is not needed again.
                     want.behind = want.behind.max(name.base);
-                    self.load(name).await?;
+                    self.load(name, want.from).await?;
                 },
             }
         }
@@ -232,11 +233,15 @@ impl<E: Env> Log<E> {
         ReadError::Corrupt { at }
     }
 
-    /// Opens a closed segment and reads its index. One that was removed meanwhile is no error: the
-    /// caller looks again and finds that the log starts later.
-    pub(super) async fn load(&self, name: SegmentName) -> Result<(), ReadError> {
+    /// Opens a closed segment and reads its index, for something wanted from `at` on. One that was
+    /// removed meanwhile is no error: the caller looks again and finds that the log starts later.
+    pub(super) async fn load(&self, name: SegmentName, at: Offset) -> Result<(), ReadError> {
         match self.try_load(name).await {
             Err(_) if self.to_load(name).is_none() => Ok(()),
+            // The journal names it, and it is gone: that is damage, the disk works.
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Err(self.corrupt(at))
+            },
             result => result,
         }
     }

@@ -49,7 +49,7 @@ impl<E: Env> Log<E> {
                 Next::Load(name) => {
                     // Nothing before it qualifies, and it may push that out of memory.
                     from = from.max(name.base);
-                    self.load(name).await?;
+                    self.load(name, from).await?;
                 },
                 Next::Run { from: start } => {
                     let (hit, end) = self.look_in_run(start, at).await?;
@@ -114,7 +114,7 @@ impl<E: Env> Log<E> {
             let plan = self.inner.shared.lock().plan_for(from)?;
             match plan {
                 Ok(plan) => break plan,
-                Err(name) => self.load(name).await?,
+                Err(name) => self.load(name, from).await?,
             }
         };
         let mut walk = RunWalk::within(plan.file, vec![plan.run]);

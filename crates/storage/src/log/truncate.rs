@@ -119,7 +119,7 @@ impl<E: Env> Log<E> {
         let (plan, run) = loop {
             let look = self.inner.shared.lock().look_for_cut(to);
             match look {
-                Look::Load(name) => self.load(name).await?,
+                Look::Load(name) => self.load(name, to).await?,
                 Look::Found(plan, run) => break (plan, run),
             }
         };

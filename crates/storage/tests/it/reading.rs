@@ -220,6 +220,33 @@ fn a_read_of_a_hole_before_a_segment_that_is_gone_is_told_of_the_damage() {
 }
 
 #[test]
+fn a_closed_segment_that_is_gone_from_a_running_log_is_damage_and_no_failed_disk() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    log.set_config(LogConfig { segment_bytes: 700, ..LogConfig::default() });
+    for at in 0..40 {
+        run(log.append(append_of(&[Spec::at(at).build()]))).unwrap();
+    }
+    run(dir.seal()).unwrap();
+    let env = env.after_process_crash();
+    let (dir, _) = open_dir(&env);
+    let (log, _) = run(dir.open_log(partition(), GEN, LogConfig::default())).unwrap();
+    let lost = log.segments()[1].clone();
+    let name = format!("{:020}-", lost.base.0);
+    let is_it = |path: &std::path::PathBuf| {
+        path.extension().is_some_and(|e| e == "log") && path.to_string_lossy().contains(&name)
+    };
+    env.delete(&env.files(&root()).into_iter().find(is_it).unwrap());
+
+    let read = |at| run(log.read(at, log.end(), 1, true)).map(|slice| slice.first_base);
+    for _ in 0..2 {
+        assert!(matches!(read(lost.base), Err(ReadError::Corrupt { at }) if at == lost.base));
+    }
+    assert_eq!(read(Offset(0)).unwrap(), Some(Offset(0)));
+    assert_eq!(read(lost.end).unwrap(), Some(lost.end));
+}
+
+#[test]
 fn a_segment_that_became_shorter_after_a_clean_stop_is_told_and_never_sent_short() {
     let env = MemEnv::new().with_buggify("storage_tiny_tail");
     let (dir, log) = fresh(&env);
