@@ -231,7 +231,7 @@ fn a_closed_segment_that_is_gone_from_a_running_log_is_damage_and_no_failed_disk
     let env = env.after_process_crash();
     let (dir, _) = open_dir(&env);
     let (log, _) = run(dir.open_log(partition(), GEN, LogConfig::default())).unwrap();
-    let lost = log.segments()[1].clone();
+    let lost = log.segments()[1];
     let name = format!("{:020}-", lost.base.0);
     let is_it = |path: &std::path::PathBuf| {
         path.extension().is_some_and(|e| e == "log") && path.to_string_lossy().contains(&name)
