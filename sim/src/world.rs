@@ -153,6 +153,11 @@ impl World {
         self.net.lock().stall_reader(node, until, window);
     }
 
+    /// Whether a power loss took what a drive had promised to have.
+    pub fn lie_came_true(&self) -> bool {
+        self.ledger.lock().budget.lie_came_true()
+    }
+
     /// How often a fault of `class` took effect.
     pub fn faults(&self, class: &str) -> u64 {
         self.ledger.lock().faults.get(class).copied().unwrap_or(0)

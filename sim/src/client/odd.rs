@@ -89,17 +89,13 @@ impl Odd {
         let code = code(&answer);
         // Whose disk could not be read just now, or had no room, may say so of anything.
         let may_fail = self.job.world.may_fail(&asked);
-        let told = match R::NAME {
-            "ListOffsetsRequest" => Some(KAFKA_STORAGE_ERROR),
-            "FetchRequest" => Some(CORRUPT_MESSAGE),
-            _ => None,
-        };
-        let told = told.filter(|_| self.job.history.told_segment_is_gone(&self.job.world));
+        let reads = matches!(R::NAME, "ListOffsetsRequest" | "FetchRequest");
+        let may_be_damaged = reads && self.job.history.told_segment_is_gone(&self.job.world);
         let fits = code.is_some_and(|code| {
             allowed.contains(&code)
                 || patience(R::NAME).contains(&code)
                 || (may_fail && code == KAFKA_STORAGE_ERROR)
-                || told == Some(code)
+                || (may_be_damaged && code == CORRUPT_MESSAGE)
         });
         self.job.world.check("errors", allowed.is_empty() || fits, || {
             format!("odd {} v{version}: {code:?}, allowed {allowed:?}", R::NAME)
