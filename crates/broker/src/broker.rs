@@ -331,8 +331,12 @@ impl<E: Env> Broker<E> {
         }
         node.cleaner.ended().await;
         let mut sealed = true;
-        for (_, dir) in node.dirs.opened() {
-            sealed &= self.seal(dir).await;
+        let unplaced = node.dirs.any_unplaced();
+        for (at, dir) in node.dirs.opened() {
+            sealed &= match unplaced && node.dirs.is_home(at) {
+                true => self.end_unsealed(dir).await,
+                false => self.seal(dir).await,
+            };
         }
         if sealed {
             tracing::info!("stopped");
@@ -343,6 +347,23 @@ impl<E: Env> Broker<E> {
 }
 
 impl<E: Env> Broker<E> {
+    /// Closes the directory with the metadata while a partition has no log: sealed, it would say that
+    /// all are there. Never true, for it is not sealed.
+    async fn end_unsealed(&self, dir: &LogDir<E>) -> bool {
+        let path = dir.path().display();
+        self.inner.node.env.probe().reached("stop_with_unplaced_partition");
+        match dir.end_unsealed().await {
+            Ok(()) => tracing::warn!(
+                "stopped without a seal in {path}: a partition is without a log until every log \
+                 directory can be opened"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "stopped without a seal in {path}: the next start will recover");
+            },
+        }
+        false
+    }
+
     /// Whether the directory is closed as it should be.
     async fn seal(&self, dir: &LogDir<E>) -> bool {
         let path = dir.path().display();

@@ -143,6 +143,12 @@ impl<E: Env> Dirs<E> {
         self.state.lock().offline.insert(id);
     }
 
+    /// Whether a partition is offline because it was never given a directory.
+    pub(crate) fn any_unplaced(&self) -> bool {
+        let state = self.state.lock();
+        state.offline.iter().any(|id| !state.places.contains_key(id))
+    }
+
     pub(crate) fn is_offline(&self, id: &PartitionId) -> bool {
         self.state.lock().offline.contains(id)
     }

@@ -39,8 +39,8 @@ pub enum Retained {
 
 /// Leaves out the records for which `keep` is false.
 ///
-/// `horizon` is the time from which on tombstones in the batch may be removed; it is written into a
-/// batch that has none yet and keeps a tombstone. `bytes_max` bounds what a compressed batch may
+/// `horizon` is the time from which on tombstones in the batch, or all of it if it is a control batch,
+/// may be removed; it is written into a batch that has none yet and keeps a tombstone or a mark. `bytes_max` bounds what a compressed batch may
 /// hold.
 ///
 /// # Errors
@@ -59,7 +59,7 @@ pub fn retain(
         let record = record.map_err(OpenError::from)?;
         if keep(&record) {
             kept.push(record);
-            tombstone |= record.value.is_none();
+            tombstone |= record.value.is_none() || old.attributes.is_control();
         }
     }
     if kept.is_empty() {

@@ -363,6 +363,15 @@ impl<E: Env> LogDir<E> {
         seal::seal(self).await
     }
 
+    /// As [`LogDir::seal`], without the seal: for who knows that a log was never made. After a seal the
+    /// next start would take that log for lost.
+    ///
+    /// # Errors
+    /// The directory failed, or its disk is full.
+    pub async fn end_unsealed(&self) -> Result<(), WriteError> {
+        seal::end(self).await.map(drop)
+    }
+
     /// For a start that is refused before it opened a log: leaves the directory as clean as it was
     /// found, so that the next start is as strict as this one.
     ///

@@ -9,6 +9,7 @@ pub const MARKS: &[&str] = &[
     "storage_compaction_interrupted",
     "storage_compaction_map_full",
     "storage_compaction_overtaken",
+    "storage_compaction_saw_transaction",
     "storage_cut_journaled",
     "storage_damaged_tail_cut",
     "storage_deletion_resumed",

@@ -226,14 +226,14 @@ fn place_of(image: &Image, found: &Found, segment: &journal::Segment) -> Place {
     Place { spared, ..Place::whole(found.path(segment)) }
 }
 
-/// Whether any segment of a partition is damaged.
+/// Whether any segment of a partition is damaged, or was before it was written to again.
 pub(super) fn is_damaged(image: &Image, of: PartitionId) -> bool {
     let Some(found) = logs(image, View::Cache, |found| *found == of).remove(&of) else {
         return false;
     };
     let told = found.log.uncertain || !found.log.faulty.is_empty();
     let mut paths = found.log.segments.iter().map(|segment| found.path(segment));
-    told || paths.any(|path| image.is_damaged(&path, 0..u64::MAX))
+    told || paths.any(|path| image.was_hurt(&path))
 }
 
 /// The offset behind the batch that holds `offset`, or is the next one behind a hole there, if that

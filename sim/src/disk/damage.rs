@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::image::{Image, Inode, to_usize};
 use super::inode::{FileNode, SECTOR};
 use crate::world::Dice;
@@ -97,6 +99,17 @@ impl AtRest {
     pub fn begins_spared(&self) -> bool {
         self.spared.contains(&0)
     }
+
+    /// Whether one of these bytes' batches would stand where one of the sector stands: with an offset
+    /// and an epoch that damage leaves alone, nothing could tell that it is another's.
+    fn takes_for_its_own(&self, bytes: &[u8]) -> bool {
+        let is_first = |at: &&usize| at.checked_sub(1).is_none_or(|it| !self.spared.contains(&it));
+        self.spared.iter().filter(is_first).any(|at| {
+            let rest = Bytes::copy_from_slice(bytes.get(*at..).unwrap_or_default());
+            let batch = records::batches(rest).next().and_then(Result::ok);
+            batch.is_some_and(|batch| batch.verify_crc().is_ok())
+        })
+    }
 }
 
 impl Image {
@@ -147,6 +160,9 @@ impl Image {
 
     /// Lets `bytes`, meant for another place, land on a sector; counted under `class`.
     pub fn land_on(&mut self, place: &AtRest, bytes: &[u8], class: &'static str) {
+        if place.takes_for_its_own(bytes) {
+            return;
+        }
         let each = place.bytes.iter().zip(bytes).enumerate();
         let changed: Vec<(usize, u8)> = each
             .filter(|(at, (old, new))| old != new && !place.spared.contains(at))
@@ -200,8 +216,8 @@ impl Image {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use env::Access;
+    use records::{BatchBuilder, NewRecord};
 
     use super::*;
     use crate::world::Knobs;
@@ -229,6 +245,30 @@ mod tests {
         let sectors: Vec<usize> = places(&image).iter().map(|place| place.sector).collect();
 
         assert_eq!(sectors, [0, 2]);
+    }
+
+    #[test]
+    fn a_sector_does_not_land_where_its_batch_would_stand_in_the_place_of_another() {
+        let record = NewRecord {
+            timestamp: base::Timestamp(0),
+            key: None,
+            value: Some(b"of another log"),
+            headers: &[],
+        };
+        let mut batch = BatchBuilder::new();
+        batch.push(&record).unwrap();
+        let batch = batch.finish_bytes().unwrap();
+        let mut stray = vec![1; SECTOR];
+        stray[40..40 + batch.len()].copy_from_slice(&batch);
+        for (begins_at, lands) in [(40, false), (41, true)] {
+            let (mut image, inode) = image();
+            let spared = (begins_at..begins_at + 8).chain(begins_at + 12..begins_at + 16);
+            let place = Place { spared: spared.collect(), ..Place::whole(PathBuf::from(PATH)) };
+            let place = image.at_rest(&[place])[0].clone();
+            image.land_on(&place, &stray, "misdirected");
+
+            assert_eq!(image.read(inode, 0, 1).unwrap()[0] == 1, lands, "{begins_at}");
+        }
     }
 
     #[test]

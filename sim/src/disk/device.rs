@@ -208,6 +208,11 @@ impl Image {
         self.starting = true;
     }
 
+    /// Whether the process does not serve yet.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.starting
+    }
+
     /// The process that started serves.
     pub(crate) fn serves(&mut self) {
         self.starting = false;

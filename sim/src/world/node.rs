@@ -325,7 +325,7 @@ impl World {
         let ends_process = self.disks[node].lock().ends_process();
         let (excused, refused) = {
             let classes = self.nodes.cells[node].state.lock().faults.clone();
-            let is_start = reason.starts_with(NO_START);
+            let is_start = self.disks[node].lock().is_starting();
             let stops = |class: &&'static str| {
                 halt_allowed(class, is_start) && self.may_halt(node, class, is_start)
             };
@@ -440,9 +440,6 @@ fn refusal_allowed(class: &str, reason: &str) -> bool {
     let is_full = reason.ends_with(&io::Error::from(io::ErrorKind::StorageFull).to_string());
     !is_full && words.iter().any(|word| reason.contains(word))
 }
-
-/// How the reason of a start that gives up begins.
-const NO_START: &str = "the broker does not start";
 
 /// Which fault classes excuse a halt. A class that is not listed excuses none. A disk that is full or
 /// cannot be read excuses only that a start gives up: a process that runs goes on.

@@ -164,6 +164,9 @@ fn a_directory_that_cannot_be_opened_is_offline_and_comes_back_with_the_next_sta
         assert_eq!(refusing(&broker, &t).await, [1]);
         assert_eq!(refusing(&broker, &topic(&broker, "u", 1).await).await, []);
         stop(broker).await;
+        // A seal would say that every log is there, and a log that was never made would be missed.
+        let sealed = config.log_dirs.iter().filter(|dir| dir.join("seal").exists());
+        assert_eq!(sealed.collect::<Vec<_>>(), [&config.log_dirs[1]], "from the stop before");
 
         env.break_disk(None);
         let broker = start(&env, &config).await;

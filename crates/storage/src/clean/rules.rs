@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use base::{Duration, Offset, ProducerId, Timestamp};
 use records::{BatchView, OPEN_BYTES_MAX, Record, RetainError, Retained, retain};
 
-use super::{OffsetMap, millis};
+use super::{Endings, OffsetMap, Seen, millis};
 
 /// What becomes of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,24 +34,37 @@ pub struct Rules<'a> {
     pub tombstones_for: Duration,
     /// The last offset of each producer that is remembered.
     pub producers: &'a BTreeMap<ProducerId, Offset>,
+    /// How the transactions ended that have data in the dirty part.
+    pub endings: &'a Endings,
 }
 
 impl Rules<'_> {
-    /// What becomes of `batch`.
+    /// What becomes of `batch`, the next one of a pass from the log's start that has `seen` those
+    /// before it.
     ///
     /// # Errors
     /// [`RetainError`] if the batch cannot be read: leave the log as it is and report the damage.
-    pub fn clean(&self, batch: &BatchView) -> Result<Cleaned, RetainError> {
+    pub fn clean(&self, batch: &BatchView, seen: &mut Seen) -> Result<Cleaned, RetainError> {
         let header = batch.header();
-        if header.base_offset >= self.upto || header.attributes.is_control() {
+        if header.base_offset >= self.upto {
             return Ok(Cleaned::Whole);
         }
         let horizon = header.attributes.has_delete_horizon().then_some(header.base_timestamp);
         let expired = horizon.is_some_and(|horizon| horizon <= self.now);
         let new_horizon = Timestamp(self.now.0.saturating_add(millis(self.tombstones_for)));
+        if header.attributes.is_control() {
+            let goes = !seen.marker(header) && !self.is_needed(batch);
+            return match goes {
+                true if expired => Ok(Cleaned::Gone),
+                true => Self::marked(batch, new_horizon),
+                false => Ok(Cleaned::Whole),
+            };
+        }
+        seen.data(header);
+        let is_void = self.endings.is_aborted(header);
         let keep = |record: &Record<'_>| {
             record.offset >= self.upto
-                || (self.is_last(record) && (record.value.is_some() || !expired))
+                || (!is_void && self.is_last(record) && (record.value.is_some() || !expired))
         };
         Ok(match retain(batch, Some(new_horizon), OPEN_BYTES_MAX, keep)? {
             Retained::Whole => Cleaned::Whole,
@@ -61,6 +74,14 @@ impl Rules<'_> {
             },
             Retained::Nothing(left) if self.is_needed(batch) => Cleaned::Part(left),
             Retained::Nothing(_) => Cleaned::Gone,
+        })
+    }
+
+    /// A marker without data: it may go from `horizon` on, if it did not know a time yet.
+    fn marked(batch: &BatchView, horizon: Timestamp) -> Result<Cleaned, RetainError> {
+        Ok(match retain(batch, Some(horizon), OPEN_BYTES_MAX, |_| true)? {
+            Retained::Part(marked) => Cleaned::Part(marked),
+            Retained::Whole | Retained::Nothing(_) => Cleaned::Whole,
         })
     }
 
@@ -79,13 +100,19 @@ impl Rules<'_> {
     }
 }
 
-/// Notes the keys of a batch of the dirty part, each `late` offsets too late (a planted bug; 0). False, with some noted, if the map is full: then
-/// the cleaned range ends before this batch.
+/// Notes the keys of a batch of the dirty part, each `late` offsets too late (a planted bug; 0), but for
+/// those of an aborted transaction. False, with some noted, if the map is full: then the cleaned range
+/// ends before this batch.
 ///
 /// # Errors
 /// [`RetainError`] if the batch cannot be read.
-pub fn note_keys(keys: &mut OffsetMap, batch: &BatchView, late: i64) -> Result<bool, RetainError> {
-    if batch.header().attributes.is_control() {
+pub fn note_keys(
+    keys: &mut OffsetMap,
+    batch: &BatchView,
+    endings: &Endings,
+    late: i64,
+) -> Result<bool, RetainError> {
+    if batch.header().attributes.is_control() || endings.is_aborted(batch.header()) {
         return Ok(true);
     }
     let records = batch.open(OPEN_BYTES_MAX).map_err(records::OpenError::from)?;
@@ -104,7 +131,8 @@ pub fn note_keys(keys: &mut OffsetMap, batch: &BatchView, late: i64) -> Result<b
 mod tests {
     use base::{LeaderEpoch, ProducerEpoch};
     use proptest::prelude::*;
-    use records::{BatchBuilder, Compression, NewRecord, Producer};
+    use records::control::end_transaction;
+    use records::{BatchBuilder, Compression, Control, Ending, NewRecord, Producer};
 
     use super::*;
 
@@ -173,17 +201,22 @@ mod tests {
         producers: &BTreeMap<ProducerId, Offset>,
     ) -> Vec<BatchView> {
         let mut keys = OffsetMap::new(9, 1 << 20);
+        let mut endings = Endings::default();
+        log.iter()
+            .filter(|batch| batch.header().base_offset >= dirty)
+            .for_each(|batch| endings.note(batch).unwrap());
         for batch in log {
             let base = batch.header().base_offset;
             if (dirty..upto).contains(&base) {
-                assert!(note_keys(&mut keys, batch, 0).unwrap());
+                assert!(note_keys(&mut keys, batch, &endings, 0).unwrap());
             }
         }
         let tombstones_for = Duration::from_millis(100);
-        let rules = Rules { keys: &keys, upto, now: Timestamp(now), tombstones_for, producers };
-        let mut cleaned = Vec::new();
+        let now = Timestamp(now);
+        let rules = Rules { keys: &keys, upto, now, tombstones_for, producers, endings: &endings };
+        let (mut cleaned, mut seen) = (Vec::new(), Seen::default());
         for batch in log {
-            match rules.clean(batch).unwrap() {
+            match rules.clean(batch, &mut seen).unwrap() {
                 Cleaned::Whole => cleaned.push(batch.clone()),
                 Cleaned::Part(left) => cleaned.push(left),
                 Cleaned::Gone => {},
@@ -257,12 +290,99 @@ mod tests {
         assert_eq!(clean(&once, Offset(2), Offset(2), 5_000, &BTreeMap::new()), once[1..]);
     }
 
+    /// A batch of a transaction of `producer`.
+    fn data(base: i64, producer: i64, (key, value): (u8, u8)) -> BatchView {
+        let (key, value, timestamp) = ([key], [value], Timestamp(1_000));
+        let id = ProducerId(producer);
+        let producer = Producer { id, epoch: ProducerEpoch(0), base_sequence: Some(0) };
+        let mut batch = BatchBuilder::new()
+            .assigned(Offset(base), LeaderEpoch(0))
+            .producer(producer)
+            .transactional();
+        let record = NewRecord { timestamp, key: Some(&key), value: Some(&value), headers: &[] };
+        batch.push(&record).unwrap();
+        batch.finish().unwrap()
+    }
+
+    fn marker(base: i64, producer: i64, ending: Ending) -> BatchView {
+        let (id, epoch) = (ProducerId(producer), ProducerEpoch(0));
+        let marker = end_transaction(id, epoch, ending, 0, Timestamp(1_000)).unwrap();
+        marker.assigned(Offset(base), LeaderEpoch(0)).finish().unwrap()
+    }
+
+    fn bases(log: &[BatchView]) -> Vec<i64> {
+        log.iter().map(|batch| batch.header().base_offset.0).collect()
+    }
+
+    /// Two transactions of one producer around one of another, whose marker lies behind the range.
+    fn transactions() -> Vec<BatchView> {
+        vec![
+            data(0, 5, (1, 10)),
+            marker(1, 5, Ending::Commit),
+            data(2, 6, (1, 20)),
+            data(3, 5, (2, 30)),
+            marker(4, 5, Ending::Abort),
+            marker(5, 6, Ending::Abort),
+            data(6, 5, (9, 90)),
+        ]
+    }
+
+    #[test]
+    fn data_of_an_aborted_transaction_goes_and_supersedes_nothing() {
+        let none = BTreeMap::new();
+        for upto in [5, 6] {
+            let once = clean(&transactions(), Offset(0), Offset(upto), 5_000, &none);
+            assert_eq!(bases(&once), [0, 1, 4, 5, 6], "the record that was committed stays");
+        }
+    }
+
+    #[test]
+    fn a_marker_stays_until_its_time_is_over_since_nothing_was_seen_of_its_transaction() {
+        let (none, end) = (BTreeMap::new(), Offset(6));
+        let once = clean(&transactions(), Offset(0), end, 5_000, &none);
+        assert!(!once[2].header().attributes.has_delete_horizon(), "its data was seen");
+        let twice = clean(&once, end, end, 6_000, &none);
+        assert_eq!(bases(&twice), [0, 1, 4, 5, 6]);
+        assert!(twice[2].header().attributes.has_delete_horizon());
+        let early = clean(&twice, end, end, 6_099, &none);
+        assert_eq!(early, twice);
+        let late = clean(&twice, end, end, 6_100, &none);
+        assert_eq!(bases(&late), [0, 1, 6], "committed data has its marker");
+        let marks = twice[2].open(OPEN_BYTES_MAX).unwrap();
+        let mark = marks.iter().next().unwrap().unwrap();
+        let aborts = Control::EndTransaction { ending: Ending::Abort, coordinator_epoch: 0 };
+        assert_eq!(Control::parse(&mark), Ok(aborts));
+    }
+
+    #[test]
+    fn a_marker_that_tells_what_its_producer_sent_last_stays() {
+        let (known, end) = (BTreeMap::from([(ProducerId(6), Offset(5))]), Offset(6));
+        let mut log = transactions();
+        for now in [5_000, 6_000, 7_000] {
+            log = clean(&log, Offset(0), end, now, &known);
+        }
+        assert_eq!(bases(&log), [0, 1, 5, 6]);
+    }
+
+    #[test]
+    fn a_transaction_without_an_end_is_not_decided() {
+        let mut endings = Endings::default();
+        let log = transactions();
+        log[..5].iter().for_each(|batch| endings.note(batch).unwrap());
+        assert_eq!(endings.undecided(), Some(Offset(2)));
+        endings.note(&log[5]).unwrap();
+        assert_eq!(endings.undecided(), None);
+    }
+
     #[test]
     fn a_full_map_ends_the_range_before_the_batch_that_did_not_fit() {
         let writes: Vec<Vec<Write>> = (0..60).map(|key| vec![(key, Some(1))]).collect();
         let log = log(&writes, Compression::None);
         let mut keys = OffsetMap::new(0, 0);
-        let fitted = log.iter().take_while(|batch| note_keys(&mut keys, batch, 0).unwrap()).count();
+        let fitted = log
+            .iter()
+            .take_while(|batch| note_keys(&mut keys, batch, &Endings::default(), 0).unwrap())
+            .count();
         assert_eq!(fitted, keys.len());
         assert!(fitted < log.len(), "{fitted}");
     }
@@ -280,7 +400,9 @@ mod tests {
             now: Timestamp(0),
             tombstones_for: Duration::ZERO,
             producers: &BTreeMap::new(),
+            endings: &Endings::default(),
         };
-        assert!(matches!(rules.clean(&damaged), Err(RetainError::Open(_))));
+        let cleaned = rules.clean(&damaged, &mut Seen::default());
+        assert!(matches!(cleaned, Err(RetainError::Open(_))));
     }
 }

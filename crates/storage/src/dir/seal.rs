@@ -46,12 +46,7 @@ const LOGS_TOGETHER: usize = 16;
 
 pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, WriteError> {
     let dir = &handle.shared;
-    let durable = make_durable(handle).await;
-    // Sealed or not, this process is done with the directory, and so is the flusher.
-    dir.stopped.store(true, Ordering::Release);
-    dir.kick.notify_one();
-    let others = durable?;
-    dir.check()?;
+    let others = end(handle).await?;
     if others > 0 {
         dir.env.probe().reached("storage_seal_withheld");
         return Ok(SealOutcome::NotAllOpened(others));
@@ -59,6 +54,18 @@ pub(super) async fn seal<E: Env>(handle: &LogDir<E>) -> Result<SealOutcome, Writ
     write(dir).await?;
     dir.env.probe().reached("storage_sealed");
     Ok(SealOutcome::Sealed)
+}
+
+/// Everything of a graceful stop but the seal. Returns how many logs were never opened.
+pub(super) async fn end<E: Env>(handle: &LogDir<E>) -> Result<usize, WriteError> {
+    let dir = &handle.shared;
+    let durable = make_durable(handle).await;
+    // Sealed or not, this process is done with the directory, and so is the flusher.
+    dir.stopped.store(true, Ordering::Release);
+    dir.kick.notify_one();
+    let others = durable?;
+    dir.check()?;
+    Ok(others)
 }
 
 /// Makes every open log durable with its state. Returns how many were never opened.

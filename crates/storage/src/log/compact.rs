@@ -23,7 +23,8 @@ use super::run_walk::RunWalk;
 use super::swap::Output;
 use super::{FileOf, Log, SegmentState, Shared};
 use crate::clean::{
-    CleanConfig, CleanSegment, Cleaned, Dirty, OffsetMap, Rules, choose, groups, note_keys,
+    CleanConfig, CleanSegment, Cleaned, Dirty, Endings, OffsetMap, Rules, Seen, choose, groups,
+    note_keys,
 };
 use crate::envelope::decode_file;
 use crate::error::{DirectoryFailed, DirectoryFull, ReadError, WriteError};
@@ -114,6 +115,8 @@ struct Work<'a, E: Env, G> {
     wish: &'a Compaction,
     go_on: &'a G,
     sources: Vec<Source>,
+    /// Segments behind them: the ends of transactions may lie there.
+    behind: Vec<Source>,
     producers: BTreeMap<ProducerId, Offset>,
     segment_bytes: u64,
     began: Instant,
@@ -201,9 +204,11 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
     fn begin(log: &'a Log<E>, wish: &'a Compaction, go_on: &'a G) -> Result<Self, CompactError> {
         log.check().map_err(|_| CompactError::Interrupted)?;
         let shared = log.inner.shared.lock();
-        let below = shared.finished().0.iter();
-        let below = below.take_while(|segment| segment.name.base < wish.dirty.upto);
+        let finished = shared.finished().0;
+        let below = finished.iter().take_while(|segment| segment.name.base < wish.dirty.upto);
         let source = |s: &SegmentState<_>| Source { name: s.name, end: s.end, bytes: s.bytes };
+        let sources: Vec<Source> = below.map(source).collect();
+        let behind = shared.segments.iter().skip(sources.len()).map(source).collect();
         let newest = |state: &crate::ProducerState| state.batches.back().map(|b| b.last_offset);
         let producers = shared.producers.iter();
         let producers: BTreeMap<_, _> =
@@ -213,7 +218,8 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
             log,
             wish,
             go_on,
-            sources: below.map(source).collect(),
+            sources,
+            behind,
             producers: if forgets { BTreeMap::new() } else { producers },
             segment_bytes: shared.config.segment_bytes,
             began: log.env().now(),
@@ -225,27 +231,29 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
     async fn run(&mut self) -> Result<Compacted, CompactError> {
         let seed = self.log.env().random_u64();
         let mut keys = OffsetMap::new(seed, self.wish.map_bytes_max);
-        let upto = self.note_all(&mut keys).await?;
+        let (upto, endings) = self.note_all(&mut keys).await?;
         let closed: Vec<_> = self.sources.iter().map(Source::as_clean).collect();
         let groups = groups(&closed, upto, self.segment_bytes);
         let mut done = Compacted { upto, bytes_before: 0, bytes_after: 0 };
         let early = self.log.env().probe().mutant("tombstone_dropped_early");
         let tombstones_for = if early { Duration::ZERO } else { self.wish.tombstones_for };
         let producers = std::mem::take(&mut self.producers);
-        let rules =
-            Rules { keys: &keys, upto, now: self.wish.now, tombstones_for, producers: &producers };
+        let (now, mut seen) = (self.wish.now, Seen::default());
+        let (producers, endings) = (&producers, &endings);
+        let rules = Rules { keys: &keys, upto, now, tombstones_for, producers, endings };
         for group in groups {
-            let (before, after) = self.rewrite(&rules, group).await?;
+            let (before, after) = self.rewrite(&rules, &mut seen, group).await?;
             done.bytes_before += before;
             done.bytes_after += after;
         }
         Ok(done)
     }
 
-    /// Notes the keys of the dirty part; returns up to where they fitted.
-    async fn note_all(&mut self, keys: &mut OffsetMap) -> Result<Offset, CompactError> {
-        let Dirty { from, upto, .. } = self.wish.dirty;
-        let mut noted = false;
+    /// Notes the keys of the dirty part; returns up to where they fitted and everything is decided, and
+    /// how its transactions ended.
+    async fn note_all(&mut self, keys: &mut OffsetMap) -> Result<(Offset, Endings), CompactError> {
+        let Dirty { from, mut upto, .. } = self.wish.dirty;
+        let (mut noted, mut known, mut endings) = (false, false, Endings::default());
         let newest = self.log.env().probe().mutant("compaction_loses_newest");
         for at in 0..self.sources.len() {
             let source = self.sources[at];
@@ -258,20 +266,50 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
                 if base < from {
                     continue;
                 }
-                let fits = note_keys(keys, &batch, i64::from(newest));
+                if !known && batch.header().attributes.is_transactional() {
+                    (known, endings) = (true, self.endings(at, base).await?);
+                    upto = endings.undecided().map_or(upto, |undecided| upto.min(undecided));
+                }
+                if base >= upto {
+                    return Ok((upto, endings));
+                }
+                let fits = note_keys(keys, &batch, &endings, i64::from(newest));
                 let fits = fits.map_err(|_| CompactError::Damaged { at: base })?;
                 if !fits {
                     self.log.env().probe().reached("storage_compaction_map_full");
                 }
                 match (fits, noted) {
                     (true, _) => {},
-                    (false, true) => return Ok(base),
+                    (false, true) => return Ok((base, endings)),
                     (false, false) => return Err(CompactError::MapTooSmall { at: base }),
                 }
                 noted = true;
             }
         }
-        Ok(upto)
+        Ok((upto, endings))
+    }
+
+    /// How the transactions ended whose data is at `from` or behind it, in the source `first` and
+    /// those after it. Only a log that has any is read for that, up to its end if need be.
+    async fn endings(&mut self, first: usize, from: Offset) -> Result<Endings, CompactError> {
+        self.log.env().probe().reached("storage_compaction_saw_transaction");
+        let mut endings = Endings::default();
+        let later = self.sources.iter().skip(first).chain(&self.behind).copied();
+        for source in later.collect::<Vec<_>>() {
+            let is_over = source.name.base >= self.wish.dirty.upto
+                && endings.undecided().is_none_or(|open| open >= self.wish.dirty.upto);
+            if is_over {
+                break;
+            }
+            let mut reader = self.read(source).await?;
+            while let Some(batch) = self.next(&mut reader, source).await? {
+                let at = batch.header().base_offset;
+                if at >= from {
+                    endings.note(&batch).map_err(|_| CompactError::Damaged { at })?;
+                }
+            }
+        }
+        Ok(endings)
     }
 
     /// Writes a group of neighbours as one segment (or more, if it grew), and puts it in their
@@ -279,6 +317,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
     async fn rewrite(
         &mut self,
         rules: &Rules<'_>,
+        seen: &mut Seen,
         group: Range<usize>,
     ) -> Result<(u64, u64), CompactError> {
         let sources: Vec<Source> = self.sources.get(group).unwrap_or_default().to_vec();
@@ -289,7 +328,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
         let cleaned = rules.upto.min(last.end);
         let before: u64 = sources.iter().map(|source| u64::from(source.bytes)).sum();
         let mut output = Output::new(self.log, first.name.base, last.end, self.segment_bytes);
-        let changed = self.fill(&mut output, rules, &sources).await;
+        let changed = self.fill(&mut output, (rules, seen), &sources).await;
         let stays = sources.len() == 1 && matches!(changed, Ok(false));
         let old: Vec<SegmentName> = sources.iter().map(|source| source.name).collect();
         match changed {
@@ -315,7 +354,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
     async fn fill(
         &mut self,
         output: &mut Output<'_, E>,
-        rules: &Rules<'_>,
+        (rules, seen): (&Rules<'_>, &mut Seen),
         sources: &[Source],
     ) -> Result<bool, CompactError> {
         let mut changed = false;
@@ -323,7 +362,8 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
             let mut reader = self.read(*source).await?;
             while let Some(batch) = self.next(&mut reader, *source).await? {
                 let at = batch.header().base_offset;
-                let kept = match rules.clean(&batch).map_err(|_| CompactError::Damaged { at })? {
+                let cleaned = rules.clean(&batch, seen);
+                let kept = match cleaned.map_err(|_| CompactError::Damaged { at })? {
                     Cleaned::Whole => batch,
                     Cleaned::Part(left) => {
                         changed = true;
