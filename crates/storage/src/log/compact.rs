@@ -191,10 +191,14 @@ impl<E: Env> Log<E> {
         result
     }
 
-    /// The time of a segment's first batch, as Kafka's `max.compaction.lag.ms` means it.
+    /// The time of a segment's first batch, as Kafka's `max.compaction.lag.ms` means it; none if its
+    /// file is lost, which who compacts it will meet.
     async fn first_time(&self, name: SegmentName, bytes: u32) -> Result<Timestamp, ReadError> {
         let path = self.inner.folder().join(name.log());
-        let file = self.env().disk().open(&path, Access::Read).await?;
+        let file = match self.env().disk().open(&path, Access::Read).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(NO_TIMESTAMP),
+            opened => opened?,
+        };
         let mut walk = Walk::new(file, 0, u64::from(bytes), name.base);
         Ok(walk.header().await.ok().flatten().map_or(NO_TIMESTAMP, |b| b.header.max_timestamp))
     }
