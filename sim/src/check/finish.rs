@@ -84,7 +84,8 @@ pub fn finish(history: &History, world: &World, partitions: u32) {
             world.check("known-content", known.sent.contains(id), || {
                 format!("{index}/{offset}: {id} was never sent there")
             });
-            if !seen.idempotent.contains(&id.client) {
+            // What a start could not read it cannot know when it is sent again.
+            if !seen.idempotent.contains(&id.client) || known.untold.contains(&(*offset, *id)) {
                 continue;
             }
             if let Some((where_to, at)) = places.insert(*id, (*index, *offset)) {

@@ -57,6 +57,8 @@ pub(super) struct Seen {
     pub lost_word: [u64; 2],
     /// What the journal said of each log by then.
     pub said: BTreeMap<PartitionId, Said>,
+    /// How often starts had said that a batch does not tell who wrote it.
+    pub untold_producers: u64,
     /// How the last look at the running broker goes.
     pub last_look: LastLook,
     /// The broker's process that came so far last.
@@ -91,6 +93,9 @@ pub(super) struct Partition {
     /// Producers of which an acknowledged record was lost, or may have been, under the identity that
     /// they have now: their next sequence may be refused.
     pub lossy: BTreeSet<u32>,
+    /// Places of records that a start could not take note of, for their batches are damaged, and said
+    /// so: the same record may be written again elsewhere.
+    pub untold: BTreeSet<(i64, RecordId)>,
 }
 
 /// How far the last look at the running broker's logs is.

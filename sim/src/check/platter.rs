@@ -9,12 +9,13 @@ mod journal;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use base::{PartitionId, PartitionIndex, ReplicaGen, TopicId, Uuid};
 use bytes::Bytes;
 use env::EntryKind;
-use records::BatchView;
+use records::{BatchHeader, BatchView};
 
 use super::RecordId;
 use crate::disk::{Image, Place};
@@ -268,6 +269,30 @@ pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i
         }
     }
     None
+}
+
+/// Offsets of batches that do not tell a start who wrote them: those that are damaged, and those behind a
+/// damaged header in their segment, to which a broker does not find its way.
+pub(super) fn untold_producers(image: &Image, of: PartitionId) -> Vec<Range<i64>> {
+    let mut untold = Vec::new();
+    for found in logs(image, View::Cache, |found| *found == of).into_values() {
+        for segment in &found.log.segments {
+            let path = found.path(segment);
+            let (mut at, mut is_behind) = (0, false);
+            for batch in records::batches(segment_bytes(image, &found, segment, View::Cache)) {
+                let Ok(batch) = batch else { break };
+                let end = at + u64::try_from(batch.bytes().len()).unwrap_or(u64::MAX);
+                let header = batch.header();
+                if is_behind || image.is_damaged(&path, at..end) {
+                    untold.push(header.base_offset.0..header.next_offset().0);
+                }
+                let header_len = u64::try_from(BatchHeader::LEN).unwrap_or(0);
+                is_behind |= image.is_damaged(&path, at..at + header_len);
+                at = end;
+            }
+        }
+    }
+    untold
 }
 
 /// Shows `each` batch of a log, as far as it is whole. Returns the offset after the last one, and

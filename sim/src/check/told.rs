@@ -13,7 +13,9 @@ use base::{PartitionId, PartitionIndex, TopicId};
 use super::History;
 use super::committed::read_committed;
 use super::history::{Partition, Seen};
-use super::platter::{DiskLog, Found, KnownLog, View, coordinators, logs, read_log};
+use super::platter::{
+    DiskLog, Found, KnownLog, View, coordinators, logs, read_log, untold_producers,
+};
 use crate::budget::Event;
 use crate::disk::Image;
 use crate::fault::{BROKER, DirFile};
@@ -31,12 +33,15 @@ const ALARMS: &[&str] = &[
     "storage_log_made_after_damage",
     "storage_log_made_beside_its_files",
     "storage_manifest_damaged",
-    "storage_producers_behind_damage",
+    UNTOLD,
     "storage_read_found_damage",
     "storage_seal_damaged",
     "storage_segments_gone",
     "storage_stray_salvaged",
 ];
+
+/// The one that tells of a batch that does not say who wrote it.
+const UNTOLD: &str = "storage_producers_behind_damage";
 
 /// Whether `mark` tells of damage.
 pub fn is_alarm(mark: &str) -> bool {
@@ -218,6 +223,8 @@ impl History {
             world.check("told-at-start", overstated.is_none(), || overstated.unwrap_or_default());
         }
         let Some(topic) = seen.topic else { return };
+        let untold = world.ledger.lock().marks.get(UNTOLD).copied().unwrap_or(0);
+        let says_untold = untold > std::mem::replace(&mut seen.untold_producers, untold);
         let (mut told, fsync) = (false, seen.fsync);
         for (name, table) in &mut seen.tables {
             told |= table.started(world, name, &disk, &start);
@@ -230,6 +237,11 @@ impl History {
             let log = read_log(&disk, topic, *partition, View::Cache).unwrap_or_default();
             let known = known(&disk, of).unwrap_or_default();
             found.started(world, of, (&log, &known), &start, fsync);
+            if says_untold {
+                let untold = untold_producers(&disk, of);
+                let is_untold = |at: i64| untold.iter().any(|offsets| offsets.contains(&at));
+                found.untold.extend(log.records.iter().filter(|(at, _)| is_untold(*at)));
+            }
             told |= start.tells(of, &known);
         }
         seen.coordinators.extend(coordinators(&disk, topic));

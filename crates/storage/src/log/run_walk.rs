@@ -3,12 +3,14 @@
 //! Owns: the check of what no checksum covers. A batch's base offset and epoch lie outside its CRC, so
 //! that it is sound only if it is where the batch before ended, or where its run begins, and of its
 //! run's epoch.
-//! Invariant: a batch that does not fit its run is damage, whatever its own bytes say.
+//! Invariants: a batch that does not fit its run is damage, whatever its own bytes say; no producer is
+//! known by a batch whose checksum does not hold.
 
 use base::{Offset, Probe};
 use env::{Access, Disk, Env, File};
 
 use super::batches::{Located, Walk, WalkError};
+use super::scan::is_sound;
 use super::{FileOf, SegmentState};
 use crate::dir::{DirShared, Found};
 use crate::envelope::{Owner, Run, decode_file};
@@ -90,8 +92,9 @@ fn fits(run: &Run, batch: &Located, next: Offset) -> bool {
     follows && ends && batch.header.partition_leader_epoch == run.epoch.0
 }
 
-/// Brings `producers`, who hold every batch below `from`, up to `to` by the headers of batches. Goes
-/// on behind a damaged one where the next run begins. Also returns how many bytes were read.
+/// Brings `producers`, who hold every batch below `from`, up to `to`. A damaged batch tells of none: its
+/// producer may write it again. Goes on behind one whose end is not known where the next run begins.
+/// Also returns how many bytes were read.
 pub(super) async fn catch_up<E: Env>(
     dir: &DirShared<E>,
     log: Found,
@@ -123,13 +126,19 @@ pub(super) async fn catch_up<E: Env>(
             match walk.header().await {
                 Ok(Some(batch)) if batch.header.base_offset >= to => break,
                 Ok(Some(batch)) if batch.header.base_offset >= from => {
-                    producers.apply(&batch.header, wall);
+                    // A header alone may have rotted into that of another producer (simulator seed
+                    // 8200041).
+                    match walk.inner().body(&batch).await {
+                        Ok(body) if is_sound(&body) => producers.apply(&batch.header, wall),
+                        Err(WalkError::Io(error)) => return Err(error),
+                        Ok(_) | Err(_) => passes_damage(dir, log, batch.header.base_offset),
+                    }
                 },
                 Ok(Some(_)) => {},
                 Ok(None) => break,
                 Err(WalkError::Io(error)) => return Err(error),
                 Err(WalkError::NotABatch | WalkError::Truncated) => {
-                    dir.env.probe().reached("storage_producers_behind_damage");
+                    passes_damage(dir, log, walk.inner().next_offset());
                     if !walk.skip_damage() {
                         break;
                     }
@@ -140,4 +149,11 @@ pub(super) async fn catch_up<E: Env>(
     }
     producers.expire(wall, dir.options.producer_expiration);
     Ok((producers, read_bytes))
+}
+
+/// A batch at `offset` or soon behind it is damaged, and with it what its producer wrote.
+fn passes_damage<E: Env>(dir: &DirShared<E>, log: Found, offset: Offset) {
+    dir.env.probe().reached("storage_producers_behind_damage");
+    let partition = log.partition;
+    tracing::warn!(%partition, %offset, "a damaged batch tells of no producer, and is written again if it is sent again");
 }

@@ -213,7 +213,8 @@ struct Rewrite {
     bytes: usize,
 }
 
-fn is_sound(body: &Bytes) -> bool {
+/// Whether a batch is whole and its checksum holds.
+pub(super) fn is_sound(body: &Bytes) -> bool {
     BatchView::parse(body).is_ok_and(|view| view.verify_stored().is_ok())
 }
 

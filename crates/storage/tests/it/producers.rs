@@ -100,3 +100,22 @@ fn producers_of_deleted_records_are_found_as_long_as_their_segment_is_there() {
     assert_eq!((log.start(), recovery.producers_lost), (Offset(1), true));
     assert!(matches!(judge(&log, numbered(0, 0)), Verdict::Duplicate(_)));
 }
+
+#[test]
+fn a_producer_is_not_known_by_a_batch_whose_header_rotted() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    for (at, sequence) in [(0, 0), (1, 1), (2, 2)] {
+        run(log.append(append_of(&[numbered(at, sequence).build()]))).unwrap();
+    }
+    run(log.checkpoint()).unwrap();
+    // The last byte of the second one's producer id, which becomes 6.
+    env.rot(&path_of(&env, ".log").unwrap(), numbered(0, 0).build().bytes().len() + 50, 1);
+
+    let (log, _) = recover(&env.after_process_crash()).unwrap();
+
+    assert!(!log.producers().knows(base::ProducerId(6)), "nobody of that id has written");
+    assert!(matches!(judge(&log, numbered(3, 0)), Verdict::Duplicate { .. }));
+    assert!(matches!(judge(&log, numbered(3, 2)), Verdict::Duplicate { .. }), "behind it");
+    assert_eq!(judge(&log, numbered(3, 1)), Verdict::OutOfOrder { expected: 3 });
+}
