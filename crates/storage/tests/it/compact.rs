@@ -58,7 +58,7 @@ fn rows(log: &Log<MemEnv>) -> Vec<Row> {
     found
 }
 
-fn compaction(log: &Log<MemEnv>, now: i64) -> Option<Compaction> {
+pub fn compaction(log: &Log<MemEnv>, now: i64) -> Option<Compaction> {
     let dirty = run(log.dirty(&CONFIG, log.end(), Timestamp(now))).unwrap()?;
     Some(Compaction {
         dirty,
@@ -73,7 +73,7 @@ pub fn compact(log: &Log<MemEnv>, now: i64) -> Option<Result<Compacted, CompactE
     compaction(log, now).map(|wish| run(log.compact(&wish, &|| true)))
 }
 
-fn segment_files(env: &MemEnv) -> Vec<String> {
+pub fn segment_files(env: &MemEnv) -> Vec<String> {
     let files = env.files(&root());
     let names = files.iter().filter(|path| path.extension().is_some_and(|e| e == "log"));
     names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
@@ -91,7 +91,7 @@ fn table(rows: &[Row]) -> BTreeMap<u8, u8> {
     table
 }
 
-fn updates(count: u8) -> Vec<(u8, Option<u8>)> {
+pub fn updates(count: u8) -> Vec<(u8, Option<u8>)> {
     (0..count).map(|at| (at % 4, (at % 7 != 6).then_some(at))).collect()
 }
 
