@@ -400,15 +400,13 @@ impl<E: Env> Opening<E> {
         let named = |name: &SegmentName| self.known.segments.iter().any(|s| s.name == *name);
         let logs = listing.logs.iter().map(|name| (*name, name.log()));
         let envs = listing.envs.iter().map(|name| (*name, name.env()));
-        // A cleaning writes its copies first, below what is closed and there.
-        let copied = self.known_closed_end(listing);
         let mut strays = Vec::new();
         for (name, file) in logs.chain(envs).filter(|(name, _)| !named(name)) {
             let path = self.folder.join(&file);
             let opened = self.dir.env.disk().open(&path, Access::Read).await;
             let opened = opened.map_err(self.io("open", &path))?;
             let is_empty = opened.len().await.map_err(self.io("measure", &path))? == 0;
-            let is_new = name.seg_gen > self.known.newest_gen && name.base >= copied;
+            let is_new = name.seg_gen > self.known.newest_gen && !self.is_copy(name, listing);
             let tells_of_loss = !is_empty && is_new;
             if tells_of_loss {
                 self.probe().reached("storage_journal_record_missed");
@@ -441,12 +439,14 @@ impl<E: Env> Opening<E> {
         named.any(|name| !listing.logs.contains(&name))
     }
 
-    /// Below this a stray can only be what a cleaning had written and the journal never named: its
-    /// sources are all there. Zero if a closed segment is missing.
-    fn known_closed_end(&self, listing: &Listing) -> Offset {
-        let mut closed = self.known.segments.iter().filter_map(|segment| segment.closed);
-        let end = closed.clone().next_back().map_or(Offset::ZERO, |closed| closed.end);
-        if closed.all(|closed| listing.logs.contains(&closed.name)) { end } else { Offset::ZERO }
+    /// Whether a stray can only be what a cleaning had written and the journal never named, for it
+    /// writes its copies first: the segment that it copied is there, or went because the log's start
+    /// moved beyond it. No other segment begins below the start.
+    fn is_copy(&self, stray: SegmentName, listing: &Listing) -> bool {
+        let closed = self.known.segments.iter().filter_map(|segment| segment.closed);
+        let mut sources = closed.filter(|s| s.name.base <= stray.base && stray.base < s.end);
+        let source = sources.next();
+        source.map_or(stray.base < self.known.start, |s| listing.logs.contains(&s.name))
     }
 
     async fn salvage(&self, file: &str) -> Result<(), OpenError> {

@@ -59,7 +59,7 @@ fn rows(log: &Log<MemEnv>) -> Vec<Row> {
     found
 }
 
-fn compaction(log: &Log<MemEnv>, now: i64) -> Option<Compaction> {
+pub fn compaction(log: &Log<MemEnv>, now: i64) -> Option<Compaction> {
     let dirty = run(log.dirty(&CONFIG, log.end(), Timestamp(now))).unwrap()?;
     Some(Compaction {
         dirty,
@@ -74,6 +74,7 @@ pub fn compact(log: &Log<MemEnv>, now: i64) -> Option<Result<Compacted, CompactE
     compaction(log, now).map(|wish| run(log.compact(&wish, &|| true)))
 }
 
+<<<<<<< HEAD
 /// Appends a record of a transaction of `producer`.
 fn append_data(log: &Log<MemEnv>, producer: i64, (key, value): (u8, u8)) {
     let value = [value; 150];
@@ -145,6 +146,9 @@ fn an_aborted_record_takes_none_that_was_committed_with_it_wherever_its_marker_i
 }
 
 fn segment_files(env: &MemEnv) -> Vec<String> {
+=======
+pub fn segment_files(env: &MemEnv) -> Vec<String> {
+>>>>>>> store
     let files = env.files(&root());
     let names = files.iter().filter(|path| path.extension().is_some_and(|e| e == "log"));
     names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
@@ -162,7 +166,7 @@ fn table(rows: &[Row]) -> BTreeMap<u8, u8> {
     table
 }
 
-fn updates(count: u8) -> Vec<(u8, Option<u8>)> {
+pub fn updates(count: u8) -> Vec<(u8, Option<u8>)> {
     (0..count).map(|at| (at % 4, (at % 7 != 6).then_some(at))).collect()
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers outside #[test]")]
 
 mod batches;
+mod cleaning_crash;
 mod compact;
 mod crash;
 mod every_crash;
