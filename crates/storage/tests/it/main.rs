@@ -16,4 +16,5 @@ mod opening;
 mod producers;
 mod reading;
 mod support;
+mod transactions;
 mod truncate;
