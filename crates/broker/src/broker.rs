@@ -32,7 +32,7 @@ use crate::partition::ledger::Fate;
 pub use start::StartError;
 
 /// Producer ids reserved at a time.
-const PRODUCER_ID_BLOCK: u16 = 1000;
+pub(crate) const PRODUCER_ID_BLOCK: u16 = 1000;
 
 /// A running broker. Clones share it.
 pub struct Broker<E: Env> {

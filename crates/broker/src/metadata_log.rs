@@ -11,12 +11,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use base::Probe;
+use base::{Probe, ProducerId};
 use bytes::{BufMut, Bytes, BytesMut};
 use env::{Access, Disk, Env, File};
 use metadata::{Image, Record, RecordError};
 use storage::{LogDir, StartClass, sync_dir};
 use thiserror::Error;
+
+use crate::broker::PRODUCER_ID_BLOCK;
 
 const MAGIC: &[u8; 8] = b"GREGMETA";
 const VERSION: u32 = 1;
@@ -162,6 +164,15 @@ impl Replayed {
     pub(crate) fn is_new(&self) -> bool {
         self.snapshot_len == 0
     }
+
+    /// A torn entry may be one that rotted, and may have been a block of producer ids that clients
+    /// have: those are not given out again. The snapshot that a torn end asks for notes it.
+    fn pass_producer_ids(&mut self) {
+        let next = ProducerId(self.image.next_producer.0.saturating_add(PRODUCER_ID_BLOCK.into()));
+        // Only for the record's sake, which names who reserves.
+        let broker = self.image.brokers.keys().next().copied().unwrap_or_default();
+        drop(self.image.apply(&Record::ProducerIdsReserved { broker, next }));
+    }
 }
 
 impl<E: Env> MetadataLog<E> {
@@ -170,7 +181,7 @@ impl<E: Env> MetadataLog<E> {
     pub(crate) async fn open(
         env: E,
         home: LogDir<E>,
-        replayed: Replayed,
+        mut replayed: Replayed,
     ) -> Result<(Self, Image), MetadataLogError> {
         let dir = home.path().join("metadata");
         let path = dir.join("log");
@@ -180,6 +191,7 @@ impl<E: Env> MetadataLog<E> {
         }
         if replayed.torn.is_some() {
             env.probe().reached("metadata_torn_entry_cut");
+            replayed.pass_producer_ids();
         }
         let next_index = replayed.next_index;
         // Planted: what was read is believed to be on the disk.
@@ -514,6 +526,21 @@ mod tests {
             assert_eq!(replayed.next_index, u64::try_from(whole).unwrap());
             assert_eq!(replayed.torn.is_some(), !ends.contains(&cut));
         }
+    }
+
+    #[test]
+    fn producer_ids_of_a_block_whose_entry_rotted_are_not_given_again() {
+        let (mut bytes, _) = sample();
+        let next = ProducerId(PRODUCER_ID_BLOCK.into());
+        let reserved = Record::ProducerIdsReserved { broker: BrokerId(1), next };
+        bytes.extend_from_slice(&encode_entry(2, &[reserved]));
+        *bytes.last_mut().unwrap() ^= 1;
+        let mut replayed = replay(Path::new("log"), &bytes).expect("a torn end is no error");
+        assert!(replayed.torn.is_some() && replayed.image.next_producer == ProducerId(0));
+
+        replayed.pass_producer_ids();
+
+        assert_eq!(replayed.image.next_producer, next);
     }
 
     #[test]
