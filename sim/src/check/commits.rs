@@ -134,6 +134,7 @@ impl History {
         if seen.losses != losses {
             return;
         }
+        seen.note_coordinators(&world.disk(BROKER));
         let commits = &mut seen.commits;
         commits.newest = commits.newest.max(generation);
         for partition in partitions {
@@ -204,7 +205,8 @@ impl History {
         });
         let untold = seen.is_untold(world);
         let written = {
-            let disk = world.disks[BROKER].lock();
+            let disk = world.disk(BROKER);
+            seen.note_coordinators(&disk);
             read_committed(&disk, seen.topic.unwrap_or_default(), View::Cache)
         };
         let note = Note { node: Some(BROKER), kind: "committed", ..Note::default() };

@@ -169,6 +169,10 @@ impl Seen {
         self.serving = world.incarnation(BROKER);
         start
     }
+
+    pub(super) fn note_coordinators(&mut self, disk: &Image) {
+        self.coordinators.extend(coordinators(disk, self.topic.unwrap_or_default()));
+    }
 }
 
 impl Partition {
@@ -244,7 +248,7 @@ impl History {
             }
             told |= start.tells(of, &known);
         }
-        seen.coordinators.extend(coordinators(&disk, topic));
+        seen.note_coordinators(&disk);
         let commits = read_committed(&disk, topic, View::Cache);
         let of_group = |of: &PartitionId| {
             known(&disk, *of).map_or(start.suspect, |known| start.tells(*of, &known))
@@ -261,12 +265,9 @@ impl History {
         }
     }
 
-    /// Notes which logs are the coordinators', while they can still be read.
+    /// Notes which logs are the coordinators', while the journal names them.
     pub fn note_coordinators(&self, world: &World) {
-        let mut seen = self.seen();
-        let topic = seen.topic.unwrap_or_default();
-        let found = coordinators(&world.disk(BROKER), topic);
-        seen.coordinators.extend(found);
+        self.seen().note_coordinators(&world.disk(BROKER));
     }
 
     /// Whether records of the coordinators' topic are known to be damaged: then a group may get

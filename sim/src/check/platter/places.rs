@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use base::{PartitionId, Uuid};
+use bytes::Bytes;
 use env::EntryKind;
 
 use super::{DATA_DIRS, Found, View, bytes_of, journal, list, logs, place_of, segment_bytes};
@@ -56,22 +57,27 @@ pub fn places(image: &Image, topic: Uuid, file: DirFile, unprotected: bool) -> V
     }
 }
 
-/// The coordinators' logs: those whose first record has a key of theirs.
+/// The coordinators' logs: those of the topic that the metadata log has under their name. Their first
+/// record may be lost, or not there yet. `topic` is everybody's.
 pub fn coordinators(image: &Image, topic: Uuid) -> BTreeSet<PartitionId> {
-    let mut all = BTreeSet::new();
-    for (of, found) in logs(image, View::Cache, |of| of.topic.0 != topic) {
-        let mut is_one = false;
-        super::walk(image, &found, View::Cache, |batch| {
-            let set = batch.open(1 << 24).map_err(|error| error.to_string())?;
-            let first = set.iter().next().and_then(Result::ok).and_then(|record| record.key);
-            is_one |= first.is_some_and(|key| matches!(key, [0, 0..=2, ..]));
-            Err("one is enough".to_owned())
-        });
-        if is_one {
-            all.insert(of);
-        }
-    }
-    all
+    let name = "__consumer_offsets";
+    let (_, log) = metadata_log(image, View::Cache).unwrap_or_default();
+    let theirs = topic_named(&log, name).filter(|theirs| *theirs != topic);
+    logs(image, View::Cache, |of| Some(of.topic.0) == theirs).into_keys().collect()
+}
+
+/// The topic that was created under a name of less than 128 bytes: in the record of it the name
+/// follows the id.
+fn topic_named(log: &[u8], name: &str) -> Option<Uuid> {
+    const NAME: u8 = 0x12;
+    let field = [&[NAME, u8::try_from(name.len()).ok()?], name.as_bytes()].concat();
+    let at = log.windows(field.len()).position(|bytes| bytes == field)?;
+    Some(Uuid(*log[..at].last_chunk()?))
+}
+
+fn metadata_log(image: &Image, view: View) -> Option<(PathBuf, Bytes)> {
+    let mut paths = DATA_DIRS.iter().map(|dir| Path::new(dir).join("metadata/log"));
+    paths.find_map(|path| bytes_of(image, &path, view).map(|bytes| (path, bytes)))
 }
 
 pub(super) fn env_path(found: &Found, segment: &journal::Segment) -> PathBuf {
@@ -113,9 +119,7 @@ fn run_end(slot: &[u8]) -> usize {
 fn metadata(image: &Image, unprotected: bool) -> Option<Place> {
     const HEADER: usize = 32;
     const ENTRY_HEADER: usize = 16;
-    let mut paths = DATA_DIRS.iter().map(|dir| Path::new(dir).join("metadata/log"));
-    let (path, bytes) =
-        paths.find_map(|path| bytes_of(image, &path, View::Durable).map(|bytes| (path, bytes)))?;
+    let (path, bytes) = metadata_log(image, View::Durable)?;
     let field = |at: usize| {
         let bytes = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
         usize::try_from(u32::from_le_bytes(bytes)).ok()
@@ -150,4 +154,23 @@ pub fn stray_files(image: &Image, but: &Path) -> Vec<Place> {
         }
     }
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coordinators_topic_is_known_by_its_name_in_the_metadata_log() {
+        let record = |id, name: &[u8]| {
+            let length = u8::try_from(name.len()).unwrap();
+            [&[0x1a, 38, 0x0a, 16][..], &[id; 16], &[0x12, length], name].concat()
+        };
+        let theirs = record(7, b"__consumer_offsets");
+        let log = [record(3, b"work"), record(4, b"__consumer_offset"), theirs.clone()].concat();
+
+        assert_eq!(topic_named(&log, "__consumer_offsets"), Some(Uuid([7; 16])));
+        assert_eq!(topic_named(&log[..log.len() - 1], "__consumer_offsets"), None);
+        assert_eq!(topic_named(&theirs[5..], "__consumer_offsets"), None, "no whole id");
+    }
 }
