@@ -77,6 +77,7 @@ pub struct World {
     last_now: AtomicU64,
     closing: AtomicBool,
     calm: AtomicBool,
+    calm_at: AtomicU64,
 }
 
 impl World {
@@ -102,6 +103,7 @@ impl World {
             last_now: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             calm: AtomicBool::new(false),
+            calm_at: AtomicU64::new(0),
             settings,
         })
     }
@@ -194,9 +196,15 @@ impl World {
     /// Switches background noise off for good: from now on progress is owed.
     pub fn calm_down(&self) {
         self.calm.store(true, Relaxed);
+        self.calm_at.store(self.now(), Relaxed);
         self.disks.iter().for_each(|disk| disk.lock().heal());
         self.net.lock().heal();
         self.note(Note { kind: "calm", ..Note::default() }, || "faults are over".into());
+    }
+
+    /// When [`World::calm_down`] was called, nanoseconds; 0 before.
+    pub(crate) fn calm_at(&self) -> u64 {
+        self.calm_at.load(Relaxed)
     }
 
     /// Whether [`World::calm_down`] was called.

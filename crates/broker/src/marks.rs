@@ -43,6 +43,7 @@ pub const MARKS: &[&str] = &[
     "list_offsets_unreadable",
     "log_made_later",
     "metadata_disk_full",
+    "metadata_gone_beside_its_directories",
     "metadata_rewrite_put_off",
     "metadata_snapshot_written",
     "metadata_torn_entry_cut",

@@ -76,10 +76,12 @@ impl World {
     }
 
     /// Whether a fault of `class` may be why the process on `node` stops itself now. Once faults are
-    /// over, one that runs had to stop when it was hit; one that starts may still be at it.
+    /// over, one that runs had to stop when it was hit, or when the operation that was hit could end;
+    /// one that starts may still be at it.
     pub(super) fn may_halt(&self, node: usize, class: &'static str, is_start: bool) -> bool {
         let hit = self.ledger.lock().blame.hit_at(node, self.incarnation(node), class);
-        let is_due = |at| !self.is_calm() || is_start || self.now() - at <= HALT_MS * MS;
+        let since = |at: u64| self.now() - at.max(self.calm_at());
+        let is_due = |at| !self.is_calm() || is_start || since(at) <= HALT_MS * MS;
         hit.is_some_and(is_due)
     }
 

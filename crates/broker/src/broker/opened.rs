@@ -50,6 +50,13 @@ impl<E: Env> OpenedDirs<E> {
     ) -> Result<Replayed, StartError> {
         let home = self.home().ok_or(StartError::NoDirectory)?;
         let mut read = metadata_log::read(env, home).await?;
+        // The directories are noted once there is a metadata log. With a damaged journal no log may be
+        // left to speak for it.
+        if read.is_new() && !home.read_known().await?.is_empty() {
+            env.probe().reached("metadata_gone_beside_its_directories");
+            let logs = self.opened().map(|dir| dir.logs().len()).sum();
+            return Err(OpenAllError::MetadataLost(logs).into());
+        }
         self.settle_deletions(&mut read, config);
         self.fit(&read.image, config)?;
         Ok(read)

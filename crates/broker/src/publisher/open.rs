@@ -28,7 +28,7 @@ pub enum OpenAllError {
     /// A log cannot be opened.
     #[error(transparent)]
     Log(#[from] OpenError),
-    /// There are logs but no metadata.
+    /// There are logs, or there was a note of the directories, but no metadata.
     #[error(
         "the log directory holds {0} logs but its metadata log is gone: restore metadata/log, or move the directory away to start empty"
     )]

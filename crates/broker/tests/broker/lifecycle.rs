@@ -260,3 +260,18 @@ fn a_log_whose_topic_rotted_away_is_kept_until_the_loss_is_accepted() {
         broker.stop().await;
     });
 }
+
+#[test]
+fn a_lost_metadata_log_is_missed_although_no_log_is_there() {
+    let world = World::new("metadata-gone");
+    world.runtime.block_on(async {
+        Broker::start(world.env(), world.config()).await.expect("starts").stop().await;
+        std::fs::remove_file(world.dir.join("metadata/log")).expect("was there");
+
+        for _ in 0..2 {
+            let refused = Broker::start(world.env(), world.config()).await.map(drop);
+            let told = refused.expect_err("a new cluster is not begun").to_string();
+            assert!(told.contains("its metadata log is gone"), "{told}");
+        }
+    });
+}
