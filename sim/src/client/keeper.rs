@@ -27,7 +27,8 @@ use super::Job;
 use super::connection::Connection;
 use super::consumer::fetch_request;
 use super::errors::{
-    CORRUPT_MESSAGE, NONE, OFFSET_OUT_OF_RANGE, TOPIC_ALREADY_EXISTS, is_retriable,
+    CORRUPT_MESSAGE, NONE, OFFSET_OUT_OF_RANGE, TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION,
+    is_retriable,
 };
 use crate::check::{EXPIRES_MS, Row, Rules};
 use crate::fault::BROKER;
@@ -65,7 +66,7 @@ struct Keeper {
     both: Rules,
     /// The number of the next record.
     next: u64,
-    /// Where a fetch last failed, and with which error.
+    /// Where a fetch last failed, and with which error; at -1 where the topic begins was asked for.
     failed: Option<(i64, i16)>,
     /// Who writes to the compacted topic, if that is an idempotent producer.
     once: once::Once,
@@ -106,8 +107,9 @@ impl Keeper {
             in_vain += 1;
             if in_vain > READS_IN_VAIN_MAX {
                 let code = self.failed;
-                // What a drive lied about is damage that no start has to find.
-                let is_told = matches!(code, Some((_, CORRUPT_MESSAGE)));
+                // What a drive lied about is damage that no start has to find, or has cost the topic.
+                let is_told =
+                    matches!(code, Some((_, CORRUPT_MESSAGE | UNKNOWN_TOPIC_OR_PARTITION)));
                 let excused = is_told && self.job.world.lie_came_true();
                 self.job.world.check("damage-is-told", excused, || {
                     format!("{topic} cannot be read to its end; the last error was {code:?}")
@@ -369,7 +371,11 @@ impl Keeper {
         };
         let answer = self.connection.call(5, &ask, TIMEOUT).await.ok()?;
         let part = answer.topics.first()?.partitions.first()?;
-        (part.error_code == NONE).then_some(part.offset)
+        if part.error_code != NONE {
+            self.failed = Some((-1, part.error_code));
+            return None;
+        }
+        Some(part.offset)
     }
 
     /// Reads a topic from its start to its end and has it judged. False if that did not work out.

@@ -36,9 +36,14 @@ pub fn lay_over(
 ) -> Result<Option<&'static str>, ()> {
     let mut seen = None;
     let end = at + bytes.len();
-    for (sector, wrong) in damage.range_mut(at / SECTOR..end.div_ceil(SECTOR)) {
+    let sectors = at / SECTOR..end.div_ceil(SECTOR);
+    // Nobody has seen the rest by then.
+    if damage.range(sectors.clone()).any(|(_, wrong)| *wrong == Wrong::Unreadable) {
+        return Err(());
+    }
+    for (sector, wrong) in damage.range_mut(sectors) {
         match wrong {
-            Wrong::Unreadable => return Err(()),
+            Wrong::Unreadable => {},
             Wrong::Bytes(changed, class) => {
                 for (position, byte) in changed {
                     let place = sector * SECTOR + *position;
@@ -342,6 +347,20 @@ mod tests {
         assert_eq!(image.armed.fired, Some("latent sector"));
         image.heal();
         image.read(inode, 1000, 10).unwrap();
+    }
+
+    #[test]
+    fn rot_is_not_seen_by_a_read_that_fails_for_the_sector_behind_it() {
+        let (mut image, inode) = image();
+        let places = places(&image);
+        image.rot(&places[0], &mut Dice::new(5, "t"), "bit rot");
+        image.lose_sector(&places[1]);
+
+        image.read(inode, 0, 2 * SECTOR).unwrap_err();
+        assert_eq!(image.armed.fired.take(), Some("latent sector"));
+        image.heal();
+        image.read(inode, 0, 2 * SECTOR).unwrap();
+        assert_eq!(image.armed.fired, Some("bit rot"));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn places(image: &Image, topic: Uuid, file: DirFile, unprotected: bool) -> V
         DirFile::Producers => {
             ours().map(|found| Place::whole(Path::new(&found.folder).join("producers"))).collect()
         },
-        DirFile::Envelopes => ours().flat_map(|found| envelopes(&found)).collect(),
+        DirFile::Envelopes => ours().flat_map(|found| envelopes(image, &found)).collect(),
         DirFile::Coordinator => {
             let ours = coordinators(image, topic);
             let all = logs(image, View::Cache, |of| ours.contains(of)).into_values();
@@ -85,16 +85,21 @@ pub(super) fn env_path(found: &Found, segment: &journal::Segment) -> PathBuf {
     Path::new(&found.folder).join(name)
 }
 
-fn envelopes(found: &Found) -> Vec<Place> {
-    let paths = found.log.segments.iter().map(|segment| env_path(found, segment));
-    paths.map(Place::whole).collect()
+/// What vouches for bytes that are damaged themselves is left alone: with both, the end of a log
+/// looks like a torn write.
+fn envelopes(image: &Image, found: &Found) -> Vec<Place> {
+    let sound = found.log.segments.iter().filter(|segment| !image.was_hurt(&found.path(segment)));
+    sound.map(|segment| Place::whole(env_path(found, segment))).collect()
 }
 
-/// The segments of a log, as far as envelopes vouch for their bytes.
+/// The segments of a log, as far as sound envelopes vouch for their bytes.
 fn durable(image: &Image, found: &Found) -> Vec<Place> {
     let mut places = Vec::new();
     for segment in &found.log.segments {
         let mut place = place_of(image, found, segment);
+        if segment.closed.is_none() && image.was_hurt(&env_path(found, segment)) {
+            continue;
+        }
         if segment.closed.is_none() {
             let slots =
                 bytes_of(image, &env_path(found, segment), View::Durable).unwrap_or_default();
