@@ -23,7 +23,7 @@ use crate::world::World;
 pub use admin::{admin, list_topics};
 pub use connection::{CallError, Connection, PORT, Shown};
 pub use consumer::consumer;
-pub use keeper::{keeper, number_of, read_tables};
+pub use keeper::{BOTH, keeper, number_of, read_tables};
 pub use odd::{odd, refused_frames_hang_up};
 pub use producer::producer;
 pub use reader::{read_all, read_commits};

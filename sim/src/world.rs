@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 use crate::disk::Image;
 use crate::net::NetState;
 
-pub use blame::{Asked, Blame};
+pub use blame::{Asked, Blame, HALT_MS};
 pub use dice::{Dice, digest};
 pub use door::{SimEnv, SimProbe};
 pub use knobs::Knobs;

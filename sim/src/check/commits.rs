@@ -17,6 +17,10 @@ use crate::world::{MS, Note, World, brief};
 pub(super) struct Commits {
     /// Acknowledged commits of each partition that still stand: when, and which offset.
     standing: BTreeMap<i32, Vec<(u64, i64)>>,
+    /// Commits of each partition that were sent and not acknowledged: the member's generation and the
+    /// offset. One may arrive late, over a connection that its member has given up, and stand in the
+    /// place of a later one; but never once a newer generation has committed.
+    under_way: BTreeMap<i32, Vec<(i32, i64)>>,
     /// Who owned a partition in a generation, per power loss.
     owners: BTreeMap<(u64, i32, i32), String>,
     /// The newest generation that anybody was a member of.
@@ -115,8 +119,19 @@ impl Commits {
 
     fn floors(&self) -> Floors {
         let highest = |standing: &Vec<(u64, i64)>| standing.iter().map(|(_, at)| *at).max();
-        let each = self.standing.iter().filter_map(|(of, all)| Some((*of, highest(all)?)));
+        let late = |of: &i32| self.under_way.get(of)?.iter().map(|(_, at)| *at).min();
+        let floor = |of, all| Some(highest(all)?.min(late(of).unwrap_or(i64::MAX)));
+        let each = self.standing.iter().filter_map(|(of, all)| Some((*of, floor(of, all)?)));
         Floors { offsets: each.collect(), lowered: self.lowered }
+    }
+
+    /// A commit was acknowledged to a member of `generation`.
+    fn arrived(&mut self, generation: i32, (partition, offset): (i32, i64)) {
+        let under_way = self.under_way.entry(partition).or_default();
+        if let Some(at) = under_way.iter().position(|one| *one == (generation, offset)) {
+            under_way.remove(at);
+        }
+        under_way.retain(|(theirs, _)| *theirs >= generation);
     }
 }
 
@@ -170,6 +185,9 @@ impl History {
         for (partition, _) in wanted.iter().filter(|(of, at)| goes_back(of, at)) {
             commits.forget(*partition);
         }
+        for (partition, offset) in wanted {
+            commits.under_way.entry(*partition).or_default().push((generation, *offset));
+        }
     }
 
     /// A committed offset was looked up; `asked` is from before the request was sent.
@@ -212,6 +230,7 @@ impl History {
         let note = Note { node: Some(BROKER), kind: "committed", ..Note::default() };
         world.remark(note, || format!("generation {mine}: {}", brief(&commits)));
         for (partition, offset) in commits {
+            seen.commits.arrived(mine, (*partition, *offset));
             let found = written.get(partition).cloned().unwrap_or_default();
             let standing = seen.commits.standing.entry(*partition).or_default();
             standing.push((world.now(), *offset));
@@ -231,6 +250,20 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_that_was_not_answered_may_stand_until_a_newer_generation_has_committed() {
+        let mut commits = Commits::default();
+        commits.standing.insert(0, vec![(5, 18)]);
+        commits.under_way.insert(0, vec![(2, 15), (2, 18)]);
+        commits.arrived(2, (0, 18));
+        assert_eq!(commits.floors().offsets[&0], 15);
+
+        commits.standing.insert(0, vec![(5, 18), (9, 21)]);
+        commits.under_way.get_mut(&0).unwrap().push((3, 21));
+        commits.arrived(3, (0, 21));
+        assert_eq!(commits.floors().offsets[&0], 21);
+    }
 
     #[test]
     fn what_was_due_and_is_not_on_the_platter_is_asked_of_the_next_start() {

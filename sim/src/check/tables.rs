@@ -15,7 +15,7 @@ use super::History;
 use super::platter::{Found, View, is_damaged, logs, walk};
 use super::told::Start;
 use crate::budget::Event;
-use crate::client::number_of;
+use crate::client::{BOTH, number_of};
 use crate::disk::Image;
 use crate::fault::BROKER;
 use crate::world::World;
@@ -169,7 +169,7 @@ impl History {
                 return None;
             }
             if ages && !table.asked_all {
-                young = table.too_young(start, now);
+                young = table.too_young(start, now, topic == BOTH);
             }
             table.start = table.start.max(start);
             let sent = i64::try_from(table.sent.len()).unwrap_or(i64::MAX);
@@ -245,10 +245,20 @@ fn clocks_agree(world: &World) -> bool {
 
 impl Table {
     /// A record that nobody asked to delete and that the log, which begins at `start`, does not have
-    /// although it is not old enough: offset and age in milliseconds.
-    fn too_young(&self, start: i64, now: i64) -> Option<(i64, i64)> {
+    /// although it is not old enough: offset and age in milliseconds. In a `compacted` topic only the
+    /// newest of its key counts, if it is no tombstone: compaction may have taken any other, and then
+    /// what is left is older.
+    fn too_young(&self, start: i64, now: i64, compacted: bool) -> Option<(i64, i64)> {
         let from = self.asked.min(start);
-        let ages = self.acked.range(from..start).filter_map(|(offset, number)| {
+        let key = |number: &u64| self.sent.get(number).map(|(key, _)| *key);
+        let is_newest = |(offset, number): &(&i64, &u64)| {
+            let later = self.acked.range(**offset + 1..).map(|(_, later)| later);
+            let mut later = later.chain(&self.open).map(key);
+            let is_tombstone = self.sent.get(number).is_some_and(|(_, tombstone)| *tombstone);
+            !is_tombstone && !later.any(|later| later == key(number))
+        };
+        let there = self.acked.range(from..start).filter(|one| !compacted || is_newest(one));
+        let ages = there.filter_map(|(offset, number)| {
             Some((*offset, now.saturating_sub(*self.made.get(number)?)))
         });
         ages.min_by_key(|(_, age)| *age).filter(|(_, age)| *age <= EXPIRES_MS)

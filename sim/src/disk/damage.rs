@@ -2,7 +2,7 @@
 //! cannot be read.
 //!
 //! Invariants: damage lies over the bytes, which stay as they were written, so that the oracles see
-//! what was promised and processes see what a disk would give them; a sector that is written again
+//! what was promised and processes see what a disk would give them; a byte that is written again
 //! is sound; damage of bytes is placed at rest only, in clean sectors.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +56,21 @@ pub fn lay_over(
         }
     }
     Ok(seen)
+}
+
+/// Bytes of a file are written: those are sound again, and the rest of a sector stays as wrong as it
+/// is, for who writes a part of one reads the rest first.
+pub fn write_over(damage: &mut Damage, sector: usize, written: Range<usize>) {
+    let is_wrong = match damage.get_mut(&sector) {
+        Some(Wrong::Bytes(changed, _)) => {
+            changed.retain(|(position, _)| !written.contains(&(sector * SECTOR + position)));
+            !changed.is_empty()
+        },
+        Some(Wrong::Unreadable) | None => false,
+    };
+    if !is_wrong {
+        damage.remove(&sector);
+    }
 }
 
 /// A file, and where damage may hit it.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::damage::{Damage, lay_over};
+use super::damage::{Damage, lay_over, write_over};
 use super::image::to_usize;
 use crate::world::{Dice, Knobs};
 
@@ -124,7 +124,7 @@ impl FileNode {
         self.writes += 1;
         for sector in low / SECTOR..high.div_ceil(SECTOR) {
             self.dirty.insert(sector, self.writes);
-            self.damage.remove(&sector);
+            write_over(&mut self.damage, sector, low..high);
         }
     }
 

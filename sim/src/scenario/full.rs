@@ -12,7 +12,7 @@ use env::Env;
 use super::SETTLE_MS;
 use crate::client::{self, Job};
 use crate::fault::BROKER;
-use crate::world::{FailureKind, MS};
+use crate::world::{FailureKind, HALT_MS, MS};
 
 /// The administrator's machine, from which is read.
 const READER: usize = 1;
@@ -25,6 +25,11 @@ const WRITE_MS: u64 = 500;
 /// was read in time.
 pub(super) async fn reads_go_on(job: &Job) -> bool {
     let (world, env) = (&job.world, job.world.env(READER));
+    // A process that was hit before ends itself first: with a full disk it could not start again.
+    if !serves(job).await {
+        return false;
+    }
+    world.sleep_ms(HALT_MS).await;
     if !serves(job).await {
         return false;
     }

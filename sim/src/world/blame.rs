@@ -14,7 +14,7 @@ use super::{MS, World};
 /// clock.
 const FULL_MS: u64 = 100;
 /// A process that is hit and runs undisturbed stops within this time, milliseconds.
-const HALT_MS: u64 = 1_000;
+pub const HALT_MS: u64 = 1_000;
 
 /// See the module head.
 #[derive(Clone, Debug, Default)]
