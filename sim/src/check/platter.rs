@@ -159,7 +159,12 @@ pub fn missing_segment(image: &Image, view: View, untold: bool) -> Option<String
     for (dir, (of, replica_gen), log) in journal::logs(image, view) {
         let folder = folder(dir, of, replica_gen);
         let named = log.segments.iter().filter(|segment| !log.tells_of_all(segment));
-        for name in named.flat_map(journal::Segment::files) {
+        let files = named.flat_map(|segment| {
+            let spared = segment.closed.is_some() && log.uncertain;
+            let [bytes, index] = segment.files();
+            [Some(bytes), (!spared).then_some(index)].into_iter().flatten()
+        });
+        for name in files {
             if untold && log.uncertain {
                 continue;
             }

@@ -72,7 +72,13 @@ impl DirFile {
         match class {
             "damaged journal" => Some(&["/journal", "the journal in"]),
             "damaged manifest" => Some(&["manifest"]),
-            "damaged identity" => Some(&["/identity", "but no identity", "has no data, but"]),
+            "damaged identity" => Some(&[
+                "/identity",
+                "but no identity",
+                "has no data, but",
+                // A sector of another directory's identity is a sound one.
+                "the identity beside it",
+            ]),
             "damaged metadata log" => Some(&["metadata log"]),
             _ => None,
         }

@@ -282,7 +282,8 @@ pub fn protected(
     root: &Path,
     newest: bool,
 ) -> Vec<(String, Vec<std::ops::Range<u64>>)> {
-    let files = files(image, root, View::Cache);
+    // What only the cache has may go, and then the group before it is the last.
+    let files = files(image, root, View::Durable);
     let last = files.keys().next_back().copied();
     let block = u64::try_from(BLOCK).unwrap_or(0);
     let span = |(lap, file): (&u64, &JournalFile)| {
