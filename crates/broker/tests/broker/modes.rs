@@ -18,6 +18,8 @@ fn poll_once<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
 }
 
 async fn start(world: &World, mutant: Option<&'static str>) -> (Shaky, Broker<Shaky>) {
+    // A new directory's second journal file is made in the background, and syncs when it likes.
+    world.start().await.stop().await;
     let env = Shaky::new(world.env(), mutant);
     let broker = Broker::start(env.clone(), world.config()).await.expect("starts");
     (env, broker)
