@@ -481,22 +481,6 @@ fn producers_behind_a_damaged_header_are_found_where_the_next_run_begins() {
     }
 }
 
-#[test]
-fn a_segment_that_is_gone_below_the_start_is_let_go_of_by_the_log_as_well() {
-    let env = MemEnv::new();
-    let (_dir, log) = fresh(&env);
-    append_some(&log, 2);
-    run(log.checkpoint()).unwrap();
-    run(log.set_log_start(Offset(2))).unwrap();
-    env.delete(&log_file(&env));
-
-    let (log, recovery) = recover(&env.after_process_crash()).unwrap();
-
-    assert!(recovery.uncertain, "nobody knows how far it went");
-    assert_eq!((log.start(), log.end()), (Offset(2), Offset(2)));
-    assert!(log.segments().is_empty(), "as the journal has it");
-}
-
 /// Two logs that nobody sealed: one whose batches are in the journal alone, in its first lap, and one
 /// that goes through the laps behind it. Returns what each was promised.
 fn pinned_work(env: &MemEnv) -> [(ReplicaGen, i64); 2] {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex, TopicId, Uuid};
 use storage::journal::{BLOCK, read_journal};
 
-use crate::crash::{last_group, recover};
+use crate::crash::{last_group, log_file, recover};
 use crate::support::*;
 
 fn other() -> PartitionId {
@@ -249,4 +249,20 @@ fn an_append_that_meets_the_deletion_of_its_log_ends_and_harms_nobody() {
         assert_eq!((log.end(), recovery.uncertain), (Offset(0), false));
     }
     assert!(refused > 0);
+}
+
+#[test]
+fn a_segment_that_is_gone_below_the_start_is_let_go_of_by_the_log_as_well() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_some(&log, 2);
+    run(log.checkpoint()).unwrap();
+    run(log.set_log_start(Offset(2))).unwrap();
+    env.delete(&log_file(&env));
+
+    let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+
+    assert!(recovery.uncertain, "nobody knows how far it went");
+    assert_eq!((log.start(), log.end()), (Offset(2), Offset(2)));
+    assert!(log.segments().is_empty(), "as the journal has it");
 }
