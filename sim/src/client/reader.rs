@@ -8,7 +8,7 @@ use protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRe
 
 use super::connection::Connection;
 use super::consumer::fetch_request;
-use super::errors::{CORRUPT_MESSAGE, NONE};
+use super::errors::{CORRUPT_MESSAGE, KAFKA_STORAGE_ERROR, NONE};
 use super::{GROUP, Job, TOPIC};
 use crate::check::{Fetched, Handed};
 use crate::fault::BROKER;
@@ -29,7 +29,7 @@ pub async fn read_all(job: Job, env: SimEnv) {
         let before = positions.clone();
         let asked = job.history.asked();
         let ask = fetch_request(&positions, 1 << 20);
-        let timeout = Duration::from_millis(5_000);
+        let (timeout, since) = (Duration::from_millis(5_000), job.world.asks(BROKER));
         let Ok(answer) = connection.call(12, &ask, timeout).await else {
             env.sleep(Duration::from_millis(50)).await;
             continue;
@@ -43,6 +43,11 @@ pub async fn read_all(job: Job, env: SimEnv) {
             {
                 mine.told(from, behind);
                 positions.insert(index, behind);
+                continue;
+            }
+            // A directory that fails now is back once its operator has started the broker again.
+            if data.error_code == KAFKA_STORAGE_ERROR && job.world.may_fail_reads(&since) {
+                env.sleep(Duration::from_millis(50)).await;
                 continue;
             }
             job.world.check("errors", data.error_code == NONE, || {
