@@ -86,6 +86,8 @@ pub struct Armed {
     pub misdirected: u32,
     /// The class of a fault that took effect in the present operation.
     pub fired: Option<&'static str>,
+    /// The classes of lost files that it missed.
+    pub missed: Vec<&'static str>,
     traps: Vec<Trap>,
     starts: Option<StartTrap>,
     /// The running start ends after so many operations.

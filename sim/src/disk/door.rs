@@ -103,7 +103,8 @@ impl<'a> Op<'a> {
             let result = effect(&mut disk);
             let trap = trap.filter(|_| result.is_ok());
             let sprung = disk.armed.after(trap, self.name);
-            (result, disk.armed.fired.take(), sprung)
+            let missed = std::mem::take(&mut disk.armed.missed);
+            (result, disk.armed.fired.take().into_iter().chain(missed), sprung)
         };
         let note = match &result {
             Ok(_) => self.note,
@@ -113,7 +114,7 @@ impl<'a> Op<'a> {
             Ok(_) => text(),
             Err(error) => format!("{}: {error}", text()),
         });
-        if let Some(class) = fired {
+        for class in fired {
             world.fired_on(node, class);
         }
         if let Some(sprung) = sprung {

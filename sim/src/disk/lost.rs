@@ -63,10 +63,10 @@ impl Image {
     pub(super) fn missed(&mut self, dir: u64, name: Option<&str>) {
         let is_missed =
             |(folder, lost): &(u64, String)| *folder == dir && name.is_none_or(|name| name == lost);
-        let lost = &mut self.hurt.lost;
-        if let Some((_, lost)) = lost.iter_mut().find(|(at, lost)| lost.untold && is_missed(at)) {
-            lost.untold = false;
-            self.armed.fired = Some(lost.class);
+        for (_, lost) in self.hurt.lost.iter_mut().filter(|(at, _)| is_missed(at)) {
+            if std::mem::take(&mut lost.untold) {
+                self.armed.missed.push(lost.class);
+            }
         }
     }
 
@@ -171,9 +171,9 @@ mod tests {
         let mut image = image();
         assert!(image.lose_file(Path::new(PATH), "lost"));
 
-        assert_eq!(image.armed.fired, None, "nobody has missed it yet");
+        assert!(image.armed.missed.is_empty(), "nobody has missed it yet");
         assert!(image.list_seen(Path::new("d")).unwrap().is_empty());
-        assert_eq!(image.armed.fired, Some("lost"));
+        assert_eq!(image.armed.missed, ["lost"]);
         image.open(Path::new(PATH), Access::Read).unwrap_err();
         image.power_loss();
         assert_eq!(image.durable_file(Path::new(PATH)), Some(&b"bytes"[..]));

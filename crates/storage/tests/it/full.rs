@@ -307,3 +307,30 @@ fn a_stop_on_a_full_disk_leaves_no_seal_and_ends_the_flusher() {
 
     assert!(flusher.as_mut().poll(&mut cx).is_ready(), "who waits for it waits for ever");
 }
+
+#[test]
+fn what_comes_while_a_spoiled_segment_is_flushed_is_durable_before_it_is_closed() {
+    let mut came_meanwhile = 0;
+    for polls in 1..40 {
+        let mut env = MemEnv::new();
+        env.restless = true;
+        let (_dir, log) = fresh(&env);
+        append_some(&log, 3);
+        let mut checkpoint = Box::pin(log.checkpoint());
+        let mut cx = Context::from_waker(Waker::noop());
+        if (0..polls).any(|_| checkpoint.as_mut().poll(&mut cx).is_ready()) {
+            break;
+        }
+        append_some(&log, 1);
+        fill(&env, 20);
+        assert!(full(&try_append(&log, 1)));
+        free(&env);
+        run(checkpoint).unwrap();
+
+        came_meanwhile += usize::from(env.reached("storage_spoiled_segment_closed"));
+        let (log, recovery) = crate::crash::recover(&env.after_power_loss(polls)).unwrap();
+        check_whole(&log, 4);
+        assert!(!recovery.uncertain && recovery.faulty.is_empty(), "after {polls} polls");
+    }
+    assert!(came_meanwhile > 0);
+}
