@@ -391,6 +391,10 @@ impl World {
     /// Stops every task of `node` in its tracks, or lets them go on.
     pub fn set_paused(&self, node: usize, paused: bool) {
         let cell = &self.nodes.cells[node];
+        // No process goes on in a machine that sleeps: its clock stands still.
+        if !paused && self.is_suspended(node) {
+            return;
+        }
         if !cell.up.load(Relaxed) || cell.paused.swap(paused, Relaxed) == paused {
             return;
         }
