@@ -331,7 +331,7 @@ impl<E: Env> Broker<E> {
         }
         node.cleaner.ended().await;
         let mut sealed = true;
-        let unplaced = node.dirs.any_unplaced();
+        let unplaced = node.dirs.any_unplaced() || !node.unmade.is_empty().await;
         for (at, dir) in node.dirs.opened() {
             sealed &= match unplaced && node.dirs.is_home(at) {
                 true => self.end_unsealed(dir).await,

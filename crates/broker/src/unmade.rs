@@ -40,6 +40,11 @@ impl UnmadeLogs {
         self.kick.notify_one();
     }
 
+    /// Whether every log is made.
+    pub(crate) async fn is_empty(&self) -> bool {
+        self.by_id.lock().await.is_empty()
+    }
+
     /// Makes the task look around.
     pub(crate) fn wake(&self) {
         self.kick.notify_one();
@@ -54,7 +59,7 @@ impl UnmadeLogs {
 /// Makes them as soon as there is room. Ends when the broker stops.
 pub(crate) async fn run<E: Env>(node: Arc<Node<E>>, coordinators: Arc<Coordinators<E>>) {
     loop {
-        let is_idle = node.unmade.by_id.lock().await.is_empty();
+        let is_idle = node.unmade.is_empty().await;
         if is_idle && !node.is_stopping() {
             node.unmade.kick.notified().await;
         }

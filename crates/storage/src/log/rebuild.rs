@@ -374,8 +374,9 @@ impl<E: Env> Opening<E> {
             self.replace_envelopes(segment).await?;
             segment.enveloped = segment.runs.as_ref().map_or(0, Vec::len);
         }
-        // The journal lets go of one that ends at or below the log's start (simulator seed 520802).
-        let below = findings.closed.filter(|closed| closed.end <= known.start);
+        // The journal lets go of one that ends at or below the log's start (simulator seed 520802). One
+        // whose bytes are there still tells of its producers.
+        let below = findings.closed.filter(|closed| closed.bytes == 0 && closed.end <= known.start);
         if let Some(name) = findings.emptied.or(below.map(|closed| closed.name)) {
             segments.pop();
             self.remove(name.log()).await?;

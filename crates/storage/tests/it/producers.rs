@@ -102,6 +102,25 @@ fn producers_of_deleted_records_are_found_as_long_as_their_segment_is_there() {
 }
 
 #[test]
+fn producers_of_deleted_records_are_found_although_a_crash_tore_the_tail_behind_them() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    for at in 0..3 {
+        run(log.append(append_of(&[numbered(at, i32::try_from(at).unwrap()).build()]))).unwrap();
+    }
+    run(log.checkpoint()).unwrap();
+    run(log.set_log_start(Offset(3))).unwrap();
+    let path = path_of(&env, ".log").unwrap();
+    let torn = [&env.content(&path)[..], &[7; 30]].concat();
+    env.overwrite(&path, &torn);
+
+    let (log, _) = recover(&env.after_process_crash()).unwrap();
+
+    assert_eq!((log.start(), log.end()), (Offset(3), Offset(3)));
+    assert!(matches!(judge(&log, numbered(2, 2)), Verdict::Duplicate(_)));
+}
+
+#[test]
 fn a_producer_is_not_known_by_a_batch_whose_header_rotted() {
     let env = MemEnv::new();
     let (_dir, log) = fresh(&env);
