@@ -70,6 +70,11 @@ impl Image {
         }
     }
 
+    /// Whether a file is lost that nobody has missed yet: a process may still fail for want of it.
+    pub fn has_unmissed(&self) -> bool {
+        self.hurt.lost.values().any(|lost| lost.untold)
+    }
+
     /// Whether `text` names a segment's file that is lost.
     pub fn names_lost_segment(&self, text: &str) -> bool {
         let mut segments = self.hurt.lost.keys().filter(|(_, name)| name.contains('.'));

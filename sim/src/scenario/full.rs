@@ -33,6 +33,15 @@ pub(super) async fn reads_go_on(job: &Job) -> bool {
     if !serves(job).await {
         return false;
     }
+    // So may one that has yet to miss a file, or that its operator will start again, for it gave a
+    // directory up.
+    let may_end = {
+        let disk = world.disk(BROKER);
+        disk.has_unmissed() || disk.any_out_of_service()
+    };
+    if may_end {
+        return true;
+    }
     let devices = world.disk(BROKER).device_count();
     let set_room = |room| (0..devices).for_each(|at| world.disk(BROKER).device(at).room = room);
     set_room(Some(0));
