@@ -259,7 +259,8 @@ pub(super) fn damage_at(image: &Image, of: PartitionId, offset: i64) -> Option<i
             return found.is_next(offset, segment.base).then_some(end);
         }
         let (mut at, all) = (0, 0..u64::MAX);
-        let blind = image.is_damaged(&places::env_path(&found, segment), all.clone());
+        let blind = image.is_damaged(&places::env_path(&found, segment), all.clone())
+            || places::lacks_index(image, &found, segment);
         let mut damaged = blind && image.is_damaged(&path, all);
         for batch in records::batches(segment_bytes(image, &found, segment, View::Cache)) {
             let batch = batch.ok()?;

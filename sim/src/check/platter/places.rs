@@ -112,6 +112,14 @@ fn durable(image: &Image, found: &Found) -> Vec<Place> {
     places
 }
 
+/// Whether the envelopes of a closed segment do not reach its end: who reads from it has to go through
+/// all of it first.
+pub(super) fn lacks_index(image: &Image, found: &Found, segment: &journal::Segment) -> bool {
+    let slots = bytes_of(image, &env_path(found, segment), View::Cache).unwrap_or_default();
+    let covered = slots.chunks_exact(SLOT).next_back().map_or(0, run_end);
+    segment.closed.is_some_and(|(_, len)| covered < len)
+}
+
 fn run_end(slot: &[u8]) -> usize {
     let field = |at: usize| {
         let bytes = slot[at..].first_chunk::<4>().copied().unwrap_or_default();
