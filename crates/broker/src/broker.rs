@@ -354,8 +354,8 @@ impl<E: Env> Broker<E> {
         self.inner.node.env.probe().reached("stop_with_unplaced_partition");
         match dir.end_unsealed().await {
             Ok(()) => tracing::warn!(
-                "stopped without a seal in {path}: a partition is without a log until every log \
-                 directory can be opened"
+                "stopped without a seal in {path}: a partition has no log yet, for a log directory \
+                 cannot be opened or has no room"
             ),
             Err(error) => {
                 tracing::error!(%error, "stopped without a seal in {path}: the next start will recover");

@@ -3,8 +3,9 @@
 //! Invariants: of every key the record with the highest offset stays, and everything from the end
 //! of the cleaned range on; a tombstone stays for `delete.retention.ms` after the first cleaning
 //! that saw it; data of aborted transactions goes, and the marker of a transaction stays for
-//! `delete.retention.ms` after the first cleaning that saw no data of it; the last batch of every producer that is still remembered
-//! stays, if need be without records; offsets, times and order never change. Pure. Source: KIP-58,
+//! `delete.retention.ms` after the first cleaning that saw no data of it; the last batch of every
+//! producer that is still remembered stays, if need be without records; offsets, times and order never
+//! change. Pure. Source: KIP-58,
 //! KIP-354 (`max.compaction.lag.ms`), KIP-534 (delete horizon), and Kafka 4.4's behaviour.
 
 mod choice;

@@ -365,6 +365,19 @@ mod tests {
     }
 
     #[test]
+    fn a_control_batch_of_no_transaction_stays() {
+        let mut batch = BatchBuilder::new().control().assigned(Offset(0), LeaderEpoch(0));
+        let key = [0, 0, 0, 9];
+        let timestamp = Timestamp(1_000);
+        batch.push(&NewRecord { timestamp, key: Some(&key), value: None, headers: &[] }).unwrap();
+        let mut log = vec![batch.finish().unwrap(), data(1, 5, (1, 1))];
+        for now in [5_000, 6_000, 7_000] {
+            log = clean(&log, Offset(0), Offset(1), now, &BTreeMap::new());
+        }
+        assert_eq!(bases(&log), [0, 1]);
+    }
+
+    #[test]
     fn a_transaction_without_an_end_is_not_decided() {
         let mut endings = Endings::default();
         let log = transactions();

@@ -61,9 +61,10 @@ impl Seen {
         self.0.extend(transaction_of(header));
     }
 
-    /// Takes in a marker. Whether there was data of its transaction.
+    /// Takes in a control batch. Whether there was data of its transaction, or it is of none: then
+    /// nothing says that it may go.
     pub(super) fn marker(&mut self, header: &BatchHeader) -> bool {
-        transaction_of(header).is_some_and(|id| self.0.remove(&id))
+        transaction_of(header).is_none_or(|id| self.0.remove(&id))
     }
 }
 
