@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::History;
-use super::committed::{Committed, read_committed};
+use super::committed::{Committed, ends_of_group, read_committed};
 use super::platter::View;
 use crate::durability::Promise;
 use crate::fault::BROKER;
@@ -21,7 +21,7 @@ pub(super) struct Commits {
     /// offset. One may arrive late, over a connection that its member has given up, and stand in the
     /// place of a later one; but never once a newer generation has committed.
     under_way: BTreeMap<i32, Vec<(i32, i64)>>,
-    /// Who owned a partition in a generation, per power loss.
+    /// Who owned a partition in a generation, per power loss and end of the group.
     owners: BTreeMap<(u64, i32, i32), String>,
     /// The newest generation that anybody was a member of.
     newest: i32,
@@ -31,6 +31,14 @@ pub(super) struct Commits {
     /// Commits that had to be on the platter when the power went, and were not, by partition: the
     /// start that follows has to say so.
     left_to_start: Vec<(i32, i64)>,
+}
+
+/// What a generation's number belongs to; to be handed back with the answer to what is sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupSince {
+    losses: u64,
+    /// How often the group was forgotten.
+    ends: usize,
 }
 
 /// What a look at the committed offsets must at least show.
@@ -110,6 +118,12 @@ impl Commits {
         }
     }
 
+    /// The group was forgotten: the next of its name begins with generation 1.
+    fn group_has_ended(&mut self) {
+        self.losses += 1;
+        self.newest = -1;
+    }
+
     /// A reader goes on from before what stands: see [`History::commits_from`], and readers that
     /// find their position beyond the end of a log that lost records.
     pub(super) fn forget(&mut self, partition: i32) {
@@ -136,19 +150,33 @@ impl Commits {
 }
 
 impl History {
-    /// A member learnt what it owns in a generation. `losses` is from before it asked to join: an
-    /// answer that was under way when the power went tells of a generation that may come again.
+    /// What a generation's number belongs to now.
+    pub fn group_since(&self, world: &World) -> GroupSince {
+        let mut seen = self.seen();
+        let ends = ends_of_group(&world.disk(BROKER), seen.topic.unwrap_or_default());
+        let before = seen.ends_of_group.len();
+        seen.ends_of_group.extend(ends);
+        let ends = seen.ends_of_group.len();
+        if ends > before {
+            seen.commits.group_has_ended();
+        }
+        GroupSince { losses: seen.losses, ends }
+    }
+
+    /// A member learnt what it owns in a generation. `since` is from before it asked to join: an
+    /// answer that was under way when the power went, or when the group was forgotten, tells of a
+    /// generation that may come again.
     pub fn owns(
         &self,
         world: &World,
-        (generation, losses): (i32, u64),
+        (generation, since): (i32, GroupSince),
         member: &str,
         partitions: &[i32],
     ) {
-        let mut seen = self.seen();
-        if seen.losses != losses {
+        if self.group_since(world) != since {
             return;
         }
+        let mut seen = self.seen();
         seen.note_coordinators(&world.disk(BROKER));
         let commits = &mut seen.commits;
         commits.newest = commits.newest.max(generation);
@@ -202,23 +230,24 @@ impl History {
     }
 
     /// Commits were acknowledged, partition and offset each. `generations`: the member's, and the
-    /// newest before the request was sent; `losses` is from then, too.
+    /// newest before the request was sent; `since` is from then, too.
     pub fn committed(
         &self,
         world: &World,
         commits: &[(i32, i64)],
         generations: (i32, i32),
-        losses: u64,
+        since: GroupSince,
     ) {
-        let mut seen = self.seen();
-        if seen.losses != losses {
+        if self.group_since(world).losses != since.losses {
             return;
         }
+        let mut seen = self.seen();
         if !commits.is_empty() {
             world.given(Promise::Offsets);
         }
         let (mine, newest) = generations;
-        world.check("stale-commit", commits.is_empty() || mine >= newest, || {
+        let same_group = seen.ends_of_group.len() == since.ends;
+        world.check("stale-commit", commits.is_empty() || !same_group || mine >= newest, || {
             format!("{commits:?}: generation {mine} committed though {newest} had begun")
         });
         let untold = seen.is_untold(world);

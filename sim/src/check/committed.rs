@@ -5,9 +5,9 @@
 //! without the coordinator's decoder. Invariant: as for logs, only what is contiguous and whole
 //! counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use base::Uuid;
+use base::{PartitionId, Uuid};
 
 use super::platter::{View, logs, walk};
 use crate::client::{GROUP, TOPIC};
@@ -56,6 +56,27 @@ pub fn read_committed(image: &Image, topic: Uuid, view: View) -> Committed {
     all
 }
 
+/// Where a coordinators' log says that the group is no more: a group without members and commits is
+/// forgotten, and the next one of its name begins with generation 1. `topic` as above.
+pub fn ends_of_group(image: &Image, topic: Uuid) -> BTreeSet<(PartitionId, i64)> {
+    let mut ends = BTreeSet::new();
+    for (of, log) in logs(image, View::Cache, |of| of.topic.0 != topic) {
+        walk(image, &log, View::Cache, |batch| {
+            let set = batch.open(1 << 24).map_err(|error| error.to_string())?;
+            let ended = set.iter().flatten().filter(|record| is_end(record.key, record.value));
+            ends.extend(ended.map(|record| (of, record.offset.0)));
+            Ok(())
+        });
+    }
+    ends
+}
+
+/// Whether a record takes the group back: a key of kind 2 without a value.
+fn is_end(key: Option<&[u8]>, value: Option<&[u8]>) -> bool {
+    let rest = key.and_then(|key| key.strip_prefix(&[0, 2]));
+    value.is_none() && rest.and_then(string).is_some_and(|(group, _)| group == GROUP.as_bytes())
+}
+
 /// Partition and offset, if a record is a commit of the group; −1 if the offset was taken back.
 fn commit(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<(i32, i64)> {
     let (kind, rest) = key?.split_first_chunk::<2>()?;
@@ -95,5 +116,20 @@ mod tests {
             assert_eq!(commit(Some(other), Some(b"\x00\x04")), None);
         }
         assert_eq!(commit(None, Some(b"\x00\x04")), None);
+    }
+
+    #[test]
+    fn a_group_ends_with_a_record_of_it_that_has_no_value() {
+        let key = Some(&b"\x00\x02\x00\x07readers"[..]);
+        assert!(is_end(key, None));
+        assert!(!is_end(key, Some(b"\x00\x03")));
+        for other in [
+            &b"\x00\x02\x00\x07writers"[..],
+            b"\x00\x01\x00\x07readers\x00\x04work\x00\x00\x00\x02",
+            b"",
+        ] {
+            assert!(!is_end(Some(other), None));
+        }
+        assert!(!is_end(None, None));
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct Seen {
     pub tables: BTreeMap<&'static str, Table>,
     /// Logs of the coordinators' topic that were ever seen.
     pub coordinators: BTreeSet<PartitionId>,
+    /// Where they say that the group is no more.
+    pub ends_of_group: BTreeSet<(PartitionId, i64)>,
     pub producer_ids: BTreeSet<(i64, i16)>,
     /// Clients whose records are there at most once.
     pub idempotent: BTreeSet<u32>,

@@ -128,10 +128,10 @@ impl Member {
             Ok(answer) => return self.unexpected("FindCoordinator", answer.error_code),
             Err(_) => return Step::Rejoin,
         }
-        let losses = self.job.history.losses();
+        let since = self.job.history.group_since(&self.job.world);
         let Some(joined) = self.join_group().await else { return Step::Rejoin };
         let Some(mine) = self.sync_group(&joined).await else { return Step::Rejoin };
-        let generation = (joined.generation_id, losses);
+        let generation = (joined.generation_id, since);
         self.job.history.owns(&self.job.world, generation, &self.member_id, &mine);
         self.heartbeat_due = self.env.now().after(HEARTBEAT_EVERY);
         self.find_positions(&mine).await
@@ -367,7 +367,8 @@ impl Member {
             topics: vec![topic],
             ..OffsetCommitRequest::default()
         };
-        let (losses, newest) = (self.job.history.losses(), self.job.history.newest_generation());
+        let since = self.job.history.group_since(&self.job.world);
+        let newest = self.job.history.newest_generation();
         self.job.history.commits_from(self.generation, &self.positions);
         let Ok(answer) = self.connection.call(7, &ask, TIMEOUT).await else { return Step::Done };
         let mut acked = Vec::new();
@@ -383,7 +384,7 @@ impl Member {
             self.committed.insert(index, at);
         }
         let (history, generations) = (&self.job.history, (self.generation, newest));
-        history.committed(&self.job.world, &acked, generations, losses);
+        history.committed(&self.job.world, &acked, generations, since);
         step
     }
 }
