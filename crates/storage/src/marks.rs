@@ -150,4 +150,5 @@ pub const BUGGIFY_SITES: &[&str] = &[
     "storage_compaction_breath",
     "storage_few_files",
     "storage_producers_at_start",
+    "storage_producers_often",
 ];

@@ -15,8 +15,9 @@ use crate::dir::Found;
 use crate::envelope::Envelopes;
 use crate::error::OpenError;
 use crate::journal::{Change, JournalBatch, KnownSegment, Mark, SegmentSummary};
-use crate::names::{SALVAGE, SegmentName, log_folder};
-use crate::producers::ProducerStates;
+use crate::names::{PRODUCERS, SALVAGE, SegmentName, log_folder};
+use crate::producers::{ProducerSnapshot, ProducerStates, encode_snapshot};
+use crate::replace::replace;
 
 /// What was found out and is not in the journal yet.
 #[derive(Default)]
@@ -31,6 +32,16 @@ struct Findings {
     envelopes: bool,
 }
 
+/// The producers of a log.
+struct Producers {
+    states: ProducerStates,
+    /// Up to where the file told of them.
+    upto: Offset,
+    is_of_the_end: bool,
+    /// The file tells of more than the log has.
+    is_ahead: bool,
+}
+
 /// A segment file that the journal does not name.
 struct Stray {
     file: String,
@@ -39,6 +50,12 @@ struct Stray {
 }
 
 impl Findings {
+    /// The open segment, if it ends for good and at or below the log's start: the journal lets go of
+    /// such a one (simulator seeds 520802 and 6003422).
+    fn below(&self, start: Offset) -> Option<&SegmentSummary> {
+        self.closed.as_ref().filter(|closed| closed.end <= start)
+    }
+
     fn faulty(&mut self, from: Offset, to: Offset) {
         if from < to {
             self.faulty.push(FaultyRange { from, to });
@@ -71,6 +88,11 @@ impl<E: Env> Opening<E> {
         let end = segments.last().map_or(known.start, |segment| segment.end).max(known.start);
         let strays = self.strays(listing).await?;
         findings.uncertain |= strays.iter().any(|stray| stray.tells_of_loss);
+        if findings.below(known.start).is_some_and(|below| below.bytes > 0) {
+            // Its bytes tell of producers, and it goes.
+            let of_all = self.producers_at(end, &segments).await?;
+            self.put_producers(end, of_all.states).await?;
+        }
         self.settle(&findings, &mut segments, end).await?;
         self.put_strays_away(strays, self.misses_a_segment(listing)).await?;
         let mut upkeep = Upkeep { env_bytes: 0, has_folder: true };
@@ -82,20 +104,8 @@ impl<E: Env> Opening<E> {
         faulty.extend(findings.faulty.into_iter().filter(|range| !known.faulty.contains(range)));
         faulty.sort_by_key(|range| (range.from, range.to));
         self.recovery.faulty.clone_from(&faulty);
-        let snapshot = self.read_producers().await?;
-        // It would fit again once the log has other batches in the place of those that are gone.
-        let is_ahead = snapshot.as_ref().is_some_and(|snapshot| snapshot.upto > end);
-        let snapshot = snapshot.filter(|snapshot| snapshot.upto <= end);
-        self.recovery.producers_lost = snapshot.is_none();
-        if snapshot.is_none() {
-            self.probe().reached("storage_producers_lost");
-        }
-        let is_of_the_end = snapshot.as_ref().is_some_and(|snapshot| snapshot.upto == end);
-        // What lies below the log's start and is there yet still tells of its producers.
-        let first = segments.first().map_or(known.start, |first| first.name.base.min(known.start));
-        let (upto, states) =
-            snapshot.map_or((first, ProducerStates::default()), |s| (s.upto, s.producers));
-        let producers = self.rebuild_producers(upto, states, &segments).await?;
+        let producers = self.producers_at(end, &segments).await?;
+        let upto = producers.upto;
         let behind = segments.iter().map(|segment| segment.bytes_behind(upto)).sum::<u64>();
         Ok(Loaded {
             segments,
@@ -103,15 +113,51 @@ impl<E: Env> Opening<E> {
             end,
             high_watermark: known.high_watermark,
             epochs,
-            producers,
+            producers: producers.states,
             faulty,
-            state_age_bytes: match (is_of_the_end, is_ahead) {
+            state_age_bytes: match (producers.is_of_the_end, producers.is_ahead) {
                 (true, _) => 0,
                 (false, false) => behind.max(1),
                 (false, true) => behind.max(STATE_BYTES),
             },
             upkeep,
         })
+    }
+
+    /// The producers of everything below `end`: those of the file, and what batches tell since.
+    async fn producers_at(
+        &mut self,
+        end: Offset,
+        segments: &[SegmentState<FileOf<E>>],
+    ) -> Result<Producers, OpenError> {
+        let snapshot = self.read_producers().await?;
+        // It would fit again once the log has other batches in the place of those that are gone.
+        let is_ahead = snapshot.as_ref().is_some_and(|snapshot| snapshot.upto > end);
+        let snapshot = snapshot.filter(|snapshot| snapshot.upto <= end);
+        if snapshot.is_none() {
+            self.recovery.producers_lost = true;
+            self.probe().reached("storage_producers_lost");
+        }
+        let is_of_the_end = snapshot.as_ref().is_some_and(|snapshot| snapshot.upto == end);
+        // What lies below the log's start and is there yet still tells of its producers.
+        let start = self.known.start;
+        let first = segments.first().map_or(start, |first| first.name.base.min(start));
+        let (upto, states) =
+            snapshot.map_or((first, ProducerStates::default()), |s| (s.upto, s.producers));
+        let states = self.rebuild_producers(upto, states, segments).await?;
+        Ok(Producers { states, upto, is_of_the_end, is_ahead })
+    }
+
+    async fn put_producers(
+        &self,
+        upto: Offset,
+        producers: ProducerStates,
+    ) -> Result<(), OpenError> {
+        let snapshot = ProducerSnapshot { log: self.found, upto, producers };
+        let bytes = encode_snapshot(&snapshot);
+        let result = replace(&self.dir.env, &self.folder, PRODUCERS, bytes).await;
+        result.map_err(|error| self.dir.fail("write the producers in", &self.folder, &error))?;
+        Ok(())
     }
 
     /// A segment that was closed: durable as a whole.
@@ -280,6 +326,10 @@ impl<E: Env> Opening<E> {
         }
         (segment.run_open, segment.enveloped) = (false, envelopes.runs.len());
         findings.envelopes = envelopes.damaged || indexed.position < durable.position;
+        let last = envelopes.runs.last().map_or(name.base, crate::envelope::Run::end);
+        if last > self.known.flushed && !findings.envelopes {
+            self.sync_envelopes(name).await?;
+        }
         let empty = segment.end == name.base;
         if empty && len > 0 {
             findings.emptied = Some(name);
@@ -289,6 +339,17 @@ impl<E: Env> Opening<E> {
             segment.open = false;
         }
         Ok(segment)
+    }
+
+    /// Nobody has said that the last envelopes are durable: they may be in the page cache alone, and
+    /// what the next start would find without them is not what this one goes on from (simulator seed
+    /// 6004587).
+    async fn sync_envelopes(&self, name: SegmentName) -> Result<(), OpenError> {
+        let path = self.folder.join(name.env());
+        let failed = |error| self.dir.fail("sync envelopes in", &self.folder, &error);
+        let file = self.dir.env.disk().open(&path, Access::Write).await.map_err(failed)?;
+        file.sync_data().await.map_err(failed)?;
+        Ok(())
     }
 
     /// One past the last offset of the batches that are in the segment.
@@ -374,10 +435,8 @@ impl<E: Env> Opening<E> {
             self.replace_envelopes(segment).await?;
             segment.enveloped = segment.runs.as_ref().map_or(0, Vec::len);
         }
-        // The journal lets go of one that ends at or below the log's start (simulator seed 520802). One
-        // whose bytes are there still tells of its producers.
-        let below = findings.closed.filter(|closed| closed.bytes == 0 && closed.end <= known.start);
-        if let Some(name) = findings.emptied.or(below.map(|closed| closed.name)) {
+        let below = findings.below(known.start).map(|closed| closed.name);
+        if let Some(name) = findings.emptied.or(below) {
             segments.pop();
             self.remove(name.log()).await?;
             self.remove(name.env()).await?;

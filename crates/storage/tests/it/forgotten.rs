@@ -1,5 +1,6 @@
 //! What a start, a cut, a deletion of old records or a quiet log could make the journal forget.
 
+use std::path::PathBuf;
 use std::task::{Context, Poll, Waker};
 
 use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex, TopicId, Uuid};
@@ -265,4 +266,30 @@ fn a_segment_that_is_gone_below_the_start_is_let_go_of_by_the_log_as_well() {
     assert!(recovery.uncertain, "nobody knows how far it went");
     assert_eq!((log.start(), log.end()), (Offset(2), Offset(2)));
     assert!(log.segments().is_empty(), "as the journal has it");
+}
+
+#[test]
+fn envelopes_that_a_start_took_in_are_durable_behind_it() {
+    let mut taken = 0;
+    for nth in 1..20 {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        append_some(&log, 2);
+        run(log.checkpoint()).unwrap();
+        append_some(&log, 1);
+        env.set_faults(Faults { crash_at: Some(env.ops() + nth), ..Faults::default() });
+        drop(run(log.checkpoint()));
+        let env = env.after_process_crash();
+        let is_index = |file: &PathBuf| file.extension().is_some_and(|kind| kind == "env");
+        let path = env.files(&root()).into_iter().find(is_index).unwrap();
+
+        let (_log, _) = recover(&env).unwrap();
+
+        let found = env.content(&path);
+        taken = taken.max(found.len());
+        for seed in 0..8 {
+            assert!(env.after_power_loss(seed).content(&path) == found, "crash at {nth}, {seed}");
+        }
+    }
+    assert!(taken > 128, "no crash left a second envelope");
 }

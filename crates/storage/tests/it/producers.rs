@@ -118,6 +118,9 @@ fn producers_of_deleted_records_are_found_although_a_crash_tore_the_tail_behind_
 
     assert_eq!((log.start(), log.end()), (Offset(3), Offset(3)));
     assert!(matches!(judge(&log, numbered(2, 2)), Verdict::Duplicate(_)));
+    assert!(log.segments().is_empty(), "the journal has let go of the segment");
+    let (log, _) = recover(&env.after_process_crash().after_process_crash()).unwrap();
+    assert!(matches!(judge(&log, numbered(2, 2)), Verdict::Duplicate(_)), "without its bytes");
 }
 
 #[test]
