@@ -170,8 +170,10 @@ pub(crate) struct Rare {
     pub(crate) faulty: Vec<FaultyRange>,
     /// Where a cleaning met a batch that it could not read.
     pub(crate) unreadable: Option<Offset>,
-    /// Held by whoever compacts; taken before the upkeep lock.
+    /// Held by whoever compacts, or cuts; taken before the upkeep lock.
     pub(crate) cleaning: Arc<tokio::sync::Mutex<()>>,
+    /// Whether somebody waits for that lock who cannot wait long.
+    pub(crate) cleaning_ends: bool,
 }
 
 /// One segment.

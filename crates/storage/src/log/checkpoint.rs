@@ -189,7 +189,10 @@ impl<E: Env> Log<E> {
         let shared = self.inner.shared.lock();
         let mut records = vec![Record { log, change: shared.flushed() }];
         let spoiled = shared.active().filter(|segment| segment.spoiled);
-        let closes = spoiled.filter(|segment| segment.bytes > 0);
+        // A segment that is closed counts as durable; what came while the producers were written need
+        // not be. The next start looks at that log, and nothing was promised of what comes to a stop.
+        let is_durable = |segment: &&SegmentState<_>| segment.end <= shared.flushed_end;
+        let closes = spoiled.filter(|segment| segment.bytes > 0).filter(is_durable);
         let change = closes.map(|segment| Change::Close(segment.summary()));
         records.extend(change.map(|change| Record { log, change }));
         // Whoever appends meanwhile makes the next start look at the log, and so does a segment

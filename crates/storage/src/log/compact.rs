@@ -78,7 +78,7 @@ pub enum CompactError {
         /// The batch.
         at: Offset,
     },
-    /// It was told to stop, or the log or its old segments went meanwhile.
+    /// It was told to stop, or the log is cut, or it or its old segments went meanwhile.
     #[error("the cleaning was interrupted")]
     Interrupted,
     /// The disk has no room for the new segments; the old ones stay.
@@ -446,7 +446,8 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
         env.yield_now().await;
         loop {
             let closed = self.log.check().is_err();
-            if closed || !(self.go_on)() {
+            let ends = self.log.inner.shared.lock().rare().cleaning_ends;
+            if closed || ends || !(self.go_on)() {
                 env.probe().reached("storage_compaction_interrupted");
                 self.log.inner.dir.check()?;
                 return Err(CompactError::Interrupted);

@@ -503,7 +503,8 @@ impl<E: Env> Opening<E> {
 
     /// Whether a stray can only be what a cleaning had written and the journal never named, for it
     /// writes its copies first: the segment that it copied is there, or went because the log's start
-    /// moved beyond it. No other segment begins below the start.
+    /// moved beyond it: a cut waits until no cleaning is under way. No other segment begins below the
+    /// start.
     fn is_copy(&self, stray: SegmentName, listing: &Listing) -> bool {
         let closed = self.known.segments.iter().filter_map(|segment| segment.closed);
         let mut sources = closed.filter(|s| s.name.base <= stray.base && stray.base < s.end);

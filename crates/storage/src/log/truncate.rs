@@ -1,9 +1,12 @@
 //! Cutting a log short, where the history of another replica parts from this one's.
 //!
-//! Invariants: everything here holds the upkeep lock and counts as an append; the cut is in the
-//! journal before memory or a file changes; only whole batches stay; no byte is overwritten and no
-//! file shortened: what a segment holds behind the cut is void, and the next append begins a new one.
-//! Source: replication design, a cut at T.
+//! Invariants: everything here holds the upkeep lock and counts as an append; no cleaning is under
+//! way, which would put back what is cut, and whose copies a crash would leave without their source;
+//! the cut is in the journal before memory or a file changes; only whole batches stay; no byte is
+//! overwritten and no file shortened: what a segment holds behind the cut is void, and the next
+//! append begins a new one. Source: replication design, a cut at T.
+
+use std::sync::Arc;
 
 use base::{Offset, Probe};
 use env::Env;
@@ -38,8 +41,8 @@ enum Look<F> {
 impl<E: Env> Log<E> {
     /// Takes everything from `to` on off the log's end, durably, together with the batch that begins
     /// below `to` and ends behind it. Not below the log's start. Returns where the log ends now.
-    /// Nothing may be appended meanwhile. It says nothing of what is missing: an uncertain log stays
-    /// uncertain.
+    /// Nothing may be appended meanwhile; a cleaning is interrupted. It says nothing of what is missing:
+    /// an uncertain log stays uncertain.
     ///
     /// # Errors
     /// [`TruncateError::Unreadable`] if the place cannot be made out, [`TruncateError::Full`] if there
@@ -47,6 +50,9 @@ impl<E: Env> Log<E> {
     pub async fn truncate(&self, to: Offset) -> Result<Offset, TruncateError> {
         self.check()?;
         let guard = AppendGuard::begin(self);
+        let cleaning = self.interrupt_cleaning(true);
+        let _cleaning = cleaning.lock().await;
+        self.interrupt_cleaning(false);
         let mut upkeep = self.inner.upkeep.lock().await;
         let (to, end) = {
             let shared = self.inner.shared.lock();
@@ -60,6 +66,14 @@ impl<E: Env> Log<E> {
         // Unless the directory failed nothing has changed, or everything.
         guard.finish();
         cut
+    }
+
+    /// Whether cleanings end as soon as they can. Returns what they hold meanwhile.
+    fn interrupt_cleaning(&self, yes: bool) -> Arc<tokio::sync::Mutex<()>> {
+        let mut shared = self.inner.shared.lock();
+        let rare = shared.rare();
+        rare.cleaning_ends = yes;
+        Arc::clone(&rare.cleaning)
     }
 
     async fn cut_at(&self, upkeep: &mut Upkeep, to: Offset) -> Result<Offset, TruncateError> {

@@ -44,7 +44,7 @@ pub fn append_rows(log: &Log<MemEnv>, writes: &[(u8, Option<u8>)]) {
     }
 }
 
-fn rows(log: &Log<MemEnv>) -> Vec<Row> {
+pub fn rows(log: &Log<MemEnv>) -> Vec<Row> {
     let mut found = Vec::new();
     for (_, bytes) in read_all(log, log.start()) {
         let batch = BatchView::parse(&bytes).unwrap();

@@ -334,3 +334,30 @@ fn what_comes_while_a_spoiled_segment_is_flushed_is_durable_before_it_is_closed(
     }
     assert!(came_meanwhile > 0);
 }
+
+#[test]
+fn what_comes_while_a_log_is_sealed_is_not_closed_as_if_it_were_durable() {
+    let mut came_meanwhile = 0;
+    for polls in 1..60 {
+        let mut env = MemEnv::new();
+        env.restless = true;
+        let (dir, log) = fresh(&env);
+        append_some(&log, 3);
+        let mut seal = Box::pin(dir.seal());
+        let mut cx = Context::from_waker(Waker::noop());
+        if (0..polls).any(|_| seal.as_mut().poll(&mut cx).is_ready()) {
+            break;
+        }
+        append_some(&log, 1);
+        fill(&env, 20);
+        assert!(full(&try_append(&log, 1)));
+        free(&env);
+        assert_eq!(run(seal).unwrap(), SealOutcome::Sealed);
+
+        let (log, recovery) = crate::crash::recover(&env.after_power_loss(polls)).unwrap();
+        assert!(!recovery.uncertain && recovery.faulty.is_empty(), "{polls}: {recovery:?}");
+        check_whole(&log, log.end().0.max(3));
+        came_meanwhile += usize::from(!recovery.clean);
+    }
+    assert!(came_meanwhile > 0);
+}
