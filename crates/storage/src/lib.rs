@@ -37,7 +37,7 @@ pub use error::{
 };
 pub use log::{
     Append, Appended, CompactError, Compacted, Compaction, Cut, FaultyRange, Log, ReadSlice,
-    Recovery, SegmentExtent, TimestampHit,
+    Recovery, SegmentExtent, TimestampHit, Untold,
 };
 pub use marks::{BUGGIFY_SITES, MARKS, MARKS_DAMAGE, MUTANTS, MUTANTS_OF_THREADS};
 pub use producers::{

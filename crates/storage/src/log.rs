@@ -15,6 +15,7 @@ mod flush;
 mod read;
 mod rebuild;
 mod recover;
+mod reindex;
 mod roll;
 mod run_walk;
 mod scan;
@@ -26,7 +27,7 @@ mod truncate;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base::{Instant, LeaderEpoch, Offset, PartitionId, ReplicaGen, Timestamp};
+use base::{Instant, LeaderEpoch, Offset, PartitionId, ProducerId, ReplicaGen, Timestamp};
 use env::{Disk, Env, IoBufs, Lock, Rank, Segment};
 use records::BatchHeader;
 use smallvec::SmallVec;
@@ -41,6 +42,7 @@ use crate::tail::Tail;
 
 pub use compact::{CompactError, Compacted, Compaction};
 pub use recover::{Cut, FaultyRange, Recovery};
+pub use run_walk::Untold;
 pub use segments::SegmentExtent;
 pub use time::TimestampHit;
 
@@ -170,6 +172,10 @@ pub(crate) struct Rare {
     pub(crate) faulty: Vec<FaultyRange>,
     /// Where a cleaning met a batch that it could not read.
     pub(crate) unreadable: Option<Offset>,
+    /// Where a cleaning met a transaction without an end, and whose it is; until its marker comes.
+    pub(crate) undecided: Option<(Offset, ProducerId)>,
+    /// How many markers were appended.
+    pub(crate) marked: u64,
     /// Held by whoever compacts, or cuts; taken before the upkeep lock.
     pub(crate) cleaning: Arc<tokio::sync::Mutex<()>>,
     /// Whether somebody waits for that lock who cannot wait long.

@@ -48,6 +48,7 @@ pub const MARKS: &[&str] = &[
 pub const MARKS_DAMAGE: &[&str] = &[
     "storage_compaction_disk_full",
     "storage_compaction_stopped_by_damage",
+    "storage_compaction_undecided",
     "storage_deletion_done_later",
     "storage_deletion_left_foreign_files",
     "storage_directory_locked",
@@ -82,6 +83,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_segment_made_again",
     "storage_segment_spoiled",
     "storage_segments_gone",
+    "storage_side_file_unreadable",
     "storage_spoiled_segment_closed",
     "storage_stray_salvaged",
     "storage_sync_waits_for_descriptor",

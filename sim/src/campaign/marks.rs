@@ -56,6 +56,7 @@ pub const RARE: &[(u64, &[&str])] = &[
             "storage_sealed_state_contradicted",
             "storage_segment_made_again",
             "storage_segments_gone",
+            "storage_side_file_unreadable",
             "storage_stray_salvaged",
             "storage_unknown_entry",
             "topic_deletion_disabled",
@@ -64,6 +65,7 @@ pub const RARE: &[(u64, &[&str])] = &[
     (
         20_000,
         &[
+            "cleaner_ended_before_damage",
             "cleaner_refused",
             "delete_records_timed_out",
             "fetch_corrupt",
@@ -132,7 +134,7 @@ pub const EXCUSED: &[(&str, &[&str])] = &[
     ),
     (
         "wants transactions, which no broker takes yet; held by storage's own tests",
-        &["storage_compaction_saw_transaction"],
+        &["storage_compaction_saw_transaction", "storage_compaction_undecided"],
     ),
     ("wants a listener that fails, which no simulated fault causes", &["accept_failed"]),
     (

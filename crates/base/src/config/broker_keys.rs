@@ -60,7 +60,7 @@ pub const BROKER_KEYS: &[Key] = &[
     Key::live("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0), &[],
         "How often logs are looked at that may be due for compaction, in milliseconds."),
     Key::live("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), AtLeast(0), &[],
-        "Bytes that the keys of a log may take while it is compacted; a key takes 30 to 60. With too few, a log takes several turns."),
+        "Bytes that the keys of a log may take while it is compacted, with an eighth for its transactions; a key takes 30 to 60, and so does a transaction. With too few, a log takes several turns."),
     Key::live("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0), &[],
         "Default of the topic key delete.retention.ms. How long a tombstone of a compacted topic stays after the first compaction that saw it, in milliseconds."),
     Key::live("log.cleaner.enable", Boolean, Some("true"), Any, &[],

@@ -1,6 +1,7 @@
 //! A partition's part in compaction and in DeleteRecords.
 //!
-//! Invariants: nothing at or beyond the high watermark is compacted or deleted; the log's start
+//! Invariants: nothing at or beyond the high watermark is deleted, nor anything compacted from the last
+//! stable offset on; a cleaning that found nothing to do is not tried again at once; the log's start
 //! never falls, and is durable before anybody is told of it. Source: KIP-58, KIP-107, KIP-354.
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::api::DeleteRecordsError;
 use crate::node::Node;
 use crate::partition::Partition;
 use crate::partition::ledger::Fate;
+use crate::partition::read::Bounds;
 
 /// How a cleaning ended.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ impl<E: Env> Partition<E> {
     pub(crate) async fn dirty(&self, now: Timestamp) -> Option<Dirty> {
         let (fate, stable) = {
             let ledger = self.ledger.lock();
-            (ledger.fate, ledger.high_watermark)
+            (ledger.fate, Bounds::of(&ledger).last_stable())
         };
         let config = self.config();
         if fate != Fate::Open || !config.compact {
@@ -60,7 +62,16 @@ impl<E: Env> Partition<E> {
                 self.env().probe().reached("cleaner_compacted");
                 let (before, after) = (done.bytes_before, done.bytes_after);
                 tracing::debug!(partition = %self.id, upto = %done.upto, before, after, "compacted");
+                if let Some(unread) = done.unread {
+                    self.env().probe().reached("cleaner_ended_before_damage");
+                    tracing::error!(partition = %self.id, upto = %done.upto, %unread, "compacted only what can be decided without what cannot be read");
+                }
                 CleaningEnd::Cleaned
+            },
+            // It is decided by a marker, and not dirty before.
+            Err(CompactError::Undecided { at }) => {
+                tracing::debug!(partition = %self.id, %at, "not compacted: a transaction is open");
+                CleaningEnd::Refused
             },
             // The directory's flusher hears of it too, and tells the node.
             Err(CompactError::Failed(_)) => CleaningEnd::Refused,

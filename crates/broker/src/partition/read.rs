@@ -220,7 +220,7 @@ impl<E: Env> Partition<E> {
 
 /// Where the partition stood at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Bounds {
+pub(super) struct Bounds {
     epoch: LeaderEpoch,
     log_start: Offset,
     end: Offset,
@@ -228,7 +228,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn of(ledger: &Ledger) -> Self {
+    pub(super) fn of(ledger: &Ledger) -> Self {
         Self {
             epoch: ledger.epoch,
             log_start: ledger.log_start,
@@ -238,7 +238,7 @@ impl Bounds {
     }
 
     /// No transaction is ever open in this version.
-    fn last_stable(&self) -> Offset {
+    pub(super) fn last_stable(&self) -> Offset {
         self.high_watermark
     }
 }

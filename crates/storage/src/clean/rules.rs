@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use base::{Duration, Offset, ProducerId, Timestamp};
+use base::{Duration, Offset, ProducerEpoch, ProducerId, Timestamp};
 use records::{BatchView, OPEN_BYTES_MAX, Record, RetainError, Retained, retain};
 
 use super::{Endings, OffsetMap, Seen, millis};
@@ -21,6 +21,15 @@ pub enum Cleaned {
     Gone,
 }
 
+/// What a producer that is remembered wrote last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastBatch {
+    /// Its incarnation then.
+    pub epoch: ProducerEpoch,
+    /// The last offset of the batch.
+    pub last_offset: Offset,
+}
+
 /// The rules of one cleaning.
 #[derive(Debug)]
 pub struct Rules<'a> {
@@ -32,8 +41,8 @@ pub struct Rules<'a> {
     pub now: Timestamp,
     /// `delete.retention.ms`.
     pub tombstones_for: Duration,
-    /// The last offset of each producer that is remembered.
-    pub producers: &'a BTreeMap<ProducerId, Offset>,
+    /// The last batch of each producer that is remembered.
+    pub producers: &'a BTreeMap<ProducerId, LastBatch>,
     /// How the transactions ended that have data in the dirty part.
     pub endings: &'a Endings,
 }
@@ -92,11 +101,18 @@ impl Rules<'_> {
         last.is_some_and(|last| last.is_none_or(|last| record.offset >= last))
     }
 
-    /// Whether the batch tells what its producer sent last.
+    /// Whether the batch tells what its producer sent last, or is a marker that tells of an epoch of it
+    /// in which it has sent nothing yet: nothing else in the log does.
     fn is_needed(&self, batch: &BatchView) -> bool {
-        let producer = batch.header().producer();
-        let last = producer.and_then(|producer| self.producers.get(&producer.id));
-        last.is_some_and(|last| *last == batch.header().last_offset())
+        let header = batch.header();
+        let Some(producer) = header.producer() else { return false };
+        self.producers.get(&producer.id).is_some_and(|last| {
+            if header.attributes.is_control() {
+                producer.epoch > last.epoch
+            } else {
+                header.last_offset() == last.last_offset
+            }
+        })
     }
 }
 
@@ -129,7 +145,7 @@ pub fn note_keys(
 
 #[cfg(test)]
 mod tests {
-    use base::{LeaderEpoch, ProducerEpoch};
+    use base::LeaderEpoch;
     use proptest::prelude::*;
     use records::control::end_transaction;
     use records::{BatchBuilder, Compression, Control, Ending, NewRecord, Producer};
@@ -198,10 +214,10 @@ mod tests {
         dirty: Offset,
         upto: Offset,
         now: i64,
-        producers: &BTreeMap<ProducerId, Offset>,
+        producers: &BTreeMap<ProducerId, LastBatch>,
     ) -> Vec<BatchView> {
         let mut keys = OffsetMap::new(9, 1 << 20);
-        let mut endings = Endings::default();
+        let mut endings = Endings::new(upto, 1 << 20);
         log.iter()
             .filter(|batch| batch.header().base_offset >= dirty)
             .for_each(|batch| endings.note(batch).unwrap());
@@ -277,10 +293,14 @@ mod tests {
         assert_eq!(read(&late), [(2, 2, Some(2))]);
     }
 
+    fn last(epoch: i16, last_offset: i64) -> LastBatch {
+        LastBatch { epoch: ProducerEpoch(epoch), last_offset: Offset(last_offset) }
+    }
+
     #[test]
     fn the_last_batch_of_a_producer_stays_without_its_records_until_it_is_forgotten() {
         let log = log(&[vec![(1, Some(1))], vec![(1, Some(2))]], Compression::Gzip);
-        let known = BTreeMap::from([(ProducerId(5), Offset(0))]);
+        let known = BTreeMap::from([(ProducerId(5), last(0, 0))]);
         let once = clean(&log, Offset(0), Offset(2), 5_000, &known);
 
         assert_eq!(once.len(), 2);
@@ -355,13 +375,16 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_that_tells_what_its_producer_sent_last_stays() {
-        let (known, end) = (BTreeMap::from([(ProducerId(6), Offset(5))]), Offset(6));
-        let mut log = transactions();
-        for now in [5_000, 6_000, 7_000] {
-            log = clean(&log, Offset(0), end, now, &known);
+    fn a_marker_of_an_epoch_in_which_its_producer_has_sent_nothing_stays() {
+        // Producer 6 is known by what it sent elsewhere, in the marker's epoch or the one before.
+        for (epoch, expected) in [(0, vec![0, 1, 6]), (-1, vec![0, 1, 5, 6])] {
+            let known = BTreeMap::from([(ProducerId(6), last(epoch, 90))]);
+            let mut log = transactions();
+            for now in [5_000, 6_000, 7_000] {
+                log = clean(&log, Offset(0), Offset(6), now, &known);
+            }
+            assert_eq!(bases(&log), expected);
         }
-        assert_eq!(bases(&log), [0, 1, 5, 6]);
     }
 
     #[test]
@@ -379,12 +402,44 @@ mod tests {
 
     #[test]
     fn a_transaction_without_an_end_is_not_decided() {
-        let mut endings = Endings::default();
+        let mut endings = Endings::new(Offset(6), 0);
         let log = transactions();
         log[..5].iter().for_each(|batch| endings.note(batch).unwrap());
-        assert_eq!(endings.undecided(), Some(Offset(2)));
-        endings.note(&log[5]).unwrap();
-        assert_eq!(endings.undecided(), None);
+        assert_eq!(endings.undecided(), Some((Offset(2), ProducerId(6))));
+        assert_eq!((endings.decided(), endings.is_over(Offset(6))), (Offset(2), false));
+        log[5..].iter().for_each(|batch| endings.note(batch).unwrap());
+        assert_eq!(endings.undecided(), None, "the last one begins behind the range");
+        assert_eq!((endings.decided(), endings.is_over(Offset(6))), (Offset(6), true));
+    }
+
+    #[test]
+    fn of_more_transactions_than_fit_the_first_ones_are_decided() {
+        let begun = (0..40).map(|at| data(at, at, (1, 1)));
+        let ended = (0..40).map(|at| marker(40 + at, at, Ending::Abort));
+        let log: Vec<BatchView> = begun.chain(ended).collect();
+        let mut endings = Endings::new(Offset(40), 0);
+        log.iter().for_each(|batch| endings.note(batch).unwrap());
+
+        assert!(endings.is_full());
+        assert_eq!(endings.decided(), Offset(32));
+        let aborted = log.iter().filter(|batch| endings.is_aborted(batch.header()));
+        assert_eq!(aborted.count(), 32);
+    }
+
+    #[test]
+    fn of_many_transactions_of_a_producer_each_is_known_as_it_ended() {
+        let mut endings = Endings::new(Offset(i64::MAX), 1 << 20);
+        let ending = |at: i64| if at % 3 == 0 { Ending::Abort } else { Ending::Commit };
+        for at in 0..100 {
+            endings.note(&data(3 * at, 5, (1, 1))).unwrap();
+            endings.note(&data(3 * at + 1, 5, (1, 2))).unwrap();
+            endings.note(&marker(3 * at + 2, 5, ending(at))).unwrap();
+        }
+        for at in 0..300 {
+            let aborted = at % 3 < 2 && ending(at / 3) == Ending::Abort;
+            assert_eq!(endings.is_aborted(data(at, 5, (1, 1)).header()), aborted, "{at}");
+            assert!(!endings.is_aborted(data(at, 4, (1, 1)).header()));
+        }
     }
 
     #[test]
@@ -394,7 +449,9 @@ mod tests {
         let mut keys = OffsetMap::new(0, 0);
         let fitted = log
             .iter()
-            .take_while(|batch| note_keys(&mut keys, batch, &Endings::default(), 0).unwrap())
+            .take_while(|batch| {
+                note_keys(&mut keys, batch, &Endings::new(Offset(0), 0), 0).unwrap()
+            })
             .count();
         assert_eq!(fitted, keys.len());
         assert!(fitted < log.len(), "{fitted}");
@@ -413,7 +470,7 @@ mod tests {
             now: Timestamp(0),
             tombstones_for: Duration::ZERO,
             producers: &BTreeMap::new(),
-            endings: &Endings::default(),
+            endings: &Endings::new(Offset(0), 0),
         };
         let cleaned = rules.clean(&damaged, &mut Seen::default());
         assert!(matches!(cleaned, Err(RetainError::Open(_))));

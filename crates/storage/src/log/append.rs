@@ -255,6 +255,7 @@ impl<F> Shared<F> {
             segment.take_batch(header, bytes, wall);
         }
         self.producers.apply(header, wall);
+        self.note_marker(header);
         self.tail.push((header.base_offset, header.last_offset()), pieces, now, budget);
         self.end = header.next_offset();
         self.dirty_since.get_or_insert(now);

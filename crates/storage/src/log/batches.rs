@@ -1,13 +1,17 @@
 //! Walking the batches of a segment file, reading as little as possible.
 //!
-//! Invariant: never reads at or past `end`, and never more at once than one batch or one window.
+//! Invariants: never reads at or past `end`, and never more at once than one batch or one window; a
+//! sector that cannot be read fails who needs it, and nobody before it.
 
 use base::Offset;
 use bytes::Bytes;
 use env::File;
 use records::BatchHeader;
+use records::header::LENGTH_AT;
 use std::io;
 
+/// What a batch's length does not count.
+const LENGTH_ENDS: u64 = 12;
 /// Bytes read at once.
 const WINDOW: usize = 64 * 1024;
 
@@ -105,6 +109,20 @@ impl<F: File> Walk<F> {
         Ok(Some(located))
     }
 
+    /// Where a batch at `at` ends by its length alone, whatever else its header says; `at` itself if
+    /// that is no length.
+    pub(crate) async fn end_by_length(&mut self, at: u64) -> Result<u64, WalkError> {
+        let head = match self.bytes(at, LENGTH_AT + 4).await {
+            Ok(head) => head,
+            Err(error @ WalkError::Io(_)) => return Err(error),
+            Err(WalkError::NotABatch | WalkError::Truncated) => return Ok(at),
+        };
+        let length = head.last_chunk().map_or(0, |length| i32::from_be_bytes(*length));
+        let len = u64::try_from(length).unwrap_or(0);
+        let behind = at.saturating_add(len).saturating_add(LENGTH_ENDS);
+        Ok(if len == 0 { at } else { behind })
+    }
+
     /// The bytes of a batch this walk has found.
     pub(crate) async fn body(&mut self, batch: &Located) -> Result<Bytes, WalkError> {
         self.bytes(batch.position, batch.header.len_bytes()).await
@@ -118,7 +136,12 @@ impl<F: File> Walk<F> {
         if len > left {
             return Err(WalkError::Truncated);
         }
-        self.window = self.file.read_at(at, len.max(WINDOW).min(left)).await?;
+        let window = len.max(WINDOW).min(left);
+        self.window = match self.file.read_at(at, window).await {
+            // What cannot be read may lie behind what is wanted.
+            Err(_) if window > len => self.file.read_at(at, len).await?,
+            read => read?,
+        };
         self.window_at = at;
         self.read_bytes += u64::try_from(self.window.len()).unwrap_or(0);
         self.in_window(at, len).ok_or(WalkError::Truncated)

@@ -1,7 +1,7 @@
 //! Compaction: closed segments are written anew without what the rules let go of.
 //!
-//! Invariants: only whole closed segments below what is committed, nothing at or behind damage, and
-//! never the last segment that has a batch, so that a log's end is always that of a batch; every batch
+//! Invariants: only whole closed segments below what is committed and decided, nothing at or behind
+//! damage, and never the last segment that has a batch, so that a log's end is always that of a batch; every batch
 //! that is read is checked against its CRC and its run, so that rot is never written again as if it were
 //! sound; offsets, epochs and the log's ends stay. Reads one window or
 //! one batch at a time; the map of keys has a bound. Driven by: the broker's cleaner. What comes
@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use base::{Duration, Instant, Offset, Probe, ProducerId, Timestamp};
 use env::{Access, Disk, Env};
-use records::BatchView;
 use records::header::NO_TIMESTAMP;
+use records::{BatchHeader, BatchView};
 use thiserror::Error;
 
 use super::batches::{Walk, WalkError};
@@ -23,13 +23,16 @@ use super::run_walk::RunWalk;
 use super::swap::Output;
 use super::{FileOf, Log, SegmentState, Shared};
 use crate::clean::{
-    CleanConfig, CleanSegment, Cleaned, Dirty, Endings, OffsetMap, Rules, Seen, choose, groups,
-    note_keys,
+    CleanConfig, CleanSegment, Cleaned, Dirty, LastBatch, Rules, Seen, choose, groups,
 };
 use crate::envelope::decode_file;
 use crate::error::{DirectoryFailed, DirectoryFull, ReadError, WriteError};
 use crate::names::SegmentName;
 use crate::replace::read_whole;
+
+mod noting;
+
+use noting::Noted;
 
 /// After so many bytes other tasks are let in and the reasons to stop are looked at.
 const BREATH_BYTES: u64 = 256 * 1024;
@@ -45,7 +48,7 @@ pub struct Compaction {
     pub now: Timestamp,
     /// How long a tombstone stays (`delete.retention.ms`).
     pub tombstones_for: Duration,
-    /// Bytes that the map of keys may take (`log.cleaner.dedupe.buffer.size`).
+    /// Bytes that keys and transactions may take (`log.cleaner.dedupe.buffer.size`).
     pub map_bytes_max: usize,
     /// Bytes read and written per second (`log.cleaner.io.max.bytes.per.second`); `None` is no limit.
     pub bytes_per_second: Option<u64>,
@@ -60,6 +63,8 @@ pub struct Compacted {
     pub bytes_before: u64,
     /// Their bytes now.
     pub bytes_after: u64,
+    /// Where something cannot be read, so that less was cleaned than was asked for.
+    pub unread: Option<Offset>,
 }
 
 /// Why a cleaning ended early. What it had finished by then stays finished; the log is whole.
@@ -70,6 +75,13 @@ pub enum CompactError {
     #[error("the batch at offset {at} cannot be read; nothing from there on is compacted")]
     Damaged {
         /// The first offset that is left alone.
+        at: Offset,
+    },
+    /// A transaction begins there, with which the part begins that was never cleaned, and its end is not
+    /// known. Nothing is [`Log::dirty`] before that changes.
+    #[error("the transaction that begins at offset {at} is not decided")]
+    Undecided {
+        /// Its first offset.
         at: Offset,
     },
     /// The map of keys does not hold the keys of a single batch.
@@ -112,12 +124,16 @@ struct Source {
 /// One cleaning.
 struct Work<'a, E: Env, G> {
     log: &'a Log<E>,
-    wish: &'a Compaction,
+    wish: Compaction,
     go_on: &'a G,
     sources: Vec<Source>,
     /// Segments behind them: the ends of transactions may lie there.
     behind: Vec<Source>,
-    producers: BTreeMap<ProducerId, Offset>,
+    producers: BTreeMap<ProducerId, LastBatch>,
+    /// How many markers the log had taken when this began.
+    marked: u64,
+    /// What could not be read, and where: less is cleaned than was asked for.
+    unread: Option<(Offset, CompactError)>,
     segment_bytes: u64,
     began: Instant,
     /// Bytes read and written.
@@ -183,12 +199,17 @@ impl<E: Env> Log<E> {
         let mut work = Work::begin(self, wish, go_on)?;
         let result = work.run().await;
         if let Err(CompactError::Damaged { at }) = &result {
-            self.env().probe().reached("storage_compaction_stopped_by_damage");
-            let mut shared = self.inner.shared.lock();
-            let unreadable = &mut shared.rare().unreadable;
-            *unreadable = Some(unreadable.map_or(*at, |known| known.min(*at)));
+            self.note_unreadable(*at);
         }
         result
+    }
+
+    /// Nothing from `at` on is compacted until the next start.
+    fn note_unreadable(&self, at: Offset) {
+        self.env().probe().reached("storage_compaction_stopped_by_damage");
+        let mut shared = self.inner.shared.lock();
+        let unreadable = &mut shared.rare().unreadable;
+        *unreadable = Some(unreadable.map_or(at, |known| known.min(at)));
     }
 
     /// The time of a segment's first batch, as Kafka's `max.compaction.lag.ms` means it; none if its
@@ -205,25 +226,31 @@ impl<E: Env> Log<E> {
 }
 
 impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
-    fn begin(log: &'a Log<E>, wish: &'a Compaction, go_on: &'a G) -> Result<Self, CompactError> {
+    fn begin(log: &'a Log<E>, wish: &Compaction, go_on: &'a G) -> Result<Self, CompactError> {
         log.check().map_err(|_| CompactError::Interrupted)?;
-        let shared = log.inner.shared.lock();
+        let mut shared = log.inner.shared.lock();
+        let marked = shared.rare().marked;
         let finished = shared.finished().0;
         let below = finished.iter().take_while(|segment| segment.name.base < wish.dirty.upto);
         let source = |s: &SegmentState<_>| Source { name: s.name, end: s.end, bytes: s.bytes };
         let sources: Vec<Source> = below.map(source).collect();
         let behind = shared.segments.iter().skip(sources.len()).map(source).collect();
-        let newest = |state: &crate::ProducerState| state.batches.back().map(|b| b.last_offset);
+        let newest = |state: &crate::ProducerState| {
+            let last_offset = state.batches.back()?.last_offset;
+            Some(LastBatch { epoch: state.epoch, last_offset })
+        };
         let producers = shared.producers.iter();
         let producers: BTreeMap<_, _> =
             producers.filter_map(|(id, state)| Some((id, newest(state)?))).collect();
         let forgets = log.env().probe().mutant("compaction_forgets_producers");
         Ok(Self {
             log,
-            wish,
+            wish: *wish,
             go_on,
             sources,
             behind,
+            marked,
+            unread: None,
             producers: if forgets { BTreeMap::new() } else { producers },
             segment_bytes: shared.config.segment_bytes,
             began: log.env().now(),
@@ -233,87 +260,23 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
     }
 
     async fn run(&mut self) -> Result<Compacted, CompactError> {
-        let seed = self.log.env().random_u64();
-        let mut keys = OffsetMap::new(seed, self.wish.map_bytes_max);
-        let (upto, endings) = self.note_all(&mut keys).await?;
+        let Noted { keys, endings, upto, .. } = self.note_all().await?;
         let closed: Vec<_> = self.sources.iter().map(Source::as_clean).collect();
         let groups = groups(&closed, upto, self.segment_bytes);
-        let mut done = Compacted { upto, bytes_before: 0, bytes_after: 0 };
+        let unread = self.unread.as_ref().map(|(at, _)| *at);
+        let mut done = Compacted { upto, bytes_before: 0, bytes_after: 0, unread };
         let early = self.log.env().probe().mutant("tombstone_dropped_early");
         let tombstones_for = if early { Duration::ZERO } else { self.wish.tombstones_for };
         let producers = std::mem::take(&mut self.producers);
         let (now, mut seen) = (self.wish.now, Seen::default());
-        let (producers, endings) = (&producers, &endings);
-        let rules = Rules { keys: &keys, upto, now, tombstones_for, producers, endings };
+        let (keys, producers, endings) = (&keys, &producers, &endings);
+        let rules = Rules { keys, upto, now, tombstones_for, producers, endings };
         for group in groups {
             let (before, after) = self.rewrite(&rules, &mut seen, group).await?;
             done.bytes_before += before;
             done.bytes_after += after;
         }
         Ok(done)
-    }
-
-    /// Notes the keys of the dirty part; returns up to where they fitted and everything is decided, and
-    /// how its transactions ended.
-    async fn note_all(&mut self, keys: &mut OffsetMap) -> Result<(Offset, Endings), CompactError> {
-        let Dirty { from, mut upto, .. } = self.wish.dirty;
-        let (mut noted, mut known, mut endings) = (false, false, Endings::default());
-        let newest = self.log.env().probe().mutant("compaction_loses_newest");
-        for at in 0..self.sources.len() {
-            let source = self.sources[at];
-            if source.end <= from {
-                continue;
-            }
-            let mut reader = self.read(source).await?;
-            while let Some(batch) = self.next(&mut reader, source).await? {
-                let base = batch.header().base_offset;
-                if base < from {
-                    continue;
-                }
-                if !known && batch.header().attributes.is_transactional() {
-                    (known, endings) = (true, self.endings(at, base).await?);
-                    upto = endings.undecided().map_or(upto, |undecided| upto.min(undecided));
-                }
-                if base >= upto {
-                    return Ok((upto, endings));
-                }
-                let fits = note_keys(keys, &batch, &endings, i64::from(newest));
-                let fits = fits.map_err(|_| CompactError::Damaged { at: base })?;
-                if !fits {
-                    self.log.env().probe().reached("storage_compaction_map_full");
-                }
-                match (fits, noted) {
-                    (true, _) => {},
-                    (false, true) => return Ok((base, endings)),
-                    (false, false) => return Err(CompactError::MapTooSmall { at: base }),
-                }
-                noted = true;
-            }
-        }
-        Ok((upto, endings))
-    }
-
-    /// How the transactions ended whose data is at `from` or behind it, in the source `first` and
-    /// those after it. Only a log that has any is read for that, up to its end if need be.
-    async fn endings(&mut self, first: usize, from: Offset) -> Result<Endings, CompactError> {
-        self.log.env().probe().reached("storage_compaction_saw_transaction");
-        let mut endings = Endings::default();
-        let later = self.sources.iter().skip(first).chain(&self.behind).copied();
-        for source in later.collect::<Vec<_>>() {
-            let is_over = source.name.base >= self.wish.dirty.upto
-                && endings.undecided().is_none_or(|open| open >= self.wish.dirty.upto);
-            if is_over {
-                break;
-            }
-            let mut reader = self.read(source).await?;
-            while let Some(batch) = self.next(&mut reader, source).await? {
-                let at = batch.header().base_offset;
-                if at >= from {
-                    endings.note(&batch).map_err(|_| CompactError::Damaged { at })?;
-                }
-            }
-        }
-        Ok(endings)
     }
 
     /// Writes a group of neighbours as one segment (or more, if it grew), and puts it in their
@@ -478,11 +441,23 @@ impl Source {
 }
 
 impl<F> Shared<F> {
-    /// Below this nothing is damaged, and everything is committed.
+    /// Below this nothing is damaged, and everything is committed and, as far as is known, decided.
     fn cleanable_upto(&self, stable: Offset) -> Offset {
-        let unreadable = self.rare.as_ref().and_then(|rare| rare.unreadable);
+        let rare = self.rare.as_ref();
+        let unreadable = rare.and_then(|rare| rare.unreadable);
+        let undecided = rare.and_then(|rare| rare.undecided).map(|(at, _)| at);
+        let undecided = undecided.filter(|at| *at >= self.start);
         let damage = self.faulty().iter().map(|range| range.from).chain(unreadable);
-        damage.fold(stable.min(self.end), Offset::min)
+        damage.chain(undecided).fold(stable.min(self.end), Offset::min)
+    }
+
+    /// A batch was written at the end: a marker may decide what cleanings wait for.
+    pub(super) fn note_marker(&mut self, header: &BatchHeader) {
+        let is_marker = header.attributes.is_control();
+        let Some(rare) = self.rare.as_deref_mut().filter(|_| is_marker) else { return };
+        rare.marked = rare.marked.saturating_add(1);
+        let of = header.producer().map(|producer| producer.id);
+        rare.undecided = rare.undecided.filter(|(_, id)| of != Some(*id));
     }
 
     /// The segments that may be compacted, and the one behind them: the last that has a batch.

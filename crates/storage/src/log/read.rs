@@ -13,11 +13,13 @@ use bytes::Bytes;
 use env::{Access, Disk, Env, File, Segment};
 use smallvec::SmallVec;
 
-use super::batches::{Located, Walk, WalkError};
+use super::batches::{Located, WalkError};
+use super::recover::FaultyRange;
+use super::reindex::{Extent, Reindex};
 use super::run_walk::RunWalk;
 use super::{FileOf, Log, ReadSlice, SegmentState, Shared};
 use crate::config::REGION_BYTES_MIN;
-use crate::envelope::{Run, add_batch, decode_file};
+use crate::envelope::{Run, decode_file};
 use crate::error::ReadError;
 use crate::names::SegmentName;
 use crate::replace::read_whole;
@@ -222,10 +224,14 @@ impl<E: Env> Log<E> {
         step: Result<Option<Located>, WalkError>,
         at: Offset,
     ) -> Result<Option<Located>, ReadError> {
-        step.map_err(|error| match error {
+        step.map_err(|error| self.unwalked(error, at))
+    }
+
+    fn unwalked(&self, error: WalkError, at: Offset) -> ReadError {
+        match error {
             WalkError::Io(error) => ReadError::Io(error),
             WalkError::NotABatch | WalkError::Truncated => self.corrupt(at),
-        })
+        }
     }
 
     pub(super) fn corrupt(&self, at: Offset) -> ReadError {
@@ -247,10 +253,9 @@ impl<E: Env> Log<E> {
     }
 
     async fn try_load(&self, name: SegmentName) -> Result<(), ReadError> {
-        let Some(ToLoad { bytes, file, access, has_runs }) = self.to_load(name) else {
+        let Some(ToLoad { extent, file, access, has_runs }) = self.to_load(name) else {
             return Ok(());
         };
-        let base = name.base;
         let file = match file {
             Some(file) => file,
             None => {
@@ -267,30 +272,25 @@ impl<E: Env> Log<E> {
             return Ok(());
         }
         let env = read_whole(self.env(), &self.inner.folder().join(name.env())).await?;
-        let mut runs = decode_file(&self.owner(name), base, &env.unwrap_or_default()).runs;
+        let mut runs = decode_file(&self.owner(name), name.base, &env.unwrap_or_default()).runs;
         // One that reaches behind a cut vouches for the bytes before it all the same.
-        runs.truncate(runs.partition_point(|run| run.end_position() <= bytes));
-        let (mut at, mut next) =
-            runs.last().map_or((0, base), |run| (u64::from(run.end_position()), run.end()));
-        if at != u64::from(bytes) {
+        runs.truncate(runs.partition_point(|run| run.end_position() <= extent.bytes));
+        let mut faulty = Vec::new();
+        if runs.last().map_or(0, Run::end_position) != extent.bytes {
             self.env().probe().reached("storage_index_rebuilt_on_read");
-            let mut walk = Walk::new(file.clone(), at, u64::from(bytes), next);
-            let mut open = false;
-            while let Some(batch) = self.walked(walk.header().await, next)? {
-                let position = u32::try_from(batch.position).unwrap_or(u32::MAX);
-                let len = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-                add_batch(&mut runs, &mut open, &batch.header, position, len);
-                (at, next) = (batch.end_position(), batch.header.next_offset());
-            }
-            if at != u64::from(bytes) {
-                return Err(self.corrupt(next));
-            }
+            let made = Reindex::make(&file, extent, runs).await;
+            let made = made.map_err(|error| self.unwalked(error, name.base))?;
+            (runs, faulty) = (made.runs, made.faulty);
         }
         let mut shared = self.inner.shared.lock();
         shared.unload_but(super::roll::LOADED_MAX - 1);
-        if let Some(segment) = shared.segments.iter_mut().find(|segment| segment.name == name) {
+        let is_it = |segment: &&mut SegmentState<_>| segment.name == name;
+        if let Some(segment) = shared.segments.iter_mut().find(is_it) {
             segment.runs.get_or_insert(runs);
             segment.file.get_or_insert(file);
+            if shared.note_faulty(faulty) {
+                self.env().probe().reached("storage_read_found_damage");
+            }
         }
         Ok(())
     }
@@ -298,8 +298,10 @@ impl<E: Env> Log<E> {
     fn to_load(&self, name: SegmentName) -> Option<ToLoad<FileOf<E>>> {
         let shared = self.inner.shared.lock();
         let segment = shared.segments.iter().find(|segment| segment.name == name)?;
+        let (base, end, bytes) = (name.base, segment.end, segment.bytes);
+        let may_have_holes = base < shared.cleaned;
         Some(ToLoad {
-            bytes: segment.bytes,
+            extent: Extent { base, end, bytes, may_have_holes },
             file: segment.file.clone(),
             // Who appends next takes the same file.
             access: if segment.open { Access::Write } else { Access::Read },
@@ -310,7 +312,7 @@ impl<E: Env> Log<E> {
 
 /// A segment whose file or index is not in memory.
 struct ToLoad<F> {
-    bytes: u32,
+    extent: Extent,
     file: Option<F>,
     access: Access,
     has_runs: bool,
@@ -337,6 +339,20 @@ impl<F: Clone> Shared<F> {
             }
         }
         Ok(sound)
+    }
+
+    /// Notes what a reader found to be damaged, until the next start, which does not look for it. Whether
+    /// any of it is new.
+    fn note_faulty(&mut self, mut faulty: Vec<FaultyRange>) -> bool {
+        let known = self.faulty();
+        faulty.retain(|new| !known.iter().any(|old| old.from <= new.from && new.to <= old.to));
+        if faulty.is_empty() {
+            return false;
+        }
+        let known = &mut self.rare().faulty;
+        known.append(&mut faulty);
+        known.sort_by_key(|range| (range.from, range.to));
+        true
     }
 
     /// One past the known damage that `from` is in, if it is in any.

@@ -4,15 +4,17 @@
 //! that it is sound only if it is where the batch before ended, or where its run begins, and of its
 //! run's epoch.
 //! Invariants: a batch that does not fit its run is damage, whatever its own bytes say; no producer is
-//! known by a batch whose checksum does not hold.
+//! known by a batch whose checksum does not hold; what cannot be read is passed over and told once a log.
 
-use base::{Offset, Probe};
+use std::io;
+
+use base::{Offset, Probe, Timestamp};
 use env::{Access, Disk, Env, File};
 
 use super::batches::{Located, Walk, WalkError};
 use super::scan::is_sound;
 use super::{FileOf, SegmentState};
-use crate::dir::{DirShared, Found};
+use crate::dir::{DirShared, Found, has_no_descriptor};
 use crate::envelope::{Owner, Run, decode_file};
 use crate::producers::ProducerStates;
 use crate::replace::read_whole;
@@ -92,68 +94,134 @@ fn fits(run: &Run, batch: &Located, next: Offset) -> bool {
     follows && ends && batch.header.partition_leader_epoch == run.epoch.0
 }
 
-/// Brings `producers`, who hold every batch below `from`, up to `to`. A damaged batch tells of none: its
-/// producer may write it again. Goes on behind one whose end is not known where the next run begins.
-/// Also returns how many bytes were read.
+/// Batches that were passed over by who looked for producers, because they cannot be read or are
+/// damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// How many there are, as far as that is known: what follows a damaged header is not counted.
+    pub batches: u64,
+    /// The offset of the first one.
+    pub first: Offset,
+}
+
+/// What [`catch_up`] found.
+#[derive(Default)]
+pub(super) struct CaughtUp {
+    pub(super) producers: ProducerStates,
+    /// How many bytes were read.
+    pub(super) read_bytes: u64,
+    /// Batches that tell of no producer.
+    pub(super) untold: Option<Untold>,
+    /// The first read that failed.
+    pub(super) failed: Option<io::Error>,
+}
+
+impl CaughtUp {
+    /// A batch at `offset` or soon behind it cannot be read, and with it what its producer wrote.
+    fn pass(&mut self, offset: Offset, error: WalkError) {
+        let untold = self.untold.get_or_insert(Untold { batches: 0, first: offset });
+        untold.batches = untold.batches.saturating_add(1);
+        if let WalkError::Io(error) = error {
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
+/// Brings `producers`, who hold every batch below `from`, up to `to`. A batch that is damaged or cannot
+/// be read tells of none: its producer may write it again. Goes on behind one whose end is not known
+/// where the next run begins.
+///
+/// # Errors
+/// Want of a descriptor, which is no damage.
 pub(super) async fn catch_up<E: Env>(
     dir: &DirShared<E>,
     log: Found,
     segments: &[SegmentState<FileOf<E>>],
     (from, to): (Offset, Offset),
-    mut producers: ProducerStates,
-) -> std::io::Result<(ProducerStates, u64)> {
-    let (wall, folder) = (dir.env.wall(), dir.folder(log));
-    let mut read_bytes = 0;
+    producers: ProducerStates,
+) -> io::Result<CaughtUp> {
+    let wall = dir.env.wall();
+    let mut caught_up = CaughtUp { producers, ..CaughtUp::default() };
     let wanted = |s: &&SegmentState<FileOf<E>>| s.end > from && s.name.base < to && s.bytes > 0;
     for segment in segments.iter().filter(wanted) {
-        let file = match &segment.file {
-            Some(file) => file.clone(),
-            None => dir.env.disk().open(&folder.join(segment.name.log()), Access::Read).await?,
-        };
-        let mut runs = match &segment.runs {
-            Some(runs) => runs.clone(),
-            None => {
-                let Found { partition, replica_gen } = log;
-                let owner = Owner { partition, replica_gen, seg_gen: segment.name.seg_gen };
-                let slots = read_whole(&dir.env, &folder.join(segment.name.env())).await?;
-                decode_file(&owner, segment.name.base, &slots.unwrap_or_default()).runs
+        match walk_of(dir, log, segment, from).await {
+            Ok(mut walk) => {
+                caught_up.walk(&mut walk, (from, to), wall).await;
+                caught_up.read_bytes += walk.inner().read_bytes();
             },
-        };
-        runs.retain(|run| run.end_position() <= segment.bytes);
-        runs.drain(..runs.partition_point(|run| run.last < from));
-        let mut walk = RunWalk::new(file, runs, u64::from(segment.bytes), segment.name.base);
-        loop {
-            match walk.header().await {
-                Ok(Some(batch)) if batch.header.base_offset >= to => break,
-                Ok(Some(batch)) if batch.header.base_offset >= from => {
-                    // A header alone may have rotted into that of another producer (simulator seed
-                    // 8200041).
-                    match walk.inner().body(&batch).await {
-                        Ok(body) if is_sound(&body) => producers.apply(&batch.header, wall),
-                        Err(WalkError::Io(error)) => return Err(error),
-                        Ok(_) | Err(_) => passes_damage(dir, log, batch.header.base_offset),
-                    }
-                },
-                Ok(Some(_)) => {},
-                Ok(None) => break,
-                Err(WalkError::Io(error)) => return Err(error),
-                Err(WalkError::NotABatch | WalkError::Truncated) => {
-                    passes_damage(dir, log, walk.inner().next_offset());
-                    if !walk.skip_damage() {
-                        break;
-                    }
-                },
-            }
+            Err(error) if has_no_descriptor(&error) => return Err(error),
+            Err(error) => caught_up.pass(segment.name.base.max(from), error.into()),
         }
-        read_bytes += walk.inner().read_bytes();
     }
-    producers.expire(wall, dir.options.producer_expiration);
-    Ok((producers, read_bytes))
+    if let Some(Untold { batches, first }) = caught_up.untold {
+        dir.env.probe().reached("storage_producers_behind_damage");
+        let (partition, error) =
+            (log.partition, caught_up.failed.as_ref().map(tracing::field::display));
+        tracing::warn!(%partition, batches, %first, error, "damaged batches tell of no producer, and are written again if they are sent again");
+    }
+    caught_up.producers.expire(wall, dir.options.producer_expiration);
+    Ok(caught_up)
 }
 
-/// A batch at `offset` or soon behind it is damaged, and with it what its producer wrote.
-fn passes_damage<E: Env>(dir: &DirShared<E>, log: Found, offset: Offset) {
-    dir.env.probe().reached("storage_producers_behind_damage");
-    let partition = log.partition;
-    tracing::warn!(%partition, %offset, "a damaged batch tells of no producer, and is written again if it is sent again");
+/// Through what a segment has from `from` on. Envelopes that cannot be read are as good as lost.
+async fn walk_of<E: Env>(
+    dir: &DirShared<E>,
+    log: Found,
+    segment: &SegmentState<FileOf<E>>,
+    from: Offset,
+) -> io::Result<RunWalk<FileOf<E>>> {
+    let folder = dir.folder(log);
+    let file = match &segment.file {
+        Some(file) => file.clone(),
+        None => dir.env.disk().open(&folder.join(segment.name.log()), Access::Read).await?,
+    };
+    let mut runs = match &segment.runs {
+        Some(runs) => runs.clone(),
+        None => {
+            let Found { partition, replica_gen } = log;
+            let owner = Owner { partition, replica_gen, seg_gen: segment.name.seg_gen };
+            let slots = match read_whole(&dir.env, &folder.join(segment.name.env())).await {
+                Err(error) if has_no_descriptor(&error) => return Err(error),
+                read => read.ok().flatten().unwrap_or_default(),
+            };
+            decode_file(&owner, segment.name.base, &slots).runs
+        },
+    };
+    runs.retain(|run| run.end_position() <= segment.bytes);
+    runs.drain(..runs.partition_point(|run| run.last < from));
+    Ok(RunWalk::new(file, runs, u64::from(segment.bytes), segment.name.base))
+}
+
+impl CaughtUp {
+    /// Takes in the batches of a walk that begin at `from` or behind it, and below `to`.
+    async fn walk<F: File>(
+        &mut self,
+        walk: &mut RunWalk<F>,
+        (from, to): (Offset, Offset),
+        wall: Timestamp,
+    ) {
+        loop {
+            let batch = match walk.header().await {
+                Ok(Some(batch)) if batch.header.base_offset >= to => return,
+                Ok(Some(batch)) => batch,
+                Ok(None) => return,
+                Err(error) => {
+                    self.pass(walk.inner().next_offset(), error);
+                    if walk.skip_damage() {
+                        continue;
+                    }
+                    return;
+                },
+            };
+            if batch.header.base_offset < from {
+                continue;
+            }
+            // A header alone may have rotted into that of another producer (simulator seed 8200041).
+            match walk.inner().body(&batch).await {
+                Ok(body) if is_sound(&body) => self.producers.apply(&batch.header, wall),
+                Ok(_) => self.pass(batch.header.base_offset, WalkError::NotABatch),
+                Err(error) => self.pass(batch.header.base_offset, error),
+            }
+        }
+    }
 }

@@ -200,9 +200,10 @@ impl<E: Env> Opening<E> {
     ) -> Result<ProducerStates, OpenError> {
         let range = (upto, Offset(i64::MAX));
         let caught_up = catch_up(&self.dir, self.found, segments, range, producers).await;
-        let (producers, read_bytes) = caught_up.map_err(self.io("read", &self.folder))?;
-        self.recovery.rebuilt_bytes += read_bytes;
-        Ok(producers)
+        let caught_up = caught_up.map_err(self.io("read", &self.folder))?;
+        self.recovery.rebuilt_bytes += caught_up.read_bytes;
+        self.recovery.untold = caught_up.untold;
+        Ok(caught_up.producers)
     }
 }
 

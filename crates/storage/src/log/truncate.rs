@@ -194,7 +194,12 @@ impl<E: Env> Log<E> {
             snapshot.map_or((start, ProducerStates::default()), |s| (s.upto, s.producers));
         let caught_up =
             catch_up(&self.inner.dir, self.found(), &segments, (from, at), states).await;
-        Ok(caught_up.map_err(crate::ReadError::Io)?.0)
+        let caught_up = caught_up.map_err(crate::ReadError::Io)?;
+        // The log goes on as it is, and may be cut once it can be read.
+        match caught_up.failed {
+            Some(error) => Err(crate::ReadError::Io(error).into()),
+            None => Ok(caught_up.producers),
+        }
     }
 }
 
@@ -243,7 +248,8 @@ impl<F> Shared<F> {
         self.journaled_end = self.journaled_end.min(at);
         self.high_watermark = self.high_watermark.min(at);
         self.epochs.cut(at);
-        if let Some(Rare { faulty, .. }) = self.rare.as_deref_mut() {
+        if let Some(Rare { faulty, undecided, .. }) = self.rare.as_deref_mut() {
+            *undecided = None;
             faulty.retain(|range| range.from < at);
             for range in &mut *faulty {
                 range.to = range.to.min(at);

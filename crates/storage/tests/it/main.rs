@@ -18,3 +18,4 @@ mod reading;
 mod support;
 mod transactions;
 mod truncate;
+mod unreadable;

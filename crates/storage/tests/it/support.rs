@@ -2,12 +2,12 @@
 //! told, no network.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::{io, ops::Range};
 
 use base::{Duration, Instant, Prng, Probe, ReplicaGen, Timestamp};
 use bytes::Bytes;
@@ -36,6 +36,7 @@ struct Inode {
     data: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
+    unreadable: Range<usize>,
 }
 
 /// What the disk does wrong.
@@ -219,6 +220,13 @@ impl MemEnv {
         }
     }
 
+    /// Reads of these bytes of a file fail from now on.
+    pub fn unreadable(&self, path: &Path, bytes: Range<usize>) {
+        let mut world = self.world.lock();
+        let inode = world.names[path];
+        world.inodes.get_mut(&inode).unwrap().unreadable = bytes;
+    }
+
     /// Replaces a file's content behind everybody's back.
     pub fn overwrite(&self, path: &Path, bytes: &[u8]) {
         let mut world = self.world.lock();
@@ -364,9 +372,13 @@ impl File for MemFile {
         if self.is_log {
             world.body_reads += 1;
         }
-        let data = &world.inodes[&self.inode].data;
+        let inode = &world.inodes[&self.inode];
+        let data = &inode.data;
         let from = usize::try_from(at).unwrap().min(data.len());
         let to = from.saturating_add(len).min(data.len());
+        if from < inode.unreadable.end && inode.unreadable.start < to {
+            return Err(io::Error::other("EIO"));
+        }
         Ok(Bytes::copy_from_slice(&data[from..to]))
     }
 
