@@ -143,7 +143,7 @@ fuzz_target!(|data: &[u8]| {
         },
         1 => {
             if let Ok(seal) = decode_seal(&framed(b"GRGSEAL\0")) {
-                assert_eq!(decode_seal(&encode_seal(seal)), Ok(seal));
+                assert_eq!(decode_seal(&encode_seal(&seal)), Ok(seal));
             }
         },
         2 => {

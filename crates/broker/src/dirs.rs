@@ -143,10 +143,10 @@ impl<E: Env> Dirs<E> {
         self.state.lock().offline.insert(id);
     }
 
-    /// Whether a partition is offline because it was never given a directory.
-    pub(crate) fn any_unplaced(&self) -> bool {
+    /// The partitions that are offline because nobody knows a directory of theirs.
+    pub(crate) fn unplaced(&self) -> BTreeSet<PartitionId> {
         let state = self.state.lock();
-        state.offline.iter().any(|id| !state.places.contains_key(id))
+        state.offline.iter().filter(|id| !state.places.contains_key(id)).copied().collect()
     }
 
     pub(crate) fn is_offline(&self, id: &PartitionId) -> bool {

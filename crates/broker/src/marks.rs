@@ -79,7 +79,7 @@ pub const MARKS: &[&str] = &[
     "publisher_failed",
     "retention_closed_segment",
     "retention_deleted",
-    "stop_with_unplaced_partition",
+    "stop_with_unmade_log",
     "stop_without_seal",
     "topic_deletion_disabled",
     "topic_logs_deleted",

@@ -40,9 +40,9 @@ impl UnmadeLogs {
         self.kick.notify_one();
     }
 
-    /// Whether every log is made.
-    pub(crate) async fn is_empty(&self) -> bool {
-        self.by_id.lock().await.is_empty()
+    /// Whose logs are still to be made. Waits for an attempt that is under way.
+    pub(crate) async fn ids(&self) -> Vec<PartitionId> {
+        self.by_id.lock().await.keys().copied().collect()
     }
 
     /// Makes the task look around.
@@ -59,7 +59,7 @@ impl UnmadeLogs {
 /// Makes them as soon as there is room. Ends when the broker stops.
 pub(crate) async fn run<E: Env>(node: Arc<Node<E>>, coordinators: Arc<Coordinators<E>>) {
     loop {
-        let is_idle = node.unmade.is_empty().await;
+        let is_idle = node.unmade.by_id.lock().await.is_empty();
         if is_idle && !node.is_stopping() {
             node.unmade.kick.notified().await;
         }

@@ -77,6 +77,8 @@ pub struct StartInfo {
     pub deletions_finished: usize,
     /// Logs that hold records and whose folder is gone.
     pub missing: Vec<Found>,
+    /// Partitions whose log may never have been made, in any directory; after a clean stop.
+    pub unmade: BTreeSet<PartitionId>,
     /// A part of the journal that was durable could not be read: every log is marked uncertain.
     pub journal_damaged: bool,
 }
@@ -360,16 +362,15 @@ impl<E: Env> LogDir<E> {
     /// # Errors
     /// The directory failed, or its disk is full; then there is no seal.
     pub async fn seal(&self) -> Result<SealOutcome, WriteError> {
-        seal::seal(self).await
+        self.seal_but(&BTreeSet::new()).await
     }
 
-    /// As [`LogDir::seal`], without the seal: for who knows that a log was never made. After a seal the
-    /// next start would take that log for lost.
+    /// As [`LogDir::seal`], and notes [`StartInfo::unmade`] for the next start.
     ///
     /// # Errors
-    /// The directory failed, or its disk is full.
-    pub async fn end_unsealed(&self) -> Result<(), WriteError> {
-        seal::end(self).await.map(drop)
+    /// Those of [`LogDir::seal`].
+    pub async fn seal_but(&self, lacks: &BTreeSet<PartitionId>) -> Result<SealOutcome, WriteError> {
+        seal::seal(self, lacks).await
     }
 
     /// For a start that is refused before it opened a log: leaves the directory as clean as it was

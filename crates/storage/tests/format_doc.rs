@@ -2,6 +2,7 @@
 //! the hex printed there, and decoded again.
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail like a test")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use base::{
@@ -73,9 +74,9 @@ fn identity() {
 
 #[test]
 fn seal() {
-    let sample = Seal { start_id: Uuid(counted(0xb0)) };
-    check("seal", &encode_seal(sample));
-    assert_eq!(decode_seal(&encode_seal(sample)), Ok(sample));
+    let sample = Seal { start_id: Uuid(counted(0xb0)), unmade: BTreeSet::from([partition()]) };
+    check("seal", &encode_seal(&sample));
+    assert_eq!(decode_seal(&encode_seal(&sample)), Ok(sample));
 }
 
 #[test]

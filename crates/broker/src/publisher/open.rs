@@ -69,7 +69,8 @@ pub enum OpenAllError {
 
 /// Whether logs and metadata fit, looked at before either is touched: logs without any metadata,
 /// the same log twice, a log of a topic that is neither there nor was deleted and, after a clean stop, topics without their logs (unless a directory is
-/// not there, so that `some_are_away`) have been lost or copied by somebody. A log that a damaged
+/// not there, so that `some_are_away`, or the seal says that such a log may never have been made) have
+/// been lost or copied by somebody. A log that a damaged
 /// journal does not name any more is not missed: it is made anew beside its files, and says so;
 /// nobody could bring it back, for this start has written the journal down again without it.
 ///
@@ -108,9 +109,11 @@ pub(crate) fn nothing_lost<'a, E: Env>(
         return Ok(());
     }
     let forgotten = dirs.clone().any(|dir| dir.start().journal_damaged);
-    let missing: Vec<Found> = dirs.flat_map(|dir| dir.start().missing.clone()).collect();
+    let missing: Vec<Found> = dirs.clone().flat_map(|dir| dir.start().missing.clone()).collect();
+    let unmade: BTreeSet<PartitionId> = dirs.flat_map(|dir| dir.start().unmade.clone()).collect();
+    let is_missed = |id: &PartitionId| !logs.contains_key(id) && !unmade.contains(id);
     let gone = |id: &PartitionId| {
-        (!forgotten && !logs.contains_key(id)) || missing.iter().any(|found| found.partition == *id)
+        (!forgotten && is_missed(id)) || missing.iter().any(|found| found.partition == *id)
     };
     match placed.into_iter().find(gone) {
         Some(lost) => Err(OpenAllError::LogLost(lost)),

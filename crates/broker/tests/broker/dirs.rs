@@ -164,14 +164,46 @@ fn a_directory_that_cannot_be_opened_is_offline_and_comes_back_with_the_next_sta
         assert_eq!(refusing(&broker, &t).await, [1]);
         assert_eq!(refusing(&broker, &topic(&broker, "u", 1).await).await, []);
         stop(broker).await;
-        // A seal would say that every log is there, and a log that was never made would be missed.
-        let sealed = config.log_dirs.iter().filter(|dir| dir.join("seal").exists());
-        assert_eq!(sealed.collect::<Vec<_>>(), [&config.log_dirs[1]], "from the stop before");
 
         env.break_disk(None);
         let broker = start(&env, &config).await;
         assert_eq!(refusing(&broker, &t).await, []);
         assert_eq!(read(&broker, fetch(t[1], 0)).await.expect("readable").high_watermark.0, 2);
+        stop(broker).await;
+    });
+}
+
+#[test]
+fn while_a_directory_is_away_a_stop_vouches_for_the_last_entry_of_the_metadata() {
+    let world = World::new("away-rotten-entry");
+    world.runtime.block_on(async {
+        let env = Shaky::new(world.env(), None);
+        let config = config(&world, &["a", "b"]);
+        let broker = start(&env, &config).await;
+        topic(&broker, "t", 2).await;
+        stop(broker).await;
+        env.break_disk(Some(&config.log_dirs[1]));
+        let broker = start(&env, &config).await;
+        let late = topic(&broker, "late", 1).await;
+        stop(broker).await;
+        let path = config.log_dirs[0].join("metadata/log");
+        let sound = std::fs::read(&path).expect("read");
+        let mut rotten = sound.clone();
+        *rotten.last_mut().expect("not empty") ^= 1;
+        std::fs::write(&path, &rotten).expect("written");
+
+        // As often as it is tried, with the directory and without it.
+        for away in [Some(&config.log_dirs[1]), None, None, Some(&config.log_dirs[1])] {
+            env.break_disk(away.map(PathBuf::as_path));
+            let refused = Broker::start(env.clone(), config.clone()).await.expect_err("refused");
+            assert!(refused.to_string().contains("restore the file from a copy"), "{refused}");
+            assert_eq!(std::fs::read(&path).expect("read"), rotten);
+        }
+
+        std::fs::write(&path, &sound).expect("written");
+        env.break_disk(None);
+        let broker = start(&env, &config).await;
+        assert_eq!(refusing(&broker, &late).await, []);
         stop(broker).await;
     });
 }

@@ -46,7 +46,7 @@ fn lay_out(dir: &Path, content: &[(PathBuf, Vec<u8>)]) {
 /// What a start knows, without what is made up for it.
 fn known(start: &StartInfo) -> impl PartialEq + std::fmt::Debug + use<> {
     let StartInfo { class, cluster_id, dir_id, unknown, missing, .. } = start.clone();
-    let counts = (start.deletions_finished, start.journal_damaged);
+    let counts = (start.deletions_finished, start.journal_damaged, start.unmade.clone());
     (class, cluster_id, dir_id, unknown, missing, counts)
 }
 

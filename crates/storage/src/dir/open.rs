@@ -12,7 +12,7 @@ use env::{Access, Disk, EntryKind, Env, File, IoBufs, Lock};
 
 use super::identity::{CLUSTER_ID_MAX, Identity, decode_identity, encode_identity};
 use super::known::{KnownDir, decode_known};
-use super::seal::decode_seal;
+use super::seal::{Seal, decode_seal};
 use super::starts::{SLOT_BYTES, SLOTS_MAX, Start, StartClass, decode_starts, encode_start};
 use super::{DIR_RANK, DirShared, FAILURE_RANK, Found, Held, LogDir, Slot, StartInfo, deletion};
 use crate::config::{DirOptions, Expect};
@@ -46,8 +46,9 @@ pub(super) async fn open<E: Env>(
     if is_new || !env.probe().mutant("ancestors_trusted") {
         sync_ancestors(env, path).await?;
     }
-    let sealed_by = take_seal(env, path).await?;
-    let (start, sealed_by) = note_start(env, path, sealed_by, is_new).await?;
+    let seal = take_seal(env, path).await?;
+    let (start, seal) = note_start(env, path, seal, is_new).await?;
+    let (sealed_by, unmade) = seal.map(|seal| (seal.start_id, seal.unmade)).unzip();
     let folders = contents.logs();
     let (opened, unknown) = open_journal(env, path, identity.dir_id, &options, contents).await?;
     let state = opened.journal.state();
@@ -60,6 +61,7 @@ pub(super) async fn open<E: Env>(
         unknown,
         deletions_finished: state.dropped().len(),
         missing: missing(&state, &folders),
+        unmade: unmade.unwrap_or_default(),
         journal_damaged: opened.end == JournalEnd::Corrupt,
     };
     let mut unexplained = folders.clone();
@@ -253,7 +255,7 @@ async fn sync<E: Env>(env: &E, folder: &Path) -> Result<(), DirError> {
 }
 
 /// Reads the seal and removes it for good.
-async fn take_seal<E: Env>(env: &E, path: &Path) -> Result<Option<Uuid>, DirError> {
+async fn take_seal<E: Env>(env: &E, path: &Path) -> Result<Option<Seal>, DirError> {
     let file = path.join(SEAL);
     let Some(bytes) = read_whole(env, &file).await.map_err(io_error("read", &file))? else {
         return Ok(None);
@@ -261,7 +263,7 @@ async fn take_seal<E: Env>(env: &E, path: &Path) -> Result<Option<Uuid>, DirErro
     env.disk().remove(&file).await.map_err(io_error("remove", &file))?;
     sync(env, path).await?;
     match decode_seal(&bytes) {
-        Ok(seal) => Ok(Some(seal.start_id)),
+        Ok(seal) => Ok(Some(seal)),
         Err(_) => {
             env.probe().reached("storage_seal_damaged");
             Ok(None)
@@ -269,13 +271,13 @@ async fn take_seal<E: Env>(env: &E, path: &Path) -> Result<Option<Uuid>, DirErro
     }
 }
 
-/// Decides the class of this start and appends its slot, durably. Also returns whose seal counts.
+/// Decides the class of this start and appends its slot, durably. Also returns the seal, if it counts.
 async fn note_start<E: Env>(
     env: &E,
     path: &Path,
-    sealed_by: Option<Uuid>,
+    seal: Option<Seal>,
     is_new: bool,
-) -> Result<(Start, Option<Uuid>), DirError> {
+) -> Result<(Start, Option<Seal>), DirError> {
     let file = path.join(STARTS);
     let bytes = read_whole(env, &file).await.map_err(io_error("read", &file))?;
     let exists = bytes.is_some();
@@ -287,9 +289,9 @@ async fn note_start<E: Env>(
     let dir = env.disk().identity(path).await.map_err(io_error("identify", path))?;
     let host = env.host();
     let last = starts.last();
-    let sealed_by = sealed_by.filter(|id| last.is_some_and(|last| last.start_id == *id));
+    let seal = seal.filter(|seal| last.is_some_and(|last| last.start_id == seal.start_id));
     let class = match last {
-        _ if sealed_by.is_some() => StartClass::Clean,
+        _ if seal.is_some() => StartClass::Clean,
         None if is_new => StartClass::Clean,
         // A torn last slot hides a start whose kernel is unknown.
         Some(last) if damaged == 0 && last.same_page_cache(&host, &dir) => StartClass::Process,
@@ -319,7 +321,7 @@ async fn note_start<E: Env>(
     } else {
         append_slot(env, &file, bytes.len(), &slot).await.map_err(io_error("write", &file))?;
     }
-    Ok((start, sealed_by))
+    Ok((start, seal))
 }
 
 async fn append_slot<E: Env>(env: &E, path: &Path, at: usize, slot: &[u8]) -> io::Result<()> {
