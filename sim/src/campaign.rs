@@ -211,6 +211,16 @@ impl State<'_> {
             self.clock.add_cpu(batch.cpu);
             for piece in batch.pieces {
                 if !self.ended {
+                    // Who waits for the end of a long campaign wants to begin with the first failure. A
+                    // line that cannot be written is no reason to stop.
+                    for failed in piece.failed() {
+                        let (seed, failure) = (failed.plan.seed, &failed.failure);
+                        let (kind, text) = (failure.kind, &failure.text);
+                        drop(writeln!(
+                            self.reports.progress,
+                            "FAILED seed {seed}, {kind:?}: {text}"
+                        ));
+                    }
                     self.standing.totals.merge(piece);
                     self.ended = self.standing.totals.failures() >= range.failures_max;
                 }

@@ -83,7 +83,6 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_segment_made_again",
     "storage_segment_spoiled",
     "storage_segments_gone",
-    "storage_side_file_unreadable",
     "storage_spoiled_segment_closed",
     "storage_stray_salvaged",
     "storage_sync_waits_for_descriptor",

@@ -56,7 +56,6 @@ pub const RARE: &[(u64, &[&str])] = &[
             "storage_sealed_state_contradicted",
             "storage_segment_made_again",
             "storage_segments_gone",
-            "storage_side_file_unreadable",
             "storage_stray_salvaged",
             "storage_unknown_entry",
             "topic_deletion_disabled",

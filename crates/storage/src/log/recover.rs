@@ -17,7 +17,7 @@ use env::{Access, Disk, EntryKind, Env, File, Lock};
 use super::run_walk::Untold;
 use super::{FileOf, LOG_RANK, Log, LogInner, Rare, SegmentState, Shared, Upkeep};
 use crate::config::LogConfig;
-use crate::dir::{DirShared, Found, has_no_descriptor};
+use crate::dir::{DirShared, Found};
 use crate::envelope::{Envelopes, Owner, SLOT, decode_file};
 use crate::epochs::EpochHistory;
 use crate::error::OpenError;
@@ -68,7 +68,7 @@ pub struct Recovery {
     pub uncertain: bool,
     /// Whether the producers' file was missing or damaged, so that they come from the batches.
     pub producers_lost: bool,
-    /// Batches that tell of no producer, because they are damaged or cannot be read.
+    /// Damaged batches, which tell of no producer.
     pub untold: Option<Untold>,
     /// Files whose names are not ours: left alone.
     pub unknown: Vec<String>,
@@ -251,24 +251,10 @@ impl<E: Env> Opening<E> {
         Ok(listing)
     }
 
-    /// The producers' file; `None` if it is missing or damaged, or cannot be read: they are in the
-    /// batches as well.
+    /// The producers' file; `None` if it is missing or damaged.
     pub(super) async fn read_producers(&self) -> Result<Option<ProducerSnapshot>, OpenError> {
         let found = read_producers(&self.dir, self.found).await;
-        self.or_lost(found, &self.folder.join(PRODUCERS))
-    }
-
-    /// What can be made again is as good as lost if it cannot be read.
-    fn or_lost<T>(&self, read: io::Result<Option<T>>, path: &Path) -> Result<Option<T>, OpenError> {
-        match read {
-            Ok(found) => Ok(found),
-            Err(error) if has_no_descriptor(&error) => Err(self.io("read", path)(error)),
-            Err(error) => {
-                self.probe().reached("storage_side_file_unreadable");
-                tracing::warn!(path = %path.display(), %error, "a file cannot be read, and what it holds is found again");
-                Ok(None)
-            },
-        }
+        found.map_err(self.io("read the producers in", &self.folder))
     }
 
     /// Everything from the journal and the last segment's envelopes; `None` if they contradict
@@ -350,7 +336,8 @@ impl<E: Env> Opening<E> {
 
     pub(super) async fn read_envelopes(&self, name: SegmentName) -> Result<Envelopes, OpenError> {
         let path = self.folder.join(name.env());
-        let Some(bytes) = self.or_lost(read_whole(&self.dir.env, &path).await, &path)? else {
+        let bytes = read_whole(&self.dir.env, &path).await.map_err(self.io("read", &path))?;
+        let Some(bytes) = bytes else {
             self.probe().reached("storage_envelopes_missing");
             return Ok(Envelopes { damaged: true, ..Envelopes::default() });
         };

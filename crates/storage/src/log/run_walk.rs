@@ -4,7 +4,7 @@
 //! that it is sound only if it is where the batch before ended, or where its run begins, and of its
 //! run's epoch.
 //! Invariants: a batch that does not fit its run is damage, whatever its own bytes say; no producer is
-//! known by a batch whose checksum does not hold; what cannot be read is passed over and told once a log.
+//! known by a batch whose checksum does not hold; damage is passed over and told once a log.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use env::{Access, Disk, Env, File};
 use super::batches::{Located, Walk, WalkError};
 use super::scan::is_sound;
 use super::{FileOf, SegmentState};
-use crate::dir::{DirShared, Found, has_no_descriptor};
+use crate::dir::{DirShared, Found};
 use crate::envelope::{Owner, Run, decode_file};
 use crate::producers::ProducerStates;
 use crate::replace::read_whole;
@@ -94,8 +94,7 @@ fn fits(run: &Run, batch: &Located, next: Offset) -> bool {
     follows && ends && batch.header.partition_leader_epoch == run.epoch.0
 }
 
-/// Batches that were passed over by who looked for producers, because they cannot be read or are
-/// damaged.
+/// Damaged batches that were passed over by who looked for producers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Untold {
     /// How many there are, as far as that is known: what follows a damaged header is not counted.
@@ -112,27 +111,22 @@ pub(super) struct CaughtUp {
     pub(super) read_bytes: u64,
     /// Batches that tell of no producer.
     pub(super) untold: Option<Untold>,
-    /// The first read that failed.
-    pub(super) failed: Option<io::Error>,
 }
 
 impl CaughtUp {
-    /// A batch at `offset` or soon behind it cannot be read, and with it what its producer wrote.
-    fn pass(&mut self, offset: Offset, error: WalkError) {
+    /// A batch at `offset` or soon behind it is damaged, and with it what its producer wrote.
+    fn pass(&mut self, offset: Offset) {
         let untold = self.untold.get_or_insert(Untold { batches: 0, first: offset });
         untold.batches = untold.batches.saturating_add(1);
-        if let WalkError::Io(error) = error {
-            self.failed.get_or_insert(error);
-        }
     }
 }
 
-/// Brings `producers`, who hold every batch below `from`, up to `to`. A batch that is damaged or cannot
-/// be read tells of none: its producer may write it again. Goes on behind one whose end is not known
-/// where the next run begins.
+/// Brings `producers`, who hold every batch below `from`, up to `to`. A damaged batch tells of none: its
+/// producer may write it again. Goes on behind one whose end is not known where the next run begins.
 ///
 /// # Errors
-/// Want of a descriptor, which is no damage.
+/// A read failed. That is no damage: the producers are there, and who forgot them would let their
+/// records in twice.
 pub(super) async fn catch_up<E: Env>(
     dir: &DirShared<E>,
     log: Found,
@@ -144,26 +138,20 @@ pub(super) async fn catch_up<E: Env>(
     let mut caught_up = CaughtUp { producers, ..CaughtUp::default() };
     let wanted = |s: &&SegmentState<FileOf<E>>| s.end > from && s.name.base < to && s.bytes > 0;
     for segment in segments.iter().filter(wanted) {
-        match walk_of(dir, log, segment, from).await {
-            Ok(mut walk) => {
-                caught_up.walk(&mut walk, (from, to), wall).await;
-                caught_up.read_bytes += walk.inner().read_bytes();
-            },
-            Err(error) if has_no_descriptor(&error) => return Err(error),
-            Err(error) => caught_up.pass(segment.name.base.max(from), error.into()),
-        }
+        let mut walk = walk_of(dir, log, segment, from).await?;
+        caught_up.walk(&mut walk, (from, to), wall).await?;
+        caught_up.read_bytes += walk.inner().read_bytes();
     }
     if let Some(Untold { batches, first }) = caught_up.untold {
         dir.env.probe().reached("storage_producers_behind_damage");
-        let (partition, error) =
-            (log.partition, caught_up.failed.as_ref().map(tracing::field::display));
-        tracing::warn!(%partition, batches, %first, error, "damaged batches tell of no producer, and are written again if they are sent again");
+        let partition = log.partition;
+        tracing::warn!(%partition, batches, %first, "damaged batches tell of no producer, and are written again if they are sent again");
     }
     caught_up.producers.expire(wall, dir.options.producer_expiration);
     Ok(caught_up)
 }
 
-/// Through what a segment has from `from` on. Envelopes that cannot be read are as good as lost.
+/// Through what a segment has from `from` on.
 async fn walk_of<E: Env>(
     dir: &DirShared<E>,
     log: Found,
@@ -180,11 +168,8 @@ async fn walk_of<E: Env>(
         None => {
             let Found { partition, replica_gen } = log;
             let owner = Owner { partition, replica_gen, seg_gen: segment.name.seg_gen };
-            let slots = match read_whole(&dir.env, &folder.join(segment.name.env())).await {
-                Err(error) if has_no_descriptor(&error) => return Err(error),
-                read => read.ok().flatten().unwrap_or_default(),
-            };
-            decode_file(&owner, segment.name.base, &slots).runs
+            let slots = read_whole(&dir.env, &folder.join(segment.name.env())).await?;
+            decode_file(&owner, segment.name.base, &slots.unwrap_or_default()).runs
         },
     };
     runs.retain(|run| run.end_position() <= segment.bytes);
@@ -199,18 +184,19 @@ impl CaughtUp {
         walk: &mut RunWalk<F>,
         (from, to): (Offset, Offset),
         wall: Timestamp,
-    ) {
+    ) -> io::Result<()> {
         loop {
             let batch = match walk.header().await {
-                Ok(Some(batch)) if batch.header.base_offset >= to => return,
+                Ok(Some(batch)) if batch.header.base_offset >= to => return Ok(()),
                 Ok(Some(batch)) => batch,
-                Ok(None) => return,
-                Err(error) => {
-                    self.pass(walk.inner().next_offset(), error);
+                Ok(None) => return Ok(()),
+                Err(WalkError::Io(error)) => return Err(error),
+                Err(WalkError::NotABatch | WalkError::Truncated) => {
+                    self.pass(walk.inner().next_offset());
                     if walk.skip_damage() {
                         continue;
                     }
-                    return;
+                    return Ok(());
                 },
             };
             if batch.header.base_offset < from {
@@ -219,8 +205,8 @@ impl CaughtUp {
             // A header alone may have rotted into that of another producer (simulator seed 8200041).
             match walk.inner().body(&batch).await {
                 Ok(body) if is_sound(&body) => self.producers.apply(&batch.header, wall),
-                Ok(_) => self.pass(batch.header.base_offset, WalkError::NotABatch),
-                Err(error) => self.pass(batch.header.base_offset, error),
+                Err(WalkError::Io(error)) => return Err(error),
+                Ok(_) | Err(_) => self.pass(batch.header.base_offset),
             }
         }
     }

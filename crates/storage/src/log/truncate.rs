@@ -194,12 +194,7 @@ impl<E: Env> Log<E> {
             snapshot.map_or((start, ProducerStates::default()), |s| (s.upto, s.producers));
         let caught_up =
             catch_up(&self.inner.dir, self.found(), &segments, (from, at), states).await;
-        let caught_up = caught_up.map_err(crate::ReadError::Io)?;
-        // The log goes on as it is, and may be cut once it can be read.
-        match caught_up.failed {
-            Some(error) => Err(crate::ReadError::Io(error).into()),
-            None => Ok(caught_up.producers),
-        }
+        Ok(caught_up.map_err(crate::ReadError::Io)?.producers)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Directories: identity, seal, start classes, deletion, foreign files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use base::{BrokerId, Duration, LeaderEpoch, Offset, ReplicaGen};
+use base::{BrokerId, Duration, LeaderEpoch, Offset, PartitionId, PartitionIndex, ReplicaGen};
 use storage::{DirError, Expect, FLUSH_AFTER, LogDir, OpenError, SealOutcome, StartClass, inspect};
 
 use crate::support::{
@@ -28,6 +29,28 @@ fn a_clean_start_reads_no_segment_body() {
     assert_eq!((log.end(), log.flushed_end()), (Offset(100), Offset(100)));
     assert!(!env.files(&root()).iter().any(|path| path.ends_with("seal")), "used once");
     assert_eq!(read_all(&log, Offset(0)).len(), batches.len());
+}
+
+#[test]
+fn a_seal_tells_the_next_start_alone_whose_logs_were_never_made() {
+    let env = MemEnv::new();
+    let (dir, _log) = fresh(&env);
+    let other = PartitionId { index: PartitionIndex(9), ..partition() };
+    let unmade = BTreeSet::from([partition(), other]);
+    assert_eq!(run(dir.seal_but(&unmade)).unwrap(), SealOutcome::Sealed);
+
+    let env = env.after_process_crash();
+    let (dir, start) = open_dir(&env);
+    assert_eq!((start.class, start.unmade), (StartClass::Clean, unmade.clone()));
+
+    // A start that is refused leaves that to the next one.
+    run(dir.give_back()).unwrap();
+    let env = env.after_process_crash();
+    let (_dir, start) = open_dir(&env);
+    assert_eq!((start.class, start.unmade), (StartClass::Clean, unmade));
+
+    let (_, start) = open_dir(&env.after_process_crash());
+    assert_eq!((start.class, start.unmade), (StartClass::Process, BTreeSet::new()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use base::{Offset, ProducerId};
-use storage::{CompactError, FaultyRange, Log, LogConfig, ReadError};
+use storage::{CompactError, FaultyRange, Log, LogConfig, OpenError, ReadError};
 
 use crate::compact::{DAY, append_rows, compact, segment_files, updates};
 use crate::crash::recover;
@@ -12,6 +12,12 @@ use crate::support::*;
 fn file_of(env: &MemEnv, ending: &str) -> PathBuf {
     let files = env.files(&root()).into_iter();
     files.rev().find(|path| path.to_string_lossy().ends_with(ending)).unwrap()
+}
+
+/// Opens the log alone.
+fn opens(env: &MemEnv) -> Result<(), OpenError> {
+    let (dir, _) = open_dir(env);
+    run(dir.open_log(partition(), GEN, small())).map(drop)
 }
 
 /// What a read of one batch at `at` begins with; `None` if it meets damage there.
@@ -24,7 +30,7 @@ fn read_at(log: &Log<MemEnv>, at: i64) -> Option<i64> {
 }
 
 #[test]
-fn a_start_passes_over_a_batch_that_it_cannot_read_and_knows_the_producers_around_it() {
+fn a_start_that_cannot_read_forgets_no_producer() {
     let env = MemEnv::new();
     let (_dir, log) = fresh(&env);
     let spec = |at: i64| Spec { producer: Some((7 + at, 0)), value_bytes: 100, ..Spec::at(at) };
@@ -33,40 +39,36 @@ fn a_start_passes_over_a_batch_that_it_cannot_read_and_knows_the_producers_aroun
     }
     run(log.checkpoint()).unwrap();
     let len = spec(0).build().bytes().len();
-    let file = file_of(&env, ".log");
-    env.unreadable(&file, len + 90..2 * len + 10);
+    let places = [(".log", len + 90..len + 91), (".log", 0..1), (".env", 0..1)];
 
-    let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+    for (kind, at) in places {
+        let env = env.after_process_crash();
+        let file = file_of(&env, kind);
+        env.unreadable(&file, at);
+        assert!(opens(&env).is_err(), "what is in {kind} may be there");
 
-    let known = |id| log.producers().knows(ProducerId(id));
-    assert_eq!([7, 8, 9, 10].map(known), [true, false, false, false]);
-    assert_eq!((log.end(), recovery.faulty), (Offset(4), vec![]));
-    assert_eq!(read_at(&log, 0), Some(0));
-    assert!(matches!(run(log.read(Offset(1), log.end(), 1, true)), Err(ReadError::Io(_))));
-
-    // A body alone.
-    env.unreadable(&file, len + 90..len + 91);
-    let (log, _) = recover(&env.after_process_crash()).unwrap();
-    let known = |id| log.producers().knows(ProducerId(id));
-    assert_eq!([7, 8, 9, 10].map(known), [true, false, true, true]);
-    assert_eq!([0, 2, 3].map(|at| read_at(&log, at)), [Some(0), Some(2), Some(3)]);
+        env.unreadable(&file, 0..0);
+        let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+        assert_eq!([7, 8, 9, 10].map(|id| log.producers().knows(ProducerId(id))), [true; 4]);
+        assert_eq!((log.end(), recovery.faulty), (Offset(4), vec![]));
+    }
 }
 
 #[test]
-fn a_start_takes_side_files_that_it_cannot_read_for_lost() {
+fn a_start_that_cannot_read_the_producers_file_leaves_it_to_the_next_one() {
     let env = MemEnv::new();
     let (dir, log) = fresh(&env);
     append_some(&log, 5);
     run(dir.seal()).unwrap();
     let env = env.after_process_crash();
-    env.unreadable(&file_of(&env, ".env"), 0..1);
-    env.unreadable(&file_of(&env, "producers"), 0..1);
+    let file = file_of(&env, "producers");
+    env.unreadable(&file, 0..1);
 
-    let (log, recovery) = recover(&env).unwrap();
+    assert!(opens(&env).is_err());
 
-    assert!(recovery.producers_lost && !recovery.clean);
-    assert_eq!((log.end(), recovery.faulty, recovery.cut), (Offset(5), vec![], None));
-    assert_eq!(read_all(&log, Offset(0)).len(), 5);
+    env.unreadable(&file, 0..0);
+    let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+    assert_eq!((log.end(), recovery.producers_lost), (Offset(5), false));
 }
 
 #[test]
