@@ -176,6 +176,8 @@ pub(crate) struct Rare {
     pub(crate) undecided: Option<(Offset, ProducerId)>,
     /// How many markers were appended.
     pub(crate) marked: u64,
+    /// How often the log was cut: what was chosen for a cleaning before that may be something else now.
+    pub(crate) cuts: u64,
     /// Held by whoever compacts, or cuts; taken before the upkeep lock.
     pub(crate) cleaning: Arc<tokio::sync::Mutex<()>>,
     /// Whether somebody waits for that lock who cannot wait long.

@@ -122,6 +122,8 @@ impl Commits {
     fn group_has_ended(&mut self) {
         self.losses += 1;
         self.newest = -1;
+        // What was under way to it had come, or comes no more: nobody of it is a member now.
+        self.under_way.clear();
     }
 
     /// A reader goes on from before what stands: see [`History::commits_from`], and readers that

@@ -45,6 +45,8 @@ pub struct Dirty {
     pub dirty_ppm: u32,
     /// Whether it is time.
     pub due: bool,
+    /// How often the log had been cut short by then; 0 of [`choose`], which does not know.
+    pub cuts: u64,
 }
 
 /// What of a log can be cleaned; `None` if nothing.
@@ -86,7 +88,7 @@ pub fn choose(
     let late = Timestamp(now.0.saturating_sub(millis(config.lag_max)));
     let overdue = oldest.is_some_and(|oldest| oldest < late);
     let due = dirty_ppm > config.dirty_ppm_min || overdue;
-    Some(Dirty { from: from?, upto: upto?, dirty_ppm, due })
+    Some(Dirty { from: from?, upto: upto?, dirty_ppm, due, cuts: 0 })
 }
 
 /// Most segments that become one, so that the journal's record of it has a bound.

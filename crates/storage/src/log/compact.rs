@@ -175,7 +175,9 @@ impl<E: Env> Log<E> {
         };
         let closed: Vec<_> = closed.iter().map(SegmentState::as_clean).collect();
         let stable = shared.cleanable_upto(stable);
-        Ok(choose(&closed, last.name.base, shared.cleaned, stable, &config, now))
+        let cuts = shared.rare.as_ref().map_or(0, |rare| rare.cuts);
+        let dirty = choose(&closed, last.name.base, shared.cleaned, stable, &config, now);
+        Ok(dirty.map(|dirty| Dirty { cuts, ..dirty }))
     }
 
     /// Up to where the log was compacted.
@@ -230,6 +232,10 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
         log.check().map_err(|_| CompactError::Interrupted)?;
         let mut shared = log.inner.shared.lock();
         let marked = shared.rare().marked;
+        if shared.rare().cuts != wish.dirty.cuts {
+            // There may be something else now, which nobody has said is committed.
+            return Err(CompactError::Interrupted);
+        }
         let finished = shared.finished().0;
         let below = finished.iter().take_while(|segment| segment.name.base < wish.dirty.upto);
         let source = |s: &SegmentState<_>| Source { name: s.name, end: s.end, bytes: s.bytes };

@@ -17,7 +17,7 @@ use crate::error::OpenError;
 use crate::journal::{Change, JournalBatch, KnownSegment, Mark, SegmentSummary};
 use crate::names::{PRODUCERS, SALVAGE, SegmentName, log_folder};
 use crate::producers::{ProducerSnapshot, ProducerStates, encode_snapshot};
-use crate::replace::replace;
+use crate::replace::{read_whole, replace};
 
 /// What was found out and is not in the journal yet.
 #[derive(Default)]
@@ -326,9 +326,8 @@ impl<E: Env> Opening<E> {
         }
         (segment.run_open, segment.enveloped) = (false, envelopes.runs.len());
         findings.envelopes = envelopes.damaged || indexed.position < durable.position;
-        let last = envelopes.runs.last().map_or(name.base, crate::envelope::Run::end);
-        if last > self.known.flushed && !findings.envelopes {
-            self.sync_envelopes(name).await?;
+        if !envelopes.runs.is_empty() && !findings.envelopes {
+            self.write_envelopes_again(name).await?;
         }
         let empty = segment.end == name.base;
         if empty && len > 0 {
@@ -341,13 +340,18 @@ impl<E: Env> Opening<E> {
         Ok(segment)
     }
 
-    /// Nobody has said that the last envelopes are durable: they may be in the page cache alone, and
-    /// what the next start would find without them is not what this one goes on from (simulator seed
-    /// 6004587).
-    async fn sync_envelopes(&self, name: SegmentName) -> Result<(), OpenError> {
+    /// What was found of the envelopes may be in the page cache alone, written a moment before a crash or
+    /// left clean by a sync that failed: then it would go with the power, and what the next start finds
+    /// without it is not what this one goes on from (simulator seed 6004587). The same bytes in the same
+    /// places, so that nothing can be torn.
+    async fn write_envelopes_again(&self, name: SegmentName) -> Result<(), OpenError> {
         let path = self.folder.join(name.env());
-        let failed = |error| self.dir.fail("sync envelopes in", &self.folder, &error);
-        let file = self.dir.env.disk().open(&path, Access::Write).await.map_err(failed)?;
+        let bytes = read_whole(&self.dir.env, &path).await.map_err(self.io("read", &path))?;
+        let file = self.dir.env.disk().open(&path, Access::Write).await;
+        let file = file.map_err(self.io("open", &path))?;
+        let failed = |error| self.dir.fail("write envelopes again in", &self.folder, &error);
+        let bufs = IoBufs::from_iter(bytes);
+        file.append(0, bufs).await.map_err(failed)?;
         file.sync_data().await.map_err(failed)?;
         Ok(())
     }

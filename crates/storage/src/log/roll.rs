@@ -253,6 +253,9 @@ impl<E: Env> Log<E> {
         {
             let mut shared = self.inner.shared.lock();
             shared.start = start;
+            if let Some(rare) = shared.rare.as_deref_mut() {
+                rare.unreadable = rare.unreadable.filter(|at| *at >= start);
+            }
             if let Some(rare) = &mut shared.rare {
                 rare.faulty.retain(|range| range.to > start);
             }

@@ -202,7 +202,7 @@ impl<E: Env> Opening<E> {
         let caught_up = catch_up(&self.dir, self.found, segments, range, producers).await;
         let caught_up = caught_up.map_err(self.io("read", &self.folder))?;
         self.recovery.rebuilt_bytes += caught_up.read_bytes;
-        self.recovery.untold = caught_up.untold;
+        self.recovery.untold = self.recovery.untold.or(caught_up.untold);
         Ok(caught_up.producers)
     }
 }

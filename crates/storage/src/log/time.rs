@@ -10,6 +10,7 @@ use records::header::NO_TIMESTAMP;
 use records::inflated_bytes_max;
 
 use super::batches::{Located, Walk};
+use super::recover::FaultyRange;
 use super::run_walk::RunWalk;
 use super::{FileOf, Log};
 use crate::error::ReadError;
@@ -30,7 +31,13 @@ pub struct TimestampHit {
 enum Next {
     Nothing,
     Load(SegmentName),
-    Run { from: Offset },
+    Run {
+        from: Offset,
+    },
+    /// Damage there may hold an earlier one.
+    Damaged {
+        at: Offset,
+    },
 }
 
 impl<E: Env> Log<E> {
@@ -46,6 +53,7 @@ impl<E: Env> Log<E> {
         loop {
             match self.next_run(from, at) {
                 Next::Nothing => return Ok(None),
+                Next::Damaged { at } => return Err(self.corrupt(at)),
                 Next::Load(name) => {
                     // Nothing before it qualifies, and it may push that out of memory.
                     from = from.max(name.base);
@@ -97,8 +105,15 @@ impl<E: Env> Log<E> {
                 return Next::Load(segment.name);
             };
             let behind = runs.partition_point(|run| run.last < from);
-            if let Some(run) = runs[behind..].iter().find(|run| run.max_timestamp >= at) {
-                return Next::Run { from: run.base.max(from) };
+            let run = runs[behind..].iter().find(|run| run.max_timestamp >= at);
+            let upto = run.map_or(segment.end, |run| run.base.max(from));
+            let begin = from.max(segment.name.base);
+            let within = |range: &&FaultyRange| range.from < upto && begin < range.to;
+            if let Some(damage) = shared.faulty().iter().find(within) {
+                return Next::Damaged { at: damage.from.max(begin) };
+            }
+            if run.is_some() {
+                return Next::Run { from: upto };
             }
         }
         Next::Nothing

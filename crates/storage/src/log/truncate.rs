@@ -131,6 +131,11 @@ impl<E: Env> Log<E> {
 
     async fn find_cut(&self, to: Offset) -> Result<Plan<FileOf<E>>, TruncateError> {
         let (plan, run) = loop {
+            // Behind the cut nothing would tell that something is missing there.
+            let damage = self.inner.shared.lock().damage_around(to);
+            if let Some(at) = damage {
+                return Err(self.corrupt(at).into());
+            }
             let look = self.inner.shared.lock().look_for_cut(to);
             match look {
                 Look::Load(name) => self.load(name, to).await?,
@@ -199,6 +204,12 @@ impl<E: Env> Log<E> {
 }
 
 impl<F: Clone> Shared<F> {
+    /// Where known damage begins that `to` is in, or ends.
+    fn damage_around(&self, to: Offset) -> Option<Offset> {
+        let around = self.faulty().iter().find(|range| range.from < to && to <= range.to);
+        around.map(|range| range.from)
+    }
+
     fn look_for_cut(&self, to: Offset) -> Look<F> {
         let behind = self.segments.partition_point(|segment| segment.name.base < to);
         let void = self.segments[behind..].iter().map(|segment| segment.name).collect();
@@ -243,8 +254,12 @@ impl<F> Shared<F> {
         self.journaled_end = self.journaled_end.min(at);
         self.high_watermark = self.high_watermark.min(at);
         self.epochs.cut(at);
-        if let Some(Rare { faulty, undecided, .. }) = self.rare.as_deref_mut() {
+        self.cleaned = self.cleaned.min(at);
+        let rare = self.rare();
+        rare.cuts = rare.cuts.saturating_add(1);
+        if let Some(Rare { faulty, undecided, unreadable, .. }) = self.rare.as_deref_mut() {
             *undecided = None;
+            *unreadable = unreadable.filter(|known| *known < at);
             faulty.retain(|range| range.from < at);
             for range in &mut *faulty {
                 range.to = range.to.min(at);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use base::{Offset, ProducerId};
+use base::{Offset, ProducerId, Timestamp};
 use storage::{CompactError, FaultyRange, Log, LogConfig, OpenError, ReadError};
 
 use crate::compact::{DAY, append_rows, compact, segment_files, updates};
@@ -140,6 +140,20 @@ fn a_batch_of_a_segment_without_its_index_hides_only_itself() {
         assert_eq!(faulty, [FaultyRange { from: Offset(4), to: Offset(5) }], "{at}");
         assert_eq!(read_at(&log, end), Some(end), "the next segment");
     }
+}
+
+#[test]
+fn a_look_up_by_time_does_not_pass_over_damage_that_may_hold_the_answer() {
+    let (log, end) = without_index(|env, file, len| env.rot(file, 4 * len + 16, 1));
+    let at = |time| run(log.offset_for_timestamp(Timestamp(time)));
+    let found = |time| at(time).unwrap().map(|hit| hit.offset.0);
+
+    assert_eq!([0, 3].map(found), [Some(0), Some(3)]);
+    for time in 4..end {
+        let answer = at(time);
+        assert!(matches!(answer, Err(ReadError::Corrupt { at: Offset(4) })), "{time}: {answer:?}");
+    }
+    assert_eq!(found(end), Some(end), "the segment with the damage has nothing as late");
 }
 
 #[test]
