@@ -201,6 +201,14 @@ impl State<'_> {
         Some((at, seeds))
     }
 
+    /// Names a seed that failed at once: who waits for the end of a long campaign wants to begin with it.
+    fn tell(&mut self, failed: &Failed) {
+        let (seed, failure) = (failed.plan.seed, &failed.failure);
+        let (kind, text) = (failure.kind, &failure.text);
+        // A line that cannot be written is no reason to stop.
+        drop(writeln!(self.reports.progress, "FAILED seed {seed}, {kind:?}: {text}"));
+    }
+
     /// Adds a batch, once all that come before it were added.
     fn take_in(&mut self, range: &Range, at: u64, batch: Batch) {
         self.stopped |= batch.stopped;
@@ -211,16 +219,7 @@ impl State<'_> {
             self.clock.add_cpu(batch.cpu);
             for piece in batch.pieces {
                 if !self.ended {
-                    // Who waits for the end of a long campaign wants to begin with the first failure. A
-                    // line that cannot be written is no reason to stop.
-                    for failed in piece.failed() {
-                        let (seed, failure) = (failed.plan.seed, &failed.failure);
-                        let (kind, text) = (failure.kind, &failure.text);
-                        drop(writeln!(
-                            self.reports.progress,
-                            "FAILED seed {seed}, {kind:?}: {text}"
-                        ));
-                    }
+                    piece.failed().for_each(|failed| self.tell(failed));
                     self.standing.totals.merge(piece);
                     self.ended = self.standing.totals.failures() >= range.failures_max;
                 }

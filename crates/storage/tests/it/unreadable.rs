@@ -25,7 +25,7 @@ fn read_at(log: &Log<MemEnv>, at: i64) -> Option<i64> {
     match run(log.read(Offset(at), log.end(), 1, true)) {
         Ok(slice) => slice.first_base.map(|base| base.0),
         Err(ReadError::Corrupt { at: found }) if found.0 == at => None,
-        Err(error) => panic!("{at}: {error}"),
+        Err(error) => unreachable!("{at}: {error}"),
     }
 }
 
