@@ -2,8 +2,9 @@
 
 use base::{LeaderEpoch, Offset};
 use records::BatchView;
-use storage::{ReadError, TruncateError, Verdict};
+use storage::{CompactError, FaultyRange, ReadError, TruncateError, Verdict};
 
+use crate::compact::{DAY, append_rows, compact, compaction, rows, updates};
 use crate::crash::{log_file, recover};
 use crate::support::*;
 
@@ -170,4 +171,57 @@ fn a_segment_below_the_start_of_its_log_goes_once_nothing_is_added_to_it() {
         let (recovered, _) = recover(&env.after_process_crash()).unwrap();
         assert_eq!(recovered.segments(), log.segments());
     }
+}
+
+#[test]
+fn what_was_compacted_counts_no_further_than_a_cut() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    // Each key once, so that everything stays.
+    append_rows(&log, &(0..60).map(|at| (at, Some(at))).collect::<Vec<_>>());
+    compact(&log, DAY).unwrap().unwrap();
+    let cleaned = log.cleaned();
+
+    let cut = run(log.truncate(Offset(cleaned.0 / 2))).unwrap();
+
+    assert!(cut < cleaned);
+    assert_eq!(log.cleaned(), cut, "as the journal has it");
+    let (log, _) = recover(&env.after_process_crash()).unwrap();
+    assert_eq!((log.cleaned(), log.end()), (cut, cut));
+}
+
+#[test]
+fn a_cleaning_that_was_chosen_before_a_cut_does_not_begin_behind_it() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    append_rows(&log, &updates(60));
+    let wish = compaction(&log, DAY).unwrap();
+    run(log.truncate(Offset(20))).unwrap();
+    // Nobody has said of these that they are committed.
+    append_rows(&log, &updates(60));
+
+    let done = run(log.compact(&wish, &|| true));
+
+    assert!(matches!(done, Err(CompactError::Interrupted)), "{done:?}");
+    assert_eq!(rows(&log).len(), 80);
+}
+
+#[test]
+fn a_cut_in_damage_is_refused_and_changes_nothing() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    let len = append_some(&log, 6)[0].bytes().len();
+    run(log.checkpoint()).unwrap();
+    let content = env.content(&log_file(&env));
+    env.overwrite(&log_file(&env), &content[..3 * len]);
+    let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+    assert_eq!(recovery.faulty, [FaultyRange { from: Offset(3), to: Offset(6) }]);
+
+    for to in 4..6 {
+        let refused = run(log.truncate(Offset(to)));
+        assert!(matches!(refused, Err(TruncateError::Unreadable(_))), "{to}: {refused:?}");
+    }
+
+    assert_eq!((log.end(), log.faulty()), (Offset(6), recovery.faulty));
+    assert_eq!(run(log.truncate(Offset(3))).unwrap(), Offset(3), "before it");
 }
