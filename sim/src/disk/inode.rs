@@ -227,6 +227,8 @@ impl FileNode {
             lost += u64::from(differs);
             broken |= differs && promised.contains_key(&sector);
         }
+        // What was promised of a sector that was written again, and given up by a sync that failed.
+        broken |= promised.keys().any(|sector| self.sector_differs(*sector));
         self.cache.clone_from(&self.durable);
         self.durable_len_changes = self.len_changes;
         (lost, broken)
@@ -289,6 +291,21 @@ mod tests {
         file.power_loss(&mut Dice::new(1, "t"), &drop_all());
 
         assert_eq!(file.cache(), b"bytes");
+    }
+
+    #[test]
+    fn a_promise_is_broken_by_a_failed_sync_of_what_was_added_to_its_sector() {
+        let mut file = FileNode::default();
+        file.write(0, b"bytes");
+        let point = file.sync_point();
+        file.sync_promised(&point);
+        file.write(5, b" and more");
+        let point = file.sync_point();
+        file.sync_failed(point, &mut Dice::new(1, "t"), 0);
+
+        let (lost, broken) = file.power_loss(&mut Dice::new(1, "t"), &drop_all());
+
+        assert_eq!((file.cache(), lost, broken), (&b""[..], 0, true));
     }
 
     #[test]
