@@ -196,6 +196,9 @@ pub struct Envelopes {
     pub last_valid: Option<Run>,
     /// Whether the file is longer than `runs`, so that it must be written anew.
     pub damaged: bool,
+    /// Whether there is no file: somebody took it away, for it is made before the journal names its
+    /// segment.
+    pub lost: bool,
 }
 
 /// Reads a file of envelopes, skipping what is not valid or belongs to another segment.

@@ -310,6 +310,8 @@ impl<E: Env> Opening<E> {
         }
         let end = len.max(durable.position);
         findings.uncertain |= self.scan(&mut segment, &file, durable, end).await?;
+        // Without its envelopes nobody knows whether what is cut had been durable.
+        findings.uncertain |= envelopes.lost && self.recovery.cut.is_some();
         if segment.end < known_durable {
             self.probe().reached("storage_durable_bytes_damaged");
             findings.faulty(segment.end, known_durable);

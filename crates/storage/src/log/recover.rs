@@ -339,7 +339,7 @@ impl<E: Env> Opening<E> {
         let bytes = read_whole(&self.dir.env, &path).await.map_err(self.io("read", &path))?;
         let Some(bytes) = bytes else {
             self.probe().reached("storage_envelopes_missing");
-            return Ok(Envelopes { damaged: true, ..Envelopes::default() });
+            return Ok(Envelopes { damaged: true, lost: true, ..Envelopes::default() });
         };
         Ok(decode_file(&self.owner(name), name.base, &bytes))
     }

@@ -309,3 +309,25 @@ fn envelopes_that_a_start_took_in_are_durable_behind_it() {
     }
     assert!(taken > 128, "no crash left a second envelope");
 }
+
+#[test]
+fn a_log_that_is_cut_without_its_envelopes_may_have_lost_what_was_durable_and_says_so() {
+    for (takes_envelopes, rots) in [(true, true), (true, false), (false, false)] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        let len = append_some(&log, 6)[0].bytes().len();
+        run(log.checkpoint()).unwrap();
+        if takes_envelopes {
+            let is_index = |file: &PathBuf| file.extension().is_some_and(|kind| kind == "env");
+            env.delete(&env.files(&root()).into_iter().find(is_index).unwrap());
+        }
+        if rots {
+            env.rot(&log_file(&env), 3 * len + 16, 1);
+        }
+
+        let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+
+        let end = Offset(if rots { 3 } else { 6 });
+        assert_eq!((log.end(), log.is_uncertain()), (end, rots), "{recovery:?}");
+    }
+}
