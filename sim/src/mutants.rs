@@ -116,6 +116,11 @@ pub const MUTANTS: &[Mutant] = &[
         "an envelope is written before the bytes that it vouches for are flushed",
     ),
     mutant(
+        "envelopes_trusted",
+        "own",
+        "a start does not write the envelopes again that it goes by, which may be in the page cache alone",
+    ),
+    mutant(
         "epoch_zero_forgotten",
         "M46",
         "the first epoch is left out when a tail is held against the epoch history",

@@ -109,6 +109,7 @@ pub const MUTANTS: &[&str] = &[
     "ended_segment_stays",
     "envelope_after_journal",
     "envelope_before_flush",
+    "envelopes_trusted",
     "epoch_zero_forgotten",
     "faulty_not_journaled",
     "flushed_is_written",
