@@ -58,7 +58,7 @@ pub fn damages(world: &World) -> u64 {
 
 /// The same, of classes that may leave nobody knowing how far a log went.
 fn blurs(world: &World) -> u64 {
-    let files = [DirFile::Journal, DirFile::OpenSegment, DirFile::Coordinator];
+    let files = [DirFile::Journal, DirFile::OpenSegment, DirFile::Coordinator, DirFile::Envelopes];
     files.iter().map(|file| world.faults(file.class())).sum()
 }
 
