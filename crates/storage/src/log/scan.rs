@@ -38,8 +38,8 @@ pub(super) enum Holes {
 
 impl<E: Env> Opening<E> {
     /// Adds the runs between what the envelopes cover and `end`: by headers alone where there may be
-    /// `holes`. What was never compacted is little, and checked: a damaged journal may have held what a
-    /// power loss took of it (simulator seed 60006959).
+    /// `holes`. What was never compacted is checked as well: a damaged journal may have held what a power
+    /// loss took of it (simulator seed 60006959).
     pub(super) async fn index(
         &mut self,
         segment: &mut SegmentState<FileOf<E>>,
