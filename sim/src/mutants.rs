@@ -190,6 +190,11 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant("manifest_not_synced", "M47", "a manifest gets its name before it is durable"),
     mutant(
+        "merge_ahead_of_flush",
+        "own",
+        "envelopes that are put together vouch for what was written since the flush as well",
+    ),
+    mutant(
         "metadata_cache_trusted",
         "own",
         "a start does not write the metadata log again, whose end may be in the page cache alone",

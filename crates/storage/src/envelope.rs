@@ -83,6 +83,33 @@ impl Run {
         self.batches = self.batches.saturating_add(1);
         true
     }
+
+    /// Takes in the run that follows, if the two may be one.
+    fn join(&mut self, next: &Self) -> bool {
+        let together = self.bytes.checked_add(next.bytes).filter(|sum| *sum <= RUN_BYTES);
+        let follows = next.position == self.end_position() && next.base >= self.end();
+        let Some(together) = together.filter(|_| follows && next.epoch == self.epoch) else {
+            return false;
+        };
+        self.has_holes |= next.has_holes || next.base != self.end();
+        self.last = next.last;
+        self.max_timestamp = self.max_timestamp.max(next.max_timestamp);
+        self.bytes = together;
+        self.batches = self.batches.saturating_add(next.batches);
+        true
+    }
+}
+
+/// The runs with neighbours put together where they may be one: of one epoch, without a gap in the
+/// file, and not larger together than [`RUN_BYTES`].
+pub(crate) fn merged(runs: &[Run]) -> Vec<Run> {
+    let mut merged: Vec<Run> = Vec::new();
+    for run in runs {
+        if !merged.last_mut().is_some_and(|last| last.join(run)) {
+            merged.push(*run);
+        }
+    }
+    merged
 }
 
 /// Adds a batch to the runs of a segment, opening a new run where needed.
@@ -258,6 +285,24 @@ mod tests {
     #[test]
     fn a_slot_gives_back_its_run() {
         assert_eq!(decode_slot(&encode_slot(&owner(), &run(4))), Ok((owner(), run(4))));
+    }
+
+    #[test]
+    fn neighbours_of_one_epoch_become_one_run_up_to_its_largest_size() {
+        let later = Run { epoch: LeaderEpoch(3), ..run(3) };
+        let large = Run { bytes: RUN_BYTES - 150, ..run(4) };
+        let behind = |run: &Run, base| Run { position: run.end_position(), base, ..*run };
+        let next = Run { last: Offset(60), bytes: 100, ..behind(&large, Offset(55)) };
+        let next = Run { epoch: large.epoch, ..next };
+        let too_much = Run { last: Offset(70), ..behind(&next, Offset(61)) };
+        let gap = Run { position: too_much.end_position() + 1, base: Offset(71), ..run(8) };
+
+        let merged = merged(&[run(0), run(1), run(2), later, large, next, too_much, gap]);
+
+        let first = Run { last: Offset(29), bytes: 300, batches: 6, has_holes: true, ..run(0) };
+        let holes =
+            Run { last: Offset(60), bytes: RUN_BYTES - 50, batches: 4, has_holes: true, ..large };
+        assert_eq!(merged, vec![first, later, holes, too_much, gap]);
     }
 
     #[test]

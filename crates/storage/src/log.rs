@@ -12,6 +12,7 @@ mod checkpoint;
 mod compact;
 mod files;
 mod flush;
+mod merge;
 mod read;
 mod rebuild;
 mod recover;
@@ -128,6 +129,8 @@ impl<E: Env> LogInner<E> {
 pub(crate) struct Upkeep {
     /// Length of the envelope file of the open segment: envelopes written so far times their size.
     pub(crate) env_bytes: u64,
+    /// With so many envelopes in that file it is time to see whether fewer would do.
+    pub(crate) merge_at: u32,
     /// Whether the log has a folder.
     pub(crate) has_folder: bool,
 }

@@ -15,6 +15,7 @@ pub const MARKS: &[&str] = &[
     "storage_deletion_resumed",
     "storage_directory_failed",
     "storage_envelopes_rewritten",
+    "storage_envelopes_merged",
     "storage_file_opened_again",
     "storage_files_released",
     "storage_fsync_by_journal",
@@ -124,6 +125,7 @@ pub const MUTANTS: &[&str] = &[
     "log_start_not_durable",
     "lost_segment_is_empty",
     "manifest_not_synced",
+    "merge_ahead_of_flush",
     "read_bound_again",
     "recycle_keeps_nonce",
     "sealed_not_flushed",
@@ -153,4 +155,5 @@ pub const BUGGIFY_SITES: &[&str] = &[
     "storage_few_files",
     "storage_producers_at_start",
     "storage_producers_often",
+    "storage_merge_often",
 ];

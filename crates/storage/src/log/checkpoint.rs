@@ -114,12 +114,17 @@ impl<E: Env> Log<E> {
             self.write_envelopes(upkeep, name, &runs).await?;
         }
         self.inner.dir.journal.note_filed(self.found(), end);
-        let mut shared = self.inner.shared.lock();
-        if let Some(segment) = shared.active_mut() {
-            segment.enveloped += runs.len();
+        {
+            let mut shared = self.inner.shared.lock();
+            if let Some(segment) = shared.active_mut() {
+                segment.enveloped += runs.len();
+            }
+            shared.dirty_bytes = shared.dirty_bytes.saturating_sub(dirty_bytes);
+            shared.dirty_since = (shared.end > end).then_some(began);
         }
-        shared.dirty_bytes = shared.dirty_bytes.saturating_sub(dirty_bytes);
-        shared.dirty_since = (shared.end > end).then_some(began);
+        if !runs.is_empty() {
+            self.merge_envelopes(upkeep).await?;
+        }
         Ok(end)
     }
 

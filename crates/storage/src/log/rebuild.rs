@@ -95,7 +95,7 @@ impl<E: Env> Opening<E> {
         }
         self.settle(&findings, &mut segments, end).await?;
         self.put_strays_away(strays, self.misses_a_segment(listing)).await?;
-        let mut upkeep = Upkeep { env_bytes: 0, has_folder: true };
+        let mut upkeep = Upkeep { has_folder: true, ..Upkeep::default() };
         if let Some(open) = segments.last_mut().filter(|segment| segment.open) {
             upkeep.env_bytes = super::recover::slots_len(open.enveloped);
         }

@@ -274,7 +274,7 @@ impl<E: Env> Opening<E> {
         };
         let closed: Vec<SegmentSummary> = known.iter().filter_map(|s| s.closed).collect();
         let mut segments: Vec<_> = closed.iter().map(SegmentState::unloaded).collect();
-        let mut upkeep = Upkeep { env_bytes: 0, has_folder: true };
+        let mut upkeep = Upkeep { has_folder: true, ..Upkeep::default() };
         if last.closed.is_none() {
             let (file, len) = self.open_segment_file(last.name, Access::Write).await?;
             let envelopes = self.read_envelopes(last.name).await?;

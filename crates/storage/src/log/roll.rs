@@ -70,7 +70,7 @@ impl<E: Env> Log<E> {
         if let Err(error) = dir.commit(self.found(), changes).await {
             return Err(self.without_room(error, name).await?);
         }
-        *upkeep = Upkeep { env_bytes: 0, has_folder: true };
+        *upkeep = Upkeep { has_folder: true, ..Upkeep::default() };
         dir.note_opened();
         let gone = {
             let mut shared = self.inner.shared.lock();

@@ -138,6 +138,9 @@ impl Work<'_> {
         for at in 0..8 {
             self.append(0, 500, at % 3 == 0)?;
             self.append(1, 20, at % 2 == 0)?;
+            if at % 3 == 1 {
+                self.checkpoint(1)?;
+            }
         }
         self.checkpoint(0)?;
         self.begin_epoch(0, 1)?;
@@ -229,17 +232,12 @@ fn check(env: &MemEnv, models: &Models, power_lost: bool) {
     }
 }
 
-#[test]
-fn a_crash_between_any_two_operations_leaves_what_the_journal_explains() {
-    let env = MemEnv::new();
-    assert!(work(&env, &mut Models::default()));
-    for mark in ["storage_fsync_by_journal", "storage_segment_rolled", "storage_truncated"] {
-        assert!(env.reached(mark), "{mark}");
-    }
-    assert!(env.reached("storage_journal_file_recycled"));
-    for at in 1..=env.ops() {
+fn crash_everywhere(new: impl Fn() -> MemEnv) -> MemEnv {
+    let whole = new();
+    assert!(work(&whole, &mut Models::default()));
+    for at in 1..=whole.ops() {
         for seed in 0..3 {
-            let env = MemEnv::new();
+            let env = new();
             env.set_faults(Faults { crash_at: Some(at), ..Faults::default() });
             let mut models = Models::default();
             assert!(!work(&env, &mut models));
@@ -255,4 +253,20 @@ fn a_crash_between_any_two_operations_leaves_what_the_journal_explains() {
             check(&lose(&env), &models, power_lost);
         }
     }
+    whole
+}
+
+#[test]
+fn a_crash_between_any_two_operations_leaves_what_the_journal_explains() {
+    let env = crash_everywhere(MemEnv::new);
+    for mark in ["storage_fsync_by_journal", "storage_segment_rolled", "storage_truncated"] {
+        assert!(env.reached(mark), "{mark}");
+    }
+    assert!(env.reached("storage_journal_file_recycled"));
+}
+
+#[test]
+fn so_does_one_where_envelopes_are_put_together_at_every_flush() {
+    let env = crash_everywhere(|| MemEnv::new().with_buggify("storage_merge_often"));
+    assert!(env.reached("storage_envelopes_merged"));
 }

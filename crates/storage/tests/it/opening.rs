@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use base::{BrokerId, Duration, LeaderEpoch, Offset, PartitionId, PartitionIndex, ReplicaGen};
-use storage::{DirError, Expect, FLUSH_AFTER, LogDir, OpenError, SealOutcome, StartClass, inspect};
+use storage::{
+    DirError, Expect, FLUSH_AFTER, LogConfig, LogDir, OpenError, SealOutcome, StartClass, inspect,
+};
 
 use crate::support::{
     GEN, MemEnv, Spec, append_of, append_some, expect, fresh, open_dir, options, partition,
@@ -387,4 +389,35 @@ fn segments_are_numbered_on_even_if_nobody_knows_how_many_starts_there_were() {
     let (dir, _) = open_dir(&env);
     let (log, recovery) = run(dir.open_log(partition(), GEN, small())).unwrap();
     assert_eq!((log.end(), recovery.faulty.len()), (Offset(120), 0));
+}
+
+#[test]
+fn envelopes_grow_with_the_bytes_of_a_segment_and_not_with_its_flushes() {
+    let env = MemEnv::new();
+    let (dir, _) = open_dir(&env);
+    let log = run(dir.create_log(partition(), GEN, LogConfig::default())).unwrap();
+    for _ in 0..1_000 {
+        append_some(&log, 1);
+        run(log.checkpoint()).unwrap();
+    }
+    let envelopes =
+        env.files(&root()).into_iter().find(|path| path.extension() == Some("env".as_ref()));
+    let bytes = env.content(&envelopes.unwrap()).len();
+    assert!(bytes <= 140 * storage::SLOT, "{bytes} bytes of envelopes");
+    assert!(env.reached("storage_envelopes_merged"));
+    assert_eq!(read_all(&log, Offset(0)).len(), 1_000);
+
+    // What is on the disk says the same, after a stop and after a power loss.
+    run(dir.seal()).unwrap();
+    let env = env.after_process_crash();
+    let (again, recovery) = crate::crash::recover(&env).unwrap();
+    assert!(recovery.clean);
+    assert_eq!(read_all(&again, Offset(0)).len(), 1_000);
+    append_some(&again, 200);
+    for _ in 0..200 {
+        append_some(&again, 1);
+        run(again.checkpoint()).unwrap();
+    }
+    let (lost, _) = crate::crash::recover(&env.after_power_loss(1)).unwrap();
+    assert_eq!((lost.end(), read_all(&lost, Offset(0)).len()), (Offset(1_400), 1_400));
 }
