@@ -246,11 +246,6 @@ pub const MUTANTS: &[Mutant] = &[
         "when a log rolls a segment, neither the new files' directory entries nor those of the producers' file are made durable",
     ),
     mutant(
-        "snapshot_holds_future",
-        "M48",
-        "the producers' file holds batches that were not durable when it was written",
-    ),
-    mutant(
         "swap_before_flush",
         "M54",
         "the journal names compacted segments whose bytes and directory entries are not flushed",
@@ -290,8 +285,10 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("write_error_ignored", "M49", "a write of a log that fails counts as done"),
 ];
 
-/// Planted bugs of work that no seed does yet: held by the tests of the crate that carries them.
-pub const ELSEWHERE: &[&str] = &["ack_by_new_mode", "compaction_forgets_producers"];
+/// Planted bugs of work that no seed does yet, or of a moment that none has met: held by the tests of the
+/// crate that carries them.
+pub const ELSEWHERE: &[&str] =
+    &["ack_by_new_mode", "compaction_forgets_producers", "snapshot_holds_future"];
 
 /// Entries of the catalogue that one broker cannot express, and why.
 pub const EXPLAINED: &[(&str, &str)] = &[
@@ -306,6 +303,10 @@ pub const EXPLAINED: &[(&str, &str)] = &[
     (
         "M47",
         "the producers' file gets its name before it is durable (its other half is planted as `manifest_not_synced`): the file only makes a start quicker; one that does not check is left aside, and the producers are found in the batches, as after `damaged producers`, through which everything holds. It was planted, and of 40 plans that cut the power right behind the rename none saw a difference",
+    ),
+    (
+        "M48",
+        "the producers' file holds batches that were not durable when it was written (planted as `snapshot_holds_future`): the test `the_producers_file_knows_no_batch_that_was_not_durable_when_it_was_written` finds it. In a simulated universe a batch must come while that file is written, take longer to become durable than two syncs and a rename, and go with the power in between, unanswered: of some 3000 plans made for it none did all of that",
     ),
     (
         "M49",

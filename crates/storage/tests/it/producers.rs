@@ -1,5 +1,7 @@
 //! When the producers' file is written, and when it does not count.
 
+use std::task::{Context, Waker};
+
 use base::Offset;
 use storage::{Log, ProducerBatch, Verdict};
 
@@ -140,4 +142,39 @@ fn a_producer_is_not_known_by_a_batch_whose_header_rotted() {
     assert!(matches!(judge(&log, numbered(3, 0)), Verdict::Duplicate { .. }));
     assert!(matches!(judge(&log, numbered(3, 2)), Verdict::Duplicate { .. }), "behind it");
     assert_eq!(judge(&log, numbered(3, 1)), Verdict::OutOfOrder { expected: 3 });
+}
+
+/// Whether, in some order, a producer's batch that came while the producers' file was written and went
+/// with the power would be refused as a repetition when it is sent again. Second, whether it did go.
+fn a_lost_batch_is_taken_for_written(mutant: Option<&'static str>) -> (bool, bool) {
+    let (mut believed, mut lost) = (false, false);
+    for polls in 1..60 {
+        let mut env = MemEnv::new().with_buggify("storage_producers_often");
+        env.restless = true;
+        env = mutant.into_iter().fold(env, MemEnv::with_mutant);
+        let (_dir, log) = fresh(&env);
+        run(log.append(append_of(&[numbered(0, 0).build()]))).unwrap();
+        let mut checkpoint = Box::pin(log.checkpoint());
+        let mut cx = Context::from_waker(Waker::noop());
+        if (0..polls).any(|_| checkpoint.as_mut().poll(&mut cx).is_ready()) {
+            break;
+        }
+        run(log.append(append_of(&[numbered(1, 1).build()]))).unwrap();
+        run(checkpoint).unwrap();
+
+        for seed in 0..8 {
+            let (log, _) = recover(&env.after_power_loss(seed)).unwrap();
+            if log.end() == Offset(1) {
+                lost = true;
+                believed |= judge(&log, numbered(1, 1)) != Verdict::Append;
+            }
+        }
+    }
+    (believed, lost)
+}
+
+#[test]
+fn the_producers_file_knows_no_batch_that_was_not_durable_when_it_was_written() {
+    assert_eq!(a_lost_batch_is_taken_for_written(None), (false, true));
+    assert_eq!(a_lost_batch_is_taken_for_written(Some("snapshot_holds_future")), (true, true));
 }
