@@ -1,6 +1,6 @@
 //! Vocabulary shared by every crate of Gregor.
 //!
-//! Owns: ids, offsets, time, probes, deterministic maps and the PRNG. Pure: no await, clock,
+//! Owns: ids, offsets, time, probes, deterministic and compact maps and the PRNG. Pure: no await, clock,
 //! randomness, lock, file or socket; everything that varies is handed in.
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ pub mod ids;
 mod invariant;
 pub mod prng;
 pub mod probe;
+pub mod sorted;
 pub mod time;
 pub mod uuid;
 
@@ -21,5 +22,6 @@ pub use ids::{
 };
 pub use prng::Prng;
 pub use probe::Probe;
+pub use sorted::SortedMap;
 pub use time::{Duration, Instant, Timestamp};
 pub use uuid::Uuid;

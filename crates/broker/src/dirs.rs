@@ -6,11 +6,11 @@
 //! failed directory gets no further partition and never comes back in this process.
 //! Source: Kafka's placement (KIP-112, JBOD).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base::PartitionId;
+use base::{PartitionId, SortedMap};
 use env::{Env, Lock, Rank};
 use storage::{LogDir, Room};
 
@@ -41,7 +41,7 @@ pub(crate) struct Dirs<E: Env> {
 struct State {
     takes_logs: Vec<bool>,
     failures: Vec<Option<Arc<str>>>,
-    places: BTreeMap<PartitionId, usize>,
+    places: SortedMap<PartitionId, usize>,
     /// How many partitions each directory has.
     counts: Vec<usize>,
     offline: BTreeSet<PartitionId>,
@@ -75,7 +75,7 @@ impl<E: Env> Dirs<E> {
             takes_logs.push(dir.takes_logs);
             failures.push(dir.failure);
         }
-        let (places, offline) = (BTreeMap::new(), BTreeSet::new());
+        let (places, offline) = (SortedMap::new(), BTreeSet::new());
         let counts = vec![0; all.len()];
         let state = State { takes_logs, failures, places, counts, offline };
         Self { home, all, state: Lock::new(DIRS_RANK, state) }

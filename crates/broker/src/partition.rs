@@ -25,7 +25,7 @@ use records::{
     exactly_one, inflated_bytes_max, validate,
 };
 use storage::{Append, DirectoryFailed, Durability, Log, WriteError};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::api::{Acks, ProduceError, Produced};
 use crate::config::TopicConfig;
@@ -43,7 +43,6 @@ const RULES_RANK: Rank = Rank(99);
 /// What a partition is told at its birth.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionInit {
-    pub(crate) id: PartitionId,
     pub(crate) epoch: LeaderEpoch,
     pub(crate) config: Arc<TopicConfig>,
     /// Only the broker itself writes to it.
@@ -54,20 +53,17 @@ pub(crate) struct PartitionInit {
 
 /// One partition.
 pub(crate) struct Partition<E: Env> {
-    id: PartitionId,
     /// The rules in force; whoever works by them takes them once.
     config: Lock<Arc<TopicConfig>>,
     internal: bool,
     openers: Arc<Openers>,
     log: Log<E>,
     ledger: Lock<Ledger>,
-    /// Told when a writer has nothing more to do.
-    idle: Notify,
 }
 
 impl<E: Env> std::fmt::Debug for Partition<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Partition({})", self.id)
+        write!(f, "Partition({})", self.id())
     }
 }
 
@@ -118,13 +114,11 @@ impl<E: Env> Partition<E> {
             ledger.high_watermark = log.high_watermark_hint();
         }
         Arc::new(Self {
-            id: init.id,
             config: Lock::new(RULES_RANK, init.config),
             internal: init.internal,
             openers: init.openers,
             log,
             ledger: Lock::new(PARTITION_RANK, ledger),
-            idle: Notify::new(),
         })
     }
 
@@ -138,7 +132,7 @@ impl<E: Env> Partition<E> {
     }
 
     pub(crate) fn id(&self) -> PartitionId {
-        self.id
+        self.log.partition()
     }
 
     pub(crate) fn log(&self) -> &Log<E> {
@@ -317,7 +311,10 @@ impl<E: Env> Partition<E> {
             self.write_run(run).await;
             self.env().seam("partition_published").await;
         }
-        self.idle.notify_waiters();
+        let idle = self.ledger.lock().idle();
+        if let Some(idle) = idle {
+            idle.notify_waiters();
+        }
     }
 
     async fn write_run(&self, run: Run) {
@@ -347,7 +344,7 @@ impl<E: Env> Partition<E> {
             Err(WriteError::Failed(failed)) => {
                 self.env().probe().reached("partition_append_failed");
                 // The directory's flusher hears of it too, and tells the others.
-                tracing::debug!(partition = %self.id, %failed, "an append failed");
+                tracing::debug!(partition = %self.id(), %failed, "an append failed");
                 // Planted: a failed directory goes on acknowledging.
                 if self.env().probe().mutant("ack_on_failed_directory") {
                     self.ledger.lock().promise_unwritten(end).tell();
@@ -396,7 +393,10 @@ impl<E: Env> Partition<E> {
     /// Completes when no writer is at work. Call after [`Partition::close`].
     pub(crate) async fn drained(&self) {
         loop {
-            let mut idle = std::pin::pin!(self.idle.notified());
+            let Some(idle) = self.ledger.lock().wait_for_idle() else {
+                return;
+            };
+            let mut idle = std::pin::pin!(idle.notified());
             idle.as_mut().enable();
             if !self.ledger.lock().is_busy() {
                 return;

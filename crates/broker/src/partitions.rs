@@ -3,10 +3,9 @@
 //! Owns: the table from id to partition. Invariant: a partition is in the table only while its log
 //! exists: created before it becomes visible, gone from the table before the log is deleted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{PartitionId, TopicId};
+use base::{PartitionId, SortedMap, TopicId};
 use env::{Env, Lock, Rank};
 
 use crate::partition::Partition;
@@ -16,12 +15,12 @@ const TABLE_RANK: Rank = Rank(50);
 
 /// The table.
 pub(crate) struct Partitions<E: Env> {
-    by_id: Lock<BTreeMap<PartitionId, Arc<Partition<E>>>>,
+    by_id: Lock<SortedMap<PartitionId, Arc<Partition<E>>>>,
 }
 
 impl<E: Env> Default for Partitions<E> {
     fn default() -> Self {
-        Self { by_id: Lock::new(TABLE_RANK, BTreeMap::new()) }
+        Self { by_id: Lock::new(TABLE_RANK, SortedMap::new()) }
     }
 }
 

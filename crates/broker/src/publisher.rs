@@ -274,7 +274,7 @@ pub(crate) async fn lead<E: Env>(
     let config = Arc::clone(config);
     let openers = Arc::clone(&node.openers);
     let internal = is_internal(&topic.name);
-    let init = PartitionInit { id, epoch, config, internal, openers };
+    let init = PartitionInit { epoch, config, internal, openers };
     node.partitions.insert(id, Partition::new(init, log));
     Ok(())
 }

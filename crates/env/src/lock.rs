@@ -5,6 +5,7 @@
 //! (`Guard` is not `Send`, so such a future does not compile where it is spawned).
 #![expect(clippy::disallowed_types, reason = "the one place that owns the std mutex")]
 
+#[cfg(debug_assertions)]
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
@@ -13,49 +14,87 @@ use std::sync::{Mutex, MutexGuard};
 
 #[cfg(feature = "shuttle")]
 use shuttle::sync::{Mutex, MutexGuard};
-#[cfg(feature = "shuttle")]
+#[cfg(all(feature = "shuttle", debug_assertions))]
 use shuttle::thread_local;
 
 /// A lock's place in the order; lower ranks are taken first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank(pub u8);
 
+#[cfg(debug_assertions)]
 thread_local! {
     static HELD: RefCell<Vec<Rank>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A rank where it is checked, and nothing where it is not: every log and every partition has locks.
+#[derive(Clone, Copy, Debug)]
+struct Checked {
+    #[cfg(debug_assertions)]
+    rank: Rank,
+}
+
+#[cfg(debug_assertions)]
+impl Checked {
+    const fn new(rank: Rank) -> Self {
+        Self { rank }
+    }
+
+    fn take(self) {
+        HELD.with(|held| {
+            let mut held = held.borrow_mut();
+            if let Some(top) = held.last() {
+                assert!(*top < self.rank, "lock order: {:?} taken under {top:?}", self.rank);
+            }
+            held.push(self.rank);
+        });
+    }
+
+    fn give_back(self) {
+        // A thread that ends has nothing left to check: an error is no news.
+        let _ended = HELD.try_with(|held| {
+            let mut held = held.borrow_mut();
+            if let Some(at) = held.iter().rposition(|rank| *rank == self.rank) {
+                held.remove(at);
+            }
+        });
+    }
+}
+
+#[cfg(not(debug_assertions))]
+impl Checked {
+    const fn new(_: Rank) -> Self {
+        Self {}
+    }
+
+    fn take(self) {}
+
+    fn give_back(self) {}
 }
 
 /// A mutex with a rank. A holder that panicked leaves the state as it was; production aborts and
 /// the simulator ends the node, so nobody sees it.
 #[derive(Debug)]
 pub struct Lock<T> {
-    rank: Rank,
+    rank: Checked,
     inner: Mutex<T>,
 }
 
 /// Exclusive access until dropped.
 #[derive(Debug)]
 pub struct Guard<'a, T> {
-    rank: Rank,
+    rank: Checked,
     inner: MutexGuard<'a, T>,
 }
 
 impl<T> Lock<T> {
     /// A lock of the given rank.
     pub const fn new(rank: Rank, value: T) -> Self {
-        Self { rank, inner: Mutex::new(value) }
+        Self { rank: Checked::new(rank), inner: Mutex::new(value) }
     }
 
     /// Waits for exclusive access. Hold it for nanoseconds: no await, no system call.
     pub fn lock(&self) -> Guard<'_, T> {
-        if cfg!(debug_assertions) {
-            HELD.with(|held| {
-                let mut held = held.borrow_mut();
-                if let Some(top) = held.last() {
-                    assert!(*top < self.rank, "lock order: {:?} taken under {top:?}", self.rank);
-                }
-                held.push(self.rank);
-            });
-        }
+        self.rank.take();
         Guard { rank: self.rank, inner: self.inner.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 }
@@ -76,15 +115,7 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        if cfg!(debug_assertions) {
-            // A thread that ends has nothing left to check: an error is no news.
-            let _ended = HELD.try_with(|held| {
-                let mut held = held.borrow_mut();
-                if let Some(at) = held.iter().rposition(|rank| *rank == self.rank) {
-                    held.remove(at);
-                }
-            });
-        }
+        self.rank.give_back();
     }
 }
 

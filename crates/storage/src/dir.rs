@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::{PartitionId, Probe, ReplicaGen, SegGen, Uuid};
+use base::{PartitionId, Probe, ReplicaGen, SegGen, SortedMap, Uuid};
 use env::{Disk, Env, Lock, Rank};
 
 use crate::config::{DirOptions, Expect, LogConfig};
@@ -100,7 +100,7 @@ pub struct LogDir<E: Env> {
 
 /// What only the directory's handles share: logs know [`DirShared`], which knows no log.
 struct Held<E: Env> {
-    logs: Lock<BTreeMap<Found, Slot<E>>>,
+    logs: Lock<SortedMap<Found, Slot<E>>>,
     _lock: <E::Disk as Disk>::DirLock,
 }
 

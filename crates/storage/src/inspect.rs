@@ -127,7 +127,7 @@ pub async fn directory<E: Env>(env: &E, path: &Path) -> io::Result<DirReport> {
         }
         return Ok(report);
     };
-    for (found, known) in state.logs() {
+    for (found, known) in state.logs().iter() {
         report.logs.push(log(env, path, *found, Some(known.clone())).await?);
     }
     for Found { partition, replica_gen } in folders {

@@ -219,7 +219,12 @@ impl<E: Env> Journal<E> {
     /// Everything of `log` below `end` is durable in its segments, with envelopes.
     pub fn note_filed(&self, log: Found, end: Offset) {
         let mut table = self.table.lock();
-        table.filed.insert(log, end);
+        // No batch ends there, and most logs are at rest.
+        if end > Offset::ZERO {
+            table.filed.insert(log, end);
+        } else {
+            table.filed.remove(&log);
+        }
         for lap in table.laps.values_mut() {
             if lap.needs.get(&log).is_some_and(|need| *need <= end) {
                 lap.needs.remove(&log);

@@ -137,7 +137,7 @@ pub(crate) struct Upkeep {
 
 /// What the lock guards.
 pub(crate) struct Shared<F> {
-    pub(crate) config: LogConfig,
+    pub(crate) limits: Limits,
     /// Oldest first; the last one may be open.
     pub(crate) segments: Vec<SegmentState<F>>,
     pub(crate) start: Offset,
@@ -156,6 +156,8 @@ pub(crate) struct Shared<F> {
     /// Whether the log may hold less than it was promised to.
     pub(crate) uncertain: bool,
     pub(crate) tail: Tail,
+    /// Whether the tail keeps next to nothing, to meet its end more often.
+    pub(crate) tiny_tail: bool,
     /// When the oldest byte without an envelope was appended.
     pub(crate) dirty_since: Option<Instant>,
     /// Bytes without an envelope.
@@ -167,6 +169,20 @@ pub(crate) struct Shared<F> {
     /// Whether the open segment is being closed: an append begins the next one.
     pub(crate) closing: bool,
     pub(crate) closed: bool,
+}
+
+/// [`LogConfig`] as it is compared, in less room.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) segment_bytes: u64,
+    pub(crate) segment_ms: i64,
+}
+
+impl From<&LogConfig> for Limits {
+    fn from(config: &LogConfig) -> Self {
+        let segment_ms = i64::try_from(config.segment_age.as_millis()).unwrap_or(i64::MAX);
+        Self { segment_bytes: config.segment_bytes, segment_ms }
+    }
 }
 
 /// What most logs never have.
@@ -322,7 +338,7 @@ impl<E: Env> Log<E> {
 
     /// Changes what may be chosen; from the next append on.
     pub fn set_config(&self, config: LogConfig) {
-        self.inner.shared.lock().config = config;
+        self.inner.shared.lock().limits = Limits::from(&config);
     }
 
     /// The folder of this log.

@@ -70,8 +70,8 @@ struct TailBatch {
 }
 
 /// The last batches of one log. Nothing is kept for a log that nobody writes to.
+#[derive(Default)]
 pub(crate) struct Tail {
-    tiny: bool,
     kept: Option<Box<Kept>>,
 }
 
@@ -84,19 +84,17 @@ struct Kept {
 }
 
 impl Tail {
-    pub(crate) fn new(tiny: bool) -> Self {
-        Self { tiny, kept: None }
-    }
-
-    /// Takes a batch, of these first and last offsets, that was just written at the log's end.
+    /// Takes a batch, of these first and last offsets, that was just written at the log's end. A
+    /// `tiny` tail keeps next to nothing.
     pub(crate) fn push(
         &mut self,
         offsets: (Offset, Offset),
         bufs: SmallVec<[Bytes; 2]>,
         now: Instant,
         budget: &TailBudget,
+        tiny: bool,
     ) {
-        let bytes_max = if self.tiny { 256 } else { TAIL_BYTES_PER_LOG };
+        let bytes_max = if tiny { 256 } else { TAIL_BYTES_PER_LOG };
         let kept = self.kept.get_or_insert_with(|| {
             let (budget, batches) = (budget.clone(), VecDeque::new());
             Box::new(Kept { budget, bytes_max, batches, bytes: 0, used_at: now })

@@ -61,16 +61,16 @@ impl<E: Env> Partition<E> {
             Ok(done) => {
                 self.env().probe().reached("cleaner_compacted");
                 let (before, after) = (done.bytes_before, done.bytes_after);
-                tracing::debug!(partition = %self.id, upto = %done.upto, before, after, "compacted");
+                tracing::debug!(partition = %self.id(), upto = %done.upto, before, after, "compacted");
                 if let Some(unread) = done.unread {
                     self.env().probe().reached("cleaner_ended_before_damage");
-                    tracing::error!(partition = %self.id, upto = %done.upto, %unread, "compacted only what can be decided without what cannot be read");
+                    tracing::error!(partition = %self.id(), upto = %done.upto, %unread, "compacted only what can be decided without what cannot be read");
                 }
                 CleaningEnd::Cleaned
             },
             // It is decided by a marker, and not dirty before.
             Err(CompactError::Undecided { at }) => {
-                tracing::debug!(partition = %self.id, %at, "not compacted: a transaction is open");
+                tracing::debug!(partition = %self.id(), %at, "not compacted: a transaction is open");
                 CleaningEnd::Refused
             },
             // The directory's flusher hears of it too, and tells the node.
@@ -93,7 +93,7 @@ impl<E: Env> Partition<E> {
 
     fn tell_uncleaned(&self, error: &(dyn std::error::Error + 'static)) {
         self.env().probe().reached("cleaner_refused");
-        tracing::error!(partition = %self.id, error, "not compacted");
+        tracing::error!(partition = %self.id(), error, "not compacted");
     }
 
     /// Deletes every record below `upto` (`None`: below the high watermark) and returns the log's

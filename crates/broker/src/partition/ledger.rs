@@ -14,7 +14,7 @@ use std::sync::Arc;
 use base::{LeaderEpoch, Offset, Probe, Timestamp};
 use records::{BatchHeader, BatchView, Patch, Patched, Stamp};
 use storage::{Durability, ProducerBatch, ProducerStates, Verdict};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::api::ProduceError;
 use crate::partition::awaited::Awaited;
@@ -91,6 +91,8 @@ struct Waiting {
     /// By `end`, smallest first.
     appenders: VecDeque<Appender>,
     readers: Readers,
+    /// Told when a writer has nothing more to do; there once somebody waits for that.
+    idle: Option<Arc<Notify>>,
 }
 
 impl Waiting {
@@ -432,6 +434,17 @@ impl Ledger {
     /// Whether a writer is at work or work waits for one.
     pub(crate) fn is_busy(&self) -> bool {
         self.writing || self.has_pending()
+    }
+
+    /// Who waits for the writer to have nothing more to do is told by this.
+    pub(crate) fn idle(&self) -> Option<Arc<Notify>> {
+        self.waiting.as_ref()?.idle.clone()
+    }
+
+    /// What is told when the writer has nothing more to do; `None` if that is now.
+    pub(crate) fn wait_for_idle(&mut self) -> Option<Arc<Notify>> {
+        let is_busy = self.is_busy();
+        is_busy.then(|| Arc::clone(self.waiting().idle.get_or_insert_default()))
     }
 
     /// Forgets producers that have not written for `after`.

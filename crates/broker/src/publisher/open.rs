@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base::{BrokerId, LeaderEpoch, PartitionId, PartitionIndex, Probe};
+use base::{BrokerId, LeaderEpoch, PartitionId, PartitionIndex, Probe, SortedMap};
 use env::Env;
 use metadata::{Image, Topic};
 use storage::{Found, Log, LogConfig, LogDir, OpenError, Recovery, StartClass};
@@ -153,7 +153,7 @@ impl<E: Env> Publisher<E> {
                 strays.insert(found);
             }
         }
-        let mut wanted = BTreeMap::new();
+        let mut wanted = SortedMap::new();
         let mut missing = Vec::new();
         for topic in image.topics.values() {
             let config = topic_config(&self.node, topic);

@@ -5,10 +5,10 @@
 //! segments are in order and do not overlap; the epoch history comes from its records alone.
 //! Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use base::{Offset, SegGen, Uuid};
+use base::{Offset, SegGen, SortedMap, Uuid};
 
 use super::record::{Change, Life, Mark, Record, SegmentSummary};
 use crate::dir::Found;
@@ -65,7 +65,7 @@ pub struct LogState {
 /// All logs of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalState {
-    logs: BTreeMap<Found, Arc<LogState>>,
+    logs: SortedMap<Found, Arc<LogState>>,
     dropped: BTreeSet<Found>,
     /// What is known of a log that was only made: one for all of them.
     fresh: Arc<LogState>,
@@ -83,7 +83,7 @@ pub struct Misfit {
 
 impl JournalState {
     /// The logs, in order.
-    pub fn logs(&self) -> &BTreeMap<Found, Arc<LogState>> {
+    pub fn logs(&self) -> &SortedMap<Found, Arc<LogState>> {
         &self.logs
     }
 
@@ -135,7 +135,7 @@ impl JournalState {
     /// Records that make this state out of nothing.
     pub fn records(&self) -> Vec<Record> {
         let mut records = Vec::new();
-        for (log, state) in &self.logs {
+        for (log, state) in self.logs.iter() {
             let record = |change| Record { log: *log, change };
             records.push(record(Change::Create));
             records.extend(state.changes().into_iter().map(record));
@@ -341,8 +341,12 @@ mod tests {
         SegmentSummary { name, end, bytes: 10, max_timestamp: None }
     }
 
+    fn known(state: &JournalState) -> &LogState {
+        state.logs().get(&log(1)).expect("a log")
+    }
+
     fn names(state: &JournalState) -> Vec<SegmentName> {
-        state.logs()[&log(1)].segments.iter().map(|segment| segment.name).collect()
+        known(state).segments.iter().map(|segment| segment.name).collect()
     }
 
     #[test]
@@ -359,7 +363,7 @@ mod tests {
         let damage = Mark::Faulty(FaultyRange { from: Offset(5), to: Offset(51) });
         let state =
             after(&[Change::Mark(damage), Change::LogStart(Offset(48)), Change::Cut(Offset(6))]);
-        assert!(state.logs()[&log(1)].faulty.is_empty());
+        assert!(known(&state).faulty.is_empty());
         let mut again = JournalState::default();
         state.records().iter().for_each(|record| again.apply(record).unwrap());
         assert_eq!(again, state);
@@ -381,7 +385,7 @@ mod tests {
         ]);
 
         assert_eq!(names(&state), vec![name(0, 1), name(7, 3)]);
-        let known = &state.logs()[&log(1)];
+        let known = known(&state);
         assert_eq!(known.epochs.latest().unwrap().epoch, LeaderEpoch(0));
         assert_eq!(known.segments[0].closed, Some(closed(0, 1, 7)));
     }
@@ -396,7 +400,7 @@ mod tests {
         ]);
 
         assert_eq!(names(&state), vec![name(10, 2)]);
-        assert_eq!(state.logs()[&log(1)].start, Offset(10));
+        assert_eq!(known(&state).start, Offset(10));
     }
 
     #[test]

@@ -122,9 +122,9 @@ impl<E: Env> Log<E> {
         let bytes_max = if self.env().probe().buggify("storage_segment_bytes") {
             512
         } else {
-            shared.config.segment_bytes.min(SEGMENT_BYTES_MAX)
+            shared.limits.segment_bytes.min(SEGMENT_BYTES_MAX)
         };
-        let age_max = i64::try_from(shared.config.segment_age.as_millis()).unwrap_or(i64::MAX);
+        let age_max = shared.limits.segment_ms;
         let mut bytes = u64::from(segment.bytes);
         let mut next = shared.end;
         let first = segment.first_timestamp;
@@ -256,7 +256,13 @@ impl<F> Shared<F> {
         }
         self.producers.apply(header, wall);
         self.note_marker(header);
-        self.tail.push((header.base_offset, header.last_offset()), pieces, now, budget);
+        self.tail.push(
+            (header.base_offset, header.last_offset()),
+            pieces,
+            now,
+            budget,
+            self.tiny_tail,
+        );
         self.end = header.next_offset();
         self.dirty_since.get_or_insert(now);
         self.dirty_bytes = self.dirty_bytes.saturating_add(u64::from(bytes));

@@ -258,7 +258,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
             marked,
             unread: None,
             producers: if forgets { BTreeMap::new() } else { producers },
-            segment_bytes: shared.config.segment_bytes,
+            segment_bytes: shared.limits.segment_bytes,
             began: log.env().now(),
             moved: 0,
             breath: 0,

@@ -15,7 +15,7 @@ use base::{Offset, Probe};
 use env::{Access, Disk, EntryKind, Env, File, Lock};
 
 use super::run_walk::Untold;
-use super::{FileOf, LOG_RANK, Log, LogInner, Rare, SegmentState, Shared, Upkeep};
+use super::{FileOf, LOG_RANK, Limits, Log, LogInner, Rare, SegmentState, Shared, Upkeep};
 use crate::config::LogConfig;
 use crate::dir::{DirShared, Found};
 use crate::envelope::{Envelopes, Owner, SLOT, decode_file};
@@ -131,7 +131,7 @@ impl<E: Env> Log<E> {
         let uncertain = is_doubted || dir.unexplained.contains(&found);
         let mut opening = Opening::new(dir, found, Arc::default());
         opening.recovery.uncertain = uncertain;
-        opening.assemble(opening.without_segments(), config)
+        opening.assemble(opening.without_segments(), &config)
     }
 
     pub(crate) async fn open(
@@ -147,7 +147,7 @@ impl<E: Env> Log<E> {
         opening.recovery.uncertain = opening.known.uncertain;
         opening.recovery.faulty.clone_from(&opening.known.faulty);
         let loaded = opening.load().await?;
-        let log = opening.assemble(loaded, config);
+        let log = opening.assemble(loaded, &config);
         if opening.recovery.clean {
             opening.probe().reached("storage_log_opened_clean");
         } else {
@@ -344,13 +344,13 @@ impl<E: Env> Opening<E> {
         Ok(decode_file(&self.owner(name), name.base, &bytes))
     }
 
-    fn assemble(&self, mut loaded: Loaded<FileOf<E>>, config: LogConfig) -> Log<E> {
+    fn assemble(&self, mut loaded: Loaded<FileOf<E>>, config: &LogConfig) -> Log<E> {
         // Whoever needs one opens it: most logs are at rest.
         loaded.segments.iter_mut().for_each(|segment| segment.file = None);
-        let tiny = self.probe().buggify("storage_tiny_tail");
+        let tiny_tail = self.probe().buggify("storage_tiny_tail");
         let end = loaded.end;
         let shared = Shared {
-            config,
+            limits: Limits::from(config),
             segments: loaded.segments,
             start: loaded.start,
             end,
@@ -363,7 +363,8 @@ impl<E: Env> Opening<E> {
             epochs: loaded.epochs,
             producers: loaded.producers,
             uncertain: self.recovery.uncertain,
-            tail: Tail::new(tiny),
+            tail: Tail::default(),
+            tiny_tail,
             dirty_since: None,
             dirty_bytes: 0,
             state_age_bytes: loaded.state_age_bytes,
