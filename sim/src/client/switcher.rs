@@ -9,6 +9,7 @@ use env::Env;
 use protocol::messages::describe_configs_request::{
     DescribeConfigsRequest, DescribeConfigsResource,
 };
+use protocol::messages::describe_configs_response::DescribeConfigsResult;
 use protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
@@ -80,14 +81,16 @@ async fn is_described(job: &Job, connection: &mut Connection, mode: &str) {
     };
     let ask = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
     let Ok(answer) = connection.call(4, &ask, TIMEOUT).await else { return };
-    let Some(found) = answer.results.first().filter(|found| found.error_code == NONE) else {
-        return;
-    };
-    let value = found.configs.iter().find(|config| config.name == DURABILITY);
-    let value = value.and_then(|config| config.value.as_deref());
-    job.world.check("settings", value == Some(mode), || {
-        format!("{DURABILITY} was set to {mode} and is described as {value:?}")
+    let result = answer.results.first();
+    job.world.check("settings", result.is_none_or(|result| fits(result, mode)), || {
+        format!("{DURABILITY} was set to {mode} and is described as {result:?}")
     });
+}
+
+/// Whether a description has this mode; one that is refused says nothing.
+fn fits(result: &DescribeConfigsResult, mode: &str) -> bool {
+    let found = result.configs.iter().find(|config| config.name == DURABILITY);
+    result.error_code != NONE || found.is_some_and(|config| config.value.as_deref() == Some(mode))
 }
 
 fn mode(fsync: bool) -> &'static str {
@@ -107,4 +110,29 @@ fn change(fsync: bool) -> IncrementalAlterConfigsRequest {
         configs: vec![config],
     };
     IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
+
+    use super::*;
+
+    #[test]
+    fn a_description_has_to_name_the_mode_that_was_answered() {
+        let described = |error_code, values: &[&str]| {
+            let config = |value: &&str| DescribeConfigsResourceResult {
+                name: DURABILITY.into(),
+                value: Some((*value).into()),
+                ..DescribeConfigsResourceResult::default()
+            };
+            let configs = values.iter().map(config).collect();
+            DescribeConfigsResult { error_code, configs, ..DescribeConfigsResult::default() }
+        };
+
+        assert!(fits(&described(NONE, &["fsync"]), "fsync"));
+        assert!(!fits(&described(NONE, &["replicated"]), "fsync"));
+        assert!(!fits(&described(NONE, &[]), "fsync"));
+        assert!(fits(&described(56, &[]), "fsync"));
+    }
 }
