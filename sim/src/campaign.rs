@@ -161,7 +161,7 @@ pub fn run(range: &Range, begun: Standing, reports: Reports<'_>) -> io::Result<E
     let totals = &begun.totals;
     let state = State {
         handed: totals.covered(),
-        before: (totals.seeds(), totals.acked_requests(), totals.notes()),
+        before: (totals.seeds(), totals.answered_requests(), totals.notes()),
         ended: begun.totals.failures() >= range.failures_max,
         stopped: false,
         clock: Clock::start(begun.spent),
@@ -259,10 +259,10 @@ fn report(state: &mut State<'_>, range: &Range) {
     // A progress line that cannot be written is no reason to stop.
     drop(writeln!(
         state.reports.progress,
-        "{}{of} seeds, {:.1} seeds/s, {:.0} acked requests/CPU s, {:.0} events/CPU s, {} failed",
+        "{}{of} seeds, {:.1} seeds/s, {:.0} answered requests/CPU s, {:.0} events/CPU s, {} failed",
         totals.covered(),
         ratio(totals.seeds() - state.before.0, wall),
-        ratio(totals.acked_requests() - state.before.1, cpu),
+        ratio(totals.answered_requests() - state.before.1, cpu),
         ratio(totals.notes() - state.before.2, cpu),
         totals.failures(),
     ));

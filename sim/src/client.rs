@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::check::History;
 use crate::fault::Work;
-use crate::world::World;
+use crate::world::{Dice, World};
 
 pub use admin::{admin, list_topics};
 pub use connection::{CallError, Connection, PORT, Shown};
@@ -49,6 +49,19 @@ impl Job {
     /// Whether this is an idempotent producer.
     pub fn is_idempotent(&self) -> bool {
         self.id % Self::FRESH < 2 + self.work.idempotent
+    }
+
+    /// Dice for what `who` does in its own way, if clients do.
+    fn ways(&self, who: &str) -> Option<Dice> {
+        self.work.varied.then(|| self.world.dice(&format!("ways of {who}")))
+    }
+
+    /// Which acknowledgement `who` asks for: all replicas', or only the leader's.
+    fn acks(&self, who: &str) -> i16 {
+        const LEADER: i16 = 1;
+        const ALL: i16 = -1;
+        let leader = self.ways(&format!("{who}: acks")).is_some_and(|mut dice| dice.chance(500));
+        if leader { LEADER } else { ALL }
     }
 
     /// Waits until the topic exists.

@@ -98,7 +98,7 @@ pub const EXCUSED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "wants damage under a compacted topic, which no seed draws yet; held by the tests of storage",
+        "wants damage of a batch that compaction reads, and no seed damages a keeper's topic; held by the tests of storage",
         &["storage_compaction_stopped_by_damage"],
     ),
     (

@@ -43,7 +43,7 @@ pub struct Totals {
     notes: u64,
     acked: u64,
     acked_min: Option<u64>,
-    requests: u64,
+    answered: u64,
     nanos: u64,
     lost_bytes: u64,
     halted: u64,
@@ -70,7 +70,7 @@ impl Totals {
         self.notes += outcome.notes;
         self.nanos += outcome.nanos;
         self.acked += ledger.acked;
-        self.requests += ledger.requests;
+        self.answered += ledger.answered;
         self.lost_bytes += u64::from(ledger.sectors_lost > 0);
         self.unexcused += u64::from(!ledger.budget.durability_excused());
         self.halted += u64::from(!ledger.halts.is_empty());
@@ -112,7 +112,7 @@ impl Totals {
         self.notes += other.notes;
         self.acked += other.acked;
         self.acked_min = self.acked_min.into_iter().chain(other.acked_min).min();
-        self.requests += other.requests;
+        self.answered += other.answered;
         self.nanos += other.nanos;
         self.lost_bytes += other.lost_bytes;
         self.halted += other.halted;
@@ -148,9 +148,9 @@ impl Totals {
         self.notes
     }
 
-    /// Requests that were answered well.
-    pub fn acked_requests(&self) -> u64 {
-        self.requests
+    /// Requests of clients that got an answer, be it an error.
+    pub fn answered_requests(&self) -> u64 {
+        self.answered
     }
 
     /// Universes that failed, and processes that ended.

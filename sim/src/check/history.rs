@@ -146,6 +146,11 @@ impl History {
         self.seen().topic.is_some()
     }
 
+    /// Its id; zero as long as that is not known.
+    pub fn topic_id(&self) -> Uuid {
+        self.seen().topic.unwrap_or_default()
+    }
+
     /// Power losses of the broker so far.
     pub fn losses(&self) -> u64 {
         self.seen().losses

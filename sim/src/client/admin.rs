@@ -70,6 +70,13 @@ impl Admin {
         if self.dice.chance(700) {
             self.hold(&life).await;
         }
+        // Once more, when more has happened.
+        let ways = self.job.ways(&format!("side topic {name}"));
+        if let Some(mut ways) = ways.filter(|ways| ways.clone().chance(600)) {
+            let millis = ways.between(100, 2_000);
+            self.env.sleep(Duration::from_millis(millis)).await;
+            self.hold(&life).await;
+        }
         if !self.dice.chance(600) {
             return;
         }

@@ -136,7 +136,7 @@ impl Connection {
         };
         env.process().remark(note, || format!("{} v{version} {}", R::NAME, brief(&answer)));
         self.stream = Some(stream);
-        env.process().world.ledger.lock().requests += 1;
+        env.process().world.ledger.lock().answered += 1;
         Ok(answer)
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use base::{Duration, Instant};
+use base::{Duration, Instant, Uuid};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use env::Env;
 use protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
@@ -35,6 +35,8 @@ const TIMEOUT: Duration = Duration::from_millis(2_000);
 const REBALANCE: Duration = Duration::from_millis(9_000);
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
 const FETCH_VERSIONS: &[i16] = &[4, 7, 11, 12];
+/// Those that name a topic by its id alone.
+const BY_ID: &[i16] = &[13, 15, 17, 18];
 
 /// What a step of the membership led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,11 @@ pub async fn consumer(job: Job, env: SimEnv) {
     job.topic().await;
     let incarnation = env.process().incarnation;
     let mut dice = job.world.dice(&format!("consumer {} {incarnation}", job.id));
-    let version = *dice.pick(FETCH_VERSIONS);
+    let mut version = *dice.pick(FETCH_VERSIONS);
+    let ways = job.ways(&format!("consumer {} {incarnation}: version", job.id));
+    if let Some(mut ways) = ways.filter(|ways| ways.clone().chance(500)) {
+        version = *ways.pick(BY_ID);
+    }
     let connection = Connection::new(env.clone(), BROKER, format!("consumer-{}", job.id));
     let mut member = Member {
         job,
@@ -293,10 +299,16 @@ impl Member {
     async fn fetch(&mut self) -> usize {
         let known = self.job.history.asked();
         let losses = known.losses();
-        let ask = fetch_request(&self.positions, self.dice.between(64, 20_000));
+        let mut ask = fetch_request(&self.positions, self.dice.between(64, 20_000));
+        ask.topics[0].topic_id = self.job.history.topic_id();
+        let topic_id = if self.version >= BY_ID[0] { ask.topics[0].topic_id } else { Uuid::ZERO };
         let asked = self.job.world.asks(BROKER);
         let Ok(answer) = self.connection.call(self.version, &ask, TIMEOUT).await else { return 0 };
         let mut read = 0;
+        let fits = answer.responses.iter().all(|topic| topic.topic_id == topic_id);
+        self.job.world.check("errors", fits, || {
+            format!("a fetch from the topic {topic_id} was answered with {:?}", answer.responses)
+        });
         for data in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
             let index = data.partition_index;
             match data.error_code {

@@ -64,6 +64,8 @@ struct Keeper {
     table: Rules,
     brief: Rules,
     both: Rules,
+    /// Which acknowledgement it asks for.
+    acks: i16,
     /// The number of the next record.
     next: u64,
     /// Where a fetch last failed, and with which error; at -1 where the topic begins was asked for.
@@ -133,8 +135,9 @@ impl Keeper {
         let incarnation = u64::from(env.process().incarnation);
         let dice = job.world.dice(&format!("keeper {} {incarnation}", job.id));
         let connection = Connection::new(env.clone(), BROKER, "keeper".into());
+        let acks = job.acks(&format!("keeper {incarnation}"));
         let (next, once) = (incarnation << 32, once::Once::default());
-        Self { job, env, dice, connection, table, brief, both, next, failed: None, once }
+        Self { job, env, dice, connection, table, brief, both, acks, next, failed: None, once }
     }
 
     fn rules(&self, topic: &str) -> Rules {
@@ -287,7 +290,7 @@ impl Keeper {
     async fn send(&mut self, topic: &'static str, bytes: Bytes) -> Option<(i16, i64)> {
         let data = PartitionProduceData { index: 0, records: bytes.into() };
         let ask = ProduceRequest {
-            acks: -1,
+            acks: self.acks,
             timeout_ms: 1_000,
             topic_data: vec![TopicProduceData {
                 name: topic.into(),

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use base::{Duration, Instant, ProducerEpoch, ProducerId, Timestamp};
+use base::{Duration, Instant, ProducerEpoch, ProducerId, Timestamp, Uuid};
 use bytes::Bytes;
 use env::Env;
 use protocol::messages::init_producer_id_request::InitProducerIdRequest;
@@ -23,6 +23,8 @@ use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
 
 const PRODUCE_VERSIONS: &[i16] = &[3, 5, 7, 8, 9, 10, 12];
+/// The first version that names a topic by its id alone.
+const BY_ID: i16 = 13;
 const TIMEOUT: Duration = Duration::from_millis(1_500);
 
 struct Batch {
@@ -46,6 +48,8 @@ struct Sender {
     dice: Dice,
     connection: Connection,
     version: i16,
+    /// Which acknowledgement it asks for.
+    acks: i16,
     /// How many batches may be on the wire.
     in_flight: usize,
     /// Whether what is sent again is sent again one by one, as kafka-clients does; or else all of
@@ -72,7 +76,12 @@ pub async fn producer(job: Job, env: SimEnv, records: u64) {
     let incarnation = env.process().incarnation;
     let mut dice = job.world.dice(&format!("producer {} {incarnation}", job.id));
     let partitions = usize::try_from(job.work.partitions).unwrap_or(1);
-    let version = *dice.pick(PRODUCE_VERSIONS);
+    let mut version = *dice.pick(PRODUCE_VERSIONS);
+    let who = format!("producer {} {incarnation}", job.id);
+    if job.ways(&format!("{who}: version")).is_some_and(|mut dice| dice.chance(300)) {
+        version = BY_ID;
+    }
+    let acks = if job.work.unacked && !job.is_idempotent() { 0 } else { job.acks(&who) };
     let connection = Connection::new(env.clone(), BROKER, format!("producer-{}", job.id));
     let client = u32::try_from(job.id).unwrap_or(0) * 1000 + incarnation;
     let idempotent = job.is_idempotent();
@@ -87,6 +96,7 @@ pub async fn producer(job: Job, env: SimEnv, records: u64) {
         env,
         connection,
         version,
+        acks,
         in_flight,
         patient: dice.chance(500),
         dice,
@@ -242,11 +252,10 @@ impl Sender {
     }
 
     async fn put_on_wire(&mut self, batch: u64) {
-        let unacked = self.job.work.unacked && self.identity.is_none();
-        let Some(mut ask) = self.window.get(&batch).map(request) else { return };
-        if unacked {
-            ask.acks = 0;
-        }
+        let unacked = self.acks == 0;
+        let topic = self.job.history.topic_id();
+        let ask = self.window.get(&batch).map(|batch| request(batch, topic, self.acks));
+        let Some(ask) = ask else { return };
         let since = self.job.history.since();
         let deadline = self.env.now().after(TIMEOUT);
         match self.connection.send(self.version, &ask, deadline).await {
@@ -318,18 +327,18 @@ fn first_sequence(job: &Job) -> i32 {
     if job.work.wraps { i32::MAX - BEFORE_WRAP } else { 0 }
 }
 
-fn request(batch: &Batch) -> ProduceRequest {
+fn request(batch: &Batch, topic_id: Uuid, acks: i16) -> ProduceRequest {
     ProduceRequest {
         transactional_id: None,
-        acks: -1,
+        acks,
         timeout_ms: 1_000,
         topic_data: vec![TopicProduceData {
             name: TOPIC.into(),
+            topic_id,
             partition_data: vec![PartitionProduceData {
                 index: batch.partition,
                 records: batch.bytes.clone().into(),
             }],
-            ..TopicProduceData::default()
         }],
     }
 }

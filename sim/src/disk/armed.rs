@@ -78,6 +78,8 @@ pub struct StartTrap {
 pub struct Armed {
     /// Operations take so many times as long; 0 and 1 are normal.
     pub slow: u64,
+    /// Nothing has taken that long yet.
+    pub slow_is_news: bool,
     /// Syncs say that they succeeded, and the drive keeps the bytes in its own volatile cache.
     pub lying: bool,
     /// A power loss keeps any of the pending directory changes, not the first few.
@@ -86,7 +88,7 @@ pub struct Armed {
     pub misdirected: u32,
     /// The class of a fault that took effect in the present operation.
     pub fired: Option<&'static str>,
-    /// The classes of lost files that it missed.
+    /// The classes of lost files that it missed, and of what took effect before it.
     pub missed: Vec<&'static str>,
     traps: Vec<Trap>,
     starts: Option<StartTrap>,

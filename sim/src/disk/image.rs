@@ -93,6 +93,9 @@ impl Image {
         let knobs = &self.knobs;
         let most = if is_sync { knobs.sync_max_us } else { knobs.disk_max_us };
         let drawn = self.dice.between(knobs.disk_min_us * 1_000, most * 1_000);
+        if self.armed.slow > 1 && std::mem::take(&mut self.armed.slow_is_news) {
+            self.armed.missed.push("slow disk");
+        }
         drawn * self.armed.slow.max(1)
     }
 
@@ -595,6 +598,17 @@ mod tests {
 
     fn names(image: &Image, dir: &str) -> Vec<String> {
         image.list(Path::new(dir)).unwrap().into_iter().map(|entry| entry.name).collect()
+    }
+
+    #[test]
+    fn a_slow_disk_counts_once_and_only_if_an_operation_comes() {
+        let mut image = image(0);
+        image.armed.slow = 9;
+        image.armed.slow_is_news = true;
+        assert!(image.armed.missed.is_empty());
+        image.latency(false);
+        image.latency(true);
+        assert_eq!(image.armed.missed, ["slow disk"]);
     }
 
     #[test]

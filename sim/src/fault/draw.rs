@@ -41,6 +41,9 @@ const FULL_WHEN_QUIET: u32 = 150;
 /// Per mille of seeds in which sequences wrap.
 const WRAPS: u32 = 200;
 
+/// Per mille of seeds in which clients have ways of their own.
+const VARIED: u32 = 750;
+
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
 
@@ -123,6 +126,7 @@ impl Plan {
         plan.work.wraps = Dice::new(seed, "plan: sequences").chance(WRAPS);
         plan.work.full_when_quiet =
             Dice::new(seed, "plan: full when quiet").chance(FULL_WHEN_QUIET);
+        plan.work.varied = Dice::new(seed, "plan: ways of clients").chance(VARIED);
         more::draw(&mut plan);
         damage::draw(&mut plan);
         dirs::draw(&mut plan);
@@ -163,6 +167,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         home: 0,
         full_when_quiet: false,
         unacked: false,
+        varied: false,
     }
 }
 

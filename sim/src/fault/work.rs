@@ -72,6 +72,10 @@ pub struct Work {
     /// is promised then.
     #[serde(default)]
     pub unacked: bool,
+    /// Whether each process of a client has ways of its own: producers that ask for `acks=1`, topics
+    /// that are named by their ids, timestamps that do not ascend, settings that are read back.
+    #[serde(default)]
+    pub varied: bool,
 }
 
 impl Work {

@@ -56,7 +56,7 @@ pub struct Ledger {
     pub(crate) buggy: BTreeMap<&'static str, bool>,
     /// Processes that stopped themselves: node and reason.
     pub halts: Vec<(usize, String)>,
-    /// Dirty sectors that power losses dropped or tore.
+    /// Dirty sectors that power losses dropped or tore; directory changes are not among them.
     pub sectors_lost: u64,
     /// What the faults so far excuse.
     pub budget: Budget,
@@ -76,8 +76,8 @@ pub struct Ledger {
     pub(super) blame: Blame,
     /// Acknowledged client records.
     pub acked: u64,
-    /// Requests of clients that were answered without an error.
-    pub requests: u64,
+    /// Requests of clients that got an answer, be it an error.
+    pub answered: u64,
     /// The first failure.
     pub failure: Option<Failure>,
 }

@@ -14,6 +14,7 @@ use madsim::runtime::{Handle, NodeHandle};
 use tokio::sync::Notify;
 
 use crate::budget::Event;
+use crate::disk::Taken;
 use crate::fault::DirFile;
 
 use super::clock::Clock;
@@ -264,7 +265,7 @@ impl World {
         if let Some(hook) = hook.filter(|_| how == Crash::Power && is_ours) {
             hook(self, node);
         }
-        let (mut lost, mut fired, mut lied) = (0, None, false);
+        let (mut taken, mut fired, mut lied) = (Taken::default(), None, false);
         {
             let mut disk = self.disks[node].lock();
             disk.process_died();
@@ -276,7 +277,7 @@ impl World {
                 },
                 Crash::Power => {
                     cell.machine.fetch_add(1, Relaxed);
-                    lost = disk.power_loss();
+                    taken = disk.power_loss();
                     fired = disk.armed.fired.take();
                     lied = disk.lie_came_true;
                 },
@@ -284,7 +285,7 @@ impl World {
         }
         {
             let mut ledger = self.ledger.lock();
-            ledger.sectors_lost += lost;
+            ledger.sectors_lost += taken.sectors;
             if lied {
                 ledger.budget.fired(Event::LieCameTrue);
             }
@@ -293,9 +294,12 @@ impl World {
             self.fired_at(node, class);
         }
         let power = u64::from(how == Crash::Power);
-        let note =
-            Note { node: Some(node), kind: "crash", result: power, len: lost, ..Note::default() };
-        self.note(note, || format!("{how:?}, {lost} dirty sectors lost"));
+        let Taken { sectors, changes } = taken;
+        let len = sectors + changes;
+        let note = Note { node: Some(node), kind: "crash", result: power, len, ..Note::default() };
+        self.note(note, || {
+            format!("{how:?}, {sectors} dirty sectors and {changes} directory changes lost")
+        });
         for home in homes.into_iter().flatten() {
             Handle::current().kill(home.id());
         }

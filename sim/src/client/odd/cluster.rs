@@ -154,7 +154,7 @@ impl Odd {
             include_synonyms: self.dice.chance(500),
             include_documentation: false,
         };
-        let allowed: &[i16] = if resource_type == 99 { &[] } else { &[NONE] };
+        let allowed: &[i16] = if resource_type == 99 { &[42] } else { &[NONE] };
         let code =
             |answer: &protocol::messages::describe_configs_response::DescribeConfigsResponse| {
                 Some(answer.results.first()?.error_code)

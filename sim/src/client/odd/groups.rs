@@ -9,6 +9,7 @@ use protocol::messages::list_groups_request::ListGroupsRequest;
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use protocol::messages::offset_commit_response::OffsetCommitResponse;
 use protocol::messages::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
@@ -98,22 +99,25 @@ impl Odd {
 
     async fn commits(&mut self, member: &str, generation: i32) {
         let metadata = "m".repeat(5_000);
-        for (generation, member, metadata) in
-            [(generation + 40, member, ""), (-1, "", &metadata[..]), (-1, "", "")]
-        {
+        let code = |answer: &OffsetCommitResponse| {
+            Some(answer.topics.first()?.partitions.first()?.error_code)
+        };
+        // Nobody was ever a member of that generation; the others depend on who is left of the group.
+        let refused: &[i16] = &[UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS];
+        for (generation, member, metadata, allowed) in [
+            (generation + 40, member, "", refused),
+            (-1, "", &metadata[..], &[]),
+            (-1, "", "", &[]),
+        ] {
             let ask = commit_of(GROUP, OWN, generation, member, metadata);
-            self.ask(7, &ask, |_| None, &[]).await;
+            self.ask(7, &ask, code, allowed).await;
             // An old client that says how long its offsets are to be kept.
             let old = OffsetCommitRequest { retention_time_ms: 60_000, ..ask };
-            self.ask(3, &old, |_| None, &[]).await;
+            self.ask(3, &old, code, allowed).await;
         }
         // A group without members takes offsets from anybody, but no novels beside them.
         for (metadata, allowed) in [(&metadata[..], OFFSET_METADATA_TOO_LARGE), ("", NONE)] {
             let ask = commit_of("odd-simple", OWN, -1, "", metadata);
-            let code =
-                |answer: &protocol::messages::offset_commit_response::OffsetCommitResponse| {
-                    Some(answer.topics.first()?.partitions.first()?.error_code)
-                };
             self.ask(7, &ask, code, &[allowed]).await;
         }
     }

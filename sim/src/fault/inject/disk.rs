@@ -27,8 +27,10 @@ pub(super) fn inject(world: &Arc<World>, history: &History, fault: &Fault) {
             for_a_while(world, node, ms, move |world| world.disk(node).device(dir).room = None);
         },
         Fault::SlowDisk { node, factor, ms } => {
-            world.fired(fault.class());
-            world.disk(node).armed.slow = factor;
+            // Counted when an operation takes that long.
+            let mut disk = world.disk(node);
+            (disk.armed.slow, disk.armed.slow_is_news) = (factor, true);
+            drop(disk);
             for_a_while(world, node, ms, move |world| world.disk(node).armed.slow = 1);
         },
         Fault::StalledDisk { node, dir, ms } => {
