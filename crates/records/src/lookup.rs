@@ -54,17 +54,19 @@ impl BatchView {
         Ok(found)
     }
 
-    /// The first record with the latest timestamp; `None` if no record has one.
+    /// Of the records at or beyond offset `from`, the first one with their latest timestamp; `None` if
+    /// none of them has one.
     ///
     /// # Errors
     /// [`OpenError`] if the batch cannot be opened (within `bytes_max`) or walked.
-    pub fn latest(&self, bytes_max: usize) -> Result<Option<Found>, OpenError> {
+    pub fn latest(&self, from: Offset, bytes_max: usize) -> Result<Option<Found>, OpenError> {
         if self.header().max_timestamp == NO_TIMESTAMP {
             return Ok(None);
         }
         let mut latest: Option<Found> = None;
         self.scan(&mut Opener::default(), bytes_max, |record| {
-            if record.timestamp > latest.map_or(NO_TIMESTAMP, |latest| latest.timestamp) {
+            let later = record.timestamp > latest.map_or(NO_TIMESTAMP, |latest| latest.timestamp);
+            if later && record.offset >= from {
                 latest = Some(Found::of(&record));
             }
             ControlFlow::Continue(())
@@ -110,12 +112,12 @@ mod tests {
             assert_eq!(at(25, 102), found(103, 30));
             assert_eq!(at(31, 0), None);
             assert_eq!(at(0, 105), None);
-            assert_eq!(batch.latest(OPEN_BYTES_MAX), Ok(found(101, 30)));
+            assert_eq!(batch.latest(Offset(0), OPEN_BYTES_MAX), Ok(found(101, 30)));
         }
     }
 
     #[test]
     fn a_batch_without_times_has_no_latest_record() {
-        assert_eq!(batch(Compression::None, &[-1, -1]).latest(OPEN_BYTES_MAX), Ok(None));
+        assert_eq!(batch(Compression::None, &[-1, -1]).latest(Offset(0), OPEN_BYTES_MAX), Ok(None));
     }
 }

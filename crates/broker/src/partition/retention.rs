@@ -1,8 +1,9 @@
 //! Deleting what is old enough, or too much.
 //!
 //! Invariants: whole segments only, oldest first, stopping at the first that stays; never anything
-//! at or beyond the high watermark. The segment that grows is ended first, so a log at rest becomes
-//! empty. Source: Kafka's log retention (`retention.ms`, `retention.bytes`). Ours: files go at once
+//! at or beyond the high watermark. A segment whose time is not known (no record has one, or damage took
+//! it) goes by age when a later one does: Kafka goes by its file's time instead. The segment that grows
+//! is ended first, if it holds something, so a log at rest becomes empty. Source: Kafka's log retention (`retention.ms`, `retention.bytes`). Ours: files go at once
 //! (`file.delete.delay.ms` has no effect), and who still reads from one may finish.
 
 use std::sync::Arc;
@@ -68,22 +69,27 @@ fn first_kept(
 ) -> Option<Offset> {
     let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut start = None;
-    let filled = segments.iter().take_while(|segment| segment.bytes > 0 && segment.end <= upto);
-    for segment in filled {
+    // One that has just begun is not ended. The file of a closed one may be lost, which keeps nothing.
+    let has_begun = |segment: &&SegmentExtent| segment.open && segment.bytes == 0;
+    let decided = segments.iter().take_while(|s| !has_begun(s) && s.end <= upto);
+    for segment in decided {
         let too_old = match (config.retention_age, segment.max_timestamp) {
-            (Some(age), Some(latest)) => {
+            (Some(age), Some(latest)) => Some(
                 i128::from(now.0) - i128::from(latest.0)
-                    > i128::try_from(age.as_millis()).unwrap_or(i128::MAX)
-            },
-            (_, None) | (None, _) => false,
+                    > i128::try_from(age.as_millis()).unwrap_or(i128::MAX),
+            ),
+            (Some(_), None) => None,
+            (None, _) => Some(false),
         };
         let left = total.saturating_sub(segment.bytes);
         let too_much = config.retention_bytes.is_some_and(|keep| left >= keep);
-        if !too_old && !too_much {
+        if too_old == Some(false) && !too_much {
             break;
         }
         total = left;
-        start = Some(segment.end);
+        if too_old == Some(true) || too_much {
+            start = Some(segment.end);
+        }
     }
     start
 }
@@ -142,5 +148,59 @@ mod tests {
     fn without_limits_everything_stays() {
         let config = TopicConfig { retention_age: None, ..TopicConfig::default() };
         check(&config, i64::MAX, 40, None);
+    }
+
+    #[test]
+    fn a_segment_whose_time_is_not_known_goes_with_the_next_one_that_does() {
+        let config = TopicConfig {
+            retention_age: Some(Duration::from_millis(1000)),
+            ..TopicConfig::default()
+        };
+        let start = |untimed: &[usize], now| {
+            let mut segments = segments();
+            untimed.iter().for_each(|at| segments[*at].max_timestamp = None);
+            first_kept(&segments, &config, Timestamp(now), Offset(40))
+        };
+        assert_eq!(start(&[0], 2600), None, "the next one is young");
+        assert_eq!(start(&[0], 3001), Some(Offset(30)), "the next two are old");
+        assert_eq!(start(&[1, 2], 2600), Some(Offset(10)));
+        assert_eq!(start(&[0, 1, 2], 5001), Some(Offset(40)));
+        assert_eq!(start(&[0, 1, 2, 3], i64::MAX), None, "nothing tells how old they are");
+        let by_size = TopicConfig { retention_bytes: Some(301), ..config.clone() };
+        let mut untimed = segments();
+        untimed[0].max_timestamp = None;
+        assert_eq!(first_kept(&untimed, &by_size, Timestamp(2600), Offset(40)), None);
+        let by_size = TopicConfig { retention_bytes: Some(300), ..by_size };
+        assert_eq!(first_kept(&untimed, &by_size, Timestamp(2600), Offset(40)), Some(Offset(10)));
+    }
+
+    #[test]
+    fn a_segment_whose_file_is_lost_keeps_nothing_behind_it() {
+        let mut lost = segments();
+        lost[0].bytes = 0;
+        let config = TopicConfig {
+            retention_age: Some(Duration::from_millis(1000)),
+            ..TopicConfig::default()
+        };
+        let start = |config, now| first_kept(&lost, config, Timestamp(now), Offset(40));
+        assert_eq!(start(&config, 2000), None);
+        assert_eq!(start(&config, 2001), Some(Offset(10)));
+        assert_eq!(start(&config, 5001), Some(Offset(40)));
+        let config = TopicConfig {
+            retention_age: None,
+            retention_bytes: Some(200),
+            ..TopicConfig::default()
+        };
+        assert_eq!(start(&config, 0), Some(Offset(20)));
+    }
+
+    #[test]
+    fn a_segment_that_has_just_begun_is_not_ended() {
+        let mut empty = segments();
+        empty[3] = SegmentExtent { end: Offset(30), bytes: 0, max_timestamp: None, ..empty[3] };
+        let config = TopicConfig { retention_bytes: Some(0), ..TopicConfig::default() };
+        let start = |segments: &[_]| first_kept(segments, &config, Timestamp(0), Offset(30));
+        assert_eq!(start(&empty), Some(Offset(30)));
+        assert_eq!(start(&empty[3..]), None);
     }
 }

@@ -31,9 +31,8 @@ impl<E: Env> Journal<E> {
             Some(free) => free,
             None => self.free_or_make().await?,
         };
-        let file = self.env.disk().open(&self.path(free.number), Access::Write).await?;
-        let room = match fit(&file, self.file_bytes, need).await {
-            Ok(room) => room,
+        let (file, room) = match self.open_free(free, need).await {
+            Ok(opened) => opened,
             Err(error) => {
                 self.table.lock().free.push(free);
                 return Err(error);
@@ -41,8 +40,9 @@ impl<E: Env> Journal<E> {
         };
         let lap = writer.lap + 1;
         let header = fresh_header(&self.env, lap, writer.group, free);
+        // From here on something has changed: a group that still went into this lap would not count.
         write_header(&file, &header).await?;
-        self.say_continued(writer).await?;
+        self.say_continued(writer).await.map_err(of_sync)?;
         *writer = Writer { file, lap, nonce: header.nonce, group: 0, at: PLACE_BYTES, room };
         self.table.lock().begin_lap(free.number, &header);
         Ok(())
@@ -55,6 +55,12 @@ impl<E: Env> Journal<E> {
         let block = Bytes::from(encode_continued(writer.nonce, writer.group));
         writer.file.append(writer.at, IoBufs::from_iter([block])).await?;
         writer.file.sync_data().await
+    }
+
+    async fn open_free(&self, free: FreeFile, need: u64) -> io::Result<(FileOf<E>, u64)> {
+        let file = self.env.disk().open(&self.path(free.number), Access::Write).await?;
+        let room = fit(&file, self.file_bytes, need).await?;
+        Ok((file, room))
     }
 
     async fn free_or_make(&self) -> io::Result<FreeFile> {

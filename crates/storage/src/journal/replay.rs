@@ -2,7 +2,7 @@
 //!
 //! Invariants: changes nothing; a bad group with a later one of its lap behind it is corruption,
 //! without one it is the last group, torn and never acknowledged; a lap that says it was continued,
-//! without the next one, is corruption; of a file no more than one group and one window of blocks is
+//! without the next one, is corruption, and so are two files of a lap that is needed; of a file no more than one group and one window of blocks is
 //! in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,6 +115,9 @@ pub(crate) async fn replay<F: File>(
             last_group: None,
         },
     };
+    if has_twins(manifest, files) {
+        replay.out.end = JournalEnd::Corrupt;
+    }
     for kept in manifest.kept.iter().filter(|kept| kept.lap < manifest.lap) {
         let read = match by_lap.get(&kept.lap) {
             Some(file) => replay.lap(file, Some(kept.groups)).await?.0,
@@ -152,6 +155,16 @@ pub(crate) async fn replay<F: File>(
     }
     replay.hold_what_is_open();
     Ok(replay.out)
+}
+
+/// Whether two files are of one lap that is needed. Nobody makes such two, and which of them has what
+/// was acknowledged is not known.
+fn has_twins<F>(manifest: &Manifest, files: &[JournalFile<F>]) -> bool {
+    let is_needed =
+        |lap: u64| lap >= manifest.lap || manifest.kept.iter().any(|kept| kept.lap == lap);
+    let laps = files.iter().filter_map(|file| file.header).map(|header| header.lap);
+    let mut seen = BTreeSet::new();
+    laps.filter(|lap| is_needed(*lap)).any(|lap| !seen.insert(lap))
 }
 
 struct Replay {

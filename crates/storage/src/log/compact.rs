@@ -36,6 +36,9 @@ use noting::Noted;
 
 /// After so many bytes other tasks are let in and the reasons to stop are looked at.
 const BREATH_BYTES: u64 = 256 * 1024;
+/// About so many segments at most take the place of others at once, so that the journal's record of it
+/// has a bound; rather they become larger than the topic says.
+const SEGMENTS_TOGETHER: u64 = 128;
 /// Longest sleep of a cleaning that is held back, so that it notices that it has to end.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
@@ -300,7 +303,9 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
         // In order from the log's start, so everything below has been through this.
         let cleaned = rules.upto.min(last.end);
         let before: u64 = sources.iter().map(|source| u64::from(source.bytes)).sum();
-        let mut output = Output::new(self.log, first.name.base, last.end, self.segment_bytes);
+        // The segments may have been larger when they were written.
+        let segment_bytes = self.segment_bytes.max(before / SEGMENTS_TOGETHER);
+        let mut output = Output::new(self.log, first.name.base, last.end, segment_bytes);
         let changed = self.fill(&mut output, (rules, seen), &sources).await;
         let stays = sources.len() == 1 && matches!(changed, Ok(false));
         let old: Vec<SegmentName> = sources.iter().map(|source| source.name).collect();

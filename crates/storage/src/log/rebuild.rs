@@ -19,6 +19,9 @@ use crate::names::{PRODUCERS, SALVAGE, SegmentName, log_folder};
 use crate::producers::{ProducerSnapshot, ProducerStates, encode_snapshot};
 use crate::replace::{read_whole, replace};
 
+/// Most damaged ranges that are noted together, so that the record of them fits into a group.
+const MARKS_TOGETHER: usize = 256;
+
 /// What was found out and is not in the journal yet.
 #[derive(Default)]
 struct Findings {
@@ -56,10 +59,22 @@ impl Findings {
         self.closed.as_ref().filter(|closed| closed.end <= start)
     }
 
+    /// Notes damage; what continues the damage before is one with it.
     fn faulty(&mut self, from: Offset, to: Offset) {
-        if from < to {
-            self.faulty.push(FaultyRange { from, to });
+        match self.faulty.last_mut() {
+            _ if from >= to => {},
+            Some(last) if last.to == from => last.to = to,
+            _ => self.faulty.push(FaultyRange { from, to }),
         }
+    }
+
+    /// Damage that is not among what is `known`, which is in order.
+    fn new_damage(&self, known: &[FaultyRange]) -> Vec<FaultyRange> {
+        let further = |upto: Offset, next: &FaultyRange| {
+            if next.from <= upto { upto.max(next.to) } else { upto }
+        };
+        let is_known = |range: &&FaultyRange| known.iter().fold(range.from, further) >= range.to;
+        self.faulty.iter().filter(|range| !is_known(range)).copied().collect()
     }
 }
 
@@ -101,7 +116,7 @@ impl<E: Env> Opening<E> {
         }
         let (mut epochs, mut faulty) = (known.epochs.clone(), known.faulty.clone());
         epochs.cut(end);
-        faulty.extend(findings.faulty.into_iter().filter(|range| !known.faulty.contains(range)));
+        faulty.extend(findings.new_damage(&known.faulty));
         faulty.sort_by_key(|range| (range.from, range.to));
         self.recovery.faulty.clone_from(&faulty);
         let producers = self.producers_at(end, &segments).await?;
@@ -184,6 +199,8 @@ impl<E: Env> Opening<E> {
         let reached = self.index(&mut segment, indexed, len, Holes::Possible).await?;
         findings.faulty(reached.offset, summary.end);
         (segment.open, segment.end) = (false, summary.end);
+        // What is lost may have the largest time, and the summary still tells it.
+        segment.max_timestamp = summary.max_timestamp;
         Ok(segment)
     }
 
@@ -206,6 +223,9 @@ impl<E: Env> Opening<E> {
         let reached = self.index(&mut segment, indexed, len, Holes::Possible).await?;
         findings.faulty(reached.offset, next);
         (segment.open, segment.end) = (false, next);
+        if reached.offset < next {
+            segment.max_timestamp = None;
+        }
         Ok(segment)
     }
 
@@ -334,9 +354,15 @@ impl<E: Env> Opening<E> {
             self.write_envelopes_again(name).await?;
         }
         let empty = segment.end == name.base;
+        let is_whole = findings.faulty.iter().all(|range| range.to <= name.base);
         if empty && len > 0 {
             findings.emptied = Some(name);
-        } else if len != u64::from(segment.bytes) || segment.end != self.written_end(&segment) {
+        } else if !is_whole
+            || len != u64::from(segment.bytes)
+            || segment.end != self.written_end(&segment)
+        {
+            // The largest time may be lost. Nothing is added, so that it stays unknown.
+            segment.max_timestamp = segment.max_timestamp.filter(|_| is_whole);
             segment.bytes = u32::try_from(len).unwrap_or(u32::MAX).min(segment.bytes);
             findings.closed = Some(segment.summary());
             segment.open = false;
@@ -398,11 +424,16 @@ impl<E: Env> Opening<E> {
         end: Offset,
     ) -> Result<(), OpenError> {
         let known = self.known.clone();
-        let new = findings.faulty.iter().filter(|range| !known.faulty.contains(range));
-        let mut changes: Vec<_> = new.map(|range| Change::Mark(Mark::Faulty(*range))).collect();
+        let new = findings.new_damage(&known.faulty).into_iter();
+        let mut changes: Vec<_> = new.map(|range| Change::Mark(Mark::Faulty(range))).collect();
         // Planted: damage is known to this process and to no later one.
         if self.probe().mutant("faulty_not_journaled") {
             changes.clear();
+        }
+        // A start that dies between them finds the rest again.
+        while changes.len() > MARKS_TOGETHER {
+            let later = changes.split_off(MARKS_TOGETHER);
+            self.dir.commit(self.found, std::mem::replace(&mut changes, later)).await?;
         }
         // Planted: the disk changes before what was found is durable.
         if let Some(name) = findings.emptied

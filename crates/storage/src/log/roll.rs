@@ -192,9 +192,8 @@ impl<E: Env> Log<E> {
             }
             shared.closing = true;
         }
-        let closed = self.close_held(&mut upkeep).await;
-        self.inner.shared.lock().closing = false;
-        closed.map(|()| true)
+        let _closing = ClosingGuard(self);
+        self.close_held(&mut upkeep).await.map(|()| true)
     }
 
     async fn close_held(&self, upkeep: &mut Upkeep) -> Result<(), WriteError> {
@@ -287,6 +286,15 @@ impl<E: Env> Log<E> {
             }
         }
         self.inner.dir.sync_folder(&self.inner.folder()).await
+    }
+}
+
+/// Lets appends use the open segment again, also if closing it was given up halfway.
+struct ClosingGuard<'a, E: Env>(&'a Log<E>);
+
+impl<E: Env> Drop for ClosingGuard<'_, E> {
+    fn drop(&mut self) {
+        self.0.inner.shared.lock().closing = false;
     }
 }
 

@@ -1,12 +1,13 @@
 //! Looking at one segment file: its index from headers, its tail batch by batch.
 //!
-//! Invariants: below the recovery point headers are enough; beyond it a batch counts only with its
-//! checksum, at its offset, and in the epoch that the journal says it was written in; what counts is
-//! written again.
+//! Invariants: in what may have been compacted headers are enough; everywhere else a batch counts only
+//! with its checksum, at its offset, and in the epoch that the journal says it was written in; what
+//! counts beyond the recovery point is written again.
 
 use base::{LeaderEpoch, Offset, Probe};
 use bytes::Bytes;
 use env::{Env, File, IoBufs};
+use records::BatchHeader;
 use records::batch::BatchView;
 
 use super::batches::{Located, Walk, WalkError};
@@ -64,7 +65,11 @@ impl<E: Env> Opening<E> {
                 Ok(Some(batch)) => {
                     let is_whole = holes == Holes::Possible
                         || match walk.body(&batch).await {
-                            Ok(body) => is_sound(&body),
+                            // Its epoch is under no checksum either.
+                            Ok(body) => {
+                                let known = self.epoch_at(batch.header.base_offset);
+                                is_sound(&body) && known == epoch_of(&batch.header)
+                            },
                             Err(WalkError::Io(error)) => {
                                 return Err(self.io("read", &self.folder)(error));
                             },
@@ -116,11 +121,7 @@ impl<E: Env> Opening<E> {
                 Err(error) => break Some((batch.position, error)),
             };
             let header = &batch.header;
-            let epoch = self.known.epochs.epoch_at(header.base_offset);
-            // Planted: the first epoch is no epoch.
-            let zero = self.probe().mutant("epoch_zero_forgotten");
-            let epoch = epoch.filter(|epoch| epoch.0 > 0 || !zero);
-            let written_in = Some(LeaderEpoch(header.partition_leader_epoch));
+            let (epoch, written_in) = (self.epoch_at(header.base_offset), epoch_of(header));
             let is_next = header.base_offset == next && is_sound(&body);
             if !is_next || epoch != written_in {
                 record_lost = is_next && epoch < written_in;
@@ -148,6 +149,14 @@ impl<E: Env> Opening<E> {
             self.probe().reached("storage_journal_record_missed");
         }
         Ok(record_lost)
+    }
+
+    /// The epoch that the journal says a batch was written in.
+    fn epoch_at(&self, base: Offset) -> Option<LeaderEpoch> {
+        let epoch = self.known.epochs.epoch_at(base);
+        // Planted: the first epoch is no epoch.
+        let zero = self.probe().mutant("epoch_zero_forgotten");
+        epoch.filter(|epoch| epoch.0 > 0 || !zero)
     }
 
     /// Collects a batch to be written again, and writes when there is enough (or no batch).
@@ -225,6 +234,10 @@ struct Rewrite {
     at: u64,
     bufs: IoBufs,
     bytes: usize,
+}
+
+fn epoch_of(header: &BatchHeader) -> Option<LeaderEpoch> {
+    Some(LeaderEpoch(header.partition_leader_epoch))
 }
 
 /// Whether a batch is whole and its checksum holds.

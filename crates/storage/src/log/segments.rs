@@ -16,7 +16,7 @@ pub struct SegmentExtent {
     pub bytes: u64,
     /// Whether batches are still added to it.
     pub open: bool,
-    /// The largest timestamp in it; `None` if no record has one.
+    /// The largest timestamp in it; `None` if no record has one, or if it was lost with a damaged one.
     pub max_timestamp: Option<Timestamp>,
 }
 

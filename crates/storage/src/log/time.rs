@@ -1,7 +1,7 @@
 //! Look-ups by time.
 //!
-//! Invariant: the answer is the record with the lowest offset that qualifies, not the one with the
-//! lowest timestamp. Source: KIP-79, KIP-734.
+//! Invariants: the answer is the record with the lowest offset that qualifies, not the one with the
+//! lowest timestamp; damage that may hold the answer is answered with damage. Source: KIP-79, KIP-734.
 
 use base::{LeaderEpoch, Offset, Timestamp};
 use env::Env;
@@ -12,7 +12,8 @@ use records::inflated_bytes_max;
 use super::batches::{Located, Walk};
 use super::recover::FaultyRange;
 use super::run_walk::RunWalk;
-use super::{FileOf, Log};
+use super::{FileOf, Log, SegmentState, Shared};
+use crate::envelope::Run;
 use crate::error::ReadError;
 use crate::names::SegmentName;
 
@@ -75,19 +76,73 @@ impl<E: Env> Log<E> {
     /// # Errors
     /// [`ReadError::Corrupt`] or [`ReadError::Io`].
     pub async fn max_timestamp(&self) -> Result<Option<TimestampHit>, ReadError> {
-        let largest = {
+        let (start, mut times) = {
             let shared = self.inner.shared.lock();
-            shared
-                .segments
-                .iter()
-                .filter_map(|segment| segment.max_timestamp)
-                .map(|max| max.0)
-                .max()
+            if let Some(at) = shared.untold_time() {
+                return Err(self.corrupt(at));
+            }
+            (shared.start, shared.largest_times())
         };
-        match largest {
-            Some(largest) => self.offset_for_timestamp(largest).await,
-            None => Ok(None),
+        if let Some(largest) = times.pop()
+            && let Some(hit) = self.offset_for_timestamp(largest).await?
+        {
+            return Ok(Some(hit));
         }
+        // It may be of a record below the start, in the segment that the log begins in.
+        times.extend(self.times_from(start).await?);
+        times.sort_unstable();
+        times.dedup();
+        while let Some(largest) = times.pop() {
+            let hit = self.offset_for_timestamp(largest).await?;
+            if hit.is_some() {
+                return Ok(hit);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The times at or behind `start` in its segment, of which the largest record is one: of the batch
+    /// that it is in the largest that counts, of the batches behind that in its run theirs, and of
+    /// every later run its own.
+    async fn times_from(&self, start: Offset) -> Result<Vec<Timestamp>, ReadError> {
+        let (file, run, mut times) = loop {
+            let name = {
+                let shared = self.inner.shared.lock();
+                if start >= shared.end {
+                    return Ok(Vec::new());
+                }
+                match shared.plan_for(start)? {
+                    Ok(plan) => break (plan.file, plan.run, shared.times_behind(&plan.run)),
+                    Err(name) => name,
+                }
+            };
+            self.load(name, start).await?;
+        };
+        let mut walk = RunWalk::within(file, vec![run]);
+        while let Some(batch) = self.walked(walk.header().await, start)? {
+            let header = &batch.header;
+            if header.base_offset >= start {
+                times.push(header.max_timestamp);
+            } else if header.last_offset() >= start {
+                times.extend(self.latest_in_batch(walk.inner(), &batch, start).await?);
+            }
+        }
+        times.retain(|time| *time != NO_TIMESTAMP);
+        Ok(times)
+    }
+
+    async fn latest_in_batch(
+        &self,
+        walk: &mut Walk<FileOf<E>>,
+        batch: &Located,
+        from: Offset,
+    ) -> Result<Option<Timestamp>, ReadError> {
+        let base = batch.header.base_offset;
+        let bytes = walk.body(batch).await.map_err(|_| self.corrupt(base))?;
+        let view = BatchView::parse(&bytes).map_err(|_| self.corrupt(base))?;
+        let latest = view.latest(from, inflated_bytes_max(bytes.len()));
+        let latest = latest.map_err(|_| self.corrupt(base))?;
+        Ok(latest.map(|found| found.timestamp))
     }
 
     /// The first run at or after `from` that may hold such a record.
@@ -98,7 +153,8 @@ impl<E: Env> Log<E> {
             return Next::Nothing;
         }
         for segment in &shared.segments[shared.segment_of(from)..] {
-            if segment.max_timestamp.is_none_or(|(max, _)| max < at) {
+            let tells = !shared.hides_its_time(segment);
+            if tells && segment.max_timestamp.is_none_or(|(max, _)| max < at) {
                 continue;
             }
             let Some(runs) = &segment.runs else {
@@ -166,5 +222,41 @@ impl<E: Env> Log<E> {
             timestamp: found.timestamp,
             epoch,
         }))
+    }
+}
+
+impl<F> Shared<F> {
+    /// Whether damage took the largest time of a segment away. One that was closed before it was damaged
+    /// still tells it.
+    fn hides_its_time(&self, segment: &SegmentState<F>) -> bool {
+        segment.max_timestamp.is_none() && self.damage_in(segment).is_some()
+    }
+
+    /// The largest time of each segment, in order.
+    fn largest_times(&self) -> Vec<Timestamp> {
+        let times = self.segments.iter().filter_map(|segment| segment.max_timestamp);
+        let mut times: Vec<_> = times.map(|(time, _)| time).collect();
+        times.sort_unstable();
+        times
+    }
+
+    /// The largest times of the runs behind `run` in its segment.
+    fn times_behind(&self, run: &Run) -> Vec<Timestamp> {
+        let segment = self.segments.get(self.segment_of(run.base));
+        let runs = segment.and_then(|segment| segment.runs.as_deref()).unwrap_or_default();
+        runs.iter().filter(|other| other.base > run.base).map(|other| other.max_timestamp).collect()
+    }
+
+    /// Damage that may hold the largest time of all.
+    fn untold_time(&self) -> Option<Offset> {
+        let mut hidden = self.segments.iter().filter(|segment| self.hides_its_time(segment));
+        hidden.find_map(|segment| self.damage_in(segment))
+    }
+
+    /// The first damaged offset in a segment that may be read.
+    pub(super) fn damage_in(&self, segment: &SegmentState<F>) -> Option<Offset> {
+        let begin = self.start.max(segment.name.base);
+        let within = |range: &&FaultyRange| range.from < segment.end && begin < range.to;
+        self.faulty().iter().find(within).map(|range| range.from.max(begin))
     }
 }

@@ -225,6 +225,9 @@ impl<F: Clone> Shared<F> {
         let mut shortened = last.clone();
         shortened.runs = Some(runs[..kept].to_vec());
         shortened.end_at(to);
+        if self.damage_in(&shortened).is_some() {
+            shortened.max_timestamp = None;
+        }
         let run = runs.get(kept).copied();
         Look::Found(Plan { shortened: Some(shortened), ..plan }, run)
     }

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base::{
     BrokerId, LeaderEpoch, Offset, PartitionId, PartitionIndex, ProducerEpoch, ProducerId,
@@ -26,6 +26,11 @@ pub fn root() -> PathBuf {
 
 pub fn partition() -> PartitionId {
     PartitionId { topic: TopicId(Uuid([5; 16])), index: PartitionIndex(0) }
+}
+
+pub fn is_of_journal(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    name.parse::<u32>().is_ok() || name == "manifest.tmp"
 }
 
 pub fn expect() -> Expect {

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use base::Offset;
-use storage::{CompactError, Compacted, Log};
+use base::{LeaderEpoch, Offset, Timestamp};
+use records::{BatchBuilder, NewRecord};
+use storage::{CompactError, Compacted, Log, LogConfig};
 
-use crate::compact::{DAY, append_rows, compaction, rows, segment_files, updates};
+use crate::compact::{DAY, append_rows, compact, compaction, rows, segment_files, updates};
 use crate::crash::recover;
 use crate::support::*;
 
@@ -188,4 +189,33 @@ fn a_log_that_is_cut_below_all_that_is_cleaned_holds_what_is_left_after_any_cras
 #[test]
 fn a_log_whose_start_moves_into_what_is_cleaned_holds_what_is_left_after_any_crash() {
     with_a_crash_at_every_operation(Meanwhile::Start(Offset(26)));
+}
+
+#[test]
+fn a_segment_becomes_no_more_segments_than_the_journal_can_name_at_once() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    log.set_config(LogConfig { segment_bytes: 1 << 20, ..small() });
+    for at in 0..1_500_i64 {
+        // The first two have one key, and all others their own.
+        let key = at.max(1).to_be_bytes();
+        let (timestamp, key) = (Timestamp(1_000), Some(&key[..]));
+        let mut batch = BatchBuilder::new().assigned(Offset(at), LeaderEpoch(0));
+        batch.push(&NewRecord { timestamp, key, value: key, headers: &[] }).unwrap();
+        run(log.append(append_of(&[batch.finish().unwrap()]))).unwrap();
+    }
+    assert!(run(log.close_segment()).unwrap());
+    append_rows(&log, &updates(1));
+    // The topic has smaller segments from now on.
+    log.set_config(LogConfig { segment_bytes: 1, ..small() });
+
+    let done = compact(&log, DAY).unwrap().unwrap();
+
+    assert_eq!(done.upto, Offset(1_500));
+    run(log.flush()).unwrap();
+    let segments = log.segments().len();
+    assert!((100..=300).contains(&segments), "{segments}");
+    let (log, recovery) = recover(&env.after_power_loss(1)).unwrap();
+    assert_eq!((log.segments().len(), recovery.faulty), (segments, vec![]));
+    assert_eq!(read_all(&log, Offset(0)).len(), 1_500);
 }

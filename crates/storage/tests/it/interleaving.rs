@@ -11,8 +11,8 @@ use records::{BatchHeader, batches};
 use storage::{Log, ReadError};
 
 use crate::support::{
-    Faults, GEN, MemEnv, Spec, append_of, bytes_of, fresh, fsync_of, open_dir, partition, read_all,
-    run, small,
+    Faults, GEN, MemEnv, Spec, append_of, append_some, bytes_of, fresh, fsync_of, open_dir,
+    partition, read_all, run, small,
 };
 
 type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -144,4 +144,28 @@ proptest! {
     ) {
         check(seed, crash_after, moving);
     }
+}
+
+#[test]
+fn an_end_of_a_segment_that_was_given_up_keeps_no_append_waiting() {
+    let mut given_up = 0;
+    for polls in 1..200 {
+        let mut env = MemEnv::new();
+        env.restless = true;
+        let (_dir, log) = fresh(&env);
+        append_some(&log, 3);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut closing = Box::pin(log.close_segment());
+        if (0..polls).any(|_| closing.as_mut().poll(&mut cx).is_ready()) {
+            break;
+        }
+        drop(closing);
+        let batch = Spec::at(3).build();
+        // Given up in the middle of a sync or of a group, the directory is dead.
+        if run(log.append(append_of(&[batch]))).is_ok() {
+            given_up += 1;
+            assert!(log.segments().len() <= 2);
+        }
+    }
+    assert!(given_up > 0);
 }

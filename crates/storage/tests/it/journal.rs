@@ -487,3 +487,113 @@ fn a_record_about_no_log_in_a_group_that_is_whole_is_damage_and_no_panic() {
         assert!(opened.journal.state().logs().get(&log(1)).is_some_and(|log| log.uncertain));
     }
 }
+
+/// Commits groups of one block and larger ones, each of a new log. Returns those that were promised,
+/// and whether a commit was refused by a journal that went on; no more than one follows then.
+fn small_and_large_groups(env: &MemEnv) -> (Vec<Found>, bool) {
+    let (mut promised, mut refused) = (Vec::new(), false);
+    let Ok(opened) = open(env) else { return (promised, refused) };
+    for at in 0..40 {
+        let of = log(at);
+        let mut records = vec![Record { log: of, change: Change::Create }];
+        // A small one still fits where a large one does not.
+        let starts = 1..=if at % 2 == 0 { 1 } else { 400 };
+        records.extend(
+            starts.map(|start| Record { log: of, change: Change::LogStart(Offset(start)) }),
+        );
+        match run(opened.journal.commit(records)) {
+            Ok(()) => {
+                promised.push(of);
+                if refused {
+                    break;
+                }
+            },
+            Err(_) if opened.journal.is_failed() => break,
+            Err(_) => refused = true,
+        }
+        if at % 5 == 0 && run(opened.journal.upkeep()).is_err() {
+            break;
+        }
+    }
+    (promised, refused)
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_operation_loses_no_group_that_was_promised() {
+    let env = MemEnv::new();
+    assert_eq!(small_and_large_groups(&env).0.len(), 40);
+    let mut went_on = 0;
+    for at in 1..=env.ops() {
+        let env = MemEnv::new();
+        env.set_faults(Faults { full_at: Some(at), ..Faults::default() });
+        let (promised, refused) = small_and_large_groups(&env);
+        went_on += usize::from(refused);
+        let again = open(&env.after_process_crash()).unwrap();
+        assert_ne!(again.end, JournalEnd::Corrupt, "operation {at}");
+        let state = again.journal.state();
+        let lost = promised.iter().filter(|log| !state.logs().contains_key(log)).count();
+        assert_eq!(lost, 0, "of {} at operation {at}", promised.len());
+    }
+    assert!(went_on > 0, "without a file for the next lap it goes on");
+}
+
+#[test]
+fn two_files_of_one_lap_are_damage() {
+    for fresher in [false, true] {
+        let env = MemEnv::new();
+        let journal = open(&env).unwrap().journal;
+        run(journal.commit(records(0))).unwrap();
+        let (path, _) = newest_lap(&env);
+        let earlier = env.content(&path);
+        run(journal.commit(records(1))).unwrap();
+        let copy = if fresher { env.content(&path) } else { earlier };
+        env.overwrite(&root().join("journal").join("77"), &copy);
+        let opened = open(&env.after_process_crash()).unwrap();
+        assert_eq!(opened.end, JournalEnd::Corrupt);
+        assert!(opened.journal.state().logs().values().all(|log| log.uncertain));
+        let again = open(&env.after_power_loss(1)).unwrap();
+        assert_eq!(again.end, JournalEnd::Whole, "noted once");
+    }
+}
+
+#[test]
+fn a_copy_of_a_file_that_nobody_needs_is_no_damage() {
+    let env = MemEnv::new();
+    assert_eq!(work(&env, 60), 60);
+    let found = run(read_journal(&env, &root())).unwrap();
+    let needed = found.manifest.unwrap().unwrap().lap;
+    let old = found.files.iter().find(|(_, header, _)| header.is_some_and(|h| h.lap < needed));
+    let old = root().join("journal").join(old.unwrap().0.to_string());
+    env.overwrite(&root().join("journal").join("77"), &env.content(&old));
+    let opened = open(&env.after_power_loss(1)).unwrap();
+    assert_eq!((opened.end, opened.journal.state()), (JournalEnd::Whole, after(60)));
+}
+
+#[test]
+fn a_spare_file_that_could_not_be_opened_is_taken_later() {
+    let begun = || {
+        let env = MemEnv::new();
+        let journal = open(&env).unwrap().journal;
+        run(journal.upkeep()).unwrap();
+        run(journal.commit(records(0))).unwrap();
+        (env, journal)
+    };
+    let large = |journal: &Journal<MemEnv>| {
+        let change = Change::LogStart(Offset(1));
+        run(journal.commit(vec![Record { log: log(0), change }; 400]))
+    };
+    let (env, journal) = begun();
+    let mut fit = 0;
+    while !env.reached("storage_journal_next_file") {
+        large(&journal).unwrap();
+        fit += 1;
+    }
+    let (env, journal) = begun();
+    (1..fit).for_each(|_| large(&journal).unwrap());
+    // No new file can be made, and the spare one cannot be opened.
+    let full_at = Some(env.ops() + 1);
+    env.set_faults(Faults { journal_full: true, full_at, ..Faults::default() });
+    assert!(large(&journal).is_err());
+    assert!(!journal.is_failed());
+    large(&journal).unwrap();
+}

@@ -2,6 +2,7 @@
 
 use base::{Duration, LeaderEpoch, Offset, Timestamp};
 use env::Segment;
+use records::{BatchBuilder, BatchView, NewRecord};
 use storage::{FaultyRange, LogConfig, ReadError};
 
 use crate::compact::{DAY, append_rows, compact};
@@ -106,6 +107,46 @@ fn a_look_up_by_time_finds_the_lowest_offset() {
     assert_eq!(max.epoch, LeaderEpoch(0));
 }
 
+/// A batch of records with these times.
+fn batch_of_times(base: i64, times: &[i64]) -> BatchView {
+    let mut builder = BatchBuilder::new().assigned(Offset(base), LeaderEpoch(0));
+    for time in times {
+        let record = NewRecord { timestamp: Timestamp(*time), ..NewRecord::default() };
+        builder.push(&record).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+#[test]
+fn the_largest_time_is_that_of_a_record_that_may_be_read() {
+    for segment_bytes in [1, 150, 1 << 20] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        log.set_config(LogConfig { segment_bytes, ..LogConfig::default() });
+        let batches: [&[i64]; 5] = [&[100, 50, 70, 60], &[40], &[65, 20], &[-1], &[30]];
+        for times in batches {
+            run(log.append(append_of(&[batch_of_times(log.end().0, times)]))).unwrap();
+        }
+
+        let expected = [
+            (0, Some((0, 100))),
+            (1, Some((2, 70))),
+            (3, Some((5, 65))),
+            (5, Some((5, 65))),
+            (6, Some((8, 30))),
+            (7, Some((8, 30))),
+            (8, Some((8, 30))),
+            (9, None),
+        ];
+        for (start, latest) in expected {
+            run(log.set_log_start(Offset(start))).unwrap();
+            let found = run(log.max_timestamp()).unwrap();
+            let found = found.map(|hit| (hit.offset.0, hit.timestamp.0));
+            assert_eq!(found, latest, "from {start} on, in segments of {segment_bytes}");
+        }
+    }
+}
+
 #[test]
 fn many_closed_segments_are_read_again_after_their_index_was_dropped() {
     let env = MemEnv::new().with_buggify("storage_tiny_tail").with_buggify("storage_segment_bytes");
@@ -118,7 +159,7 @@ fn many_closed_segments_are_read_again_after_their_index_was_dropped() {
     let (dir, _) = open_dir(&env);
     let (log, _) = run(dir.open_log(partition(), GEN, small())).unwrap();
     let found: Vec<_> = read_all(&log, Offset(0)).into_iter().map(|(_, bytes)| bytes).collect();
-    let written: Vec<_> = batches.into_iter().map(records::BatchView::into_bytes).collect();
+    let written: Vec<_> = batches.into_iter().map(BatchView::into_bytes).collect();
     assert_eq!(found, written);
 }
 

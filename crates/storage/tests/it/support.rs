@@ -54,6 +54,8 @@ pub struct Faults {
     pub partial: usize,
     /// The next sync says that the disk is full.
     pub full_at_sync: bool,
+    /// This operation says so, and does nothing.
+    pub full_at: Option<u64>,
     /// The journal gets no new file and no new manifest.
     pub journal_full: bool,
     /// So many times a directory cannot be opened to be synced, for want of a descriptor.
@@ -275,7 +277,8 @@ impl MemEnv {
         if world.faults.crash_at.is_some_and(|at| op >= at) {
             return Err(io::Error::other("crashed"));
         }
-        Ok(op)
+        let is_full = world.faults.full_at == Some(op);
+        if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(op) }
     }
 }
 
@@ -339,7 +342,8 @@ pub struct MemDirLock;
 impl File for MemFile {
     async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
         self.env.pause().await;
-        let torn = self.env.op().is_err();
+        let op = self.env.op();
+        let torn = op.is_err();
         let mut world = self.env.world.lock();
         if world.incarnation != self.env.incarnation {
             return Err(io::Error::other("dead incarnation"));
@@ -362,7 +366,7 @@ impl File for MemFile {
         };
         let inode = world.inodes.get_mut(&self.inode).unwrap();
         inode.write(usize::try_from(at).unwrap(), &bytes[..len]);
-        if torn { Err(io::Error::other("crashed")) } else { Ok(()) }
+        op.map(drop)
     }
 
     async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
@@ -423,11 +427,6 @@ impl File for MemFile {
         let full = self.env.world.lock().faults.full;
         if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
-}
-
-fn is_of_journal(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    name.parse::<u32>().is_ok() || name == "manifest.tmp"
 }
 
 impl Disk for MemEnv {

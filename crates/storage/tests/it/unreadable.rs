@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use base::{Offset, ProducerId, Timestamp};
+use base::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use storage::{CompactError, FaultyRange, Log, LogConfig, OpenError, ReadError};
 
 use crate::compact::{DAY, append_rows, compact, segment_files, updates};
@@ -176,4 +176,127 @@ fn a_segment_without_its_index_is_looked_through_again_without_telling_of_more_d
             assert_eq!(read_at(&log, segment.base.0), Some(segment.base.0));
         }
     }
+}
+
+/// What a log with these times says after its first segment was cut to half; the times of the later
+/// segments are their offsets.
+fn first_cut_to_half(time: impl Fn(i64) -> i64) -> (Log<MemEnv>, FaultyRange) {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    for at in 0..200 {
+        let batch = Spec { time: time(at), ..Spec::at(at) }.build();
+        run(log.append(append_of(&[batch]))).unwrap();
+    }
+    let end = log.segments()[0].end;
+    let file = log.folder().join(segment_files(&env)[0].clone());
+    let content = env.content(&file);
+    env.overwrite(&file, &content[..content.len() / 2]);
+    let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+    let [damage] = recovery.faulty[..] else { unreachable!("{recovery:?}") };
+    assert_eq!((damage.to, log.segments()[0].end), (end, end));
+    (log, damage)
+}
+
+#[test]
+fn a_look_up_by_time_does_not_pass_over_a_segment_that_lost_its_end() {
+    let (log, damage) = first_cut_to_half(|at| at);
+    let at = |time| run(log.offset_for_timestamp(Timestamp(time)));
+    let found = |time| at(time).unwrap().map(|hit| hit.offset.0);
+
+    assert!((0..damage.from.0).all(|time| found(time) == Some(time)));
+    for time in damage.from.0..damage.to.0 {
+        let answer = at(time);
+        assert!(
+            matches!(answer, Err(ReadError::Corrupt { at }) if at == damage.from),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(found(damage.to.0), Some(damage.to.0), "what is lost is known to be older");
+}
+
+#[test]
+fn the_largest_time_is_not_said_if_it_is_lost_with_the_end_of_a_segment() {
+    let (log, damage) = first_cut_to_half(|at| if at < 25 { 1_000 + at } else { at });
+
+    let answer = run(log.max_timestamp());
+
+    assert!(matches!(answer, Err(ReadError::Corrupt { at }) if at == damage.from), "{answer:?}");
+}
+
+#[test]
+fn a_look_up_by_time_does_not_pass_over_an_open_segment_that_was_damaged() {
+    for gone in [true, false] {
+        let mut env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        append_some(&log, 100);
+        // Which notes how far everything is durable.
+        run(log.begin_epoch(LeaderEpoch(1))).unwrap();
+        let file = file_of(&env, ".log");
+        if gone {
+            env.delete(&file);
+        } else {
+            let content = env.content(&file);
+            env.overwrite(&file, &content[..content.len() / 2]);
+        }
+        // The second start goes by what the first one noted.
+        for _ in 0..2 {
+            env = env.after_process_crash();
+            let (log, recovery) = recover(&env).unwrap();
+            let [damage] = recovery.faulty[..] else { unreachable!("{recovery:?}") };
+            assert_eq!(damage.to, Offset(100));
+            let next = Spec { time: 1_000, epoch: 1, ..Spec::at(log.end().0) }.build();
+            run(log.append(append_of(&[next]))).unwrap();
+            let is_told = |answer: Result<_, _>| matches!(answer, Err(ReadError::Corrupt { at }) if at == damage.from);
+            for time in [damage.from.0, 99, 500] {
+                assert!(is_told(run(log.offset_for_timestamp(Timestamp(time)))), "{gone} {time}");
+            }
+            assert!(is_told(run(log.max_timestamp())), "{gone}");
+            let before = run(log.offset_for_timestamp(Timestamp(damage.from.0 - 1)));
+            assert_eq!(before.unwrap().unwrap().offset, Offset(damage.from.0 - 1));
+        }
+    }
+}
+
+#[test]
+fn more_segments_are_gone_than_one_group_of_the_journal_could_note() {
+    for every in [1, 2] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        log.set_config(LogConfig { segment_bytes: 1, ..small() });
+        append_some(&log, 1_300);
+        for file in segment_files(&env).into_iter().take(1_299).step_by(every) {
+            env.delete(&log.folder().join(file));
+        }
+
+        let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+
+        let gone = |from, to| FaultyRange { from: Offset(from), to: Offset(to) };
+        let expected: Vec<_> = match every {
+            1 => vec![gone(0, 1_299)],
+            _ => (0..1_299).step_by(2).map(|at| gone(at, at + 1)).collect(),
+        };
+        assert_eq!((log.end(), recovery.faulty), (Offset(1_300), expected.clone()));
+        let (_, again) = recover(&env.after_power_loss(1)).unwrap();
+        assert_eq!(again.faulty, expected, "noted once");
+    }
+}
+
+#[test]
+fn a_batch_of_another_epoch_than_the_journal_says_does_not_count_below_the_recovery_point_either() {
+    let env = MemEnv::new();
+    let (_dir, log) = fresh(&env);
+    let len = append_some(&log, 4)[0].bytes().len();
+    run(log.flush()).unwrap();
+    run(log.append(fsync_of(&[Spec::at(4).build()]))).unwrap();
+    assert!(env.reached("storage_fsync_by_journal"));
+    // Without its envelopes a segment is looked through from its beginning on.
+    env.delete(&file_of(&env, ".env"));
+    // The epoch of a batch is under no checksum.
+    env.rot(&file_of(&env, ".log"), 2 * len + 15, 1);
+
+    let (log, recovery) = recover(&env.after_process_crash()).unwrap();
+
+    let told = FaultyRange { from: Offset(2), to: Offset(5) };
+    assert_eq!((recovery.faulty, log.end()), (vec![told], Offset(5)));
+    assert!(run(log.read(Offset(2), log.end(), 1, true)).is_err());
 }
