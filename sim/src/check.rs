@@ -28,5 +28,5 @@ pub use modes::ModeChange;
 pub use platter::{DATA_DIRS, DiskLog, View, missing_segment, read_log};
 pub use reads::{Asked, Fetched, Handed};
 pub use records::RecordId;
-pub use tables::{EXPIRES_MS, Owed, Row, Rules};
+pub use tables::{EXPIRES_MS, Owed, Row, Rules, TableRecord};
 pub use told::{damages, is_alarm};

@@ -18,11 +18,9 @@ use crate::world::{MS, SimEnv, World};
 
 /// Between two looks at most, milliseconds.
 const EVERY_MS: u64 = 700;
-/// A difference may last so long, milliseconds: a drive may lie for two seconds, stand still for
-/// five, and take sixty times as long.
-const PATIENCE_MS: u64 = 20_000;
-/// The same once faults are over; and in the last look, when clients do nothing new either.
-const PATIENCE_CALM_MS: u64 = 2_500;
+/// A difference may last so long while nothing keeps the broker or its disk from working,
+/// milliseconds; and in the last look, when clients do nothing new either.
+const PATIENCE_MS: u64 = 2_500;
 const PATIENCE_LAST_MS: u64 = 1_000;
 /// How often a difference is looked at again, milliseconds.
 const AGAIN_MS: u64 = 10;
@@ -53,11 +51,10 @@ impl History {
         world.check("journal-is-state", is_agreed, || "nobody had a last look".into());
     }
 
-    fn patience_ms(&self, world: &World) -> u64 {
-        match (self.seen().last_look, world.is_calm()) {
-            (LastLook::Wanted, _) => PATIENCE_LAST_MS,
-            (_, true) => PATIENCE_CALM_MS,
-            (_, false) => PATIENCE_MS,
+    fn patience_ms(&self) -> u64 {
+        match self.seen().last_look {
+            LastLook::Wanted => PATIENCE_LAST_MS,
+            LastLook::Later | LastLook::Agreed => PATIENCE_MS,
         }
     }
 }
@@ -73,7 +70,7 @@ async fn look(env: &SimEnv, broker: &Broker<SimEnv>, history: &History) -> bool 
             difference(&disk, &found)
         };
         let Some(difference) = difference else { return true };
-        let patience = history.patience_ms(&world) * MS;
+        let patience = history.patience_ms() * MS;
         // What keeps the process from going on keeps it from knowing, too.
         let in_peace = world.now() - world.disturbed_at(BROKER).max(begun);
         if in_peace >= patience {

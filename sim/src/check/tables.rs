@@ -5,7 +5,9 @@
 //! what a start has told is lost; who asked before that start learns nothing from the answer; of the
 //! compacted one nothing may be missing from the offset on that the journal says compaction has
 //! reached, and below it the newest record of every key is there, unless it is a tombstone whose
-//! time has passed; the start of a log never falls, and moves only if somebody asked for it.
+//! time has passed; the start of a log never falls, and moves only if somebody asked for it: who asks
+//! for everything asks for what was sent by then, and without an answer for what is sent as long as
+//! the broker's process lives to which the request went.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,10 +32,21 @@ pub struct Row {
     pub offset: i64,
     /// Which; every record that is sent has a number of its own.
     pub number: u64,
+    /// What it says.
+    pub record: TableRecord,
+}
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableRecord {
     /// Its key.
     pub key: u8,
     /// Whether it deletes the key.
     pub tombstone: bool,
+    /// Its timestamp: when it was made, by its client's calendar.
+    pub made: i64,
+    /// A digest of its value.
+    pub value: u64,
 }
 
 /// How a topic of the keeper is kept.
@@ -62,13 +75,34 @@ impl Owed {
     }
 }
 
+/// Requests to delete everything, which may be carried out later than they were sent.
+#[derive(Default)]
+struct AskedAll {
+    /// The answer to one is awaited.
+    awaited: bool,
+    /// Up to which process of the broker those may have gone that nobody will answer.
+    upto: u32,
+}
+
+impl AskedAll {
+    /// Whether process `broker` or a later one may carry one out.
+    fn is_loose(&self, broker: u32) -> bool {
+        self.awaited || self.upto >= broker
+    }
+
+    /// What is awaited will not be answered; it went to processes up to `broker`.
+    fn abandon(&mut self, broker: u32) {
+        if std::mem::take(&mut self.awaited) {
+            self.upto = self.upto.max(broker);
+        }
+    }
+}
+
 /// What is known of one topic.
 #[derive(Default)]
 pub(super) struct Table {
     id: Option<Uuid>,
-    sent: BTreeMap<u64, (u8, bool)>,
-    /// When each was made, by its client's calendar.
-    made: BTreeMap<u64, i64>,
+    sent: BTreeMap<u64, TableRecord>,
     acked: BTreeMap<i64, u64>,
     /// Sent, and not known to be there.
     open: BTreeSet<u64>,
@@ -76,8 +110,8 @@ pub(super) struct Table {
     start: i64,
     /// The highest start that was ever asked for.
     asked: i64,
-    /// Whether everything was ever asked for.
-    asked_all: bool,
+    /// Who asked for everything.
+    all: AskedAll,
     /// Starts that told of a loss.
     told: u64,
 }
@@ -98,18 +132,9 @@ impl History {
     }
 
     /// A record is about to be sent.
-    /// `made`: its timestamp.
-    pub fn table_sent(
-        &self,
-        topic: &'static str,
-        (number, key, tombstone): (u64, u8, bool),
-        made: i64,
-    ) {
-        self.with_table(topic, |table| {
-            table.made.insert(number, made);
-            table.sent.insert(number, (key, tombstone));
-            table.open.insert(number);
-        });
+    pub fn table_sent(&self, world: &World, topic: &'static str, number: u64, record: TableRecord) {
+        let broker = world.incarnation(BROKER);
+        self.with_table(topic, |table| table.sends(number, record, broker));
     }
 
     /// Starts that told of a loss in the topic.
@@ -146,9 +171,23 @@ impl History {
     /// Records below an offset (`None`: all that there may be) are about to be deleted.
     pub fn table_delete_asked(&self, topic: &'static str, upto: Option<i64>) {
         self.with_table(topic, |table| {
-            table.asked = table.asked.max(upto.unwrap_or(0));
-            table.asked_all |= upto.is_none();
+            table.all.awaited = upto.is_none();
+            table.asked = table.asked.max(upto.unwrap_or_else(|| table.sent_count()));
         });
+    }
+
+    /// That was answered, or never left; or else it may be carried out by processes of the broker
+    /// up to this one.
+    pub fn table_delete_ended(&self, topic: &'static str, unknown: Option<u32>) {
+        self.with_table(topic, |table| match unknown {
+            None => table.all.awaited = false,
+            Some(upto) => table.all.abandon(upto),
+        });
+    }
+
+    /// The process that awaited answers is gone; what it asked for went to processes up to `broker`.
+    pub fn table_deletes_abandoned(&self, broker: u32) {
+        self.seen().tables.values_mut().for_each(|table| table.all.abandon(broker));
     }
 
     /// The start of the log was told, or found out. It never falls, and every move of it was asked
@@ -168,12 +207,11 @@ impl History {
             if table.told > owed.told {
                 return None;
             }
-            if ages && !table.asked_all {
+            if ages {
                 young = table.too_young(start, now, topic == BOTH);
             }
             table.start = table.start.max(start);
-            let sent = i64::try_from(table.sent.len()).unwrap_or(i64::MAX);
-            Some(if table.asked_all { table.asked.max(sent) } else { table.asked })
+            Some(table.asked)
         });
         let Some(asked) = asked else { return };
         world.check("retention", young.is_none(), || {
@@ -250,16 +288,16 @@ impl Table {
     /// what is left is older.
     fn too_young(&self, start: i64, now: i64, compacted: bool) -> Option<(i64, i64)> {
         let from = self.asked.min(start);
-        let key = |number: &u64| self.sent.get(number).map(|(key, _)| *key);
+        let key = |number: &u64| self.sent.get(number).map(|record| record.key);
         let is_newest = |(offset, number): &(&i64, &u64)| {
             let later = self.acked.range(**offset + 1..).map(|(_, later)| later);
             let mut later = later.chain(&self.open).map(key);
-            let is_tombstone = self.sent.get(number).is_some_and(|(_, tombstone)| *tombstone);
+            let is_tombstone = self.sent.get(number).is_some_and(|record| record.tombstone);
             !is_tombstone && !later.any(|later| later == key(number))
         };
         let there = self.acked.range(from..start).filter(|one| !compacted || is_newest(one));
         let ages = there.filter_map(|(offset, number)| {
-            Some((*offset, now.saturating_sub(*self.made.get(number)?)))
+            Some((*offset, now.saturating_sub(self.sent.get(number)?.made)))
         });
         ages.min_by_key(|(_, age)| *age).filter(|(_, age)| *age <= EXPIRES_MS)
     }
@@ -306,11 +344,34 @@ impl Table {
         true
     }
 
+    fn sent_count(&self) -> i64 {
+        i64::try_from(self.sent.len()).unwrap_or(i64::MAX)
+    }
+
+    /// A record is about to be sent, while the broker's process is `broker`.
+    fn sends(&mut self, number: u64, record: TableRecord, broker: u32) {
+        self.sent.insert(number, record);
+        self.open.insert(number);
+        // It may be among everything that somebody asked to delete.
+        if self.all.is_loose(broker) {
+            self.asked = self.asked.max(self.sent_count());
+        }
+    }
+
+    fn deletes(&self, number: u64, key: u8) -> bool {
+        self.sent.get(&number).is_some_and(|record| record.key == key && record.tombstone)
+    }
+
+    /// Whether what was read is what was sent under that number.
+    fn says(&self, row: &Row) -> bool {
+        self.sent.get(&row.number) == Some(&row.record)
+    }
+
     /// Everything that was read was written, and written there.
     fn is_true(&self, world: &World, topic: &str, rows: &[Row]) {
         for row in rows {
-            let sent = self.sent.get(&row.number);
-            world.check("known-content", sent == Some(&(row.key, row.tombstone)), || {
+            let (said, sent) = (self.says(row), self.sent.get(&row.number));
+            world.check("known-content", said, || {
                 format!("{topic}: {row:?} was read, sent was {sent:?}")
             });
             let acked = self.acked.get(&row.offset);
@@ -338,19 +399,18 @@ impl Table {
     ) {
         let mut newest: BTreeMap<u8, (i64, bool)> = BTreeMap::new();
         for (offset, number) in &owed.acked {
-            if let Some((key, tombstone)) = self.sent.get(number) {
-                newest.insert(*key, (*offset, *tombstone));
+            if let Some(record) = self.sent.get(number) {
+                newest.insert(record.key, (*offset, record.tombstone));
             }
         }
         for (key, (offset, tombstone)) in newest {
             if offset < start {
                 continue;
             }
-            let of_key = || rows.iter().filter(|row| row.key == key);
+            let of_key = || rows.iter().filter(|row| row.record.key == key);
             let superseded = of_key().any(|row| row.offset >= offset);
             // One that was not answered may be there and gone as well.
-            let may_be_deleted =
-                tombstone || self.open.iter().any(|open| self.sent.get(open) == Some(&(key, true)));
+            let may_be_deleted = tombstone || self.open.iter().any(|open| self.deletes(*open, key));
             let gone = rules.tombstones_go && may_be_deleted && of_key().next().is_none();
             world.check("newest-of-key", superseded || gone, || {
                 let found: Vec<&Row> = of_key().collect();
@@ -401,4 +461,81 @@ fn numbers(image: &Image, found: &Found) -> BTreeMap<i64, u64> {
 /// Up to where the journal says that a topic's only partition was compacted.
 fn cleaned(world: &World, topic: Uuid) -> i64 {
     log_of(&world.disk(BROKER), topic).map_or(0, |found| found.cleaned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENT: TableRecord = TableRecord { key: 1, tombstone: false, made: 700, value: 12 };
+
+    fn with_sent(count: u64, table: &mut Table, broker: u32) {
+        let from = u64::try_from(table.sent.len()).unwrap();
+        (from..from + count).for_each(|number| table.sends(number, SENT, broker));
+    }
+
+    fn asked(history: &History) -> i64 {
+        history.with_table(BOTH, |table| table.asked)
+    }
+
+    #[test]
+    fn a_record_with_another_value_time_or_key_is_not_the_one_that_was_sent() {
+        let mut table = Table::default();
+        table.sends(3, SENT, 1);
+        let says = |number, record| table.says(&Row { offset: 9, number, record });
+
+        assert!(says(3, SENT));
+        assert!(!says(3, TableRecord { value: 13, ..SENT }), "its value was swapped");
+        assert!(!says(3, TableRecord { made: 701, ..SENT }), "its time was shifted");
+        assert!(!says(3, TableRecord { tombstone: true, ..SENT }));
+        assert!(!says(3, TableRecord { key: 2, ..SENT }));
+        assert!(!says(4, SENT), "nobody sent it");
+    }
+
+    #[test]
+    fn who_asks_for_everything_and_is_answered_asks_for_what_was_sent_by_then() {
+        let history = History::new();
+        history.with_table(BOTH, |table| with_sent(5, table, 1));
+        history.table_delete_asked(BOTH, None);
+        history.table_delete_ended(BOTH, None);
+        history.with_table(BOTH, |table| with_sent(3, table, 1));
+        assert_eq!(asked(&history), 5);
+
+        history.table_delete_asked(BOTH, Some(7));
+        history.table_delete_ended(BOTH, Some(1));
+        history.with_table(BOTH, |table| with_sent(3, table, 1));
+        assert_eq!(asked(&history), 7, "an offset is an offset whenever it is carried out");
+    }
+
+    #[test]
+    fn without_an_answer_everything_grows_as_long_as_that_broker_lives() {
+        let history = History::new();
+        history.table_delete_asked(BOTH, None);
+        history.with_table(BOTH, |table| with_sent(2, table, 1));
+        assert_eq!(asked(&history), 2, "the answer is awaited");
+        history.table_delete_ended(BOTH, Some(1));
+        history.with_table(BOTH, |table| with_sent(2, table, 1));
+        assert_eq!(asked(&history), 4);
+        history.with_table(BOTH, |table| with_sent(2, table, 2));
+        assert_eq!(asked(&history), 4, "that broker is gone");
+
+        history.table_delete_asked(BOTH, None);
+        history.table_deletes_abandoned(3);
+        history.with_table(BOTH, |table| with_sent(1, table, 3));
+        assert_eq!(asked(&history), 7);
+        history.with_table(BOTH, |table| with_sent(1, table, 4));
+        assert_eq!(asked(&history), 7);
+    }
+
+    #[test]
+    fn records_that_go_too_young_are_seen_after_everything_was_deleted_once() {
+        let mut table = Table::default();
+        with_sent(6, &mut table, 1);
+        table.acked.extend((0..6).map(|at| (at, u64::try_from(at).unwrap())));
+        table.asked = 3;
+
+        assert_eq!(table.too_young(3, 800, false), None, "that much was asked for");
+        assert_eq!(table.too_young(5, 800, false), Some((3, 100)));
+        assert_eq!(table.too_young(5, 700 + EXPIRES_MS + 1, false), None, "old enough");
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! Invariants: every record has a number of its own, in a header, and is sent once, but for those of
 //! an idempotent keeper ([`once`]): what is not answered may be there or not; the history knows what
-//! is sent before it is.
+//! is sent before it is. A third of the batches are compressed.
 
 mod once;
 
@@ -21,18 +21,18 @@ use protocol::messages::list_offsets_request::{
 };
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use records::{BatchBuilder, Header, NewRecord, Producer, Record};
+use records::{BatchBuilder, Compression, Header, NewRecord, Producer, Record};
 
 use super::Job;
-use super::connection::Connection;
+use super::connection::{CallError, Connection};
 use super::consumer::fetch_request;
 use super::errors::{
     CORRUPT_MESSAGE, NONE, OFFSET_OUT_OF_RANGE, TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION,
     is_retriable,
 };
-use crate::check::{EXPIRES_MS, Row, Rules};
+use crate::check::{EXPIRES_MS, Row, Rules, TableRecord};
 use crate::fault::BROKER;
-use crate::world::{Dice, SimEnv};
+use crate::world::{Dice, SimEnv, digest};
 
 const TIMEOUT: Duration = Duration::from_millis(2_000);
 /// The compacted topic.
@@ -47,6 +47,8 @@ const NOBODY: &str = "nobody";
 /// Long enough that it does not pass in any universe, and short enough that it does.
 const LONG_MS: &str = "3600000";
 const SHORT_MS: &str = "200";
+/// Per mille of batches that are compressed.
+const COMPRESSED: u32 = 333;
 /// Keys of the table.
 const KEYS: u64 = 6;
 /// Steps of the keeper.
@@ -60,6 +62,8 @@ struct Keeper {
     job: Job,
     env: SimEnv,
     dice: Dice,
+    /// How each batch is compressed.
+    codecs: Dice,
     connection: Connection,
     table: Rules,
     brief: Rules,
@@ -78,6 +82,8 @@ struct Keeper {
 pub async fn keeper(job: Job, env: SimEnv) {
     job.topic().await;
     let mut keeper = Keeper::new(job, env);
+    // What an earlier process asked for went to a broker that was there by now.
+    keeper.job.history.table_deletes_abandoned(keeper.job.world.incarnation(BROKER));
     keeper.create().await;
     for _ in 0..STEPS {
         keeper.step().await;
@@ -134,10 +140,12 @@ impl Keeper {
         let both = Rules { expires: rules.chance(500), ..table };
         let incarnation = u64::from(env.process().incarnation);
         let dice = job.world.dice(&format!("keeper {} {incarnation}", job.id));
+        let codecs = job.world.dice(&format!("codecs of the keeper {} {incarnation}", job.id));
         let connection = Connection::new(env.clone(), BROKER, "keeper".into());
         let acks = job.acks(&format!("keeper {incarnation}"));
         let (next, once) = (incarnation << 32, once::Once::default());
-        Self { job, env, dice, connection, table, brief, both, acks, next, failed: None, once }
+        let failed = None;
+        Self { job, env, dice, codecs, connection, table, brief, both, acks, next, failed, once }
     }
 
     fn rules(&self, topic: &str) -> Rules {
@@ -260,7 +268,7 @@ impl Keeper {
         topic: &'static str,
         producer: Option<Producer>,
     ) -> Option<(Bytes, Vec<u64>)> {
-        let mut batch = BatchBuilder::new();
+        let mut batch = BatchBuilder::new().compression(self.codec());
         if let Some(producer) = producer {
             batch = batch.producer(producer);
         }
@@ -270,20 +278,28 @@ impl Keeper {
             let tombstone = self.dice.chance(250);
             let number = self.next;
             self.next += 1;
-            let filler = vec![b'.'; self.dice.index(60)];
+            let value = value_of(number, self.dice.index(60));
             let of_number = number.to_be_bytes();
             let header = [Header { key: b"n", value: Some(&of_number) }];
             let record = NewRecord {
                 timestamp: Timestamp(self.env.wall().0),
                 key: Some(std::slice::from_ref(&key)),
-                value: (!tombstone).then_some(&filler[..]),
+                value: (!tombstone).then_some(&value[..]),
                 headers: &header,
             };
             batch.push(&record).ok()?;
             sent.push(number);
-            self.job.history.table_sent(topic, (number, key, tombstone), record.timestamp.0);
+            let made = record.timestamp.0;
+            let sent = TableRecord { key, tombstone, made, value: value_digest(record.value) };
+            self.job.history.table_sent(&self.job.world, topic, number, sent);
         }
         Some((batch.finish_bytes().ok()?, sent))
+    }
+
+    fn codec(&mut self) -> Compression {
+        const CODECS: [Compression; 4] =
+            [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+        if self.codecs.chance(COMPRESSED) { *self.codecs.pick(&CODECS) } else { Compression::None }
     }
 
     /// Sends a batch. Returns what it was answered with: an error code and the first offset.
@@ -325,7 +341,8 @@ impl Keeper {
             0 => None,
             _ => Some(owed.start() + i64::try_from(self.dice.below(8)).unwrap_or(0)),
         };
-        if matches!((topic, partition_index), (BRIEF | BOTH, 0)) {
+        let is_ours = matches!((topic, partition_index), (BRIEF | BOTH, 0));
+        if is_ours {
             self.job.history.table_delete_asked(topic, upto);
         }
         let ask = DeleteRecordsRequest {
@@ -339,7 +356,13 @@ impl Keeper {
             timeout_ms: 1_000,
         };
         let version = *self.dice.pick(&[0, 1, 2]);
-        let Ok(answer) = self.connection.call(version, &ask, TIMEOUT).await else { return };
+        let answer = self.connection.call(version, &ask, TIMEOUT).await;
+        if is_ours {
+            let unknown = matches!(answer, Err(CallError::Unknown));
+            let upto = unknown.then(|| self.job.world.incarnation(BROKER));
+            self.job.history.table_delete_ended(topic, upto);
+        }
+        let Ok(answer) = answer else { return };
         let first = answer.topics.into_iter().next();
         let Some(part) = first.and_then(|topic| topic.partitions.into_iter().next()) else {
             return;
@@ -451,6 +474,15 @@ pub fn number_of(record: &Record<'_>) -> Option<u64> {
     value.try_into().ok().map(u64::from_be_bytes)
 }
 
+/// What a record of that number holds: no other one's begins like it.
+fn value_of(number: u64, len: usize) -> Vec<u8> {
+    number.to_be_bytes().into_iter().rev().cycle().take(len).collect()
+}
+
+fn value_digest(value: Option<&[u8]>) -> u64 {
+    digest(value.unwrap_or_default())
+}
+
 /// Adds the records of whole batches and moves `next` behind them.
 fn rows_of(bytes: Bytes, next: &mut i64, rows: &mut Vec<Row>) -> Result<(), String> {
     for batch in records::batches(bytes) {
@@ -471,7 +503,9 @@ fn rows_of(bytes: Bytes, next: &mut i64, rows: &mut Vec<Row>) -> Result<(), Stri
                 return Err("a record that no client wrote".into());
             };
             let (offset, tombstone) = (record.offset.0, record.value.is_none());
-            rows.push(Row { offset, number, key, tombstone });
+            let (made, value) = (record.timestamp.0, value_digest(record.value));
+            let record = TableRecord { key, tombstone, made, value };
+            rows.push(Row { offset, number, record });
         }
     }
     Ok(())
