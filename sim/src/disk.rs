@@ -20,3 +20,4 @@ pub use damage::{AtRest, Place};
 pub use device::Device;
 pub use door::{SimDirLock, SimDisk, SimFile};
 pub use image::Image;
+pub use lost::Harmed;
