@@ -21,31 +21,43 @@ use crate::disk::Image;
 use crate::fault::{BROKER, DirFile};
 use crate::world::World;
 
-/// Marks of the product that tell of damage. Each is a false alarm if nothing was damaged.
-const ALARMS: &[&str] = &[
-    "fetch_corrupt",
-    "open_found_damage",
-    "storage_durable_bytes_damaged",
-    "storage_envelopes_missing",
-    "storage_identity_damaged",
-    "storage_journal_corrupt",
-    "storage_journal_record_missed",
-    "storage_log_made_after_damage",
-    "storage_log_made_beside_its_files",
-    "storage_manifest_damaged",
-    UNTOLD,
-    "storage_read_found_damage",
-    "storage_seal_damaged",
-    "storage_segments_gone",
-    "storage_stray_salvaged",
+const SEGMENTS: &[&str] = &[
+    "bit rot",
+    "misdirected write",
+    "damaged closed segment",
+    "damaged open segment",
+    "damaged coordinator log",
+];
+const JOURNAL: &[&str] = &["damaged journal"];
+const ENVELOPES: &[&str] = &["damaged envelopes"];
+
+/// Marks of the product that tell of damage, each with the classes that it may come of. It is a false
+/// alarm if none of them took effect.
+const ALARMS: &[(&str, &[&[&str]])] = &[
+    ("fetch_corrupt", &[SEGMENTS, JOURNAL]),
+    ("open_found_damage", &[SEGMENTS, JOURNAL, ENVELOPES]),
+    ("storage_durable_bytes_damaged", &[SEGMENTS, JOURNAL]),
+    ("storage_envelopes_missing", &[SEGMENTS, JOURNAL, ENVELOPES]),
+    ("storage_identity_damaged", &[&["damaged identity"]]),
+    ("storage_journal_corrupt", &[JOURNAL]),
+    ("storage_journal_record_missed", &[SEGMENTS, JOURNAL]),
+    ("storage_log_made_after_damage", &[JOURNAL]),
+    ("storage_log_made_beside_its_files", &[JOURNAL]),
+    ("storage_manifest_damaged", &[&["damaged manifest"]]),
+    (UNTOLD, &[SEGMENTS, JOURNAL]),
+    ("storage_read_found_damage", &[SEGMENTS, JOURNAL]),
+    ("storage_seal_damaged", &[&["damaged seal"]]),
+    ("storage_segments_gone", &[SEGMENTS, JOURNAL]),
+    ("storage_stray_salvaged", &[SEGMENTS, JOURNAL, ENVELOPES]),
 ];
 
 /// The one that tells of a batch that does not say who wrote it.
 const UNTOLD: &str = "storage_producers_behind_damage";
 
-/// Whether `mark` tells of damage.
-pub fn is_alarm(mark: &str) -> bool {
-    ALARMS.contains(&mark)
+/// Classes that `mark` may come of, if it tells of damage.
+pub fn alarm_causes(mark: &str) -> Option<impl Iterator<Item = &'static str>> {
+    let (_, causes) = ALARMS.iter().find(|(alarm, _)| *alarm == mark)?;
+    Some(causes.iter().copied().flatten().copied())
 }
 
 /// How often damage of any class took effect.
@@ -321,5 +333,16 @@ mod tests {
         let excused: Vec<i64> = (0..6).filter(|at| start.tells_of(OF, &known, *at)).collect();
         assert_eq!(excused, [2, 3]);
         assert!(start.tells(OF, &known) && !start.is_uncertain(OF, &known));
+    }
+
+    #[test]
+    fn an_alarm_is_caused_by_what_it_tells_of() {
+        let causes = |mark| alarm_causes(mark).map(Iterator::collect::<Vec<_>>);
+
+        assert_eq!(causes("storage_seal_damaged"), Some(vec!["damaged seal"]));
+        assert!(causes("fetch_corrupt").unwrap().contains(&"bit rot"));
+        assert_eq!(causes("storage_journal_replayed"), None);
+        let all = ALARMS.iter().flat_map(|(_, causes)| causes.iter().copied().flatten());
+        assert!(all.clone().all(|class| crate::fault::Fault::CLASSES.contains(class)));
     }
 }
