@@ -29,4 +29,4 @@ pub use platter::{DATA_DIRS, DiskLog, View, missing_segment, read_log};
 pub use reads::{Asked, Fetched, Handed};
 pub use records::RecordId;
 pub use tables::{EXPIRES_MS, Owed, Row, Rules, TableRecord};
-pub use told::{damages, is_alarm};
+pub use told::{alarm_causes, damages};

@@ -20,4 +20,5 @@ pub use damage::{AtRest, Place};
 pub use device::Device;
 pub use door::{SimDirLock, SimDisk, SimFile};
 pub use image::Image;
+pub use lost::Harmed;
 pub use power::Taken;

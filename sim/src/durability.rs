@@ -107,6 +107,15 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
     machine::ROWS.iter().chain(damage::ROWS)
 }
 
+/// Whether the damage that `fired` tells of may take anything that was acknowledged under `promise`:
+/// a row of it says so, and does not only refuse a start.
+pub fn damage_may_take(promise: Promise, fired: impl Fn(&str) -> bool) -> bool {
+    let takes = |cell: &Cell| matches!(cell, Cell::Weak { shows, .. } if !matches!(shows, Shows::Refused(..)));
+    let mut rows = damage::ROWS.iter().filter(|row| row.classes.iter().any(|class| fired(class)));
+    let Some(column) = Promise::ALL.iter().position(|one| *one == promise) else { return false };
+    rows.any(|row| takes(&row.cells[column]))
+}
+
 /// A plan for `acks=0`, and what it shows.
 pub const UNACKED: (&str, Shows) = ("weak-acks-0", Shows::Lost(Promise::None));
 
@@ -193,6 +202,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn damage_takes_what_its_row_says_and_no_more() {
+        let may_take =
+            |promise, classes: &[&str]| damage_may_take(promise, |class| classes.contains(&class));
+        let (envelopes, segment) = ("damaged envelopes", "damaged open segment");
+
+        assert!(!may_take(Promise::Fsync, &[envelopes, "damaged seal", "damaged manifest"]));
+        assert!(may_take(Promise::Fsync, &[envelopes, segment]));
+        assert!(!may_take(Promise::Offsets, &[envelopes, segment]));
+        assert!(may_take(Promise::Offsets, &["damaged coordinator log"]));
+        assert!(!may_take(Promise::Replicated, &["power loss"]), "that is no damage");
     }
 
     #[test]

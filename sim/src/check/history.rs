@@ -49,12 +49,10 @@ pub(super) struct Seen {
     pub losses: u64,
     /// Damage that the last complete start knew of.
     pub damages: u64,
-    /// The same of damage that a log can become uncertain by.
-    pub blurs: u64,
-    /// Whether there was more of that than at the start before.
-    pub was_blurred: bool,
-    /// Damage by then of the journal, and of the coordinators' logs.
-    pub lost_word: [u64; 2],
+    /// The same of each class that a log can become uncertain by.
+    pub blurs: BTreeMap<&'static str, u64>,
+    /// Directories whose journal was damaged between that start and the one before.
+    pub journals: BTreeSet<usize>,
     /// What the journal said of each log by then.
     pub said: BTreeMap<PartitionId, Said>,
     /// How often starts had said that a batch does not tell who wrote it.

@@ -18,7 +18,7 @@ use env::EntryKind;
 use records::{BatchHeader, BatchView};
 
 use super::RecordId;
-use crate::disk::{Image, Place};
+use crate::disk::{Harmed, Image, Place};
 
 pub(super) use journal::Log as KnownLog;
 pub(super) use places::{coordinators, places, stray_files};
@@ -100,6 +100,13 @@ fn folder(dir: usize, of: PartitionId, replica_gen: ReplicaGen) -> String {
     format!("{}/{of}-{replica_gen}", DATA_DIRS[dir])
 }
 
+/// The directories of which a file of the journal was ever harmed.
+pub(super) fn harmed_journals(image: &Image) -> BTreeSet<usize> {
+    let journal = |dir: usize| Path::new(DATA_DIRS[dir]).join("journal");
+    let is_harmed = |dir: &usize| image.harmed().any(|one| one.path.starts_with(journal(*dir)));
+    (0..DATA_DIRS.len()).filter(is_harmed).collect()
+}
+
 /// A partition that two directories say they have, with both.
 pub(super) fn in_two_places(image: &Image, view: View) -> Option<(PartitionId, usize, usize)> {
     let mut places = BTreeMap::new();
@@ -144,6 +151,15 @@ impl Found {
         let end = segment.closed.map_or(i64::MAX, |(end, _)| end);
         let end = segments.get(behind).map_or(end, |next| next.base);
         to <= end && image.was_hurt(&self.path(segment))
+    }
+
+    /// What was ever done to the files of a partition, in whichever directory it was.
+    pub(super) fn harms(image: &Image, of: PartitionId) -> impl Iterator<Item = &Harmed> {
+        let ours = format!("{of}-");
+        image.harmed().filter(move |harmed| {
+            let folder = harmed.path.parent().and_then(Path::file_name);
+            folder.is_some_and(|name| name.to_string_lossy().starts_with(&ours))
+        })
     }
 
     fn path(&self, segment: &journal::Segment) -> PathBuf {

@@ -2,10 +2,10 @@
 //!
 //! Invariants: a lost file is in no listing and cannot be opened, and oracles still see what was in
 //! it, until something else has its name; a file that was damaged under a class can be mended by
-//! that class, wherever it is by then.
+//! that class, wherever it is by then; what was harmed at which path is known for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use env::EntryKind;
 
@@ -19,6 +19,19 @@ pub struct Hurt {
     lost: BTreeMap<(u64, String), Lost>,
     /// Files whose sectors are damaged, with the class.
     files: BTreeSet<(u64, &'static str)>,
+    /// What was harmed, whatever became of it since.
+    harmed: BTreeSet<Harmed>,
+}
+
+/// A file that was harmed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Harmed {
+    /// Where it was.
+    pub path: PathBuf,
+    /// The class that it was harmed under.
+    pub class: &'static str,
+    /// Whether it was taken away.
+    pub is_lost: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +63,7 @@ impl Image {
         node.durable.remove(&name);
         self.pending.retain(|op| !names(op, dir, &name));
         self.hurt.lost.insert((dir, name), Lost { inode, class, untold: true });
+        self.hurt.harmed.insert(Harmed { path: path.to_owned(), class, is_lost: true });
         true
     }
 
@@ -57,6 +71,25 @@ impl Image {
     pub fn note_hurt(&mut self, path: &Path, class: &'static str) {
         let inode = self.file_at(path).map(|(inode, _)| inode);
         self.hurt.files.extend(inode.map(|inode| (inode, class)));
+        self.hurt.harmed.insert(Harmed { path: path.to_owned(), class, is_lost: false });
+    }
+
+    /// Every file that was ever harmed on purpose.
+    pub fn harmed(&self) -> impl Iterator<Item = &Harmed> {
+        self.hurt.harmed.iter()
+    }
+
+    /// Whether a file that was harmed under `class` is damaged still, or lost and nothing has its name.
+    pub fn is_hurt_by(&self, class: &str) -> bool {
+        let is_taken =
+            |dir: u64, name: &str| self.dir(dir).is_ok_and(|node| node.entries.contains_key(name));
+        let is_wrong = |inode: u64| {
+            let node = self.inodes.get(&inode);
+            matches!(node, Some(Inode::File(file)) if !file.damage.is_empty())
+        };
+        let mut lost = self.hurt.lost.iter();
+        lost.any(|((dir, name), lost)| lost.class == class && !is_taken(*dir, name))
+            || self.hurt.files.iter().any(|(inode, of)| *of == class && is_wrong(*inode))
     }
 
     /// A process looked for `name` in a folder, or listed it.
@@ -120,8 +153,9 @@ impl Image {
     /// has the name of a lost file by now stays. Returns whether there was any.
     pub fn give_back(&mut self, wanted: impl Fn(&str) -> bool) -> bool {
         let mut any = false;
-        let hurt = std::mem::take(&mut self.hurt);
-        for ((dir, name), lost) in hurt.lost {
+        let (lost, files) =
+            (std::mem::take(&mut self.hurt.lost), std::mem::take(&mut self.hurt.files));
+        for ((dir, name), lost) in lost {
             let is_wanted = wanted(lost.class);
             match self.inodes.get_mut(&dir) {
                 Some(Inode::Dir(node)) if is_wanted && !node.entries.contains_key(&name) => {
@@ -133,7 +167,7 @@ impl Image {
                 _ => drop(self.hurt.lost.insert((dir, name), lost)),
             }
         }
-        for (inode, class) in hurt.files {
+        for (inode, class) in files {
             if !wanted(class) {
                 self.hurt.files.insert((inode, class));
             } else if let Some(Inode::File(file)) = self.inodes.get_mut(&inode) {
@@ -217,6 +251,23 @@ mod tests {
         assert!(image.give_back(|class| class == "lost"));
         assert_eq!(image.durable_file(Path::new(PATH)), Some(&b"bytes"[..]));
         assert_eq!(image.cached_file(Path::new(PATH)), Some(&b"bytes"[..]));
+    }
+
+    #[test]
+    fn a_class_hurts_until_its_file_is_back_or_something_has_its_name_and_is_known_for_ever() {
+        let mut image = image();
+        assert!(!image.is_hurt_by("lost"));
+        image.lose_file(Path::new(PATH), "lost");
+        assert!(image.is_hurt_by("lost") && !image.is_hurt_by("other"));
+
+        image.give_back(|class| class == "lost");
+        assert!(!image.is_hurt_by("lost"));
+
+        image.lose_file(Path::new(PATH), "lost");
+        image.open(Path::new(PATH), Access::CreateNew).unwrap();
+        assert!(!image.is_hurt_by("lost"));
+        assert!(image.harmed().all(|harmed| harmed.path == Path::new(PATH) && harmed.is_lost));
+        assert_eq!(image.harmed().count(), 1);
     }
 
     #[test]

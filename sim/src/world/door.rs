@@ -162,7 +162,7 @@ impl Probe for SimProbe {
     fn reached(&self, mark: &'static str) {
         if self.0.alive() {
             self.0.world.mark(mark);
-            if crate::check::is_alarm(mark) {
+            if crate::check::alarm_causes(mark).is_some() {
                 let note = Note { node: Some(self.0.node), kind: "alarm", ..Note::default() };
                 self.0.world.note(note, || mark.to_owned());
             }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Blame, Crash, Note, World};
 use crate::budget::Budget;
-use crate::check::{damages, is_alarm};
+use crate::check::alarm_causes;
 use crate::durability::Promise;
 use crate::fault::BROKER;
 
@@ -145,11 +145,12 @@ impl World {
     /// Counts that the product reached `mark`.
     pub fn mark(&self, mark: &'static str) {
         *self.ledger.lock().marks.entry(mark).or_default() += 1;
-        if is_alarm(mark) {
+        if let Some(mut causes) = alarm_causes(mark) {
             let replaced = self.faults("replaced directory") > 0
                 || self.disks.iter().any(|disk| disk.lock().is_replaced());
-            self.check("false-alarm", replaced || damages(self) > 0, || {
-                format!("{mark}, though nothing was damaged")
+            let is_caused = replaced || causes.any(|class| self.faults(class) > 0);
+            self.check("false-alarm", is_caused, || {
+                format!("{mark}, though nothing was damaged that it tells of")
             });
         }
     }

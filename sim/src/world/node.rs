@@ -333,7 +333,12 @@ impl World {
             let stops = |class: &&'static str| {
                 halt_allowed(class, is_start) && self.may_halt(node, class, is_start)
             };
-            let refuses = |class: &&str| refusal_allowed(class, &reason);
+            // A process that serves goes on, and over files that are sound none is refused.
+            let refuses = |class: &&str| {
+                is_start
+                    && refusal_allowed(class, &reason)
+                    && self.disks[node].lock().is_hurt_by(class)
+            };
             (ends_process && classes.iter().any(stops), classes.iter().any(refuses))
         };
         let excused = excused
@@ -455,5 +460,55 @@ fn halt_allowed(class: &str, is_start: bool) -> bool {
     match class {
         "disk full" | "failed read" | "latent sector" => is_start,
         class => matches!(class, "failed sync" | "short write"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use env::{Access, Env};
+
+    use super::*;
+    use crate::world::{Settings, install_panic_hook, run};
+
+    const PATH: &str = "/journal";
+
+    /// Whether a process may end itself with a reason that names a file which was lost: in its start or
+    /// once it serves, and with the file away or back.
+    fn is_excused(serves: bool, is_back: bool) -> bool {
+        install_panic_hook();
+        let settings = Settings { nodes: 1, ..Settings::default() };
+        let outcome = run(settings, move |world| async move {
+            let class = DirFile::Journal.class();
+            {
+                let mut disk = world.disk(0);
+                let (inode, _) = disk.open(Path::new(PATH), Access::CreateNew).unwrap();
+                disk.write(inode, 0, &[Bytes::from_static(b"bytes")]).unwrap();
+                disk.sync_fs(Path::new("/")).unwrap();
+                assert!(disk.lose_file(Path::new(PATH), class));
+                assert!(!is_back || disk.give_back(|lost| lost == class));
+            }
+            world.fired_on(0, class);
+            let ends = move |env: SimEnv| async move {
+                if serves {
+                    env.process().world.disk(0).serves();
+                }
+                env.halt(format!("cannot read {PATH}"));
+            };
+            world.install(0, program(ends), None);
+            world.boot(0);
+            world.sleep_ms(5).await;
+            assert!(!world.is_up(0));
+        });
+        outcome.failure.is_none()
+    }
+
+    #[test]
+    fn a_start_is_refused_over_a_file_while_that_is_damaged_and_nothing_that_serves_ends_over_it() {
+        assert!(is_excused(false, false));
+        assert!(!is_excused(false, true), "the file is back");
+        assert!(!is_excused(true, false), "a process that serves goes on");
     }
 }
