@@ -14,6 +14,7 @@ mod finish;
 mod history;
 mod live;
 mod modes;
+mod overdue;
 mod platter;
 mod reads;
 mod records;

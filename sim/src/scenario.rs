@@ -204,8 +204,11 @@ async fn last_look(job: &Job) {
     }
     client::refused_frames_hang_up(job, &env).await;
     job.history.wants_last_look();
-    // Long enough for everything acknowledged to be due on the platter, and for that look.
-    job.world.sleep_ms(2_500).await;
+    job.history.tables_are_due(&job.world);
+    // Long enough for everything acknowledged to be due on the platter, for that look, and for
+    // retention and compaction.
+    job.world.sleep_ms(3_500).await;
     job.history.had_last_look(&job.world);
+    job.history.nothing_is_overdue(&job.world);
     check::finish(&job.history, &job.world, job.work.partitions);
 }

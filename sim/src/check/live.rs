@@ -1,17 +1,19 @@
 //! The journal is the state: replayed from the platter by a decoder of our own, it says of every log
-//! what the running broker knows of it.
+//! what the running broker knows of it, and names no log that it does not lead.
 //!
 //! Invariants: looks change nothing; a change is on the platter a moment before the broker knows,
 //! so the two may differ for as long as a disk may take, and not for good.
 
-use base::Duration;
+use std::collections::BTreeSet;
+
+use base::{Duration, PartitionId};
 use broker::Broker;
 use broker::inspect::{LiveLog, live};
 use env::Env;
 
 use super::History;
 use super::history::LastLook;
-use super::platter::{View, logs, read_end};
+use super::platter::{View, leaked, logs, read_end};
 use crate::disk::Image;
 use crate::fault::BROKER;
 use crate::world::{MS, SimEnv, World};
@@ -114,5 +116,6 @@ fn difference(disk: &Image, found: &[LiveLog]) -> Option<String> {
             return Some(format!("{of} ends at {}, by the files at {end:?}", log.end));
         }
     }
-    None
+    let led: BTreeSet<PartitionId> = found.iter().map(|log| log.partition).collect();
+    leaked(disk, |of| led.contains(of))
 }

@@ -6,6 +6,7 @@
 //! a hole but those that the journal says compaction may have made.
 
 mod journal;
+mod leaks;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use super::RecordId;
 use crate::disk::{Harmed, Image, Place};
 
 pub(super) use journal::Log as KnownLog;
+pub(super) use leaks::leaked;
 pub(super) use places::{coordinators, places, stray_files};
 
 /// Where the broker keeps its files: its log directories, as many of them as a plan asks for. Each is
@@ -246,6 +248,39 @@ fn place_of(image: &Image, found: &Found, segment: &journal::Segment) -> Place {
         at += u64::try_from(batch.bytes().len()).unwrap_or(0);
     }
     Place { spared, ..Place::whole(found.path(segment)) }
+}
+
+/// The segments of a log as they lie in the page cache.
+pub(super) struct Extents {
+    /// Oldest first.
+    pub(super) segments: Vec<Extent>,
+    /// Up to where the log was compacted.
+    pub(super) cleaned: i64,
+    /// Whether its directory is in service, and nothing of it is or was damaged.
+    pub(super) is_sound: bool,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) base: i64,
+    /// One past its last offset and its bytes, once nothing is added.
+    pub(super) closed: Option<(i64, usize)>,
+    /// The latest time in it, if it has a batch.
+    pub(super) latest: Option<i64>,
+}
+
+/// Those of a partition, if it has a log.
+pub(super) fn extents(image: &Image, of: PartitionId) -> Option<Extents> {
+    let found = logs(image, View::Cache, |found| *found == of).remove(&of)?;
+    let extent = |segment: &journal::Segment| {
+        let batches = records::batches(segment_bytes(image, &found, segment, View::Cache));
+        let times = batches.map_while(Result::ok).map(|batch| batch.header().max_timestamp.0);
+        Extent { base: segment.base, closed: segment.closed, latest: times.max() }
+    };
+    let segments = found.log.segments.iter().map(extent).collect();
+    let is_sound = !image.is_out_of_service(found.dir) && !is_damaged(image, of);
+    Some(Extents { segments, cleaned: found.cleaned(), is_sound })
 }
 
 /// Whether any segment of a partition is damaged, or was before it was written to again.

@@ -50,7 +50,7 @@ pub struct TableRecord {
 }
 
 /// How a topic of the keeper is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Tombstones may go while the universe lasts (`delete.retention.ms` is short).
     pub tombstones_go: bool,
@@ -58,6 +58,8 @@ pub struct Rules {
     pub too_young: bool,
     /// Records may be deleted because they are old (`retention.ms` is short).
     pub expires: bool,
+    /// Whether it is compacted.
+    pub compacted: bool,
 }
 
 /// What a topic has to hold: taken before a read begins.
@@ -101,7 +103,10 @@ impl AskedAll {
 /// What is known of one topic.
 #[derive(Default)]
 pub(super) struct Table {
-    id: Option<Uuid>,
+    pub(super) id: Option<Uuid>,
+    pub(super) rules: Rules,
+    /// What lies below has to be compacted before the end.
+    pub(super) due_upto: i64,
     sent: BTreeMap<u64, TableRecord>,
     acked: BTreeMap<i64, u64>,
     /// Sent, and not known to be there.
@@ -122,8 +127,8 @@ impl History {
     }
 
     /// A topic of the keeper exists under this id.
-    pub fn table_known(&self, topic: &'static str, id: Uuid) {
-        self.with_table(topic, |table| table.id = Some(id));
+    pub fn table_known(&self, topic: &'static str, id: Uuid, rules: Rules) {
+        self.with_table(topic, |table| (table.id, table.rules) = (Some(id), rules));
     }
 
     /// Whether it does.
@@ -277,7 +282,7 @@ impl History {
 }
 
 /// Whether all machines have told the same time so far.
-fn clocks_agree(world: &World) -> bool {
+pub(super) fn clocks_agree(world: &World) -> bool {
     ["clock jump", "clock drift"].iter().all(|class| world.faults(class) == 0)
 }
 
@@ -420,7 +425,7 @@ impl Table {
     }
 }
 
-fn only_partition(topic: Uuid) -> PartitionId {
+pub(super) fn only_partition(topic: Uuid) -> PartitionId {
     PartitionId { topic: TopicId(topic), index: PartitionIndex(0) }
 }
 

@@ -135,8 +135,9 @@ impl Keeper {
             tombstones_go: rules.chance(500),
             too_young: rules.chance(200),
             expires: false,
+            compacted: true,
         };
-        let brief = Rules { expires: rules.chance(300), ..table };
+        let brief = Rules { expires: rules.chance(300), compacted: false, ..table };
         let both = Rules { expires: rules.chance(500), ..table };
         let incarnation = u64::from(env.process().incarnation);
         let dice = job.world.dice(&format!("keeper {} {incarnation}", job.id));
@@ -185,7 +186,7 @@ impl Keeper {
             self.job.history.topic_wished(name, true);
             let id = self.create_one(name, &configs).await;
             self.job.history.topic_settled(name, true);
-            self.job.history.table_known(name, id);
+            self.job.history.table_known(name, id, self.rules(name));
         }
     }
 
