@@ -51,6 +51,8 @@ pub(super) struct Seen {
     pub damages: u64,
     /// The same of each class that a log can become uncertain by.
     pub blurs: BTreeMap<&'static str, u64>,
+    /// Up to where each log is served by its manifest and envelopes, by when a journal was harmed.
+    pub vouched: BTreeMap<PartitionId, i64>,
     /// Directories whose journal was damaged between that start and the one before.
     pub journals: BTreeSet<usize>,
     /// What the journal said of each log by then.

@@ -220,6 +220,44 @@ pub fn read_log(image: &Image, topic: Uuid, partition: i32, view: View) -> Optio
     Some(DiskLog { records, end, stopped, told: found.log.faulty, out_of_service })
 }
 
+/// Up to where the manifests and envelopes vouch for each log of a topic, in files that are sound:
+/// what is served whatever becomes of the journal.
+pub(super) fn vouched(image: &Image, topic: Uuid) -> BTreeMap<PartitionId, i64> {
+    let mut all = BTreeMap::new();
+    for (dir, (of, replica_gen), log) in journal::logs_of_manifests(image, View::Durable) {
+        let manifest = Path::new(DATA_DIRS[dir]).join("manifest");
+        if of.topic.0 == topic && !image.was_hurt(&manifest) {
+            let found = Found { folder: folder(dir, of, replica_gen), dir, log };
+            all.insert(of, vouched_end(image, &found));
+        }
+    }
+    all
+}
+
+fn vouched_end(image: &Image, found: &Found) -> i64 {
+    let mut end = found.log.segments.first().map_or(found.log.start, |first| first.base);
+    for segment in &found.log.segments {
+        let path = found.path(segment);
+        let Some(bytes) = bytes_of(image, &path, View::Durable) else { break };
+        if segment.base != end || image.was_hurt(&path) {
+            break;
+        }
+        let len = match segment.closed {
+            Some((_, len)) => len,
+            None if image.was_hurt(&places::env_path(found, segment)) => 0,
+            None => places::vouched_for(image, found, segment),
+        };
+        if len > bytes.len() {
+            break;
+        }
+        let walked = walk_segment(found, bytes.slice(..len), &mut end, &mut |_| Ok(()));
+        if walked.is_err() || segment.closed.is_none() {
+            break;
+        }
+    }
+    end
+}
+
 /// Where a log ends, as far as it is whole.
 pub(super) fn read_end(image: &Image, of: PartitionId, view: View) -> Option<i64> {
     let found = logs(image, view, |found| *found == of).remove(&of)?;

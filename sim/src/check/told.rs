@@ -16,7 +16,8 @@ use super::History;
 use super::committed::read_committed;
 use super::history::{Partition, Seen};
 use super::platter::{
-    DiskLog, Found, KnownLog, View, coordinators, harmed_journals, logs, read_log, untold_producers,
+    DiskLog, Found, KnownLog, View, coordinators, harmed_journals, logs, read_log,
+    untold_producers, vouched,
 };
 use crate::budget::Event;
 use crate::disk::Image;
@@ -125,6 +126,8 @@ pub(super) struct Start {
     journals: BTreeSet<usize>,
     /// The same of before the last start: the process that came of it makes uncertain logs there.
     journals_before: BTreeSet<usize>,
+    /// Up to where each log is served though its journal is damaged.
+    vouched: BTreeMap<PartitionId, i64>,
     /// Damage of the coordinators' logs, which may be mended by now.
     coordinators: bool,
     /// What was said of each log before.
@@ -199,7 +202,9 @@ impl Start {
 
     /// Whether it says so of one record.
     pub(super) fn tells_of(&self, of: PartitionId, known: &KnownLog, offset: i64) -> bool {
-        self.is_uncertain(of, known) || (self.suspect && known.told(offset).is_some())
+        let is_vouched = self.vouched.get(&of).is_some_and(|end| offset < *end);
+        (self.is_uncertain(of, known) && !is_vouched)
+            || (self.suspect && known.told(offset).is_some())
     }
 
     /// Whether a log may be unknown to the journal by now.
@@ -232,10 +237,13 @@ impl Seen {
         let blur = |(of, found): (&PartitionId, &Found)| {
             (*of, Blur::of(disk, (*of, found), is_news, &journals))
         };
+        // What was harmed as well is vouched for by nobody.
+        let is_sound = |(of, _): &(PartitionId, i64)| Found::harms(disk, *of).next().is_none();
         let start = Start {
             suspect: damages > self.damages,
             blurs: all.iter().map(blur).collect(),
             journals_before: self.journals.clone(),
+            vouched: self.vouched.clone().into_iter().filter(is_sound).collect(),
             coordinators: is_news(DirFile::Coordinator),
             before: self.said.clone(),
             journals,
@@ -244,9 +252,18 @@ impl Seen {
             (self.damages, self.blurs) = (damages, blurs);
             self.said = all.iter().map(|(of, found)| (*of, Said::of(found))).collect();
             self.journals = start.journals.clone();
+            self.vouched.clear();
         }
         self.serving = world.incarnation(BROKER);
         start
+    }
+
+    /// A file of the journal is about to be harmed.
+    fn note_vouched(&mut self, disk: &Image) {
+        for (of, end) in vouched(disk, self.topic.unwrap_or_default()) {
+            let known = self.vouched.entry(of).or_default();
+            *known = end.max(*known);
+        }
     }
 
     pub(super) fn note_coordinators(&mut self, disk: &Image) {
@@ -363,6 +380,11 @@ impl History {
         }
     }
 
+    /// Notes up to where each log of the topic is served whatever becomes of the journal.
+    pub fn note_vouched(&self, world: &World) {
+        self.seen().note_vouched(&world.disk(BROKER));
+    }
+
     /// Notes which logs are the coordinators', while the journal names them.
     pub fn note_coordinators(&self, world: &World) {
         self.seen().note_coordinators(&world.disk(BROKER));
@@ -395,6 +417,7 @@ mod tests {
             blurs: BTreeMap::from([(OF, blur)]),
             journals: BTreeSet::new(),
             journals_before: BTreeSet::new(),
+            vouched: BTreeMap::new(),
             coordinators: false,
             before: BTreeMap::from([(OF, before)]),
         }
@@ -435,6 +458,16 @@ mod tests {
         let excused: Vec<i64> = (0..6).filter(|at| start.tells_of(OF, &known, *at)).collect();
         assert_eq!(excused, [2, 3]);
         assert!(start.tells(OF, &known) && !start.is_uncertain(OF, &known));
+    }
+
+    #[test]
+    fn what_manifest_and_envelopes_vouch_for_is_there_unless_the_range_itself_is_told() {
+        let known = KnownLog { uncertain: true, faulty: vec![(1, 2)], ..KnownLog::default() };
+        let mut start = start(true, Blur::Records, said(&[]));
+        start.vouched.insert(OF, 3);
+
+        let excused: Vec<i64> = (0..6).filter(|at| start.tells_of(OF, &known, *at)).collect();
+        assert_eq!(excused, [1, 3, 4, 5]);
     }
 
     #[test]

@@ -56,17 +56,38 @@ pub struct Log {
 
 /// Every log that exists, with the number of its directory, in order of the key.
 pub fn logs(image: &Image, view: View) -> Vec<(usize, LogKey, Log)> {
+    each(|root, logs| read(image, root, view, logs))
+}
+
+/// The same as the manifests alone have it, whatever the journal's files say.
+pub fn logs_of_manifests(image: &Image, view: View) -> Vec<(usize, LogKey, Log)> {
+    each(|root, logs| apply(logs, &manifest(image, root, view)?.state, true, true))
+}
+
+fn each(
+    read: impl Fn(&Path, &mut BTreeMap<LogKey, Log>) -> Option<()>,
+) -> Vec<(usize, LogKey, Log)> {
     let mut all = Vec::new();
     for (at, root) in DATA_DIRS.iter().enumerate() {
         let mut logs = BTreeMap::new();
-        read(image, Path::new(root), view, &mut logs);
+        read(Path::new(root), &mut logs);
         all.extend(logs.into_iter().map(|(key, log)| (at, key, log)));
     }
     all.sort_by_key(|(at, key, _)| (*key, *at));
     all
 }
 
-fn read(image: &Image, root: &Path, view: View, logs: &mut BTreeMap<LogKey, Log>) -> Option<()> {
+/// The journal's state at one moment.
+struct Manifest {
+    /// That moment: a lap, and a group of it.
+    lap: u64,
+    group: u64,
+    /// How many groups of older laps have batches that count.
+    kept: BTreeMap<u64, u64>,
+    state: Vec<u8>,
+}
+
+fn manifest(image: &Image, root: &Path, view: View) -> Option<Manifest> {
     let manifest = bytes_of(image, &root.join("manifest"), view)?;
     let (summed, crc) = manifest.split_at_checked(manifest.len().checked_sub(4)?)?;
     if !summed.starts_with(b"GRGMANIF") || crc32fast::hash(summed).to_le_bytes() != *crc {
@@ -80,7 +101,12 @@ fn read(image: &Image, root: &Path, view: View, logs: &mut BTreeMap<LogKey, Log>
         let lap = body.u64()?;
         kept.insert(lap, body.u64()?);
     }
-    apply(logs, body.0, true, true)?;
+    Some(Manifest { lap, group, kept, state: body.0.to_vec() })
+}
+
+fn read(image: &Image, root: &Path, view: View, logs: &mut BTreeMap<LogKey, Log>) -> Option<()> {
+    let Manifest { lap, group, kept, state } = manifest(image, root, view)?;
+    apply(logs, &state, true, true)?;
     let files = files(image, root, view);
     for (lap_before, groups) in kept.iter().filter(|(kept, _)| **kept < lap) {
         let all = files.get(lap_before).map(|file| file.groups()).unwrap_or_default();

@@ -101,15 +101,19 @@ fn durable(image: &Image, found: &Found) -> Vec<Place> {
             continue;
         }
         if segment.closed.is_none() {
-            let slots =
-                bytes_of(image, &env_path(found, segment), View::Durable).unwrap_or_default();
-            let end = slots.chunks_exact(SLOT).next_back().map_or(0, run_end);
+            let end = vouched_for(image, found, segment);
             let end = end.min(segment_bytes(image, found, segment, View::Durable).len());
             place.within = std::iter::once(0..u64::try_from(end).unwrap_or(0)).collect();
         }
         places.push(place);
     }
     places
+}
+
+/// How many bytes of a segment its envelopes vouch for.
+pub(super) fn vouched_for(image: &Image, found: &Found, segment: &journal::Segment) -> usize {
+    let slots = bytes_of(image, &env_path(found, segment), View::Durable).unwrap_or_default();
+    slots.chunks_exact(SLOT).next_back().map_or(0, run_end)
 }
 
 /// Whether the envelopes of a closed segment do not reach its end: who reads from it has to go through

@@ -49,6 +49,9 @@ fn harm(world: &Arc<World>, history: &History, fault: &Fault) {
     let Fault::Damage { node, file, harm, sectors, unprotected, .. } = *fault else { return };
     let class = fault.class();
     history.note_coordinators(world);
+    if file == DirFile::Journal {
+        history.note_vouched(world);
+    }
     let files = history.places(world, file, unprotected);
     if harm == Harm::Lost {
         let mut files = files;
