@@ -26,6 +26,7 @@ pub const MARKS: &[&str] = &[
     "storage_journal_group_torn",
     "storage_journal_held_batches",
     "storage_journal_next_file",
+    "storage_journal_spare_gone",
     "storage_journal_replayed",
     "storage_log_opened_clean",
     "storage_log_recovered",

@@ -26,18 +26,7 @@ impl<E: Env> Journal<E> {
         need: u64,
     ) -> io::Result<()> {
         self.env.probe().reached("storage_journal_next_file");
-        let free = self.table.lock().free.pop();
-        let free = match free {
-            Some(free) => free,
-            None => self.free_or_make().await?,
-        };
-        let (file, room) = match self.open_free(free, need).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.table.lock().free.push(free);
-                return Err(error);
-            },
-        };
+        let (free, file, room) = self.next_free(need).await?;
         let lap = writer.lap + 1;
         let header = fresh_header(&self.env, lap, writer.group, free);
         // From here on something has changed: a group that still went into this lap would not count.
@@ -55,6 +44,30 @@ impl<E: Env> Journal<E> {
         let block = Bytes::from(encode_continued(writer.nonce, writer.group));
         writer.file.append(writer.at, IoBufs::from_iter([block])).await?;
         writer.file.sync_data().await
+    }
+
+    /// A file that no lap is in, opened, with its room. Somebody may have taken a spare one away: nothing
+    /// of it was needed, and another one will do.
+    async fn next_free(&self, need: u64) -> io::Result<(FreeFile, FileOf<E>, u64)> {
+        let mut gone = 0;
+        loop {
+            let free = self.table.lock().free.pop();
+            let free = match free {
+                Some(free) => free,
+                None => self.free_or_make().await?,
+            };
+            match self.open_free(free, need).await {
+                Ok((file, room)) => return Ok((free, file, room)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && gone < GONE_MAX => {
+                    self.env.probe().reached("storage_journal_spare_gone");
+                    gone += 1;
+                },
+                Err(error) => {
+                    self.table.lock().free.push(free);
+                    return Err(error);
+                },
+            }
+        }
     }
 
     async fn open_free(&self, free: FreeFile, need: u64) -> io::Result<(FileOf<E>, u64)> {
@@ -200,6 +213,9 @@ pub(super) async fn make_file<E: Env>(
     file.sync_data().await.map_err(of_sync)?;
     sync_dir(env, folder).await.map_err(of_sync)
 }
+
+/// So many spare files may be gone before it is taken for a folder that is.
+const GONE_MAX: u32 = 8;
 
 /// Zeros that a file is filled with, in one call.
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];

@@ -15,7 +15,7 @@ use storage::names::SegmentName;
 
 use crate::support::{Faults, MemEnv, root, run};
 
-fn open(env: &MemEnv) -> std::io::Result<OpenedJournal<MemEnv>> {
+pub fn open(env: &MemEnv) -> std::io::Result<OpenedJournal<MemEnv>> {
     let options = JournalOptions { file_bytes: JOURNAL_FILE_BYTES_MIN };
     let opened = run(Journal::open(env, &root(), Uuid([1; 16]), options, true));
     opened.map_err(std::io::Error::other)
@@ -28,7 +28,7 @@ fn log(index: i32) -> Found {
 }
 
 /// What commit number `at` says.
-fn records(at: i32) -> Vec<Record> {
+pub fn records(at: i32) -> Vec<Record> {
     let of = log(at / 4);
     let record = |change| Record { log: of, change };
     match at % 4 {
@@ -48,7 +48,7 @@ fn records(at: i32) -> Vec<Record> {
 }
 
 /// The state after the first `count` commits.
-fn after(count: i32) -> JournalState {
+pub fn after(count: i32) -> JournalState {
     let mut state = JournalState::default();
     for record in (0..count).flat_map(records) {
         state.apply(&record).unwrap();

@@ -321,3 +321,24 @@ fn envelopes_that_somebody_took_away_are_written_again_while_the_log_is_in_use()
     assert_eq!((log.end(), recovery.cut, recovery.faulty), (Offset(5), None, Vec::new()));
     assert_eq!(read_all(&log, Offset(0)).len(), 5);
 }
+
+#[test]
+fn a_spare_file_of_the_journal_that_somebody_took_away_is_not_missed() {
+    let env = MemEnv::new();
+    let journal = crate::journal::open(&env).unwrap().journal;
+    run(journal.upkeep()).unwrap();
+    let files = env.files(&root().join("journal"));
+    let spare = files.iter().max().unwrap();
+    assert_eq!(files.len(), 2);
+    env.delete(spare);
+
+    let mut groups = 0;
+    while !env.reached("storage_journal_spare_gone") {
+        run(journal.commit(crate::journal::records(groups))).unwrap();
+        groups += 1;
+    }
+
+    let again = crate::journal::open(&env.after_power_loss(3)).unwrap();
+    assert_eq!(again.end, storage::journal::JournalEnd::Whole);
+    assert_eq!(again.journal.state(), crate::journal::after(groups));
+}
