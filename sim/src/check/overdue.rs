@@ -59,11 +59,12 @@ impl History {
     }
 }
 
-/// One past the last offset that may be compacted. A log's last segment is left alone, even if it is
-/// closed and the next one found no room.
+/// One past the last offset that may be compacted. The last segment that holds something is left alone,
+/// even if it is closed and nothing was written to the next one, or there was no room for one.
 fn compactable(segments: &[Extent]) -> i64 {
-    let finished = segments.split_last().map_or(&[][..], |(_, finished)| finished);
-    finished.iter().filter_map(|segment| segment.closed).map(|(end, _)| end).max().unwrap_or(0)
+    let last = segments.iter().rposition(|segment| segment.latest.is_some()).unwrap_or(0);
+    let finished = segments.iter().take(last);
+    finished.filter_map(|segment| segment.closed).map(|(end, _)| end).max().unwrap_or(0)
 }
 
 /// The oldest segment, if retention should have deleted it long ago: nothing is added to it, and its
@@ -115,6 +116,8 @@ mod tests {
 
         assert_eq!(due, 30);
         assert_eq!(compactable(&log[..3]), 20, "the last one is left alone");
+        let begun = [closed(0, 1), closed(10, 1), Extent { latest: None, ..open(20, 1) }];
+        assert_eq!(compactable(&begun), 10, "the next one holds nothing yet");
         assert_eq!(uncompacted(&log, 20, due).map(|found| found.base), Some(20));
         assert_eq!(uncompacted(&log, 30, due), None);
         assert_eq!(uncompacted(&log, 20, 20), None, "it was closed since");

@@ -1,7 +1,7 @@
 //! What is left in a log directory and belongs to nobody.
 //!
 //! Invariants: only directories in service are looked at; whoever forgets a log leaves it in the
-//! journal, or its folder, or both.
+//! journal, or its folder, or both. What a damaged journal has forgotten is kept, whoever it belonged to.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::path::Path;
 use base::PartitionId;
 use env::EntryKind;
 
-use super::{DATA_DIRS, View, folder, journal, list};
+use super::{DATA_DIRS, View, folder, harmed_journals, journal, list};
 use crate::disk::Image;
 
 /// Folders of a log directory that belong to no log.
@@ -25,7 +25,9 @@ pub fn leaked(image: &Image, is_led: impl Fn(&PartitionId) -> bool) -> Option<St
         }
         folders.insert(folder);
     }
-    let dirs = DATA_DIRS.iter().enumerate().filter(|(dir, _)| !image.is_out_of_service(*dir));
+    let forgotten = harmed_journals(image);
+    let dirs = DATA_DIRS.iter().enumerate();
+    let dirs = dirs.filter(|(dir, _)| !image.is_out_of_service(*dir) && !forgotten.contains(dir));
     for (_, root) in dirs {
         for (name, kind) in list(image, Path::new(root), View::Durable) {
             let path = format!("{root}/{name}");
