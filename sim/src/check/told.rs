@@ -184,7 +184,10 @@ impl Start {
         if found.log.uncertain && !before.uncertain && !may_blur {
             return Some(format!("{of} is uncertain, and nothing was damaged that makes it so"));
         }
-        if self.journals.contains(&found.dir) || may_be_mended {
+        // A damaged journal may have forgotten the epochs of batches, which is found when they are
+        // looked at.
+        let has_forgotten = before.uncertain && harmed_journals(image).contains(&found.dir);
+        if self.journals.contains(&found.dir) || has_forgotten || may_be_mended {
             return None;
         }
         let (from, to) =

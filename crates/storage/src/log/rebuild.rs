@@ -13,6 +13,7 @@ use super::{FileOf, SegmentState, Upkeep};
 use crate::config::STATE_BYTES;
 use crate::dir::Found;
 use crate::envelope::Envelopes;
+use crate::epochs::EpochStart;
 use crate::error::OpenError;
 use crate::journal::{Change, JournalBatch, KnownSegment, Mark, SegmentSummary};
 use crate::names::{PRODUCERS, SALVAGE, SegmentName, log_folder};
@@ -59,22 +60,15 @@ impl Findings {
         self.closed.as_ref().filter(|closed| closed.end <= start)
     }
 
-    /// Notes damage; what continues the damage before is one with it.
     fn faulty(&mut self, from: Offset, to: Offset) {
-        match self.faulty.last_mut() {
-            _ if from >= to => {},
-            Some(last) if last.to == from => last.to = to,
-            _ => self.faulty.push(FaultyRange { from, to }),
+        if from < to {
+            self.faulty.push(FaultyRange { from, to });
         }
     }
 
-    /// Damage that is not among what is `known`, which is in order.
+    /// Damage that is not among what is `known`.
     fn new_damage(&self, known: &[FaultyRange]) -> Vec<FaultyRange> {
-        let further = |upto: Offset, next: &FaultyRange| {
-            if next.from <= upto { upto.max(next.to) } else { upto }
-        };
-        let is_known = |range: &&FaultyRange| known.iter().fold(range.from, further) >= range.to;
-        self.faulty.iter().filter(|range| !is_known(range)).copied().collect()
+        self.faulty.iter().filter(|range| !known.contains(range)).copied().collect()
     }
 }
 
@@ -114,7 +108,7 @@ impl<E: Env> Opening<E> {
         if let Some(open) = segments.last_mut().filter(|segment| segment.open) {
             upkeep.env_bytes = super::recover::slots_len(open.enveloped);
         }
-        let (mut epochs, mut faulty) = (known.epochs.clone(), known.faulty.clone());
+        let (mut epochs, mut faulty) = (self.known.epochs.clone(), known.faulty.clone());
         epochs.cut(end);
         faulty.extend(findings.new_damage(&known.faulty));
         faulty.sort_by_key(|range| (range.from, range.to));
@@ -309,6 +303,7 @@ impl<E: Env> Opening<E> {
         }
         let len = file.len().await.map_err(self.io("measure", &self.folder))?;
         let envelopes = self.read_envelopes(name).await?;
+        findings.uncertain |= self.learn_epochs(&envelopes);
         let durable = recovery_point(name, &envelopes, &held);
         let (mut segment, indexed) = from_envelopes(name, &file, &envelopes, len);
         // Planted: without its envelopes a segment is void.
@@ -435,6 +430,11 @@ impl<E: Env> Opening<E> {
             let later = changes.split_off(MARKS_TOGETHER);
             self.dir.commit(self.found, std::mem::replace(&mut changes, later)).await?;
         }
+        let learned = self.learned.iter();
+        changes.extend(
+            learned
+                .map(|EpochStart { epoch, start }| Change::Epoch { epoch: *epoch, start: *start }),
+        );
         // Planted: the disk changes before what was found is durable.
         if let Some(name) = findings.emptied
             && self.probe().mutant("emptied_before_cut")

@@ -19,7 +19,7 @@ use super::{FileOf, LOG_RANK, Limits, Log, LogInner, Rare, SegmentState, Shared,
 use crate::config::LogConfig;
 use crate::dir::{DirShared, Found};
 use crate::envelope::{Envelopes, Owner, SLOT, decode_file};
-use crate::epochs::EpochHistory;
+use crate::epochs::{EpochHistory, EpochStart};
 use crate::error::OpenError;
 use crate::journal::{Change, LogState, Mark, Record, SealedLog, SegmentSummary};
 use crate::names::{PRODUCERS, SegmentName, TMP};
@@ -79,8 +79,10 @@ pub(super) struct Opening<E: Env> {
     pub(super) dir: Arc<DirShared<E>>,
     pub(super) found: Found,
     pub(super) folder: PathBuf,
-    /// What the journal says of it.
+    /// What the journal says of it, and epochs that it has forgotten.
     pub(super) known: Arc<LogState>,
+    /// Epochs that the journal is still to be told of.
+    pub(super) learned: Vec<EpochStart>,
     pub(super) recovery: Recovery,
 }
 
@@ -172,7 +174,8 @@ impl<E: Env> Log<E> {
 impl<E: Env> Opening<E> {
     fn new(dir: Arc<DirShared<E>>, found: Found, known: Arc<LogState>) -> Self {
         let folder = dir.folder(found);
-        Self { dir, found, folder, known, recovery: Recovery::default() }
+        let recovery = Recovery::default();
+        Self { dir, found, folder, known, learned: Vec::new(), recovery }
     }
 
     async fn load(&mut self) -> Result<Loaded<FileOf<E>>, OpenError> {

@@ -4,6 +4,8 @@
 //! with its checksum, at its offset, and in the epoch that the journal says it was written in; what
 //! counts beyond the recovery point is written again.
 
+use std::sync::Arc;
+
 use base::{LeaderEpoch, Offset, Probe};
 use bytes::Bytes;
 use env::{Env, File, IoBufs};
@@ -15,6 +17,7 @@ use super::recover::{Cut, Opening};
 use super::run_walk::catch_up;
 use super::{FileOf, SegmentState};
 use crate::envelope::{Envelopes, encode_slot};
+use crate::epochs::EpochStart;
 use crate::error::OpenError;
 use crate::names::SegmentName;
 use crate::producers::ProducerStates;
@@ -149,6 +152,23 @@ impl<E: Env> Opening<E> {
             self.probe().reached("storage_journal_record_missed");
         }
         Ok(record_lost)
+    }
+
+    /// Learns epochs from envelopes that the journal does not know: the record of one is durable before
+    /// its first batch is written, so that it is lost, and without it sound batches would count no more
+    /// once the envelopes are gone as well (simulator seed 83004144). Returns whether there are any.
+    pub(super) fn learn_epochs(&mut self, envelopes: &Envelopes) -> bool {
+        for run in &envelopes.runs {
+            let (epoch, start) = (run.epoch, run.base);
+            if self.known.epochs.latest().is_some_and(|latest| latest.epoch >= epoch) {
+                continue;
+            }
+            if Arc::make_mut(&mut self.known).epochs.begin(epoch, start) {
+                self.probe().reached("storage_epoch_learned");
+                self.learned.push(EpochStart { epoch, start });
+            }
+        }
+        !self.learned.is_empty()
     }
 
     /// The epoch that the journal says a batch was written in.

@@ -86,6 +86,32 @@ fn a_log_made_anew_beside_its_files_after_damage_of_the_journal_is_uncertain() {
 }
 
 #[test]
+fn an_epoch_that_the_journal_has_forgotten_is_learned_from_the_envelopes_and_kept() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 1);
+    // A group to be damaged, and the other log behind it.
+    run(log.begin_epoch(LeaderEpoch(3))).unwrap();
+    run(log.append(append_of(&[Spec { epoch: 3, ..Spec::at(1) }.build()]))).unwrap();
+    run(log.checkpoint()).unwrap();
+    run(log.append(append_of(&[Spec { epoch: 3, ..Spec::at(2) }.build()]))).unwrap();
+    run(dir.create_log(other(), GEN, small())).unwrap();
+    let mut env = env.after_process_crash();
+    env.rot(&root().join("journal").join("0"), 4096 * 3 + 40, 0x40);
+
+    for _ in 0..2 {
+        let (log, recovery) = recover(&env).unwrap();
+        assert!(recovery.uncertain && env.reached("storage_epoch_learned"));
+        assert_eq!(log.epochs().epoch_at(Offset(2)), Some(LeaderEpoch(3)));
+        assert_eq!((log.end(), recovery.cut, recovery.faulty), (Offset(3), None, Vec::new()));
+        env = env.after_process_crash();
+        let files = env.files(&root());
+        let envelopes = files.iter().find(|path| path.to_string_lossy().ends_with(".env"));
+        env.delete(envelopes.unwrap());
+    }
+}
+
+#[test]
 fn a_log_that_a_start_misses_is_made_anew_as_uncertain_if_the_journal_is_damaged() {
     for damaged in [true, false] {
         let env = MemEnv::new();
