@@ -91,6 +91,10 @@ fn difference(disk: &Image, found: &[LiveLog]) -> Option<String> {
         let Some(known) = durable.get(&of) else {
             return Some(format!("{of} is led, and the journal knows no such log"));
         };
+        // A commit may have become durable, and the directory failed beside it.
+        if disk.is_out_of_service(known.dir) {
+            continue;
+        }
         let known = &known.log;
         if known.start != log.start.0 {
             return Some(format!(
