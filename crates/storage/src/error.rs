@@ -127,7 +127,7 @@ pub enum DirError {
     },
     /// It holds logs, and what says whose they are is gone.
     #[error(
-        "log directory {} has a manifest but no identity; restore the file identity from a backup, or move the directory away to start empty",
+        "log directory {} has a manifest or a journal, but no identity; restore the file identity from a backup, or move the directory away to start empty",
         path.display()
     )]
     IdentityLost {

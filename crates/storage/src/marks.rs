@@ -17,6 +17,7 @@ pub const MARKS: &[&str] = &[
     "storage_envelopes_rewritten",
     "storage_envelopes_merged",
     "storage_epoch_learned",
+    "storage_producers_put_away",
     "storage_file_opened_again",
     "storage_files_released",
     "storage_fsync_by_journal",

@@ -51,6 +51,7 @@ pub const RARE: &[(u64, &[&str])] = &[
             "storage_log_made_beside_its_files",
             "storage_manifest_damaged",
             "storage_producers_behind_damage",
+            "storage_producers_put_away",
             "storage_read_found_damage",
             "storage_seal_damaged",
             "storage_sealed_state_contradicted",

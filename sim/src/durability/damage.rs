@@ -24,8 +24,8 @@ const fn refused(
     [weak("start refused", loses, plan, Shows::Refused(class, word)); 4]
 }
 
-const BATCHES: &str = "The records of the damaged batches, for good, unless a copy of the file is put back. What lies before and \
-    behind can be read.";
+const BATCHES: &str = "The records of the damaged batches, for good, unless a copy of the file is put back before a \
+    start has told of them. What lies before and behind can be read.";
 
 /// The rows.
 pub(super) const ROWS: &[Row] = &[
@@ -100,8 +100,9 @@ pub(super) const ROWS: &[Row] = &[
         fault: "The segment that grows is damaged or gone",
         classes: &["damaged open segment"],
         happens: "The same to the last segment of a log, in what was durable.",
-        told: "The start says `bytes on disk are damaged` with the offsets, or that the log may hold less than it was promised to; the journal \
-            remembers it.",
+        told: "A start that meets it (bytes that are missing, or behind the last envelope) says `bytes on disk \
+            are damaged` with the offsets, or that the log may hold less than it was promised to; the journal remembers it. \
+            Otherwise readers get an error, as from a closed segment.",
         cells: [
             weak(
                 "the damaged batches, told",
@@ -149,7 +150,7 @@ pub(super) const ROWS: &[Row] = &[
             weak(
                 "unknown extent, told",
                 "Records of segments whose creation or end only the lost groups knew. The logs are served as far as \
-                 their files show.",
+                 their files show; one that only the lost groups named is begun anew beside its files, which `gregor dump` reads.",
                 "weak-journal-replicated",
                 Shows::LostAndTold("damaged journal", Promise::Replicated),
             ),
@@ -224,7 +225,7 @@ pub(super) const ROWS: &[Row] = &[
         fault: "The only directory comes back empty, or as an older copy",
         classes: &["replaced directory"],
         happens: "A new disk, a snapshot that was rolled back, the wrong mount: the broker has nothing else that remembers.",
-        told: "Nobody: it is taken for a new broker, or for one that was never used since. With several `log.dirs` a directory that \
+        told: "Nobody is told: it is taken for a new broker, or for one that was never used since. With several `log.dirs` a directory that \
             is empty or another one is refused ([below](#several-directories)); an older copy of one is not told.",
         cells: [
             replaced("open-replaced-directory-older"),

@@ -162,7 +162,7 @@ pub(super) const ROWS: &[Row] = &[
         fault: "Clock jumps, or drifts",
         classes: &["clock jump", "clock drift"],
         happens: "The wall clock jumps by up to five minutes in either direction, or all clocks run wrong by up to a tenth.",
-        told: "Nobody. Offsets and promises do not depend on a clock. Ages do: `retention.ms`, `min.compaction.lag.ms` and \
+        told: "Nobody is told. Offsets and promises do not depend on a clock. Ages do: `retention.ms`, `min.compaction.lag.ms` and \
             timestamps go by the wall clock as it is.",
         cells: SAFE,
     },

@@ -204,7 +204,9 @@ fn print(out: &mut Output, verified: &Verified, deep: bool) -> Result<(), Failur
     }
     out.line(match verified.conclusion() {
         Conclusion::Clean => "clean: a start changes nothing that can be read",
-        Conclusion::Recovers => "sound: a start recovers and loses nothing that was promised",
+        Conclusion::Recovers => {
+            "sound, as far as it was read: a start recovers and cuts nothing that was promised"
+        },
         Conclusion::Damaged => "damaged: a start serves what is sound, and says so",
         Conclusion::Refused => "unfit: a start refuses",
     })

@@ -176,17 +176,26 @@ pub(super) async fn peek<E: Env>(env: &E, path: &Path) -> Result<Option<Identity
     }
 }
 
-/// Nobody's directory holds nothing of ours yet: the identity was there before the manifest was.
+/// Nobody's directory holds nothing of ours yet: the identity was there before the manifest was, and
+/// before the journal had a file. Either may be lost with it (simulator seed 85010248).
 async fn must_be_new<E: Env>(env: &E, path: &Path) -> Result<(), DirError> {
     let manifest = path.join(MANIFEST);
-    match env.disk().open(&manifest, Access::Read).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io_error("open", &manifest)(error)),
-        Ok(_) => {
-            env.probe().reached("storage_identity_lost");
-            Err(DirError::IdentityLost { path: path.to_owned() })
-        },
+    let has_manifest = match env.disk().open(&manifest, Access::Read).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(io_error("open", &manifest)(error)),
+        Ok(_) => true,
+    };
+    let journal = path.join(JOURNAL);
+    let has_journal = match env.disk().list(&journal).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(io_error("list", &journal)(error)),
+        Ok(entries) => entries.iter().any(|entry| entry.name.parse::<u32>().is_ok()),
+    };
+    if has_manifest || has_journal {
+        env.probe().reached("storage_identity_lost");
+        return Err(DirError::IdentityLost { path: path.to_owned() });
     }
+    Ok(())
 }
 
 /// The directories that were noted here.

@@ -15,7 +15,7 @@ use super::{FileOf, Log, SegmentState, Shared, Upkeep};
 use crate::dir::DirShared;
 use crate::error::{DirectoryFailed, WriteError};
 use crate::journal::Change;
-use crate::names::SegmentName;
+use crate::names::{PRODUCERS, SALVAGE, SegmentName, log_folder};
 
 /// Closed segments whose file and index stay in memory.
 pub(super) const LOADED_MAX: usize = 16;
@@ -41,6 +41,9 @@ impl<E: Env> Log<E> {
             let created = self.env().disk().create_dir(&self.inner.folder()).await;
             created.map_err(|error| dir.refuse("create", &self.inner.folder(), &error))?;
             dir.sync_folder(&dir.path).await?;
+            if dir.unexplained.contains(&self.found()) {
+                self.put_old_producers_away().await?;
+            }
             upkeep.has_folder = true;
         }
         let name = SegmentName { base: end, seg_gen: dir.next_seg_gen() };
@@ -84,6 +87,26 @@ impl<E: Env> Log<E> {
             gone
         };
         Ok(self.remove_segments(&gone).await?)
+    }
+
+    /// A log that is made beside files of one that the journal has forgotten begins without producers:
+    /// that one's file would be taken for this one's (simulator seed 85010341). It is kept in `salvage`.
+    async fn put_old_producers_away(&self) -> Result<(), WriteError> {
+        let (disk, dir) = (self.env().disk(), &self.inner.dir);
+        let (folder, salvage) = (self.inner.folder(), dir.path.join(SALVAGE));
+        let refused = |error| dir.refuse("salvage into", &salvage, &error);
+        disk.create_dir(&salvage).await.map_err(refused)?;
+        let found = self.found();
+        let kept = format!("{}.{PRODUCERS}", log_folder(found.partition, found.replica_gen));
+        match disk.rename(&folder.join(PRODUCERS), &salvage.join(kept)).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(refused)?,
+        }
+        self.env().probe().reached("storage_producers_put_away");
+        dir.sync_folder(&salvage).await?;
+        dir.sync_folder(&folder).await?;
+        dir.sync_folder(&dir.path).await?;
+        Ok(())
     }
 
     /// Closes a segment behind whose end a full disk left bytes that nobody counts, so that no crash

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use base::{LeaderEpoch, Offset, PartitionId, PartitionIndex, TopicId, Uuid};
 use storage::journal::{BLOCK, read_journal};
+use storage::{ProducerBatch, Verdict};
 
 use crate::crash::{last_group, log_file, recover};
 use crate::support::*;
@@ -109,6 +110,35 @@ fn an_epoch_that_the_journal_has_forgotten_is_learned_from_the_envelopes_and_kep
         let envelopes = files.iter().find(|path| path.to_string_lossy().ends_with(".env"));
         env.delete(envelopes.unwrap());
     }
+}
+
+#[test]
+fn a_log_made_anew_beside_its_files_knows_no_producer_of_the_old_one() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 1);
+    // A group to be damaged, and the other log behind it.
+    run(log.begin_epoch(LeaderEpoch(3))).unwrap();
+    let numbered = |at, sequence| Spec { producer: Some((7, sequence)), ..Spec::at(at) }.build();
+    let old = run(dir.create_log(other(), GEN, small())).unwrap();
+    run(old.append(append_of(&[numbered(0, 0), numbered(1, 1)]))).unwrap();
+    run(dir.seal()).unwrap();
+    let env = env.after_process_crash();
+    env.rot(&root().join("journal").join("0"), 4096 * 3 + 40, 0x40);
+
+    let (dir, start) = open_dir(&env);
+    assert!(start.journal_damaged);
+    let anew = run(dir.create_missing_log(other(), GEN, small())).unwrap();
+    run(anew.append(append_of(&[numbered(0, 2)]))).unwrap();
+    for at in 1..4 {
+        run(anew.append(append_of(&[Spec::at(at).build()]))).unwrap();
+    }
+    let (dir, _) = open_dir(&env.after_process_crash());
+    let (anew, _) = run(dir.open_log(other(), GEN, small())).unwrap();
+
+    let again = ProducerBatch::of(numbered(4, 2).header()).unwrap();
+    assert!(matches!(anew.producers().check(&again), Verdict::Duplicate(_)));
+    assert!(env.reached("storage_producers_put_away"));
 }
 
 #[test]

@@ -365,6 +365,13 @@ fn a_directory_without_its_identity_is_refused_and_not_made_anew() {
         assert!(matches!(refused, Err(DirError::IdentityLost { .. })));
     }
 
+    // Nor without its manifest as well: the journal is there.
+    let manifest = env.content(&root().join("manifest"));
+    env.delete(&root().join("manifest"));
+    let refused = run(LogDir::open(&env.after_process_crash(), &root(), expect(), options()));
+    assert!(matches!(refused, Err(DirError::IdentityLost { .. })));
+
+    env.overwrite(&root().join("manifest"), &manifest);
     env.overwrite(&root().join("identity"), &identity);
     let (dir, _) = open_dir(&env.after_process_crash());
     let (log, _) = run(dir.open_log(partition(), GEN, small())).unwrap();

@@ -56,18 +56,30 @@ impl Printer {
     /// [`Failure`] for batches that are damaged.
     pub fn print(&mut self, reader: &mut Reader, read: &Read) -> Result<(), Failure> {
         let partition = read.partition;
-        let damaged = |why: String| {
-            Failure::Other(format!("a batch of {partition} that was read is damaged: {why}"))
-        };
         for batch in records::batches(read.bytes.clone()) {
-            let batch = batch.map_err(|error| damaged(error.to_string()))?;
-            let next = batch.header().next_offset().0;
+            let batch = batch.map_err(|error| {
+                let (topic, at) = (reader.name(), reader.position(partition));
+                unreadable(&format!("{topic}-{partition} at offset {at}"), &error.to_string())
+            })?;
+            let header = *batch.header();
+            let next = header.next_offset().0;
             if next <= reader.position(partition) {
                 continue;
             }
-            batch.verify_crc().map_err(|error| damaged(error.to_string()))?;
-            if !batch.header().attributes.is_control() {
-                let set = batch.open(OPEN_BYTES_MAX).map_err(|error| damaged(error.to_string()))?;
+            let damaged = |reader: &Reader, why: String| {
+                let (topic, first, last) =
+                    (reader.name(), header.base_offset, header.last_offset());
+                Failure::Advised {
+                    what: format!(
+                        "offsets {first} to {last} of {topic}-{partition} are damaged: {why}"
+                    ),
+                    hint: format!("`--from {next}` goes on behind them"),
+                }
+            };
+            batch.verify_crc().map_err(|error| damaged(reader, error.to_string()))?;
+            if !header.attributes.is_control() {
+                let set = batch.open(OPEN_BYTES_MAX);
+                let set = set.map_err(|error| damaged(reader, error.to_string()))?;
                 if !self.print_set(reader, partition, &set)? {
                     return Ok(());
                 }
@@ -236,6 +248,15 @@ fn parse(template: &str) -> Vec<Piece> {
         pieces.push(Piece::Text(text));
     }
     pieces
+}
+
+/// What is at a place is no batch.
+fn unreadable(place: &str, why: &str) -> Failure {
+    Failure::Advised {
+        what: format!("what is read from {place} on is damaged: {why}"),
+        hint: "`gregor verify --deep`, with the broker stopped, says how far; `--from` goes on behind it"
+            .into(),
+    }
 }
 
 #[cfg(test)]
