@@ -176,22 +176,15 @@ pub(super) async fn peek<E: Env>(env: &E, path: &Path) -> Result<Option<Identity
     }
 }
 
-/// Nobody's directory holds nothing of ours yet: the identity was there before the manifest was, and
-/// before the journal had a file. Either may be lost with it (simulator seed 85010248).
+/// Nobody's directory holds nothing of ours yet: the identity was durable before there was a manifest or
+/// a journal. Either may be lost with it (simulator seed 85010248).
 async fn must_be_new<E: Env>(env: &E, path: &Path) -> Result<(), DirError> {
-    let manifest = path.join(MANIFEST);
-    let has_manifest = match env.disk().open(&manifest, Access::Read).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(io_error("open", &manifest)(error)),
-        Ok(_) => true,
+    let entries = match env.disk().list(path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error("list", path)(error)),
+        Ok(entries) => entries,
     };
-    let journal = path.join(JOURNAL);
-    let has_journal = match env.disk().list(&journal).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(io_error("list", &journal)(error)),
-        Ok(entries) => entries.iter().any(|entry| entry.name.parse::<u32>().is_ok()),
-    };
-    if has_manifest || has_journal {
+    if entries.iter().any(|entry| entry.name == MANIFEST || entry.name == JOURNAL) {
         env.probe().reached("storage_identity_lost");
         return Err(DirError::IdentityLost { path: path.to_owned() });
     }

@@ -183,7 +183,8 @@ impl<E: Env> Opening<E> {
         let sealed = sealed.filter(|sealed| Some(sealed.start_id) == self.dir.sealed_by);
         if self.known.segments.is_empty() {
             // Nothing was ever written here, or all of it was let go of.
-            self.recovery.clean = self.dir.sealed_by.is_some();
+            // A damaged journal may have forgotten its segments (simulator seed 85010341).
+            self.recovery.clean = self.dir.sealed_by.is_some() && !self.dir.start.journal_damaged;
             self.recovery.recovery_point = self.known.start;
             if !self.recovery.clean && self.dir.folders.contains(&self.found) {
                 // It may hold a segment whose record is lost.

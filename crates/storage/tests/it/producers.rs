@@ -148,16 +148,19 @@ fn a_producer_is_not_known_by_a_batch_whose_header_rotted() {
 /// with the power would be refused as a repetition when it is sent again. Second, whether it did go.
 fn a_lost_batch_is_taken_for_written(mutant: Option<&'static str>) -> (bool, bool) {
     let (mut believed, mut lost) = (false, false);
-    for polls in 1..60 {
+    for (order, polls) in (0..20).flat_map(|order| (1..40).map(move |polls| (order, polls))) {
         let mut env = MemEnv::new().with_buggify("storage_producers_often");
         env.restless = true;
         env = mutant.into_iter().fold(env, MemEnv::with_mutant);
+        for _ in 0..order {
+            env::Env::random_u64(&env);
+        }
         let (_dir, log) = fresh(&env);
         run(log.append(append_of(&[numbered(0, 0).build()]))).unwrap();
         let mut checkpoint = Box::pin(log.checkpoint());
         let mut cx = Context::from_waker(Waker::noop());
         if (0..polls).any(|_| checkpoint.as_mut().poll(&mut cx).is_ready()) {
-            break;
+            continue;
         }
         run(log.append(append_of(&[numbered(1, 1).build()]))).unwrap();
         run(checkpoint).unwrap();
