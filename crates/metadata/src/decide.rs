@@ -15,6 +15,7 @@ use crate::command::{
     Command, CreateTopic, CreatedTopic, Decision, Defaults, ProducerIdBlock, Reply, TopicError,
     TopicRef,
 };
+use crate::image::share_lists;
 use crate::{Image, Partition, Record, Topic, names};
 
 /// Kafka's limit on partitions created by one request.
@@ -178,10 +179,11 @@ fn create_topic(
         )));
     }
     let configs = created_with(&wish.configs)?;
-    let partitions = match &wish.assignment {
+    let mut partitions = match &wish.assignment {
         Some(assignment) => assigned(image, wish, assignment)?,
         None => placed(image, wish, defaults)?,
     };
+    share_lists(&mut partitions);
     Ok(Arc::new(Topic { id, name: wish.name.as_str().into(), configs, partitions }))
 }
 

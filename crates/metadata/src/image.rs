@@ -76,11 +76,10 @@ pub enum Change {
     EpochsAdvanced(Vec<Arc<Topic>>),
 }
 
-/// The topic with one list in memory where neighbours have equal ones: most of its partitions.
-fn shared_lists(topic: &Arc<Topic>) -> Arc<Topic> {
-    let mut topic = Topic::clone(topic);
+/// Keeps one list in memory where neighbours have equal ones: most partitions of a topic.
+pub(crate) fn share_lists(partitions: &mut [Partition]) {
     let mut last: Option<Arc<[BrokerId]>> = None;
-    for partition in &mut topic.partitions {
+    for partition in partitions {
         for list in [&mut partition.replicas, &mut partition.isr] {
             match &last {
                 Some(last) if *last == *list => list.clone_from(last),
@@ -88,7 +87,6 @@ fn shared_lists(topic: &Arc<Topic>) -> Arc<Topic> {
             }
         }
     }
-    Arc::new(topic)
 }
 
 impl Image {
@@ -104,7 +102,6 @@ impl Image {
                 if *unclean { self.advance_epochs(*id) } else { Change::None }
             },
             Record::TopicCreated(topic) => {
-                let topic = &shared_lists(topic);
                 self.names.insert(Arc::clone(&topic.name), topic.id);
                 self.topics.insert(topic.id, Arc::clone(topic));
                 Change::TopicCreated(Arc::clone(topic))

@@ -12,6 +12,7 @@ use prost::Message;
 use thiserror::Error;
 
 use crate::generated as stored;
+use crate::image::share_lists;
 use crate::{Partition, Topic};
 
 /// One change of the metadata.
@@ -168,21 +169,18 @@ fn encode_topic(topic: &Topic) -> stored::TopicCreated {
 fn decode_topic(topic: stored::TopicCreated) -> Result<Record, RecordError> {
     let configs = decode_configs(topic.configs);
     let brokers = |ids: Vec<i32>| ids.into_iter().map(BrokerId).collect();
-    Ok(Record::TopicCreated(Arc::new(Topic {
-        id: TopicId(uuid(&topic.topic_id)?),
-        name: topic.name.into(),
-        configs,
-        partitions: topic
-            .partitions
-            .into_iter()
-            .map(|partition| Partition {
-                replicas: brokers(partition.replicas),
-                isr: brokers(partition.isr),
-                leader: partition.leader.map(BrokerId),
-                leader_epoch: LeaderEpoch(partition.leader_epoch),
-            })
-            .collect(),
-    })))
+    let stored = topic.partitions.into_iter();
+    let mut partitions: Vec<_> = stored
+        .map(|partition| Partition {
+            replicas: brokers(partition.replicas),
+            isr: brokers(partition.isr),
+            leader: partition.leader.map(BrokerId),
+            leader_epoch: LeaderEpoch(partition.leader_epoch),
+        })
+        .collect();
+    share_lists(&mut partitions);
+    let (id, name) = (TopicId(uuid(&topic.topic_id)?), topic.name.into());
+    Ok(Record::TopicCreated(Arc::new(Topic { id, name, configs, partitions })))
 }
 
 fn uuid(bytes: &[u8]) -> Result<Uuid, RecordError> {

@@ -11,6 +11,7 @@ mod identity;
 mod known;
 mod open;
 mod room;
+mod salvage;
 mod seal;
 mod starts;
 

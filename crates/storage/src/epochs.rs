@@ -3,6 +3,7 @@
 //! Invariant: both epochs and start offsets rise strictly from entry to entry. Source: KIP-101.
 
 use base::{LeaderEpoch, Offset};
+use smallvec::SmallVec;
 
 /// One epoch's beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,8 @@ pub struct EpochStart {
 /// All epochs of one log, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpochHistory {
-    entries: Vec<EpochStart>,
+    /// Most logs at rest know one epoch: it needs no allocation of its own.
+    entries: SmallVec<[EpochStart; 1]>,
 }
 
 impl EpochHistory {

@@ -17,6 +17,8 @@ use crate::Outcome;
 
 /// How long nothing is done, to see what an idle broker costs.
 const IDLE: Duration = Duration::from_secs(10);
+/// So often memory is measured: how much of what was given back stays resident varies by a tenth.
+const ROUNDS: usize = 9;
 
 /// Runs the phases one after the other and prints what each cost.
 pub(crate) fn table(dir: &Path, count: i32) -> Outcome {
@@ -29,17 +31,39 @@ pub(crate) fn table(dir: &Path, count: i32) -> Outcome {
     ];
     for (phase, what) in phases {
         println!("{phase}: {what}");
-        let exe = std::env::current_exe()?;
-        let args = ["phase".into(), phase.into(), dir.display().to_string(), count.to_string()];
-        let output = Command::new(exe).args(args).output()?;
-        let killed = phase == "empty";
-        if output.status.success() == killed {
-            return Err(String::from_utf8_lossy(&output.stdout).into_owned().into());
-        }
-        print!("{}", String::from_utf8_lossy(&output.stdout));
+        print!("{}", spawned(phase, dir, count)?);
+    }
+    let (mut created, mut started) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let dir = dir.with_extension(format!("memory{round}"));
+        created.push(memory_told(&spawned("fresh", &dir, count)?)?);
+        started.push(memory_told(&spawned("again", &dir, count)?)?);
+    }
+    println!("memory of a partition without a record, {ROUNDS} processes each: resident bytes");
+    for (what, mut figures) in [("created", created), ("started", started)] {
+        figures.sort_unstable();
+        let at = |place: usize| figures.get(place).copied().unwrap_or_default();
+        let median = at(figures.len() / 2);
+        say(what, &format!("median {median}, from {} to {}", at(0), at(figures.len() - 1)));
     }
     println!();
     Ok(())
+}
+
+/// Runs a phase in a process of its own, and returns what it printed.
+fn spawned(phase: &str, dir: &Path, count: i32) -> Outcome<String> {
+    let exe = std::env::current_exe()?;
+    let args = ["phase".into(), phase.into(), dir.display().to_string(), count.to_string()];
+    let output = Command::new(exe).args(args).output()?;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let killed = phase == "empty";
+    if output.status.success() == killed { Err(told.into()) } else { Ok(told) }
+}
+
+fn memory_told(told: &str) -> Outcome<u64> {
+    let line = told.lines().find_map(|line| line.trim().strip_prefix("memory"));
+    let figure = line.and_then(|line| line.split_whitespace().next());
+    Ok(figure.ok_or("the process told no memory")?.parse()?)
 }
 
 /// One phase, in the process made for it.
@@ -52,7 +76,7 @@ pub(crate) fn phase(phase: &str, dir: &Path, count: i32) -> Outcome {
     let base = rss()?;
     let (read, begun) = (read_bytes()?, Instant::now());
     let broker = started(&runtime, dir)?;
-    if phase == "create" {
+    if ["create", "fresh"].contains(&phase) {
         let wish =
             CreateTopic { name: "many".into(), partitions: Some(count), ..CreateTopic::default() };
         for created in runtime.block_on(broker.create_topics(vec![wish], false)) {

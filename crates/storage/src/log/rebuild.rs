@@ -11,12 +11,11 @@ use super::recover::{FaultyRange, Listing, Loaded, Opening};
 use super::scan::{Holes, Place, from_envelopes};
 use super::{FileOf, SegmentState, Upkeep};
 use crate::config::STATE_BYTES;
-use crate::dir::Found;
 use crate::envelope::Envelopes;
 use crate::epochs::EpochStart;
 use crate::error::OpenError;
 use crate::journal::{Change, JournalBatch, KnownSegment, Mark, SegmentSummary};
-use crate::names::{PRODUCERS, SALVAGE, SegmentName, log_folder};
+use crate::names::{PRODUCERS, SegmentName};
 use crate::producers::{ProducerSnapshot, ProducerStates, encode_snapshot};
 use crate::replace::{read_whole, replace};
 
@@ -525,7 +524,8 @@ impl<E: Env> Opening<E> {
                 self.probe().reached("storage_stray_removed");
                 self.remove(file.clone()).await?;
             } else {
-                self.salvage(file).await?;
+                self.probe().reached("storage_stray_salvaged");
+                self.dir.salvage(self.found, file).await?;
             }
         }
         if !strays.is_empty() {
@@ -549,19 +549,6 @@ impl<E: Env> Opening<E> {
         let mut sources = closed.filter(|s| s.name.base <= stray.base && stray.base < s.end);
         let source = sources.next();
         source.map_or(stray.base < self.known.start, |s| listing.logs.contains(&s.name))
-    }
-
-    async fn salvage(&self, file: &str) -> Result<(), OpenError> {
-        self.probe().reached("storage_stray_salvaged");
-        let (disk, folder) = (self.dir.env.disk(), self.dir.path.join(SALVAGE));
-        let failed = |error| self.dir.fail("salvage into", &folder, &error);
-        disk.create_dir(&folder).await.map_err(failed)?;
-        let Found { partition, replica_gen } = self.found;
-        let kept = format!("{}.{file}", log_folder(partition, replica_gen));
-        disk.rename(&self.folder.join(file), &folder.join(kept)).await.map_err(failed)?;
-        self.dir.sync_folder(&folder).await?;
-        self.dir.sync_folder(&self.dir.path).await?;
-        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use super::{FileOf, Log, SegmentState, Shared, Upkeep};
 use crate::dir::DirShared;
 use crate::error::{DirectoryFailed, WriteError};
 use crate::journal::Change;
-use crate::names::{PRODUCERS, SALVAGE, SegmentName, log_folder};
+use crate::names::{PRODUCERS, SegmentName};
 
 /// Closed segments whose file and index stay in memory.
 pub(super) const LOADED_MAX: usize = 16;
@@ -92,20 +92,11 @@ impl<E: Env> Log<E> {
     /// A log that is made beside files of one that the journal has forgotten begins without producers:
     /// that one's file would be taken for this one's (simulator seed 85010341). It is kept in `salvage`.
     async fn put_old_producers_away(&self) -> Result<(), WriteError> {
-        let (disk, dir) = (self.env().disk(), &self.inner.dir);
-        let (folder, salvage) = (self.inner.folder(), dir.path.join(SALVAGE));
-        let refused = |error| dir.refuse("salvage into", &salvage, &error);
-        disk.create_dir(&salvage).await.map_err(refused)?;
-        let found = self.found();
-        let kept = format!("{}.{PRODUCERS}", log_folder(found.partition, found.replica_gen));
-        match disk.rename(&folder.join(PRODUCERS), &salvage.join(kept)).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            renamed => renamed.map_err(refused)?,
+        let dir = &self.inner.dir;
+        if dir.salvage(self.found(), PRODUCERS).await? {
+            self.env().probe().reached("storage_producers_put_away");
+            dir.sync_folder(&self.inner.folder()).await?;
         }
-        self.env().probe().reached("storage_producers_put_away");
-        dir.sync_folder(&salvage).await?;
-        dir.sync_folder(&folder).await?;
-        dir.sync_folder(&dir.path).await?;
         Ok(())
     }
 

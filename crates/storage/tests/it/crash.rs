@@ -366,28 +366,6 @@ fn a_segment_that_is_gone_is_damage_and_its_offsets_are_not_used_again() {
 }
 
 #[test]
-fn a_segment_that_was_renamed_is_put_to_salvage_and_not_removed() {
-    let env = MemEnv::new();
-    let (_dir, log) = fresh(&env);
-    append_some(&log, 60);
-    let is_log = |path: &&std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
-    let path = env.files(&root()).iter().filter(is_log).nth(1).unwrap().clone();
-    let content = env.content(&path);
-    let name = path.file_name().unwrap().to_string_lossy().into_owned();
-    let older = format!("{}-0.log", name.split_once('-').unwrap().0);
-    env.overwrite(&path.with_file_name(&older), &content);
-    env.delete(&path);
-
-    let env = env.after_process_crash();
-    let (_, recovery) = recover(&env).unwrap();
-
-    assert_eq!(recovery.faulty.len(), 1);
-    let salvaged = env.files(&root().join(storage::names::SALVAGE));
-    let salvaged: Vec<_> = salvaged.iter().map(|path| env.content(path)).collect();
-    assert_eq!(salvaged, [content]);
-}
-
-#[test]
 fn a_lost_or_damaged_producers_file_is_made_again_from_the_batches() {
     for damage in [true, false] {
         let env = MemEnv::new();
