@@ -12,7 +12,7 @@ use broker::{Broker, BrokerConfig, StartError};
 use env::Env;
 
 use crate::shaky::Shaky;
-use crate::world::{World, batch, fetch, produce, read};
+use crate::world::{World, batch, fetch, produce, read, values};
 
 fn config(world: &World, names: &[&str]) -> BrokerConfig {
     let log_dirs = names.iter().map(|name| world.dir.join(name)).collect();
@@ -389,5 +389,51 @@ fn a_topic_deleted_while_its_directory_is_away_goes_with_a_later_start() {
         assert!(left.exists());
         stop(start(&env, &config).await).await;
         assert!(!left.exists(), "its deletion was on record");
+    });
+}
+
+/// Creates topics until one has a log that found no room.
+async fn first_without_a_log(broker: &Broker<Shaky>) -> PartitionId {
+    for number in 0..5_000 {
+        let id = topic(broker, &format!("t{number}"), 1).await.remove(0);
+        if is_without_a_log(broker, id).await {
+            return id;
+        }
+    }
+    unreachable!("the journal found room for each")
+}
+
+async fn is_without_a_log(broker: &Broker<Shaky>, id: PartitionId) -> bool {
+    match read(broker, fetch(id, 0)).await {
+        Ok(_) => false,
+        Err(error) => {
+            assert!(matches!(error, FetchError::NotLeader { .. }), "{error}");
+            true
+        },
+    }
+}
+
+#[test]
+fn a_log_that_finds_no_room_for_its_creation_is_made_as_soon_as_there_is_some() {
+    let world = World::new("made-later");
+    world.runtime.block_on(async {
+        let env = Shaky::new(world.env(), None);
+        let mut config = config(&world, &["a"]);
+        config.metadata_log_dir = Some(world.dir.join("m"));
+        config.journal_file_bytes = 64 * 1024;
+        let broker = start(&env, &config).await;
+
+        env.crowd(Some(&config.log_dirs[0]));
+        let id = first_without_a_log(&broker).await;
+        env.crowd(None);
+        while is_without_a_log(&broker, id).await {
+            env.yield_now().await;
+        }
+        produce(&broker, id, batch(&["x"])).await.expect("taken");
+        assert_eq!(env.halted(), None);
+        stop(broker).await;
+        let broker = start(&env, &config).await;
+        assert_eq!(values(&broker, id, 0).await, [(0, "x".to_owned())]);
+        stop(broker).await;
     });
 }

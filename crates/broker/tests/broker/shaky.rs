@@ -41,6 +41,8 @@ struct Controls {
     changed: Notify,
     /// Nothing below it can be written or made.
     broken: Lock3,
+    /// No file can be made below it for want of room.
+    crowded: Lock3,
     halted: Lock2,
 }
 
@@ -113,6 +115,11 @@ impl Shaky {
     /// From now on everything below `path` fails; or nothing.
     pub fn break_disk(&self, path: Option<&Path>) {
         *self.disk.controls.broken.0.lock() = path.map(Path::to_owned);
+    }
+
+    /// From now on no file can be made below `path`, for want of room.
+    pub fn crowd(&self, path: Option<&Path>) {
+        *self.disk.controls.crowded.0.lock() = path.map(Path::to_owned);
     }
 
     /// Lets time pass at once.
@@ -261,6 +268,10 @@ impl Disk for ShakyDisk {
 
     async fn open(&self, path: &Path, access: Access) -> io::Result<ShakyFile> {
         self.controls.check(path)?;
+        let crowded = self.controls.crowded.0.lock().clone();
+        if crowded.is_some_and(|crowded| path.starts_with(crowded)) && !path.exists() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let (kind, controls) = (Kind::of(path), Arc::clone(&self.controls));
         let inner = self.inner.open(path, access).await?;
         let open = (kind == Kind::Segment).then(|| OpenSegment::new(&controls));
