@@ -136,8 +136,14 @@ pub(super) async fn catch_up<E: Env>(
 ) -> io::Result<CaughtUp> {
     let wall = dir.env.wall();
     let mut caught_up = CaughtUp { producers, ..CaughtUp::default() };
-    let wanted = |s: &&SegmentState<FileOf<E>>| s.end > from && s.name.base < to && s.bytes > 0;
+    let wanted = |s: &&SegmentState<FileOf<E>>| s.end > from && s.name.base < to;
     for segment in segments.iter().filter(wanted) {
+        if segment.bytes == 0 {
+            if segment.name.base < segment.end {
+                caught_up.pass(segment.name.base.max(from));
+            }
+            continue;
+        }
         let mut walk = walk_of(dir, log, segment, from).await?;
         caught_up.walk(&mut walk, (from, to), wall).await?;
         caught_up.read_bytes += walk.inner().read_bytes();

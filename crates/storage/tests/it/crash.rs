@@ -366,6 +366,32 @@ fn a_segment_that_is_gone_is_damage_and_its_offsets_are_not_used_again() {
 }
 
 #[test]
+fn a_lost_segment_tells_of_no_producer_and_a_start_that_needs_it_says_so() {
+    for is_needed in [true, false] {
+        let env = MemEnv::new();
+        let (_dir, log) = fresh(&env);
+        let find = |what: &str| {
+            let files = env.files(&root()).into_iter();
+            files.filter(|path| path.to_string_lossy().ends_with(what)).collect::<Vec<_>>()
+        };
+        append_some(&log, 30);
+        let older = env.content(&find("producers")[0]);
+        append_some(&log, 30);
+        let segments = find(".log");
+        env.delete(&segments[segments.len() - 2]);
+        if is_needed {
+            env.overwrite(&find("producers")[0], &older);
+        }
+
+        let env = env.after_process_crash();
+        let (_, recovery) = recover(&env).unwrap();
+
+        assert_eq!(recovery.faulty.len(), 1);
+        assert_eq!(env.reached("storage_producers_behind_damage"), is_needed);
+    }
+}
+
+#[test]
 fn a_lost_or_damaged_producers_file_is_made_again_from_the_batches() {
     for damage in [true, false] {
         let env = MemEnv::new();
