@@ -16,6 +16,7 @@ mod config;
 mod failure;
 mod listeners;
 mod output;
+mod progress;
 mod remote;
 mod serve;
 mod spelling;

@@ -30,6 +30,13 @@ pub struct Consume {
     #[arg(short, long, value_name = "WHERE", default_value = "beginning")]
     #[arg(allow_negative_numbers = true, value_parser = From::parse)]
     pub from: From,
+    /// Start at this offset; the same as --from OFFSET
+    #[arg(long, value_name = "OFFSET", conflicts_with_all = ["from", "from_time"])]
+    #[arg(value_parser = clap::value_parser!(i64).range(0..))]
+    pub from_offset: Option<i64>,
+    /// Start at the first record of this time or later: milliseconds since 1970, or a time in UTC
+    #[arg(long, value_name = "TIME", conflicts_with = "from", value_parser = time)]
+    pub from_time: Option<i64>,
     /// Only this partition
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     #[arg(allow_negative_numbers = true, conflicts_with = "group")]
@@ -52,6 +59,22 @@ pub struct Consume {
     /// How.
     #[command(flatten)]
     pub output: Format,
+}
+
+impl Consume {
+    /// Where to start, however it was said.
+    pub fn start(&self) -> From {
+        let offset = self.from_offset.map(From::Offset);
+        offset.or_else(|| self.from_time.map(From::Time)).unwrap_or(self.from)
+    }
+}
+
+/// Milliseconds since 1970, or a UTC time.
+fn time(text: &str) -> Result<i64, String> {
+    let bare = text.strip_prefix('@').unwrap_or(text);
+    let millis = bare.parse().ok().filter(|millis: &i64| *millis >= 0);
+    let wanted = "write milliseconds since 1970, or a time such as 2026-01-31T12:00:00Z";
+    millis.or_else(|| utc_millis(text)).ok_or_else(|| wanted.to_owned())
 }
 
 fn group(text: &str) -> Result<String, String> {
@@ -139,6 +162,8 @@ mod tests {
         assert_eq!(From::parse("2026-01-01T00:00:00Z"), Ok(From::Time(1_767_225_600_000)));
         assert_eq!(From::parse("2024-02-29T12:30Z"), Ok(From::Time(1_709_209_800_000)));
         assert!(format("%t %p %o %T %k %s %h 100%%\\n").is_ok());
+        assert_eq!((time("17"), time("@17"), time("1970-01-02")), (Ok(17), Ok(17), Ok(86_400_000)));
+        assert!(time("-1").is_err() && time("now").is_err());
         for bad in ["%z", "%", "%%%", "% k"] {
             assert!(format(bad).is_err(), "{bad}");
         }

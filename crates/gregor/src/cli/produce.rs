@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use records::Compression;
 
-use super::{Connect, Format};
+use super::{Connect, Format, pair};
 
 /// Arguments of `gregor produce`.
 #[derive(Args, Debug)]
@@ -12,6 +13,8 @@ use super::{Connect, Format};
   echo hello | gregor produce greetings
   gregor produce greetings lines.txt
   printf 'ann:1\\nbob:2\\n' | gregor produce scores --key-separator :
+  gregor produce greetings lines.txt --headers source=lines.txt --compression zstd
+  printf 'lang=en,tone=warm|ann:hello\\n' | gregor produce greetings --headers-separator '|' --key-separator :
   gregor produce greetings                 (type lines, end with Ctrl-D)
 
 Every line becomes one record, without its end: the line feed, and a \\r right before it. Records
@@ -27,6 +30,19 @@ pub struct Produce {
     /// What stands between a line's key and its value; lines without it have no key
     #[arg(short, long, value_name = "TEXT")]
     pub key_separator: Option<String>,
+    /// A header of every record; may be repeated
+    #[arg(short = 'H', long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub headers: Vec<(String, String)>,
+    /// What stands between a line's own headers (NAME=VALUE,NAME=VALUE) and the rest; lines without
+    /// it have none of their own
+    #[arg(long, value_name = "TEXT")]
+    pub headers_separator: Option<String>,
+    /// A value that is exactly this is null: a tombstone, which deletes the key in a compacted topic
+    #[arg(long, value_name = "TEXT")]
+    pub null: Option<String>,
+    /// How batches are compressed
+    #[arg(short = 'z', long, value_enum, default_value = "none")]
+    pub compression: Codec,
     /// The partition for every record
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     #[arg(allow_negative_numbers = true)]
@@ -40,6 +56,34 @@ pub struct Produce {
     /// How.
     #[command(flatten)]
     pub format: Format,
+}
+
+/// How batches are compressed: Kafka's codecs, by their names in `compression.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Codec {
+    /// Not at all
+    None,
+    /// Slow and small
+    Gzip,
+    /// Fast
+    Snappy,
+    /// Fast
+    Lz4,
+    /// Small and still fast
+    Zstd,
+}
+
+impl Codec {
+    /// The codec of the records' format.
+    pub fn codec(self) -> Compression {
+        match self {
+            Self::None => Compression::None,
+            Self::Gzip => Compression::Gzip,
+            Self::Snappy => Compression::Snappy,
+            Self::Lz4 => Compression::Lz4,
+            Self::Zstd => Compression::Zstd,
+        }
+    }
 }
 
 /// Who must have a record.

@@ -18,6 +18,7 @@ use wire::client::WhichOffset;
 use crate::cli::{self, Consume};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::remote::{self, Remote, TopicOf};
 use print::Printer;
 pub use print::{OPEN_BYTES_MAX, RecordLine};
@@ -74,14 +75,19 @@ async fn alone(
         },
         None => all.collect(),
     };
-    let from = starts(&mut remote, &arguments.topic, &topic, &wanted, arguments.from).await?;
-    if let cli::From::Offset(offset) = arguments.from {
+    let from = starts(&mut remote, &arguments.topic, &topic, &wanted, arguments.start()).await?;
+    if let cli::From::Offset(offset) = arguments.start() {
         reachable(&mut remote, &arguments.topic, &topic, &wanted, offset).await?;
     }
     let mut reader = Reader::new(&arguments.topic, topic, from);
     if !arguments.follow {
         reader.end_at_the_ends(&mut remote).await?;
     }
+    let mut left = reader.remaining();
+    let progress = match arguments.max {
+        Some(max) => Progress::beside_output(left.map_or(max, |left| left.min(max)), "records"),
+        None => left.map_or_else(Progress::hidden, |left| Progress::beside_output(left, "records")),
+    };
     while !reader.is_done() && !printer.is_done() {
         let round = tokio::select! {
             biased;
@@ -92,6 +98,9 @@ async fn alone(
             printer.print(&mut reader, &batch)?;
         }
         printer.flush()?;
+        let now = reader.remaining();
+        progress.add(left.zip(now).map_or(0, |(before, now)| before.saturating_sub(now)));
+        left = now;
     }
     printer.flush()
 }

@@ -8,6 +8,7 @@
 
 mod lines;
 mod partitioner;
+mod record;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Read};
@@ -16,22 +17,26 @@ use base::{ProducerEpoch, ProducerId};
 use broker::api;
 use bytes::Bytes;
 use env::Env;
-use records::{BatchBuilder, NewRecord, Producer};
+use records::{BatchBuilder, Compression, NewRecord, Producer};
 use serde::Serialize;
 use wire::error_code::ErrorCode;
 
 use crate::cli::{Acks, Produce};
 use crate::failure::Failure;
 use crate::output::{Column, Output, counted, or_dash};
+use crate::progress::Progress;
 use crate::remote::{self, Broker, Remote, To, TopicOf};
 use lines::Lines;
 use partitioner::Partitioner;
+use record::{Parsed, Reading};
 
 /// A batch is sent once it holds this many bytes; Kafka's default limit is a little over a
 /// mebibyte, and one record may still be larger.
 const BATCH_BYTES: usize = 512 * 1024;
 /// What a record takes beside its key and value, at most: seven numbers of variable length.
 const RECORD_OVERHEAD_MAX: usize = 36;
+/// What a header takes beside its name and value, at most: two numbers of variable length.
+const HEADER_OVERHEAD_MAX: usize = 10;
 
 /// Runs `gregor produce`.
 ///
@@ -46,7 +51,9 @@ async fn produce(mut remote: Remote, arguments: &Produce) -> Result<(), Failure>
     if let Some(partition) = arguments.partition {
         topic.leader(&arguments.topic, partition)?;
     }
-    let mut lines = Lines::new(open(arguments)?);
+    let (input, progress) = open(arguments)?;
+    let mut lines = Lines::new(input);
+    let reading = Reading::new(arguments);
     let partitions = topic.partitions.iter().map(|partition| partition.index).collect();
     let partitioner = Partitioner::new(partitions, arguments.partition);
     let mut sender = Sender::new(remote, topic, arguments).await?;
@@ -55,8 +62,9 @@ async fn produce(mut remote: Remote, arguments: &Produce) -> Result<(), Failure>
     while let Some(chunk) = lines.next_chunk().map_err(|source| unreadable(arguments, source))? {
         for line in &chunk {
             number += 1;
-            let (key, value) = split(line, arguments.key_separator.as_deref());
-            sender.push(chooser.choose(key), number, (key, value)).await;
+            let parsed = reading.parse(line);
+            sender.push(chooser.choose(parsed.key), number, &parsed).await;
+            progress.add(line.len() as u64 + 1);
         }
         // What was typed so far leaves at once.
         sender.flush().await;
@@ -68,17 +76,20 @@ async fn produce(mut remote: Remote, arguments: &Produce) -> Result<(), Failure>
     report(sender, Output::new(arguments.format.json), arguments)
 }
 
-fn open(arguments: &Produce) -> Result<Box<dyn Read>, Failure> {
+/// The input, and how far it is read: drawn for a file, whose end is known.
+fn open(arguments: &Produce) -> Result<(Box<dyn Read>, Progress), Failure> {
     match &arguments.file {
         Some(path) if path.as_os_str() != "-" => {
             let file = std::fs::File::open(path);
-            Ok(Box::new(file.map_err(|source| unreadable(arguments, source))?))
+            let file = file.map_err(|source| unreadable(arguments, source))?;
+            let len = file.metadata().map_or(0, |metadata| metadata.len());
+            Ok((Box::new(file), Progress::bytes(len)))
         },
         _ => {
             if io::stdin().is_terminal() {
                 eprintln!("one record per line; Ctrl-D ends");
             }
-            Ok(Box::new(io::stdin()))
+            Ok((Box::new(io::stdin()), Progress::hidden()))
         },
     }
 }
@@ -86,15 +97,6 @@ fn open(arguments: &Produce) -> Result<Box<dyn Read>, Failure> {
 fn unreadable(arguments: &Produce, source: io::Error) -> Failure {
     let path = arguments.file.as_ref().map(|path| path.display().to_string());
     Failure::Read { path: path.unwrap_or_else(|| "standard input".to_owned()), source }
-}
-
-fn split<'a>(line: &'a [u8], separator: Option<&str>) -> (Option<&'a [u8]>, &'a [u8]) {
-    let separator = separator.map(str::as_bytes).filter(|text| !text.is_empty());
-    let found = separator.and_then(|text| {
-        let at = line.windows(text.len()).position(|window| window == text)?;
-        Some((line.get(..at)?, line.get(at + text.len()..)?))
-    });
-    found.map_or((None, line), |(key, value)| (Some(key), value))
 }
 
 /// What became of one partition's records.
@@ -119,6 +121,7 @@ struct Sender {
     topic: TopicOf,
     name: String,
     acks: api::Acks,
+    compression: Compression,
     /// Of an idempotent producer.
     identity: Option<(ProducerId, ProducerEpoch)>,
     sequences: BTreeMap<i32, i32>,
@@ -152,6 +155,7 @@ impl Sender {
             topic,
             name: arguments.topic.clone(),
             acks,
+            compression: arguments.compression.codec(),
             identity,
             sequences: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -169,10 +173,11 @@ impl Sender {
     }
 
     /// Collects a line, and sends what was collected where it has no room.
-    async fn push(&mut self, partition: i32, line: u64, (key, value): (Option<&[u8]>, &[u8])) {
+    async fn push(&mut self, partition: i32, line: u64, parsed: &Parsed<'_>) {
         let batch_bytes = self.limit.map_or(BATCH_BYTES, |limit| limit.min(BATCH_BYTES));
         let held = self.pending.get(&partition).map(|pending| pending.builder.len_bytes());
-        let more = key.map_or(0, <[u8]>::len) + value.len() + RECORD_OVERHEAD_MAX;
+        let overhead = RECORD_OVERHEAD_MAX + parsed.headers.len() * HEADER_OVERHEAD_MAX;
+        let more = parsed.len_bytes() + overhead;
         if !self.gave_up() && held.is_some_and(|held| held.saturating_add(more) > batch_bytes) {
             self.flush().await;
         }
@@ -182,9 +187,11 @@ impl Sender {
             return;
         }
         let timestamp = self.remote.env().wall();
-        let fresh = || Pending { builder: BatchBuilder::new(), records: 0, line };
+        let builder = || BatchBuilder::new().compression(self.compression);
+        let fresh = || Pending { builder: builder(), records: 0, line };
         let pending = self.pending.entry(partition).or_insert_with(fresh);
-        let record = NewRecord { timestamp, key, value: Some(value), headers: &[] };
+        let &Parsed { key, value, ref headers } = parsed;
+        let record = NewRecord { timestamp, key, value, headers };
         let pushed = pending.builder.push(&record);
         let full = pending.builder.len_bytes() >= batch_bytes;
         if pushed.is_ok() {
@@ -347,20 +354,5 @@ fn report(sender: Sender, mut out: Output, arguments: &Produce) -> Result<(), Fa
             Err(Failure::Unacknowledged { missing, unknown, sent, why })
         },
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_split_at_the_first_separator_and_has_no_key_without_one() {
-        let parts = |line: &'static str, separator| split(line.as_bytes(), separator);
-        assert_eq!(parts("a:b:c", Some(":")), (Some(&b"a"[..]), &b"b:c"[..]));
-        assert_eq!(parts("a => b", Some(" => ")), (Some(&b"a"[..]), &b"b"[..]));
-        assert_eq!(parts(":b", Some(":")), (Some(&b""[..]), &b"b"[..]));
-        assert_eq!(parts("plain", Some(":")), (None, &b"plain"[..]));
-        assert_eq!(parts("a:b", None), (None, &b"a:b"[..]));
     }
 }

@@ -27,6 +27,50 @@ fn what_is_produced_is_consumed_with_keys_offsets_and_order() {
 }
 
 #[test]
+fn headers_nulls_and_every_codec_come_back_as_they_were_written() {
+    let broker = Broker::start(&fresh_dir("headers"));
+    broker.prints(&["topic", "create", "words"]);
+    let how = ["--headers-separator", "|", "--key-separator", ":", "--null", "-"];
+    for (index, codec) in ["none", "gzip", "snappy", "lz4", "zstd"].iter().enumerate() {
+        let produce = ["produce", "words", "--headers", "of=all", "--compression", codec];
+        let made = broker.run_with(&[&produce[..], &how].concat(), "lang=en,tone=|k:v\nk:-\n");
+        assert!(text(&made).starts_with("2 records acknowledged\n"));
+        let from = (2 * index).to_string();
+        let format = "%h;%k;%s\\n";
+        let read = broker.prints(&["consume", "words", "--from-offset", &from, "--format", format]);
+        assert_eq!(read, "lang=en,tone=,of=all;k;v\nof=all;k;\n", "{codec}");
+    }
+    let records = broker.json(&["consume", "words", "--from-time", "0", "--max", "2"]);
+    assert_eq!(records[1]["value"], serde_json::Value::Null);
+    let codecs = text(&crate::support::run(
+        &["dump", broker.dir.to_str().unwrap(), "--topic", "words", "--batches"],
+        "",
+    ));
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        assert!(codecs.contains(&format!("epoch 0, {codec}, time")), "{codec}: {codecs}");
+    }
+}
+
+#[test]
+fn a_long_input_shows_how_far_it_is_on_a_terminal_and_nothing_in_a_pipe() {
+    let dir = fresh_dir("progress");
+    let broker = Broker::start(&dir.join("data"));
+    broker.prints(&["topic", "create", "words"]);
+    let lines = dir.join("lines");
+    std::fs::write(&lines, "a line of some length\n".repeat(200_000)).unwrap();
+    let lines = lines.to_str().unwrap();
+
+    let piped = broker.run(&["produce", "words", lines]);
+    assert_eq!(String::from_utf8_lossy(&piped.stderr), "");
+    // `script` gives it a terminal.
+    let command = format!("{GREGOR} produce words {lines} -b {}", broker.at);
+    let shown = Command::new("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("MiB of 4.20 MiB") || shown.contains("KiB of 4.20 MiB"), "{shown}");
+    assert!(shown.contains("200000 records acknowledged"), "{shown}");
+}
+
+#[test]
 fn a_large_input_over_several_partitions_arrives_whole_and_is_counted() {
     let broker = Broker::start(&fresh_dir("many"));
     broker.prints(&["topic", "create", "numbers", "--partitions", "3"]);

@@ -213,7 +213,7 @@ impl Consumer<'_> {
         self.committed = found.into_iter().map(|one| (one.partition, one.offset)).collect();
         let new: Vec<i32> =
             mine.iter().copied().filter(|index| !self.committed.contains_key(index)).collect();
-        let mut from = starts(&mut self.remote, name, &topic, &new, self.arguments.from).await?;
+        let mut from = starts(&mut self.remote, name, &topic, &new, self.arguments.start()).await?;
         from.extend(self.committed.iter().map(|(index, offset)| (*index, *offset)));
         let mut reader = Reader::new(name, topic, from);
         if !self.arguments.follow {

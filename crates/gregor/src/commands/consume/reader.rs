@@ -72,6 +72,16 @@ impl Reader {
         self.ends.is_some() && !self.positions.iter().any(|(index, at)| self.wants(*index, *at))
     }
 
+    /// How many offsets lie before the ends, if it ends.
+    pub fn remaining(&self) -> Option<u64> {
+        let ends = self.ends.as_ref()?;
+        let left = self.positions.iter().map(|(index, at)| {
+            let end = ends.get(index).copied().unwrap_or(0);
+            u64::try_from(end.saturating_sub(*at)).unwrap_or(0)
+        });
+        Some(left.sum())
+    }
+
     /// Where each partition is.
     pub fn positions(&self) -> &BTreeMap<i32, i64> {
         &self.positions

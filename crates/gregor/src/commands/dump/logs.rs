@@ -1,7 +1,6 @@
 //! The logs of a directory: state, segments, batches, records.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use base::{Offset, TopicId};
@@ -18,6 +17,7 @@ use crate::cli::Dump;
 use crate::commands::consume::{OPEN_BYTES_MAX, RecordLine};
 use crate::failure::Failure;
 use crate::output::{Column, counted, or_dash};
+use crate::progress::Progress;
 
 /// Batches looked at in one go.
 const BATCHES: usize = 1024;
@@ -30,8 +30,8 @@ pub async fn all(
     logs: &[LogReport],
     names: &BTreeMap<TopicId, String>,
 ) -> Result<(), Failure> {
-    let progress = io::stderr().is_terminal() && !io::stdout().is_terminal();
-    for (done, log) in logs.iter().enumerate() {
+    let progress = Progress::beside_output(logs.len() as u64, "logs");
+    for log in logs {
         let id = log.partition.topic;
         let topic = names.get(&id).cloned().unwrap_or_else(|| id.0.to_string());
         let wanted = arguments
@@ -40,14 +40,9 @@ pub async fn all(
             .is_none_or(|wanted| *wanted == topic || *wanted == id.0.to_string());
         let index = log.partition.index.0;
         if wanted && arguments.partition.is_none_or(|partition| partition == index) {
-            if progress {
-                eprint!("\r{done} of {} logs", logs.len());
-            }
             Look { env, arguments, log, topic }.whole(report).await?;
         }
-    }
-    if progress {
-        eprintln!("\r{} of {} logs", logs.len(), logs.len());
+        progress.add(1);
     }
     Ok(())
 }
