@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base::trace::Record;
 use clap::Parser;
 
 use self::modes::Mode;
@@ -20,7 +21,7 @@ use crate::campaign::{exit_code, verdict};
 use crate::determinism;
 use crate::fault::Plan;
 use crate::mutants::MUTANTS;
-use crate::page::page;
+use crate::page::{page, record_page};
 use crate::scenario::{self, RunOptions};
 use crate::world::{Outcome, install_panic_hook};
 
@@ -59,13 +60,16 @@ struct Cli {
     /// Run a plan from a file, as written by --print-plan.
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+    /// Draw what a broker's flight recorder held, as `gregor record dump` wrote it; with --html.
+    #[arg(long, value_name = "FILE", requires = "html")]
+    record: Option<PathBuf>,
     /// Print the plan of --seed as JSON instead of running it.
     #[arg(long)]
     print_plan: bool,
     /// Print everything that happened.
     #[arg(long)]
     trace: bool,
-    /// With --seed or --plan: write the run as a page for a browser, lanes over simulated time; with
+    /// With --seed, --plan or --record: write it as a page for a browser, lanes over time; with
     /// --shrink, that of the smaller plan.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -152,6 +156,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
         Mode::Compare => return compare(cli, out),
         Mode::Hunt => return campaigns::hunt_all(cli, out),
         Mode::Campaign => return campaigns::run(cli, out),
+        Mode::Record => return draw_record(cli, out),
         Mode::Run | Mode::Print | Mode::Shrink => {},
     }
     let mut plan = match (&cli.plan, cli.seed) {
@@ -240,6 +245,17 @@ fn draw(
     writeln!(out, "page: {}", path.display())
 }
 
+/// Writes the page of a flight record.
+fn draw_record(cli: &Cli, out: &mut dyn Write) -> io::Result<u8> {
+    let (Some(from), Some(path)) = (&cli.record, &cli.html) else { return Ok(2) };
+    let shown = from.display().to_string();
+    let text = read(from)?;
+    let held: Record = text.parse().map_err(|error| usage(&format!("{shown}: {error}")))?;
+    write(path, &record_page(&held, &shown).map_err(io::Error::other)?)?;
+    writeln!(out, "page: {}", path.display())?;
+    Ok(0)
+}
+
 /// The command that runs something again.
 fn command(how: &str, mutants: &[String]) -> String {
     let mutants: String = mutants.iter().map(|id| format!(" --mutant {id}")).collect();
@@ -259,11 +275,15 @@ fn commit() -> String {
         .unwrap_or("unknown".into())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a plan is read before any universe exists")]
 fn load(path: &Path) -> io::Result<Plan> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| usage(&format!("cannot read {}: {error}", path.display())))?;
+    let text = read(path)?;
     Plan::from_json(&text).map_err(|error| usage(&format!("{}: {error}", path.display())))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file is read before any universe exists")]
+fn read(path: &Path) -> io::Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| usage(&format!("cannot read {}: {error}", path.display())))
 }
 
 fn save(path: &Path, plan: &Plan) -> io::Result<()> {

@@ -209,6 +209,7 @@ pub const MUTANTS: &[Mutant] = &[
         "M35",
         "a read is bounded by the log's end, looked up again, and not by the high watermark it began with",
     ),
+    mutant("recorder_keeps_all", "own", "the flight recorder never lets go of anything"),
     mutant(
         "recycle_keeps_nonce",
         "N31",

@@ -6,8 +6,11 @@
 
 mod led;
 mod messages;
+mod record;
 mod timeline;
 mod windows;
+
+use base::trace::Record;
 
 use crate::fault::Plan;
 use crate::world::Outcome;
@@ -19,9 +22,20 @@ pub use timeline::Timeline;
 /// # Errors
 /// Never in practice: every part has a JSON form.
 pub fn page<T>(plan: &Plan, outcome: &Outcome<T>, reproduce: &str) -> serde_json::Result<String> {
-    let timeline = Timeline::of(plan, outcome, reproduce)?;
+    filled(&Timeline::of(plan, outcome, reproduce)?)
+}
+
+/// The page of what a broker's flight recorder held; `from` says where it was read.
+///
+/// # Errors
+/// Never in practice: every part has a JSON form.
+pub fn record_page(held: &Record, from: &str) -> serde_json::Result<String> {
+    filled(&record::timeline(held, from))
+}
+
+fn filled(timeline: &Timeline) -> serde_json::Result<String> {
     // Nothing in the data can end the element it stands in.
-    let data = serde_json::to_string(&timeline)?.replace('<', "\\u003c");
+    let data = serde_json::to_string(timeline)?.replace('<', "\\u003c");
     let parts = [
         ("{{STYLE}}", include_str!("page/page.css")),
         ("{{DATA}}", &data),

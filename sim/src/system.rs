@@ -59,6 +59,8 @@ fn config(work: &Work) -> BrokerConfig {
         offsets_retention_check_interval: Duration::from_millis(1_000),
         retention_check_interval: Duration::from_millis(1_000),
         cleaner_backoff: Duration::from_millis(100),
+        // It is full after some hundred requests to coordinators.
+        flight_recorder_bytes: 16 * 1024,
         // The smallest: a file is full after fifteen groups, and used again soon.
         journal_file_bytes: 64 * 1024,
         delete_topics: !work.topics_stay,

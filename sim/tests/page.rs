@@ -60,6 +60,28 @@ fn a_page_needs_nothing_but_itself() {
     assert_eq!(page.matches("</script>").count(), 2);
 }
 
+/// Writes a flight record and its page. Returns where the page is, and what the simulator said.
+fn record_page(name: &str, record: &str) -> (String, Output) {
+    let file = format!("{}/{name}.record", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&file, record).unwrap();
+    page(name, &["--record", &file])
+}
+
+const RECORD: &str = "gregor flight record 1 now=9000000 wall=5 dropped=7 version=0.1.0\n\
+    1000000 boot after Clean, 3 partitions\n2000000 group (1, Tick)\n3000000 halt no disk\n";
+
+#[test]
+fn a_flight_record_becomes_the_same_page_and_anything_else_is_refused_with_its_line() {
+    let (path, output) = record_page("recorded", RECORD);
+    assert!(output.status.success() && text(&output) == format!("page: {path}\n"));
+    let page = std::fs::read_to_string(path).unwrap();
+    assert!(page.contains("Flight record") && page.contains("7 entries before these"));
+    let (_, output) = record_page("unreadable", &format!("{RECORD}nonsense\n"));
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("line 5 is no entry"), "{said}");
+}
+
 /// What `script` is in the page, as text.
 fn ask(browser: &mut Browser, script: &str) -> String {
     browser.eval(&format!("String({script})"))
@@ -130,4 +152,14 @@ fn a_browser_draws_the_page_and_answers_clicks() {
     browser.drag((700.0, 300.0), (500.0, 300.0));
     let after: f64 = ask(&mut browser, from).parse().unwrap();
     assert!(after > before, "dragging to the left shows what comes later");
+
+    // A flight record is drawn on the same page.
+    let (path, _) = record_page("drawn", RECORD);
+    browser.open(&format!("file://{path}"));
+    assert_eq!(ask(&mut browser, "document.getElementById('verdict').textContent"), "record");
+    assert_eq!(ask(&mut browser, "document.getElementById('plan').hidden"), "true");
+    assert_eq!(ask(&mut browser, "timeline.items.map((i) => i.kind).join()"), "life,core,death");
+    let lanes = "timeline.items.map((item) => timeline.placeOf(item)[1]).join()";
+    let places = ask(&mut browser, lanes);
+    assert!(places.split(',').all(|y| y.parse::<f64>().is_ok_and(|y| y > 0.0)), "{places}");
 }

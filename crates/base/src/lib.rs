@@ -13,6 +13,7 @@ pub mod prng;
 pub mod probe;
 pub mod sorted;
 pub mod time;
+pub mod trace;
 pub mod uuid;
 
 pub use fixed::{FixedMap, FixedSet};

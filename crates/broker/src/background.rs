@@ -10,6 +10,7 @@ mod cleaner;
 
 use std::sync::Arc;
 
+use base::trace::Kind;
 use base::{Duration, Probe};
 use env::Env;
 use storage::{LogDir, Room};
@@ -53,15 +54,16 @@ pub(crate) fn start<E: Env>(node: &Arc<Node<E>>, coordinators: &Arc<Coordinators
 
 async fn flush<E: Env>(node: Arc<Node<E>>, at: usize, dir: LogDir<E>) {
     let dir = &dir;
-    if let Err(failed) = dir.run_flusher(|room| tell(dir, &room)).await {
+    if let Err(failed) = dir.run_flusher(|room| tell(&node, dir, &room)).await {
         node.env.probe().reached("flusher_failed");
         node.directory_failed(at, &failed.to_string());
     }
 }
 
 /// What the log says of a disk that fills up, and of one that has room again.
-fn tell<E: Env>(dir: &LogDir<E>, room: &Room) {
+fn tell<E: Env>(node: &Node<E>, dir: &LogDir<E>, room: &Room) {
     let path = dir.path().display();
+    node.record(Kind::Room, &(dir.path(), room));
     match room {
         Room::Full { what, .. } => tracing::warn!(
             "the disk of {path} is full ({what}): producers get KAFKA_STORAGE_ERROR, reads go on; \

@@ -91,6 +91,14 @@ impl<E: Env> Broker<E> {
         self.inner.node.dirs.views()
     }
 
+    /// What the flight recorder holds now. `version` is the program's.
+    pub fn flight_record(&self, version: &str) -> base::trace::Record {
+        let node = &self.inner.node;
+        let (entries, dropped) = node.recorded();
+        let (now, wall) = (node.env.now().0, node.env.wall().0);
+        base::trace::Record { version: version.to_owned(), now, wall, dropped, entries }
+    }
+
     /// What the broker was told.
     pub fn config(&self) -> &crate::BrokerConfig {
         &self.inner.node.config

@@ -52,6 +52,8 @@ pub struct BrokerConfig {
     pub producer_expiration: Duration,
     /// `gregor.journal.file.bytes`.
     pub journal_file_bytes: u64,
+    /// `gregor.flight.recorder.bytes`: what the flight recorder keeps; 0 is nothing.
+    pub flight_recorder_bytes: usize,
     /// Files that the logs of all directories keep open together: what the system allows, less what
     /// connections and the rest need.
     pub open_files_max: usize,
@@ -100,6 +102,7 @@ impl Default for BrokerConfig {
             cleaner_bytes_per_second: None,
             producer_expiration: Duration::from_secs(86_400),
             journal_file_bytes: 16 * 1024 * 1024,
+            flight_recorder_bytes: 4 * 1024 * 1024,
             open_files_max: 400,
             offsets_partitions: 50,
             offsets_replication_factor: 3,

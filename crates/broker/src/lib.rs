@@ -22,6 +22,7 @@ mod openers;
 mod partition;
 mod partitions;
 mod publisher;
+mod recorder;
 mod unmade;
 pub mod verify;
 

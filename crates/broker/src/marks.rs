@@ -100,6 +100,7 @@ pub const MUTANTS: &[&str] = &[
     "metadata_cache_trusted",
     "mode_change_not_published",
     "mode_change_without_flush",
+    "recorder_keeps_all",
     "refused_first_forgotten",
     "retention_age_halved",
     "sequence_does_not_wrap",

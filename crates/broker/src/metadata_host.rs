@@ -5,13 +5,17 @@
 //! decision sees all earlier records. A failed log halts the broker: it cannot know what it said.
 //! For want of room a command is refused whole; deletions get through longer than creations.
 
+use std::sync::Arc;
+
 use base::Probe;
+use base::trace::Kind;
 use env::Env;
 use metadata::{Change, Command, Image, Reply, decide};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metadata_log::{AppendError, MetadataLog, Need};
+use crate::node::Node;
 
 /// Commands waiting at most; further callers wait for room.
 const MAILBOX: usize = 256;
@@ -50,13 +54,14 @@ pub(crate) struct MetadataHost {
 impl MetadataHost {
     /// Starts the loop. It ends when every handle is dropped or the log failed.
     pub(crate) fn start<E: Env>(
-        env: E,
+        node: Arc<Node<E>>,
         log: MetadataLog<E>,
         image: Image,
         publisher: impl Publish,
     ) -> Self {
         let (mailbox, mail) = mpsc::channel(MAILBOX);
-        env.spawn("metadata", run(env.clone(), log, image, publisher, mail));
+        let env = node.env.clone();
+        env.spawn("metadata", run(node, log, image, publisher, mail));
         Self { mailbox }
     }
 
@@ -72,13 +77,15 @@ impl MetadataHost {
 }
 
 async fn run<E: Env>(
-    env: E,
+    node: Arc<Node<E>>,
     mut log: MetadataLog<E>,
     mut image: Image,
     mut publisher: impl Publish,
     mut mail: mpsc::Receiver<Mail>,
 ) {
+    let env = &node.env;
     while let Some((command, reply)) = mail.recv().await {
+        node.record(Kind::Metadata, &command);
         let need = need_of(&command);
         let decision = decide(&image, command, env.probe());
         if !decision.records.is_empty() {
@@ -90,8 +97,7 @@ async fn run<E: Env>(
                     continue;
                 },
                 Err(AppendError::Failed(error)) => {
-                    env.halt(format!("metadata log: {error}"));
-                    return;
+                    return halt(&node, &error);
                 },
             }
             let changes = decision.records.iter().map(|record| image.apply(record)).collect();
@@ -100,10 +106,16 @@ async fn run<E: Env>(
         // A caller that has gone away does not mind.
         drop(reply.send(Ok(decision.reply)));
         if let Err(error) = log.compact(&image).await {
-            env.halt(format!("metadata log: {error}"));
-            return;
+            return halt(&node, &error);
         }
     }
+}
+
+/// A broker whose metadata log failed cannot know what it said.
+fn halt<E: Env>(node: &Node<E>, error: &std::io::Error) {
+    let why = format!("metadata log: {error}");
+    node.record(Kind::Halt, &why);
+    node.env.halt(why);
 }
 
 /// What makes the cluster larger leaves room for what makes it smaller.

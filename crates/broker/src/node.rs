@@ -6,8 +6,10 @@
 //! that holds the metadata.
 
 use env::atomic::{AtomicBool, Ordering};
+use std::fmt::Debug;
 use std::sync::Arc;
 
+use base::trace::{Entry, Kind};
 use base::{PartitionId, PartitionIndex, Probe};
 use env::{Env, Lock, Rank};
 
@@ -21,6 +23,7 @@ use crate::openers::Openers;
 use crate::partition::Partition;
 use crate::partition::ledger::Fate;
 use crate::partitions::Partitions;
+use crate::recorder::Recorder;
 use crate::unmade::UnmadeLogs;
 
 /// Taken before that of the directories.
@@ -38,6 +41,7 @@ pub(crate) struct Node<E: Env> {
     /// The cleaner, which the stop waits for before it seals the directory.
     pub(crate) cleaner: Alive,
     pub(crate) openers: Arc<Openers>,
+    recorder: Recorder,
     view: Lock<Arc<ClusterView>>,
     stopping: AtomicBool,
     /// Told once, when the broker begins to stop.
@@ -46,9 +50,11 @@ pub(crate) struct Node<E: Env> {
 
 impl<E: Env> Node<E> {
     pub(crate) fn new(env: E, config: BrokerConfig, dirs: Dirs<E>) -> Arc<Self> {
+        let recorder = Recorder::new(config.flight_recorder_bytes);
         Arc::new(Self {
             env,
             config,
+            recorder,
             dirs,
             partitions: Partitions::default(),
             unmade: UnmadeLogs::default(),
@@ -64,6 +70,16 @@ impl<E: Env> Node<E> {
     /// The metadata as clients may see it now.
     pub(crate) fn view(&self) -> Arc<ClusterView> {
         Arc::clone(&self.view.lock())
+    }
+
+    /// Keeps in the flight recorder what happened.
+    pub(crate) fn record(&self, kind: Kind, what: &dyn Debug) {
+        self.recorder.record(self.env.now(), kind, what, self.env.probe());
+    }
+
+    /// What the flight recorder holds, and how many entries are gone.
+    pub(crate) fn recorded(&self) -> (Vec<Entry>, u64) {
+        self.recorder.taken()
     }
 
     /// Swaps the metadata that clients see.
@@ -117,7 +133,9 @@ impl<E: Env> Node<E> {
             return;
         };
         self.env.probe().reached("directory_failed");
+        self.record(Kind::DirectoryFailed, &why);
         if self.dirs.is_home(at) || !self.dirs.any_left() {
+            self.record(Kind::Halt, &why);
             return self.env.halt(why.to_owned());
         }
         let count = partitions.len();
@@ -155,6 +173,7 @@ impl<E: Env> Node<E> {
 
     /// From now on nothing new is accepted.
     pub(crate) fn begin_stop(&self) {
+        self.record(Kind::Stop, &format_args!("begins to stop"));
         self.stopping.store(true, Ordering::Release);
         self.stop.notify_waiters();
         self.unmade.wake();

@@ -254,6 +254,7 @@ impl Keys {
             cleaner_bytes_per_second: self.rate("log.cleaner.io.max.bytes.per.second"),
             producer_expiration: self.millis("producer.id.expiration.ms"),
             journal_file_bytes: self.int("gregor.journal.file.bytes")?,
+            flight_recorder_bytes: self.size("gregor.flight.recorder.bytes"),
             // Asked of the system by who starts the broker.
             open_files_max: BrokerConfig::default().open_files_max,
             offsets_partitions: self.int("offsets.topic.num.partitions")?,

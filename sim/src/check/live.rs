@@ -35,6 +35,7 @@ pub async fn watch(env: SimEnv, broker: Broker<SimEnv>, history: History) {
         env.sleep(Duration::from_millis(dice.between(20, EVERY_MS))).await;
         history.note_coordinators(&env.process().world);
         let is_wanted = history.seen().last_look == LastLook::Wanted;
+        look_into_recorder(&env, &broker);
         if look(&env, &broker, &history).await && is_wanted {
             history.seen().last_look = LastLook::Agreed;
         }
@@ -81,6 +82,19 @@ async fn look(env: &SimEnv, broker: &Broker<SimEnv>, history: &History) -> bool 
         }
         env.sleep(Duration::from_millis(AGAIN_MS)).await;
     }
+}
+
+/// The flight recorder stays within its bound, and what it holds can be read from its file.
+fn look_into_recorder(env: &SimEnv, broker: &Broker<SimEnv>) {
+    let record = broker.flight_record("sim");
+    let bytes: usize = record.entries.iter().map(|entry| entry.text.len()).sum();
+    let in_order = record.entries.is_sorted_by_key(|entry| entry.at);
+    let bounded = bytes <= broker.config().flight_recorder_bytes;
+    let read = record.to_string().parse().as_ref() == Ok(&record);
+    let world = &env.process().world;
+    world.check("flight-recorder", bounded && in_order && read, || {
+        format!("{bytes} bytes of text; in order: {in_order}; read back: {read}")
+    });
 }
 
 /// Where journal and broker differ, if they do.

@@ -22,9 +22,11 @@ pub(super) enum Mode {
     Hunt,
     /// Universes are run several times and compared.
     Compare,
+    /// A flight record is drawn.
+    Record,
 }
 
-use Mode::{Campaign, Compare, Hunt, Print, Run, Shrink};
+use Mode::{Campaign, Compare, Hunt, Print, Record, Run, Shrink};
 
 impl Mode {
     /// How it is asked for.
@@ -36,6 +38,7 @@ impl Mode {
             Campaign => "a campaign",
             Hunt => "--mutants",
             Compare => "--check-determinism",
+            Record => "--record",
         }
     }
 
@@ -44,7 +47,9 @@ impl Mode {
     /// # Errors
     /// Nothing, or several things that exclude each other; an option that does not go with it.
     pub(super) fn of(cli: &Cli) -> io::Result<Self> {
-        let mode = if cli.check_determinism.is_some() || cli.hashes {
+        let mode = if cli.record.is_some() {
+            Record
+        } else if cli.check_determinism.is_some() || cli.hashes {
             Compare
         } else if cli.mutants {
             Hunt
@@ -52,7 +57,7 @@ impl Mode {
             Campaign
         } else if cli.seed.is_none() && cli.plan.is_none() {
             return Err(usage(
-                "say --seed N, --plan FILE, --seeds N, --for TIME, --mutants or \
+                "say --seed N, --plan FILE, --seeds N, --for TIME, --mutants, --record FILE or \
                  --check-determinism N; see --help",
             ));
         } else if cli.print_plan {
@@ -93,7 +98,7 @@ fn options(cli: &Cli) -> Vec<(&'static str, bool, &'static [Mode])> {
         ("--durability", cli.durability.is_some(), &[Campaign]),
         ("--print-plan", cli.print_plan, &[Print]),
         ("--trace", cli.trace, &[Run]),
-        ("--html", cli.html.is_some(), &[Run, Shrink]),
+        ("--html", cli.html.is_some(), &[Run, Shrink, Record]),
         ("--shrink", cli.shrink, &[Shrink]),
         ("--out", cli.out.is_some(), &[Shrink]),
         ("--mutant", !cli.mutant.is_empty(), &[Run, Print, Shrink, Campaign, Hunt]),
@@ -128,6 +133,7 @@ mod tests {
             ("--mutants --seeds 5 --for 1m --kills 1 --save x --markdown y --mutant z", Hunt),
             ("--check-determinism 5 --start 3", Compare),
             ("--check-determinism 5 --seed 3", Compare),
+            ("--record x --html y", Record),
         ] {
             assert_eq!(mode(arguments), Ok(expected), "{arguments}");
         }
@@ -152,6 +158,8 @@ mod tests {
             ("--seeds 2 --trace", "--trace"),
             ("--seeds 2 --print-plan", "--print-plan"),
             ("--for 1s --html x", "--html"),
+            ("--record x", "--html"),
+            ("--record x --html y --seed 1", "--seed"),
             ("--seeds 2 --save x", "--save"),
             ("--mutants --seed 1", "--seed"),
             ("--mutants --isolate", "--isolate"),

@@ -18,6 +18,7 @@ const KINDS = {
   life: { label: "boot", paint: (c, x, y) => triangle(c, x, y, color("ack")) },
   death: { label: "crash, halt", paint: (c, x, y) => cross(c, x, y, color("bad")) },
   fault: { label: "fault", paint: (c, x, y) => diamond(c, x, y, color("warn")) },
+  core: { label: "what a core took in", paint: (c, x, y) => dot(c, x, y, 2.6, color("group")) },
   broken: { label: "connection reset", paint: (c, x, y) => zigzag(c, x, y, color("warn")) },
   sync: { label: "sync", paint: (c, x, y) => tick(c, x, y, 6, color("sync")) },
   dir: { label: "directory sync", paint: (c, x, y) => tick(c, x, y, 6, color("dir")) },
@@ -34,7 +35,7 @@ const who = (n) => (n < 0 ? "world" : run.nodes[n] || `node ${n}`);
 function kindOf(event) {
   const { k } = event;
   if (k in DISK) return event.bad ? "bad" : k === "sync" || k === "sync_fs" ? "sync" : k === "sync_dir" ? "dir" : "disk";
-  return { acked: "ack", fetched: "learnt", committed: "learnt", reset: "broken", boot: "life", resume: "life", pause: "fault", fault: "fault", calm: "fault", crash: "death", halt: "death" }[k] || "fault";
+  return { acked: "ack", fetched: "learnt", committed: "learnt", reset: "broken", boot: "life", resume: "life", pause: "fault", fault: "fault", calm: "fault", crash: "death", halt: "death", stop: "death", metadata: "core", group: "core", clean: "core" }[k] || "fault";
 }
 function apiKind(m) {
   if (m.t[3] === null) return "lost";
@@ -532,11 +533,11 @@ function legend() {
     return button;
   }));
 }
-$("seed").textContent = `Seed ${run.seed}`;
-document.title = `Seed ${run.seed}: ${run.failed ? run.failed.text : "ok"}`;
-$("verdict").textContent = run.failed ? run.failed.kind : "ok";
+$("seed").textContent = run.title;
+document.title = `${run.title}: ${run.failed ? run.failed.text : "ok"}`;
+$("verdict").textContent = run.failed ? run.failed.kind : run.plan === null ? "record" : "ok";
 $("verdict").classList.toggle("bad", Boolean(run.failed));
-$("facts").textContent = `${seconds(run.end, 2)} simulated s · ${count(run.acked)} records acknowledged · ${count(run.traced)} events · hash ${run.hash}`;
+$("facts").textContent = run.facts;
 if (run.failed) {
   const [name] = run.failed.text.split(":");
   $("failure").hidden = false;
@@ -544,8 +545,9 @@ if (run.failed) {
 }
 if (run.left_out.length) {
   $("cut").hidden = false;
-  $("cut").textContent = `Not drawn, for there are too many: ${run.left_out.join("; ")}. cargo sim … --trace prints all.`;
+  $("cut").textContent = `Not drawn, for there are too many: ${run.left_out.join("; ")}. ${run.plan === null ? "The record has them all" : "cargo sim … --trace prints all"}.`;
 }
+$("plan").hidden = run.plan === null;
 $("plan").querySelector("pre").textContent = `${run.reproduce}\n\n${JSON.stringify(run.plan, null, 2)}`;
 $("fit").addEventListener("click", fit);
 $("zoom-in").addEventListener("click", () => zoom(0.6));

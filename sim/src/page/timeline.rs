@@ -13,21 +13,20 @@ use super::messages::Message;
 use super::{led, messages, windows};
 use crate::campaign::verdict;
 use crate::fault::Plan;
-use crate::world::{Event, Outcome};
+use crate::world::{Event, Outcome, seconds};
 
 /// See the module head.
 #[derive(Clone, Debug, Serialize)]
 pub struct Timeline {
-    seed: u64,
-    verdict: String,
-    reproduce: String,
-    hash: String,
+    pub(super) title: String,
+    pub(super) verdict: String,
+    pub(super) reproduce: String,
+    /// The line beside the title.
+    pub(super) facts: String,
     /// When the run ended.
-    end: f64,
-    acked: u64,
-    /// Events of the trace, and what of them is not on the page.
-    traced: u64,
-    left_out: Vec<String>,
+    pub(super) end: f64,
+    /// What is not on the page.
+    pub(super) left_out: Vec<String>,
     /// Names of the lanes.
     pub(super) nodes: Vec<String>,
     pub(super) failed: Option<Failed>,
@@ -35,10 +34,11 @@ pub struct Timeline {
     pub(super) events: Vec<Shown>,
     pub(super) messages: Vec<Message>,
     /// By partition: when a client saw which high watermark.
-    watermarks: BTreeMap<u64, Vec<(f64, u64)>>,
+    pub(super) watermarks: BTreeMap<u64, Vec<(f64, u64)>>,
     /// Indexes of events that led to the failure.
     pub(super) led: Vec<usize>,
-    plan: Value,
+    /// What the panel of the plan shows; nothing hides it.
+    pub(super) plan: Value,
 }
 
 /// The oracle that fired.
@@ -74,7 +74,7 @@ pub(super) struct Shown {
 pub(super) enum Class {
     /// Faults, and what becomes of nodes.
     Life,
-    /// What clients learnt.
+    /// What clients learnt, and what cores took in.
     Learnt,
     /// Connections that broke.
     Broken,
@@ -130,13 +130,11 @@ impl Timeline {
             text: failure.text.clone(),
         });
         Ok(Self {
-            seed: plan.seed,
+            title: format!("Seed {}", plan.seed),
             verdict: verdict(plan.seed, outcome),
             reproduce: reproduce.to_owned(),
-            hash: format!("{:016x}", outcome.hash),
+            facts: facts(outcome),
             end: micros(outcome.nanos),
-            acked: outcome.ledger.acked,
-            traced: outcome.notes,
             left_out,
             nodes: names(plan),
             windows: windows::of(plan, &outcome.events, outcome.nanos)?,
@@ -148,6 +146,14 @@ impl Timeline {
             plan: serde_json::to_value(plan)?,
         })
     }
+}
+
+fn facts<T>(outcome: &Outcome<T>) -> String {
+    let simulated = seconds(outcome.nanos);
+    let (acked, events, hash) = (outcome.ledger.acked, outcome.notes, outcome.hash);
+    format!(
+        "{simulated:.2} simulated s \u{b7} {acked} records acknowledged \u{b7} {events} events \u{b7} hash {hash:016x}"
+    )
 }
 
 fn names(plan: &Plan) -> Vec<String> {
@@ -180,7 +186,11 @@ fn show(event: &Event) -> Option<Shown> {
 }
 
 /// The classes that fit, and the latest of the first that does not.
-fn most_telling(mut events: Vec<Shown>, most: usize, left_out: &mut Vec<String>) -> Vec<Shown> {
+pub(super) fn most_telling(
+    mut events: Vec<Shown>,
+    most: usize,
+    left_out: &mut Vec<String>,
+) -> Vec<Shown> {
     let mut room = most;
     let mut from = BTreeMap::new();
     for class in [Class::Life, Class::Learnt, Class::Broken, Class::Sync, Class::Disk] {

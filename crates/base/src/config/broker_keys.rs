@@ -39,6 +39,8 @@ pub const BROKER_KEYS: &[Key] = &[
         "Most bytes one fetch is answered with."),
     Key::live("gregor.durability", String, Some("replicated"), OneOf(&["replicated", "fsync"]), &[],
         "Default of the topic key gregor.durability. When a record is acknowledged: once every in-sync replica has written it (`replicated`), or once it is durable there (`fsync`)."),
+    Key::live("gregor.flight.recorder.bytes", Int, Some("4194304"), AtLeast(0), &[],
+        "Gregor's own. Memory for what the broker's cores took in lately (`gregor record dump`), in bytes; 0 keeps nothing."),
     Key::live("gregor.journal.file.bytes", Int, Some("16777216"), AtLeast(65536), &[],
         "Size of a file of the storage journal, in bytes. A few are in use at a time and used again."),
     Key::live("gregor.large.request.min.rate", Int, Some("32768"), AtLeast(0), &[],

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base::PartitionId;
+use base::trace::Kind;
 use env::Env;
 use storage::clean::Dirty;
 
@@ -21,7 +22,7 @@ pub(super) async fn run<E: Env>(node: Arc<Node<E>>) {
         while let Some((partition, dirty)) = filthiest(&node, &tried).await {
             match partition.compact(dirty, &node).await {
                 CleaningEnd::Cleaned if node.is_stopping() => return,
-                CleaningEnd::Cleaned => {},
+                CleaningEnd::Cleaned => node.record(Kind::Clean, &partition.id()),
                 CleaningEnd::Refused => {
                     tried.insert(partition.id());
                 },

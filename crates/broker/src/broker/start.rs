@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::Uuid;
+use base::trace::Kind;
 use env::Env;
 use metadata::{Command, Image, decide};
 use storage::{DirError, LogDir, StartClass, WriteError};
@@ -152,8 +153,10 @@ impl<E: Env> Broker<E> {
         for (at, dir) in node.dirs.opened() {
             tell(dir, fresh, logs.bytes_cut.get(&at).copied().unwrap_or(0));
         }
+        let (class, logs) = (start.class, node.partitions.all().len());
+        node.record(Kind::Boot, &format_args!("after {class:?}, {logs} partitions"));
         crate::background::start(&node, &coordinators);
-        let metadata = MetadataHost::start(env, log, image, publisher);
+        let metadata = MetadataHost::start(Arc::clone(&node), log, image, publisher);
         Ok(Self {
             inner: Arc::new(Inner {
                 node,

@@ -11,6 +11,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use base::trace::Kind;
 use base::{Duration, Instant, Probe, Timestamp};
 use bytes::Bytes;
 use coordinator::{Action, AppendError, AppendId, Event, Reply, RequestId, Settings, Shard};
@@ -186,6 +187,7 @@ impl<E: Env> Driver<E> {
     async fn step(&mut self, event: Event) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
+            self.node.record(Kind::Group, &(self.partition.id().index.0, &event));
             let wall = self.node.env.wall();
             let mut out = std::mem::take(&mut self.out);
             self.shard.step(self.node.env.now(), wall, event, &mut out);
