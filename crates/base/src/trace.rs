@@ -4,7 +4,7 @@
 //! Invariants: an entry is one line, whatever is in its text; reading what was written gives the
 //! same entries; reading anything else is an error that names the line, never a panic.
 //!
-//! The format is ours (ADR 0029): a head line, then `NANOSECONDS KIND TEXT` per entry, in order of time.
+//! The format is ours (ADR 0021): a head line, then `NANOSECONDS KIND TEXT` per entry, in order of time.
 
 use std::fmt::{self, Write as _};
 
