@@ -18,15 +18,16 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one. `None` if there is no Chromium here.
-    pub fn start() -> Option<Self> {
+    /// Starts one with a profile of this name, which nobody else uses meanwhile. `None` if there is no
+    /// Chromium here.
+    pub fn start(profile: &str) -> Option<Self> {
         let script = "command -v chromium >/dev/null || exit 1
             exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
             --no-first-run --user-data-dir=\"$1\" --window-size=1400,1000 \
             --remote-debugging-pipe 3<&0 4>&1 0</dev/null 1>/dev/null 2>/dev/null";
-        let profile = concat!(env!("CARGO_TARGET_TMPDIR"), "/chromium");
+        let profile = format!("{}/chromium-{profile}", env!("CARGO_TARGET_TMPDIR"));
         let mut child = Command::new("sh")
-            .args(["-c", script, "sh", profile])
+            .args(["-c", script, "sh", &profile])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
