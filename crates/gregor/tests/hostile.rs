@@ -22,10 +22,13 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+#[path = "hostile/rows.rs"]
+mod rows;
 
 use base::Prng;
 use bytes::Bytes;
@@ -49,6 +52,13 @@ const TOPIC: &str = "test";
 /// How much nicer the strangers' threads are than the producer's and the broker's. Real strangers
 /// come from other machines and take no processor of this one.
 const STRANGERS_NICE: i32 = 10;
+
+/// Tests of this file measure, one after the other.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A running `gregor serve`, killed when dropped.
 struct Broker {
@@ -138,7 +148,12 @@ fn produce_frame(correlation: i32, value_bytes: usize) -> Vec<u8> {
     let value = vec![7; value_bytes];
     let mut batch = BatchBuilder::new();
     batch.push(&NewRecord { value: Some(&value), ..NewRecord::default() }).unwrap();
-    let records = Records::from(batch.finish_bytes().unwrap());
+    produce_of(correlation, batch.finish_bytes().unwrap())
+}
+
+/// A produce request, `acks=all`, of one batch.
+fn produce_of(correlation: i32, batch: Bytes) -> Vec<u8> {
+    let records = Records::from(batch);
     let partition_data = vec![PartitionProduceData { index: 0, records }];
     let topic = TopicProduceData { name: TOPIC.into(), partition_data, ..Default::default() };
     let request = ProduceRequest {
@@ -394,6 +409,7 @@ const KINDS: usize = 7;
 
 #[test]
 fn a_producer_and_the_memory_bear_strangers_of_every_kind_at_once() {
+    let _alone = alone();
     const BUDGET: usize = 32 * MIB;
     /// Beyond the budget: buffers of 64 KiB for some 350 connections, answers under way, and what
     /// the allocator keeps of what was freed.
@@ -448,6 +464,7 @@ fn a_producer_and_the_memory_bear_strangers_of_every_kind_at_once() {
 
 #[test]
 fn large_requests_on_many_connections_stay_within_the_budget() {
+    let _alone = alone();
     const BUDGET: usize = 8 * MIB;
     /// As above, for 64 connections.
     const BESIDES: usize = 16 * MIB;
