@@ -208,7 +208,6 @@ fn ten_thousand(broker: &Broker) {
         stream.write_all(&ask).unwrap();
         read_frame(stream).expect("an answer");
     }
-    println!("  {} connections", all.len());
 }
 
 fn endless(broker: &Broker) {
@@ -284,11 +283,7 @@ fn wrong_types(broker: &Broker) {
         name: format!("wrong-{index}").as_str().into(),
         num_partitions: 1,
         replication_factor: 1,
-        configs: vec![CreatableTopicConfig {
-            name: (*key).into(),
-            value: Some((*value).into()),
-            ..CreatableTopicConfig::default()
-        }],
+        configs: vec![CreatableTopicConfig { name: (*key).into(), value: Some((*value).into()) }],
         ..CreatableTopic::default()
     };
     let topics: Vec<_> = bad.iter().enumerate().map(topic).collect();
