@@ -83,14 +83,9 @@ async fn create(mut remote: Remote, arguments: CreateTopic) -> Result<(), Failur
 
 /// Says which of these settings a broker of this version takes and does not act on.
 fn notes(configs: &[(String, String)]) {
-    for (key, value) in configs {
+    for (key, _) in configs {
         if topic_key(key).is_some_and(|known| known.inert) {
             eprintln!("note: {key} has no effect on a broker of this version");
-        }
-        if key == "cleanup.policy" && value.contains("compact") {
-            eprintln!(
-                "note: nothing is compacted by a broker of this version; the topic is kept whole"
-            );
         }
     }
 }
