@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 pub use consume::{Consume, From};
 pub use dump::Dump;
 pub use group::{Group, GroupCommand};
-pub use keys::{ConfigCommand, Keys};
+pub use keys::{AlterSettings, ConfigCommand, DescribeSettings, Keys, Whose};
 pub use produce::{Acks, Produce};
 pub use serve::Serve;
 pub use topic::{AlterTopic, CreateTopic, Topic, TopicCommand};
@@ -64,7 +64,7 @@ pub enum Command {
     Dump(Dump),
     /// Say what a start would do to a data directory, without doing it
     Verify(Verify),
-    /// List the configuration keys, or check a configuration file
+    /// List the configuration keys, check a file, show or change settings of running brokers
     Config(Keys),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:

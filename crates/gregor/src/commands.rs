@@ -5,5 +5,6 @@ pub mod consume;
 pub mod dump;
 pub mod group;
 pub mod produce;
+pub mod settings;
 pub mod topic;
 pub mod verify;

@@ -26,6 +26,8 @@ pub fn run(command: ConfigCommand) -> Result<(), Failure> {
         ConfigCommand::Check { file, format } => {
             check(&mut Output::new(format.json), &File::read(&file)?)
         },
+        ConfigCommand::Describe(arguments) => super::settings::describe(&arguments),
+        ConfigCommand::Alter(arguments) => super::settings::alter(&arguments),
     }
 }
 

@@ -147,3 +147,26 @@ fn the_first_broker_of_a_list_that_answers_is_asked() {
         "created t with 1 partition\n"
     );
 }
+
+#[test]
+fn settings_of_a_topic_and_of_a_broker_are_shown_with_where_they_are_from() {
+    let broker = Broker::start_with(&fresh_dir("settings"), &["log.segment.bytes=2097152"]);
+    broker.prints(&["topic", "create", "t", "-c", "retention.ms=60000"]);
+
+    let of_topic = broker.prints(&["config", "describe", "--topic", "t"]);
+    assert!(of_topic.contains("retention.ms   60000    this topic\n"), "{of_topic}");
+    let of_broker = broker.prints(&["config", "describe", "log.segment.bytes"]);
+    assert!(of_broker.starts_with("broker 1\n"), "{of_broker}");
+    assert!(of_broker.contains("2097152  file or command line"), "{of_broker}");
+
+    let changed = ["--topic", "t", "--set", "retention.ms=7000", "--delete", "segment.bytes"];
+    let altered = broker.prints(&[&["config", "alter"], &changed[..]].concat());
+    assert_eq!(altered, "altered topic t\n");
+    let shown = broker.json(&["config", "describe", "--topic", "t", "retention.ms"]);
+    let shown = shown.iter().find(|line| line["key"] == "retention.ms").unwrap();
+    assert_eq!((&shown["value"], &shown["source"]), (&"7000".into(), &"this topic".into()));
+    let said = error(&broker.run(&["config", "alter", "--topic", "t", "--set", "segment.ms=soon"]));
+    assert!(said.contains("changing settings of topic t: INVALID_CONFIG"), "{said}");
+    let said = error(&broker.run(&["config", "describe", "--broker", "7"]));
+    assert!(said.contains("there is no broker 7") && said.contains("the cluster has 1"), "{said}");
+}
