@@ -87,11 +87,10 @@ fn ask(browser: &mut Browser, script: &str) -> String {
     browser.eval(&format!("String({script})"))
 }
 
-/// A browser, if there is one.
+/// A browser, if there is one; there must be where everything is looked at.
 fn browser(profile: &str) -> Option<Browser> {
     let browser = Browser::start(profile);
     if browser.is_none() {
-        println!("not looked at: there is no chromium here");
         let all = std::env::var_os("GREGOR_README_ALL").is_some();
         assert!(!all, "chromium is not installed");
     }
@@ -100,7 +99,9 @@ fn browser(profile: &str) -> Option<Browser> {
 
 #[test]
 fn a_browser_draws_a_flight_record_in_lanes() {
-    let Some(mut browser) = browser("record") else { return };
+    let Some(mut browser) = browser("record") else {
+        return println!("not looked at: there is no chromium here");
+    };
     let (path, _) = record_page("drawn", RECORD);
     browser.open(&format!("file://{path}"));
     assert_eq!(ask(&mut browser, "document.getElementById('verdict').textContent"), "record");
@@ -113,7 +114,9 @@ fn a_browser_draws_a_flight_record_in_lanes() {
 
 #[test]
 fn a_browser_draws_the_page_and_answers_clicks() {
-    let Some(mut browser) = browser("clicks") else { return };
+    let Some(mut browser) = browser("clicks") else {
+        return println!("not looked at: there is no chromium here");
+    };
     let (path, _) = page("clicks", FAILS);
     browser.open(&format!("file://{path}"));
 
