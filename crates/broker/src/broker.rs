@@ -91,6 +91,10 @@ impl<E: Env> Broker<E> {
         self.inner.node.dirs.views()
     }
 
+    pub(crate) fn directory_measures(&self) -> Vec<crate::measure::DirectoryMeasures> {
+        self.inner.node.dirs.measures()
+    }
+
     /// What the broker was told.
     pub fn config(&self) -> &crate::BrokerConfig {
         &self.inner.node.config
