@@ -13,9 +13,15 @@
 mod cli;
 mod commands;
 mod config;
+mod daemon;
 mod failure;
+mod http;
 mod listeners;
+mod logging;
+mod metrics;
+mod notify;
 mod output;
+mod reload;
 mod remote;
 mod serve;
 mod spelling;
@@ -59,6 +65,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Dump(arguments) => commands::dump::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Config(arguments) => commands::config::run(arguments.command),
+        Command::Metrics(arguments) => commands::metrics::run(&arguments),
+        Command::Man { folder } => commands::man::run(&folder),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gregor", &mut script);
