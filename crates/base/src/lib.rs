@@ -9,6 +9,7 @@ pub mod config;
 pub mod fixed;
 pub mod ids;
 mod invariant;
+pub mod measure;
 pub mod prng;
 pub mod probe;
 pub mod sorted;

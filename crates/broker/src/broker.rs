@@ -99,6 +99,10 @@ impl<E: Env> Broker<E> {
         base::trace::Record { version: version.to_owned(), now, wall, dropped, entries }
     }
 
+    pub(crate) fn directory_measures(&self) -> Vec<crate::measure::DirectoryMeasures> {
+        self.inner.node.dirs.measures()
+    }
+
     /// What the broker was told.
     pub fn config(&self) -> &crate::BrokerConfig {
         &self.inner.node.config

@@ -15,6 +15,7 @@ use env::{Env, Lock, Rank};
 use storage::{LogDir, Room};
 
 use crate::api::{DirectoryState, DirectoryView};
+use crate::measure::DirectoryMeasures;
 
 /// Taken inside that of the view, alone otherwise.
 const DIRS_RANK: Rank = Rank(65);
@@ -204,5 +205,15 @@ impl<E: Env> Dirs<E> {
             });
         }
         views
+    }
+
+    /// As they are measured.
+    pub(crate) fn measures(&self) -> Vec<DirectoryMeasures> {
+        let measured = self.views().into_iter().zip(&self.all).map(|(view, (_, dir))| {
+            let journal_groups = dir.as_ref().map_or(0, LogDir::journal_groups);
+            let tail_bytes = dir.as_ref().map_or(0, LogDir::tail_bytes);
+            DirectoryMeasures { view, journal_groups, tail_bytes }
+        });
+        measured.collect()
     }
 }

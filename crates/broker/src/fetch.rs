@@ -36,23 +36,37 @@ pub(crate) async fn fetch<E: Env>(
     wish.max_bytes = wish.max_bytes.min(node.config.fetch_bytes_max);
     wish.min_bytes = wish.min_bytes.min(wish.max_bytes);
     let deadline = env.now().after(wish.max_wait);
-    loop {
+    let answer = loop {
         let round = read_all(node, &wish).await;
         let enough = round.bytes >= wish.min_bytes || (round.is_cut && round.bytes > 0);
         let over = env.now() >= deadline || node.is_stopping();
         if enough || round.must_answer || over || wish.partitions.is_empty() {
-            return round.partitions;
+            break round.partitions;
         }
         if env.probe().buggify("fetch_answers_early") {
-            return round.partitions;
+            break round.partitions;
         }
         match park(node, &wish, &round) {
             Ok(parked) => wait(env, &parked, deadline).await,
             Err(NotParked::Changed) => env.probe().reached("fetch_changed_before_parking"),
             Err(NotParked::Full) => {
                 env.probe().reached("fetch_readers_full");
-                return round.partitions;
+                break round.partitions;
             },
+        }
+    };
+    note(node, &answer);
+    answer
+}
+
+/// Counts what is returned, and not what was read on the way to it.
+fn note<E: Env>(node: &Node<E>, answer: &[FetchedPartition<FileOf<E>>]) {
+    for part in answer {
+        if let Ok(data) = &part.outcome
+            && data.bytes > 0
+            && let Some(partition) = node.partitions.find(&part.partition)
+        {
+            partition.note_fetched(data.bytes);
         }
     }
 }

@@ -15,6 +15,7 @@ mod dirs;
 mod fetch;
 pub mod inspect;
 mod marks;
+pub mod measure;
 mod metadata_host;
 mod metadata_log;
 mod node;

@@ -13,6 +13,7 @@ mod read;
 pub(crate) mod readers;
 mod retention;
 
+use env::atomic::{AtomicU64, Ordering};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -59,6 +60,14 @@ pub(crate) struct Partition<E: Env> {
     openers: Arc<Openers>,
     log: Log<E>,
     ledger: Lock<Ledger>,
+    traffic: Traffic,
+}
+
+/// Bytes of batches, counted and never looked at by what counts them.
+#[derive(Debug, Default)]
+struct Traffic {
+    appended_bytes: AtomicU64,
+    fetched_bytes: AtomicU64,
 }
 
 impl<E: Env> std::fmt::Debug for Partition<E> {
@@ -119,6 +128,7 @@ impl<E: Env> Partition<E> {
             openers: init.openers,
             log,
             ledger: Lock::new(PARTITION_RANK, ledger),
+            traffic: Traffic::default(),
         })
     }
 
@@ -179,6 +189,18 @@ impl<E: Env> Partition<E> {
         self.log.flush().await?;
         self.env().probe().reached("mode_change_flushed");
         Ok(())
+    }
+
+    /// Bytes of batches appended since the start of the process, and returned to clients.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        let Traffic { appended_bytes, fetched_bytes } = &self.traffic;
+        (appended_bytes.load(Ordering::Relaxed), fetched_bytes.load(Ordering::Relaxed))
+    }
+
+    /// So many bytes of batches are returned to a client.
+    pub(crate) fn note_fetched(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.traffic.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// One past the last record a consumer may see.
@@ -334,6 +356,8 @@ impl<E: Env> Partition<E> {
             Ok(_) => {
                 let completed = self.ledger.lock().written(end, bytes);
                 self.log.note_high_watermark(end);
+                let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+                self.traffic.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
                 completed
             },
             // Planted: an error of the disk is one of the moment.

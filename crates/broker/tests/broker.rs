@@ -20,6 +20,9 @@ mod groups;
 #[path = "broker/lifecycle.rs"]
 mod lifecycle;
 #[cfg(test)]
+#[path = "broker/measure.rs"]
+mod measure;
+#[cfg(test)]
 #[path = "broker/modes.rs"]
 mod modes;
 #[cfg(test)]

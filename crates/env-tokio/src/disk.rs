@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
+use base::measure::TimeCounts;
 use env::{Access, DirIdentity, Disk, Entry, EntryKind, Lock, Rank};
 use rustix::fs::{FlockOperation, flock, fstat, stat, syncfs};
 use tokio::runtime::Handle;
@@ -43,9 +45,15 @@ impl TokioDisk {
                 reads: Blocking::new(handle, settings.cold_reads_max),
                 append_inline_bytes_max: settings.append_inline_bytes_max,
                 read_inline_bytes_max: settings.read_inline_bytes_max,
+                syncs: Arc::default(),
             },
             synced: Arc::new(Lock::new(Rank(251), BTreeMap::new())),
         }
+    }
+
+    /// How long the disk took for each sync of a file or a directory so far.
+    pub fn sync_times(&self) -> TimeCounts {
+        self.pools.syncs.read()
     }
 
     async fn run<T: Send + 'static>(
@@ -89,14 +97,25 @@ impl Disk for TokioDisk {
     }
 
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.run(dir, |dir| open_dir(dir)?.sync_all()).await
+        let syncs = Arc::clone(&self.pools.syncs);
+        let work = move |dir: &Path| {
+            let dir = open_dir(dir)?;
+            let begun = Instant::now();
+            let result = dir.sync_all();
+            syncs.count(begun.elapsed());
+            result
+        };
+        self.run(dir, work).await
     }
 
     async fn sync_fs(&self, dir: &Path) -> io::Result<()> {
-        let synced = Arc::clone(&self.synced);
+        let (synced, syncs) = (Arc::clone(&self.synced), Arc::clone(&self.pools.syncs));
         self.run(dir, move |dir| {
             let open = kept_dir(&synced, dir)?;
-            file::retried(|| syncfs(&open))
+            let begun = Instant::now();
+            let result = file::retried(|| syncfs(&open));
+            syncs.count(begun.elapsed());
+            result
         })
         .await
     }

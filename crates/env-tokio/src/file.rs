@@ -8,7 +8,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
+use base::measure::Times;
 use bytes::{Buf, Bytes};
 use env::{File, IoBufs};
 use rustix::buffer::spare_capacity;
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) reads: Blocking,
     pub(crate) append_inline_bytes_max: usize,
     pub(crate) read_inline_bytes_max: usize,
+    /// How long the disk took for each sync of a file or a directory.
+    pub(crate) syncs: Arc<Times>,
 }
 
 /// An open file.
@@ -109,7 +113,9 @@ impl File for TokioFile {
         let inner = Arc::clone(&self.inner);
         let work = move || {
             inner.syncing.fetch_add(1, Ordering::Relaxed);
+            let begun = Instant::now();
             let result = retried(|| fdatasync(&inner.fd));
+            inner.shared.syncs.count(begun.elapsed());
             inner.syncing.fetch_sub(1, Ordering::Relaxed);
             result
         };

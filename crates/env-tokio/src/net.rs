@@ -23,18 +23,21 @@ pub struct TokioNet {
     counters: Arc<Counters>,
 }
 
-/// What the streams of a process have sent so far.
+/// What the streams of a process have sent and received so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    pub(crate) received_bytes: AtomicU64,
     pub(crate) sendfile_calls: AtomicU64,
     pub(crate) sendfile_bytes: AtomicU64,
     pub(crate) copied_bytes: AtomicU64,
     pub(crate) memory_bytes: AtomicU64,
 }
 
-/// A reading of what the streams of a process have sent so far.
+/// A reading of what the streams of a process have sent and received so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetCounts {
+    /// Bytes that came in.
+    pub received_bytes: u64,
     /// Successful `sendfile` calls.
     pub sendfile_calls: u64,
     /// Bytes of file regions that went from the page cache to the socket.
@@ -45,15 +48,23 @@ pub struct NetCounts {
     pub memory_bytes: u64,
 }
 
+impl NetCounts {
+    /// All bytes that went out.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sendfile_bytes.saturating_add(self.copied_bytes).saturating_add(self.memory_bytes)
+    }
+}
+
 impl TokioNet {
     pub(crate) fn new(settings: Settings) -> Self {
         Self { backlog: settings.backlog, counters: Arc::default() }
     }
 
-    /// What was sent so far.
+    /// What was sent and received so far.
     pub fn counts(&self) -> NetCounts {
         let counters = &self.counters;
         NetCounts {
+            received_bytes: counters.received_bytes.load(Ordering::Relaxed),
             sendfile_calls: counters.sendfile_calls.load(Ordering::Relaxed),
             sendfile_bytes: counters.sendfile_bytes.load(Ordering::Relaxed),
             copied_bytes: counters.copied_bytes.load(Ordering::Relaxed),

@@ -154,7 +154,12 @@ impl Stream for TokioStream {
         loop {
             match self.tcp.read_buf(&mut (&mut *buf).limit(READ_CHUNK_BYTES)).await {
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {},
-                done => return done,
+                done => {
+                    if let Ok(bytes) = done {
+                        self.counters.received_bytes.fetch_add(widen(bytes), Ordering::Relaxed);
+                    }
+                    return done;
+                },
             }
         }
     }
@@ -252,6 +257,7 @@ mod tests {
         assert_eq!(counts.sendfile_bytes, 1_000_000);
         assert!(counts.sendfile_calls >= 4);
         assert_eq!((counts.copied_bytes, counts.memory_bytes), (0, 4));
+        assert_eq!((counts.sent_bytes(), counts.received_bytes), (1_000_004, 1_000_004));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod consume;
 mod dump;
 mod group;
 mod keys;
+mod metrics;
 mod produce;
 mod serve;
 mod topic;
@@ -18,8 +19,9 @@ pub use consume::{Consume, From};
 pub use dump::Dump;
 pub use group::{Group, GroupCommand};
 pub use keys::{AlterSettings, ConfigCommand, DescribeSettings, Keys, Whose};
+pub use metrics::Metrics;
 pub use produce::{Acks, Produce};
-pub use serve::Serve;
+pub use serve::{LogFormat, Serve};
 pub use topic::{AlterTopic, CreateTopic, Topic, TopicCommand};
 pub use verify::Verify;
 
@@ -66,6 +68,19 @@ pub enum Command {
     Verify(Verify),
     /// List the configuration keys, check a file, show or change settings of running brokers
     Config(Keys),
+    /// List the metrics of a broker, and the Kafka MBean that each takes the place of
+    Metrics(Metrics),
+    /// Write the manual pages into a folder
+    #[command(after_help = "Examples:
+  gregor man /usr/local/share/man
+
+The pages of sections 1, 5 and 7 go into man1, man5 and man7 below the folder, which are made.
+`man -M FOLDER gregor` reads them where they are.")]
+    Man {
+        /// Where to
+        #[arg(value_name = "FOLDER")]
+        folder: std::path::PathBuf,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "Examples:
   gregor completions bash > ~/.local/share/bash-completion/completions/gregor

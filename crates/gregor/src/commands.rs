@@ -4,6 +4,8 @@ pub mod config;
 pub mod consume;
 pub mod dump;
 pub mod group;
+pub mod man;
+pub mod metrics;
 pub mod produce;
 pub mod settings;
 pub mod topic;

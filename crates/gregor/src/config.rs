@@ -15,6 +15,7 @@ use wire::server::{Advertised, Pace, ServerSettings};
 use crate::cli::Serve;
 use crate::failure::Failure;
 use crate::listeners::{self, Endpoint};
+use crate::logging;
 use crate::spelling::nearest;
 
 /// Hard limit on connections, whatever `max.connections` says.
@@ -31,6 +32,14 @@ pub struct Config {
     pub server: ServerSettings,
     /// Where to listen.
     pub listeners: Vec<Endpoint>,
+    /// The operator's side door.
+    pub http: HttpSettings,
+    /// How much of it is measured one by one.
+    pub limits: MetricLimits,
+    /// What is logged.
+    pub log_level: String,
+    /// What was given, whatever it is worth.
+    pub given: BTreeMap<String, String>,
     /// What clients of a wildcard listener are told, if that reaches no other machine.
     pub only_here: Option<String>,
     /// What is said of keys that nobody knows.
@@ -39,21 +48,35 @@ pub struct Config {
     pub inert: Vec<String>,
 }
 
+/// The operator's side door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Where it listens; `None` is nowhere.
+    pub at: Option<Endpoint>,
+    /// Whether that was asked for: then the broker does not start without it.
+    pub is_given: bool,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// How long one may last.
+    pub timeout: Duration,
+}
+
+/// How many things have metrics of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricLimits {
+    /// `gregor.metrics.max.partitions`.
+    pub partitions: usize,
+    /// `gregor.metrics.max.groups`.
+    pub groups: usize,
+}
+
 /// Reads the configuration of `gregor serve`.
 ///
 /// # Errors
 /// [`Failure::Read`] and [`Failure::Config`].
 pub fn load(arguments: &Serve) -> Result<Config, Failure> {
     let file = arguments.config.as_deref().map(File::read).transpose()?;
-    let mut given = file.as_ref().map(File::keys).unwrap_or_default();
-    for (key, value) in &arguments.overrides {
-        given.insert(key.clone(), value.clone());
-    }
-    if let Some(data) = &arguments.data {
-        given.remove("log.dirs");
-        given.remove("metadata.log.dir");
-        given.insert("log.dir".to_owned(), data.display().to_string());
-    }
+    let given = with_arguments(file.as_ref().map(File::keys).unwrap_or_default(), arguments);
     let dirs = arguments.accept_lost_dirs.iter().copied().collect();
     let topics = arguments.accept_lost_topics.iter().copied().collect();
     let mut config = match (from_keys(given), &file) {
@@ -79,6 +102,22 @@ pub fn load(arguments: &Serve) -> Result<Config, Failure> {
         };
     }
     Ok(config)
+}
+
+/// Keys of a file, and what of the command line wins over them.
+pub fn with_arguments(
+    mut keys: BTreeMap<String, String>,
+    arguments: &Serve,
+) -> BTreeMap<String, String> {
+    for (key, value) in &arguments.overrides {
+        keys.insert(key.clone(), value.clone());
+    }
+    if let Some(data) = &arguments.data {
+        keys.remove("log.dirs");
+        keys.remove("metadata.log.dir");
+        keys.insert("log.dir".to_owned(), data.display().to_string());
+    }
+    keys
 }
 
 /// A properties file.
@@ -124,7 +163,7 @@ pub fn unknown_key(name: &str) -> String {
 /// # Errors
 /// [`Failure::Config`].
 pub fn from_keys(given: BTreeMap<String, String>) -> Result<Config, Failure> {
-    let mut keys = Keys { given };
+    let mut keys = Keys { given: given.clone() };
     if !keys.given.contains_key("node.id")
         && let Some(id) = keys.given.remove("broker.id")
     {
@@ -135,7 +174,25 @@ pub fn from_keys(given: BTreeMap<String, String>) -> Result<Config, Failure> {
     let (advertised, only_here) = keys.advertised(&listeners)?;
     let broker = keys.broker()?;
     let server = keys.server(advertised, &broker)?;
-    Ok(Config { broker, server, listeners, only_here, unknown, inert })
+    let (http, log_level) = (keys.http()?, keys.text("gregor.log.level"));
+    let level = |why| Failure::Config(format!("gregor.log.level={log_level}: {why}"));
+    logging::filter(&log_level).map_err(level)?;
+    let limits = MetricLimits {
+        partitions: keys.size("gregor.metrics.max.partitions"),
+        groups: keys.size("gregor.metrics.max.groups"),
+    };
+    Ok(Config {
+        broker,
+        server,
+        listeners,
+        http,
+        limits,
+        log_level,
+        given,
+        only_here,
+        unknown,
+        inert,
+    })
 }
 
 /// What was given, with the table's defaults behind it.
@@ -313,6 +370,28 @@ impl Keys {
         })
     }
 
+    fn http(&self) -> Result<HttpSettings, Failure> {
+        const KEY: &str = "gregor.http.listener";
+        let text = self.text(KEY);
+        let endpoint = || {
+            let (host, port) = text.rsplit_once(':')?;
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            Some(Endpoint { name: KEY.to_owned(), host, port: port.parse().ok()? })
+        };
+        let at = match text.as_str() {
+            "off" => None,
+            _ => Some(endpoint().ok_or_else(|| {
+                Failure::Config(format!("{KEY}={text}: write host:port, or off"))
+            })?),
+        };
+        Ok(HttpSettings {
+            at,
+            is_given: self.given(KEY).is_some(),
+            connections_max: self.size("gregor.http.max.connections"),
+            timeout: self.millis("gregor.http.timeout.ms"),
+        })
+    }
+
     /// The budget of request bytes, in which the largest request must have room.
     fn request_bytes_in_flight(&self, request_bytes_max: usize) -> Result<usize, Failure> {
         const KEY: &str = "queued.max.request.bytes";
@@ -338,6 +417,24 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_side_door_is_on_loopback_unless_told_otherwise_and_can_be_shut() {
+        let http = check(&[]).expect("the defaults").http;
+        let at = http.at.expect("open by default");
+        assert_eq!((at.host.as_str(), at.port, http.is_given), ("localhost", 9404, false));
+
+        let given = check(&[("gregor.http.listener", "[::1]:0")]).expect("an address").http;
+        assert_eq!(given.at.map(|at| at.host).as_deref(), Some("::1"));
+        assert!(given.is_given);
+        assert_eq!(check(&[("gregor.http.listener", "off")]).expect("off").http.at, None);
+        for bad in ["9404", "localhost:", "localhost:http"] {
+            let said = check(&[("gregor.http.listener", bad)]).expect_err("refused").to_string();
+            assert!(said.contains("write host:port, or off"), "{said}");
+        }
+        let said = check(&[("gregor.log.level", "loud")]).expect_err("refused").to_string();
+        assert!(said.contains("gregor.log.level=loud: write error, warn"), "{said}");
+    }
 
     fn check(pairs: &[(&str, &str)]) -> Result<Config, Failure> {
         from_keys(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())

@@ -13,10 +13,16 @@
 mod cli;
 mod commands;
 mod config;
+mod daemon;
 mod failure;
+mod http;
 mod listeners;
+mod logging;
+mod metrics;
+mod notify;
 mod output;
 mod progress;
+mod reload;
 mod remote;
 mod serve;
 mod spelling;
@@ -60,6 +66,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Dump(arguments) => commands::dump::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Config(arguments) => commands::config::run(arguments.command),
+        Command::Metrics(arguments) => commands::metrics::run(&arguments),
+        Command::Man { folder } => commands::man::run(&folder),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gregor", &mut script);

@@ -2,9 +2,10 @@
 //!
 //! Invariants: the ready line is printed once every listener is bound and every log is open; a
 //! signal leads to a stop that refuses new work, finishes what is under way and seals the
-//! directory; a second signal ends at once, which is safe and costs a recovery.
+//! directory; a second signal ends at once, which is safe and costs a recovery. The side door is open
+//! before the directories are, so that whoever asks is told how far the start is.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -15,19 +16,16 @@ use env_tokio::{Settings, TokioEnv};
 use storage::DirError;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::Directive;
 use wire::server::Server;
 
 use crate::cli::Serve;
 use crate::config::{self, Config};
+use crate::daemon::{Daemon, Phase};
 use crate::failure::Failure;
-use crate::listeners;
-
-/// What is logged.
-const LOG_VARIABLE: &str = "GREGOR_LOG";
-/// The ready line's target, which every filter lets through.
-const READY: &str = "gregor::ready";
+use crate::logging::{Levels, READY};
+use crate::notify::Manager;
+use crate::reload::Reloader;
+use crate::{http, listeners};
 
 /// How long connections may take to finish at a stop.
 const STOP_CONNECTIONS_MAX: Duration = Duration::from_secs(5);
@@ -42,62 +40,24 @@ const EVENT_INTERVAL: u32 = 8;
 /// # Errors
 /// [`Failure`] if it could not start or had to stop.
 pub fn run(arguments: &Serve) -> Result<(), Failure> {
-    start_logging(arguments.log_json)?;
+    let levels = Levels::start(arguments.log_format())?;
     let config = config::load(arguments)?;
+    if !levels.is_fixed() {
+        let wrong = |why| Failure::Config(format!("gregor.log.level: {why}"));
+        levels.set(&config.log_level).map_err(wrong)?;
+    }
+    let reloader = Reloader::new(arguments.clone(), &config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .event_interval(EVENT_INTERVAL)
         .build()
         .map_err(|source| Failure::System { what: "starting the runtime".to_owned(), source })?;
-    let outcome = runtime.block_on(serve(config));
+    let outcome = runtime.block_on(serve(config, levels, reloader));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-/// What `GREGOR_LOG` asks for.
-///
-/// # Errors
-/// [`Failure::Usage`] for anything but levels and `module=level`, separated by commas.
-fn log_filter(text: &str) -> Result<EnvFilter, Failure> {
-    let wrong = || {
-        Failure::Usage(format!(
-            "{LOG_VARIABLE}={text}: write error, warn, info, debug, or module=level, separated by commas"
-        ))
-    };
-    let levels = ["off", "error", "warn", "info", "debug", "trace"];
-    let is_level = |text: &str| levels.iter().any(|level| level.eq_ignore_ascii_case(text));
-    let is_module = |text: &str| {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
-        !text.is_empty() && text.chars().all(known)
-    };
-    let mut filter = EnvFilter::default();
-    let asked = if text.trim().is_empty() { "info" } else { text };
-    for part in asked.split(',').map(str::trim) {
-        let sound = match part.split_once('=') {
-            None => is_level(part),
-            Some((module, level)) => is_module(module) && is_level(level),
-        };
-        let directive = part.parse::<Directive>().ok().filter(|_| sound).ok_or_else(wrong)?;
-        filter = filter.add_directive(directive);
-    }
-    // Whoever waits for the ready line waits whatever else is wanted.
-    let ready = format!("{READY}=info").parse::<Directive>().map_err(|_| wrong())?;
-    Ok(filter.add_directive(ready))
-}
-
-fn start_logging(json: bool) -> Result<(), Failure> {
-    let asked = std::env::var_os(LOG_VARIABLE).unwrap_or_default();
-    let filter = log_filter(&asked.to_string_lossy())?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    if json {
-        builder.json().init();
-    } else {
-        builder.with_target(false).with_ansi(io::stderr().is_terminal()).init();
-    }
-    Ok(())
-}
-
-async fn serve(mut config: Config) -> Result<(), Failure> {
+async fn serve(mut config: Config, levels: Levels, mut reloader: Reloader) -> Result<(), Failure> {
     for unknown in &config.unknown {
         warn!("{unknown}; it is ignored");
     }
@@ -106,7 +66,8 @@ async fn serve(mut config: Config) -> Result<(), Failure> {
     }
     let env = TokioEnv::new(tokio::runtime::Handle::current(), Settings::default())
         .map_err(|source| Failure::System { what: "asking the system".to_owned(), source })?;
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
+    let manager = Manager::from_environment();
     // Half of what the process may have open is for logs, the rest for connections and reads.
     let descriptors = usize::try_from(env_tokio::raise_descriptor_limit()).unwrap_or(usize::MAX);
     config.broker.open_files_max = descriptors / 2;
@@ -117,6 +78,8 @@ async fn serve(mut config: Config) -> Result<(), Failure> {
             hint: "name a directory with --data DIR; it is made if it is not there".to_owned(),
         });
     }
+    let daemon = Daemon::new(env.clone(), levels, config.limits);
+    http::open(&config.http, &daemon).await?;
     let shown: Vec<String> =
         config.broker.log_dirs.iter().map(|dir| dir.display().to_string()).collect();
     let broker =
@@ -137,18 +100,45 @@ async fn serve(mut config: Config) -> Result<(), Failure> {
              set advertised.listeners=PLAINTEXT://HOST:{port}"
         );
     }
+    daemon.serves(broker.clone(), server.clone());
+    daemon.reaches(Phase::Serving);
     let (version, addresses) = (env!("CARGO_PKG_VERSION"), addresses.join(" and "));
     info!(target: READY, "Gregor {version} is ready on {addresses}, data in {}", shown.join(" and "));
-    let ended = tokio::select! {
-        biased;
-        reason = env.halted() => Err(Failure::Halted(reason)),
-        () = signals.first() => Ok(()),
-    };
+    manager.tell(&format!("READY=1\nSTATUS=serving on {addresses}"));
+    let ended = until_told(&daemon, &manager, &mut signals, &mut reloader).await;
     info!("stopping");
+    daemon.reaches(Phase::Stopping);
+    manager.tell("STOPPING=1\nSTATUS=stopping");
+    signals.end_at_the_next();
     let at = env.now().after(STOP_CONNECTIONS_MAX);
     server.stop(at).await;
     broker.stop().await;
     ended
+}
+
+/// Completes when the broker is to stop; until then every SIGHUP reads the configuration again.
+async fn until_told(
+    daemon: &Daemon,
+    manager: &Manager,
+    signals: &mut Signals,
+    reloader: &mut Reloader,
+) -> Result<(), Failure> {
+    loop {
+        let told = tokio::select! {
+            biased;
+            reason = daemon.env().halted() => return Err(Failure::Halted(reason)),
+            told = signals.next() => told,
+        };
+        match told {
+            Told::Reload if reloader.has_file() => {
+                manager.tell("RELOADING=1");
+                reloader.reload(daemon);
+                manager.tell("READY=1");
+            },
+            // Without a file there is nothing to read again: the terminal has gone.
+            Told::Reload | Told::Stop => return Ok(()),
+        }
+    }
 }
 
 fn is_file(path: &Path) -> bool {
@@ -206,10 +196,18 @@ fn end_at_once(code: i32) {
     std::process::exit(code);
 }
 
-/// SIGTERM and SIGINT.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Stop,
+    Reload,
+}
+
+/// SIGTERM, SIGINT and SIGHUP.
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -223,16 +221,22 @@ impl Signals {
         Ok(Self {
             terminate: install(SignalKind::terminate())?,
             interrupt: install(SignalKind::interrupt())?,
+            hangup: install(SignalKind::hangup())?,
         })
     }
 
-    /// Completes at the first signal; the second ends the process at once.
-    async fn first(mut self) {
+    /// Completes at the next signal.
+    async fn next(&mut self) -> Told {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => {},
-            _ = self.interrupt.recv() => {},
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
         }
+    }
+
+    /// From now on a further SIGTERM or SIGINT ends the process at once.
+    fn end_at_the_next(mut self) {
         tokio::spawn(async move {
             let code = tokio::select! {
                 biased;
@@ -242,21 +246,5 @@ impl Signals {
             warn!("a second signal: ending at once; the next start recovers");
             end_at_once(code);
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_filter_is_levels_and_modules_and_anything_else_is_refused() {
-        for good in ["", "info", "debug", "warn,storage=debug", "broker::start=error, info"] {
-            assert!(log_filter(good).is_ok(), "{good}");
-        }
-        for bad in ["bogus", "a=b=c", "=info", "storage=", "info,,warn", "[span]=info"] {
-            let said = log_filter(bad).expect_err("refused").to_string();
-            assert!(said.starts_with(&format!("GREGOR_LOG={bad}: write error, warn")), "{said}");
-        }
     }
 }

@@ -57,7 +57,7 @@ impl Reader {
         let script = format!(
             "#!/bin/sh\n\
              case \"$1\" in\n\
-             serve) exec '{binary}' \"$@\" --override listeners=PLAINTEXT://localhost:{port} ;;\n\
+             serve) exec '{binary}' \"$@\" --override listeners=PLAINTEXT://localhost:{port} --override gregor.http.listener=localhost:0 ;;\n\
              topic|produce|consume|group)\n\
              exec '{binary}' \"$@\" --bootstrap-server 127.0.0.1:{port} ;;\n\
              *) exec '{binary}' \"$@\" ;;\n\

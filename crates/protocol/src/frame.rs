@@ -34,6 +34,15 @@ pub fn length(prefix: [u8; LENGTH_BYTES], bytes_max: usize) -> Result<usize, Fra
     }
 }
 
+/// A whole answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    /// The frame, length included.
+    pub parts: Vec<Part>,
+    /// Error codes in it that are not 0, and how often each.
+    pub errors: Vec<(i16, u32)>,
+}
+
 /// A whole frame, length included, that answers a request.
 ///
 /// # Errors
@@ -43,12 +52,13 @@ pub fn response<M: Message>(
     api_version: i16,
     correlation_id: i32,
     body: &M,
-) -> Result<Vec<Part>, EncodeError> {
+) -> Result<Response, EncodeError> {
     let mut writer = Writer::with_capacity(256);
     writer.i32(0);
     ResponseHeader { correlation_id }.encode(&mut writer, api_key, api_version);
     body.encode(&mut writer, api_version)?;
-    writer.into_frame()
+    let errors = writer.take_errors();
+    Ok(Response { parts: writer.into_frame()?, errors })
 }
 
 /// A whole frame, length included, that asks something. Used by clients: tests, tools, bench.
@@ -126,12 +136,12 @@ mod tests {
             ..FetchResponse::default()
         };
 
-        let parts = response(ApiKey::Fetch, 12, 77, &body).expect("all in version 12");
+        let answer = response(ApiKey::Fetch, 12, 77, &body).expect("all in version 12");
 
         let [Part::Bytes(head), Part::External { token: 3, length: 1_048_576 }, Part::Bytes(tail)] =
-            parts.as_slice()
+            answer.parts.as_slice()
         else {
-            panic!("three parts: {parts:?}")
+            panic!("three parts: {answer:?}")
         };
         let total = i32::from_be_bytes(*head.first_chunk().expect("a length"));
         let counted = head.len() - LENGTH_BYTES + (1 << 20) + tail.len();
@@ -141,10 +151,28 @@ mod tests {
     }
 
     #[test]
-    fn an_api_versions_answer_has_no_tags_in_its_header_in_any_version() {
-        let parts = response(ApiKey::ApiVersions, 3, 1, &ApiVersionsResponse::default());
+    fn an_answer_says_which_errors_it_tells_and_how_often() {
+        let of = |error_code| PartitionData { error_code, ..PartitionData::default() };
+        let topic = |partitions| FetchableTopicResponse {
+            topic: "test".into(),
+            partitions,
+            ..FetchableTopicResponse::default()
+        };
+        let body = FetchResponse {
+            responses: vec![topic(vec![of(3), of(0)]), topic(vec![of(6), of(3)])],
+            ..FetchResponse::default()
+        };
 
-        let bytes = joined(&parts.expect("all in version 3"));
+        let answer = response(ApiKey::Fetch, 12, 77, &body).expect("all in version 12");
+
+        assert_eq!(answer.errors, [(3, 2), (6, 1)]);
+    }
+
+    #[test]
+    fn an_api_versions_answer_has_no_tags_in_its_header_in_any_version() {
+        let answer = response(ApiKey::ApiVersions, 3, 1, &ApiVersionsResponse::default());
+
+        let bytes = joined(&answer.expect("all in version 3").parts);
         // Length, correlation id, error code, no keys, throttle time, no tags.
         assert_eq!(bytes.as_ref(), [0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]);
     }

@@ -10,6 +10,7 @@ use base::{BrokerId, Probe};
 use broker::api::ClusterView;
 use bytes::{Buf, Bytes};
 use env::{Env, Segment};
+use protocol::frame::{LENGTH_BYTES, Response};
 use protocol::{ApiKey, EncodeError, Message, Part, Reader, RequestHeader};
 use tracing::debug;
 
@@ -99,23 +100,29 @@ impl<E: Env> Context<'_, E> {
     ) -> Outcome<FileOf<E>> {
         let header = &self.header;
         let version = header.api_version;
-        finish(
+        self.finish(
             protocol::frame::response(header.api_key, version, header.correlation_id, body),
             externals,
         )
     }
-}
 
-pub(crate) fn finish<F>(
-    frame: Result<Vec<Part>, EncodeError>,
-    externals: Vec<Vec<Segment<F>>>,
-) -> Outcome<F> {
-    match frame {
-        Ok(parts) => Outcome::Reply(Reply { parts, externals }),
-        Err(error) => {
-            debug!(%error, "a response cannot be encoded; closing the connection");
-            Outcome::Close
-        },
+    /// A response that is encoded, or could not be.
+    pub(crate) fn finish(
+        &self,
+        encoded: Result<Response, EncodeError>,
+        externals: Vec<Vec<Segment<FileOf<E>>>>,
+    ) -> Outcome<FileOf<E>> {
+        match encoded {
+            Ok(Response { parts, errors }) => {
+                let bytes = parts.iter().map(Part::len).sum();
+                self.shared.counters.answer(self.header.api_key, bytes, &errors);
+                Outcome::Reply(Reply { parts, externals })
+            },
+            Err(error) => {
+                debug!(%error, "a response cannot be encoded; closing the connection");
+                Outcome::Close
+            },
+        }
     }
 }
 
@@ -131,6 +138,8 @@ pub(crate) async fn handle<E: Env>(
     peer: IpAddr,
     mut request: Frame,
 ) -> Outcome<FileOf<E>> {
+    let begun = shared.env.now();
+    let bytes = request.bytes.len().saturating_add(LENGTH_BYTES);
     let mut reader = Reader::from(&request.bytes);
     let header = match RequestHeader::decode(&mut reader) {
         Ok(Some(header)) => header,
@@ -143,19 +152,26 @@ pub(crate) async fn handle<E: Env>(
     let context = Context { shared, peer, header };
     if context.header.api_key == ApiKey::ApiVersions && !ApiKey::ApiVersions.has_version(version) {
         shared.env.probe().reached("api_versions_unknown_version");
+        shared.counters.request(ApiKey::ApiVersions, bytes);
         return handlers::api_versions::unknown_version(&context);
     }
     if !handlers::serves(context.header.api_key, version) {
         return refuse(shared, peer, "API key or version not served");
     }
+    let key = context.header.api_key;
+    shared.counters.request(key, bytes);
     match handlers::handle(&context, request).await {
-        Ok(outcome) => outcome,
+        Ok(outcome) => {
+            shared.counters.handled(key, shared.env.now().since(begun));
+            outcome
+        },
         Err(error) => refuse(shared, peer, &error.to_string()),
     }
 }
 
 fn refuse<E: Env>(shared: &Shared<E>, peer: IpAddr, why: &str) -> Outcome<FileOf<E>> {
     shared.env.probe().reached("request_refused");
+    shared.counters.unserved();
     debug!(%peer, why, "closing the connection");
     Outcome::Close
 }

@@ -6,6 +6,7 @@
 
 mod budget;
 mod connection;
+mod counters;
 mod frames;
 mod listener;
 mod settings;
@@ -20,6 +21,8 @@ use broker::Broker;
 use env::{Disk, Env, Lock, Net, Rank};
 
 use budget::ByteBudget;
+use counters::Counters;
+pub use counters::{ApiMeasures, ServerMeasures};
 pub(crate) use frames::Frame;
 use listener::Peers;
 pub use settings::{Advertised, Pace, ServerSettings};
@@ -41,6 +44,7 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) settings: ServerSettings,
     budget: ByteBudget,
     pub(crate) stop: Stop,
+    pub(crate) counters: Counters,
     peers: Lock<Peers>,
     open: AtomicUsize,
     /// The port bound first.
@@ -71,6 +75,7 @@ impl<E: Env> Server<E> {
                 settings,
                 budget,
                 stop: Stop::default(),
+                counters: Counters::default(),
                 peers: Lock::new(Rank(5), Peers::default()),
                 open: AtomicUsize::new(0),
                 port: OnceLock::new(),
@@ -101,6 +106,16 @@ impl<E: Env> Server<E> {
             self.shared.env.probe().reached("server_stop_deadline");
         }
         ended
+    }
+
+    /// Takes a reading of what was counted.
+    pub fn measure(&self) -> ServerMeasures {
+        ServerMeasures {
+            connections: self.connections(),
+            request_bytes_held: self.request_bytes_in_flight(),
+            request_bytes_max: self.shared.settings.request_bytes_in_flight_max,
+            ..self.shared.counters.read()
+        }
     }
 
     /// Connections open now.

@@ -9,6 +9,8 @@
 
 #[path = "wire/connections.rs"]
 mod connections;
+#[path = "wire/counting.rs"]
+mod counting;
 #[path = "wire/data.rs"]
 mod data;
 #[path = "wire/groups.rs"]

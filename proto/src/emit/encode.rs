@@ -83,6 +83,7 @@ fn write(s: &Struct, field: &Field) -> String {
     let place = format!("self.{}", field.rust_name);
     match field.nullable.map(|nullable| condition(nullable, field.versions)) {
         _ if field.kind == Kind::Records => write_records(s, field, &place),
+        None if is_error(field) => format!("w.error_code({place});\n"),
         None => write_kind(&field.kind, &place, true),
         Some(None) => write_nullable(&field.kind, &place),
         Some(Some(condition)) => format!(
@@ -93,6 +94,13 @@ fn write(s: &Struct, field: &Field) -> String {
             write_kind(&field.kind, "value", false)
         ),
     }
+}
+
+/// Whether it says how something ended, and is counted. That a topic's settings could not be shown is
+/// no error of its creation, for Kafka neither.
+fn is_error(field: &Field) -> bool {
+    let name = field.name.as_str();
+    field.kind == Kind::Int16 && name.ends_with("ErrorCode") && name != "TopicConfigErrorCode"
 }
 
 fn write_records(s: &Struct, field: &Field, place: &str) -> String {

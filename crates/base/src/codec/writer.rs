@@ -52,6 +52,8 @@ pub struct Writer {
     closed: usize,
     /// The part being written.
     open: BytesMut,
+    /// Error codes written, and how often each: a response that has none takes no memory for them.
+    errors: Vec<(i16, u32)>,
 }
 
 macro_rules! fixed_width {
@@ -85,6 +87,28 @@ impl Writer {
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Writes an error code of a response, and counts it unless it is 0.
+    #[inline]
+    pub fn error_code(&mut self, code: i16) {
+        self.i16(code);
+        if code != 0 {
+            self.count_error(code);
+        }
+    }
+
+    #[cold]
+    fn count_error(&mut self, code: i16) {
+        match self.errors.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.errors.push((code, 1)),
+        }
+    }
+
+    /// The error codes written so far that are not 0, and how often each.
+    pub fn take_errors(&mut self) -> Vec<(i16, u32)> {
+        std::mem::take(&mut self.errors)
     }
 
     /// The message as parts, in order. None of them is empty.

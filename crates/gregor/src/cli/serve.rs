@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::pair;
 
 /// Arguments of `gregor serve`.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(after_help = "Examples:
   gregor serve
   gregor serve --config server.properties
@@ -16,8 +16,14 @@ use super::pair;
 
 Keys and defaults are Kafka's (`gregor config list`); a key that is unknown or without effect is
 named once in a warning. A replication factor larger than the number of live brokers becomes that
-number. GREGOR_LOG sets what is logged (error, warn, info, debug, or module=level,
-separated by commas).")]
+number. GREGOR_LOG, or the key gregor.log.level, sets what is logged (error, warn, info, debug, or
+module=level, separated by commas).
+
+SIGTERM and SIGINT stop the broker cleanly. SIGHUP reads FILE again and applies what may change;
+without --config there is nothing to read, and SIGHUP stops it too.
+
+Metrics, /health and /ready are served on http://localhost:9404 (gregor.http.listener);
+`gregor metrics` lists them.")]
 pub struct Serve {
     /// A properties file in Kafka's notation (server.properties works as it is)
     #[arg(long, value_name = "FILE")]
@@ -34,9 +40,29 @@ pub struct Serve {
     /// Delete the logs of a topic that the metadata lost (the start names it)
     #[arg(long = "accept-lost-topic", value_name = "ID", value_parser = topic_id, allow_hyphen_values = true)]
     pub accept_lost_topics: Vec<base::TopicId>,
-    /// Log as JSON, one object per line
-    #[arg(long)]
+    /// How the log is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// The same as --log-format json
+    #[arg(long, hide = true, conflicts_with = "log_format")]
     pub log_json: bool,
+}
+
+/// How the log is written.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for a person
+    #[default]
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+impl Serve {
+    /// How the log is written, whichever way that was asked for.
+    pub fn log_format(&self) -> LogFormat {
+        if self.log_json { LogFormat::Json } else { self.log_format }
+    }
 }
 
 pub(super) fn topic_id(text: &str) -> Result<base::TopicId, String> {

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "how a test fails")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "real processes")]
 
+mod daemon;
 mod dump;
 mod keys;
+mod metrics;
 mod records;
 mod release;
 mod serving;

@@ -1,8 +1,11 @@
 //! A broker process and commands against it.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -28,7 +31,12 @@ pub struct Broker {
     pub at: String,
     /// What it logged up to its ready line.
     pub log: String,
+    /// The lines behind it.
+    later: Receiver<String>,
 }
+
+/// A broker that does not say within this time what it has to say does not say it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Broker {
     /// Starts a broker and waits for its ready line.
@@ -43,6 +51,7 @@ impl Broker {
             .args(["serve", "--data", dir.to_str().unwrap()])
             .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
             .args(["--override", "group.initial.rebalance.delay.ms=0"])
+            .args(["--override", "gregor.http.listener=127.0.0.1:0"])
             .args(["--override", "offsets.topic.num.partitions=4"]);
         for key in keys {
             command.args(["--override", key]);
@@ -60,14 +69,60 @@ impl Broker {
             seen = seen + &line + "\n";
             if let Some((_, rest)) = line.split_once(" is ready on ") {
                 let at = rest.split([',', ' ']).next().unwrap().to_owned();
+                let (said, later) = channel();
                 // Somebody has to go on reading, or the broker waits for its log one day.
-                std::thread::spawn(move || lines.for_each(drop));
-                return Self { child, dir: dir.to_owned(), at, log: seen };
+                let read = move || lines.map_while(Result::ok).for_each(|l| drop(said.send(l)));
+                std::thread::spawn(read);
+                return Self { child, dir: dir.to_owned(), at, log: seen, later };
             }
         }
         drop(child.kill());
         drop(child.wait());
         panic!("no ready line:\n{seen}");
+    }
+
+    /// Everything it logs behind its ready line up to a line that has `words` in it.
+    pub fn logs(&self, words: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let line = self.later.recv_timeout(PATIENCE);
+            seen += &line.unwrap_or_else(|_| panic!("no '{words}' in:\n{seen}"));
+            seen.push('\n');
+            if seen.contains(words) {
+                return seen;
+            }
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Where its side door is: `127.0.0.1:port`.
+    pub fn http(&self) -> String {
+        let (_, rest) = self.log.split_once(" served on http://").unwrap();
+        rest.split(['\n', ' ', '"']).next().unwrap().to_owned()
+    }
+
+    /// Status and body of a request to its side door.
+    pub fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let answer = exchange(&self.http(), (head + body).as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        (status.parse().unwrap_or_else(|_| panic!("{answer}")), body.to_owned())
+    }
+
+    /// The body of a path that is answered with 200.
+    pub fn page(&self, path: &str) -> String {
+        let (status, body) = self.ask("GET", path, "", "");
+        assert_eq!(status, 200, "{body}");
+        body
     }
 
     /// Runs a command against it.
@@ -108,6 +163,17 @@ impl Drop for Broker {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Everything that comes back for these bytes until the connection ends.
+pub fn exchange(at: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    // A connection that is reset has said what it had to say.
+    drop(stream.read_to_end(&mut answer));
+    String::from_utf8(answer).unwrap()
 }
 
 /// A port that nobody is given by chance: below those that the system hands out.

@@ -21,6 +21,11 @@ pub struct SegmentExtent {
 }
 
 impl<E: Env> Log<E> {
+    /// How many segments there are.
+    pub fn segment_count(&self) -> usize {
+        self.inner.shared.lock().segments.len()
+    }
+
     /// Every segment, oldest first; the last one may grow.
     pub fn segments(&self) -> Vec<SegmentExtent> {
         let shared = self.inner.shared.lock();

@@ -13,7 +13,7 @@ use protocol::messages::api_versions_response::ApiVersion;
 use protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
 use super::{SERVED, advertised};
-use crate::dispatch::{Context, Outcome, finish};
+use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
 
@@ -50,7 +50,8 @@ pub(crate) fn unknown_version<E: Env>(context: &Context<'_, E>) -> Outcome<FileO
         ..ApiVersionsResponse::default()
     };
     let correlation_id = context.header.correlation_id;
-    finish(protocol::frame::response(ApiKey::ApiVersions, 0, correlation_id, &response), Vec::new())
+    let encoded = protocol::frame::response(ApiKey::ApiVersions, 0, correlation_id, &response);
+    context.finish(encoded, Vec::new())
 }
 
 fn entry(key: ApiKey) -> Option<ApiVersion> {

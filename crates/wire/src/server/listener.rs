@@ -72,10 +72,12 @@ pub(crate) async fn accept_loop<E: Env>(
         match accepted {
             Ok((stream, peer)) => match Place::take(&shared, peer.ip()) {
                 Some(place) => {
+                    shared.counters.accepted();
                     let task = serve(Arc::clone(&shared), stream, peer.ip(), place);
                     shared.env.spawn("connection", task);
                 },
                 None => {
+                    shared.counters.refused();
                     shared.env.probe().reached("connection_refused_by_limit");
                     debug!(%peer, "connection refused: max.connections reached");
                 },

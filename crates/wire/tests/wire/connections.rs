@@ -21,7 +21,7 @@ fn metadata() -> MetadataRequest {
     MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() }
 }
 
-fn long_poll() -> FetchRequest {
+pub(crate) fn long_poll() -> FetchRequest {
     FetchRequest {
         max_wait_ms: i32::MAX,
         min_bytes: 1,

@@ -43,7 +43,7 @@ impl Wire for AddOffsetsToTxnResponse {
         }
         let flex = version >= 3;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if flex {
             w.uvarint(0);
         }

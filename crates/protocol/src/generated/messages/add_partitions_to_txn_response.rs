@@ -58,7 +58,7 @@ impl Wire for AddPartitionsToTxnResponse {
         let flex = version >= 3;
         w.i32(self.throttle_time_ms);
         if version >= 4 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         }
         if version >= 4 {
             w.nullable_array(Some(&self.results_by_transaction), flex, |w, e| {
@@ -173,7 +173,7 @@ impl Wire for AddPartitionsToTxnPartitionResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 3;
         w.i32(self.partition_index);
-        w.i16(self.partition_error_code);
+        w.error_code(self.partition_error_code);
         if flex {
             w.uvarint(0);
         }

@@ -87,7 +87,7 @@ impl Wire for EntryData {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 1;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.entity), flex, |w, e| e.encode(w, version))?;
         if flex {

@@ -91,7 +91,7 @@ impl Wire for AlterConfigsResourceResponse {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.i8(self.resource_type);
         w.string(&self.resource_name, flex)?;

@@ -67,7 +67,7 @@ impl Wire for AlterPartitionReassignmentsResponse {
         if version >= 1 {
             w.bool(self.allow_replication_factor_change);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
         w.uvarint(0);
@@ -138,7 +138,7 @@ impl Wire for ReassignablePartitionResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.uvarint(0);
         Ok(())

@@ -48,7 +48,7 @@ impl Wire for AlterShareGroupOffsetsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
         w.uvarint(0);
@@ -114,7 +114,7 @@ impl Wire for AlterShareGroupOffsetsResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.uvarint(0);
         Ok(())

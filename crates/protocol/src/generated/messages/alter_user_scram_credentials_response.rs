@@ -82,7 +82,7 @@ impl Wire for AlterUserScramCredentialsResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.user, flex)?;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.uvarint(0);
         Ok(())

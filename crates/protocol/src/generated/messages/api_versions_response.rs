@@ -84,7 +84,7 @@ impl Wire for ApiVersionsResponse {
             return Err(EncodeError::Version { message: Self::NAME, version });
         }
         let flex = version >= 3;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_array(Some(&self.api_keys), flex, |w, e| e.encode(w, version))?;
         if version >= 1 {
             w.i32(self.throttle_time_ms);

@@ -56,7 +56,7 @@ impl Wire for ConsumerGroupHeartbeatResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_string(self.member_id.as_deref(), flex)?;
         w.i32(self.member_epoch);

@@ -73,7 +73,7 @@ impl Wire for CreateDelegationTokenResponse {
             return Err(EncodeError::Version { message: Self::NAME, version });
         }
         let flex = version >= 2;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.string(&self.principal_type, flex)?;
         w.string(&self.principal_name, flex)?;
         if version >= 3 {

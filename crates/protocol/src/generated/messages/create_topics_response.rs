@@ -124,7 +124,7 @@ impl Wire for CreatableTopicResult {
         if version >= 7 {
             w.uuid(self.topic_id);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         if version >= 5 {
             w.i32(self.num_partitions);

@@ -87,7 +87,7 @@ impl Wire for DeleteAclsFilterResult {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.matching_acls), flex, |w, e| e.encode(w, version))?;
         if flex {
@@ -157,7 +157,7 @@ impl Wire for DeleteAclsMatchingAcl {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.i8(self.resource_type);
         w.string(&self.resource_name, flex)?;

@@ -80,7 +80,7 @@ impl Wire for DeletableGroupResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.string(&self.group_id, flex)?;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if version >= 3 {
             w.nullable_string(self.error_message.as_deref(), flex)?;
         }

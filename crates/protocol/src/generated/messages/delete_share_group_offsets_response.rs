@@ -48,7 +48,7 @@ impl Wire for DeleteShareGroupOffsetsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
         w.uvarint(0);
@@ -85,7 +85,7 @@ impl Wire for DeleteShareGroupOffsetsResponseTopic {
         let flex = true;
         w.string(&self.topic_name, flex)?;
         w.uuid(self.topic_id);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.uvarint(0);
         Ok(())

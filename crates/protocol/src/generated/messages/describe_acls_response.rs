@@ -60,7 +60,7 @@ impl Wire for DescribeAclsResponse {
         }
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.resources), flex, |w, e| e.encode(w, version))?;
         if flex {

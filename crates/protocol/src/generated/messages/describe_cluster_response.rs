@@ -76,7 +76,7 @@ impl Wire for DescribeClusterResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         if version >= 1 {
             w.i8(self.endpoint_type);

@@ -45,7 +45,7 @@ impl Wire for DescribeDelegationTokenResponse {
             return Err(EncodeError::Version { message: Self::NAME, version });
         }
         let flex = version >= 2;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_array(Some(&self.tokens), flex, |w, e| e.encode(w, version))?;
         w.i32(self.throttle_time_ms);
         if flex {

@@ -115,7 +115,7 @@ impl Wire for DescribedGroup {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 5;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if version >= 6 {
             w.nullable_string(self.error_message.as_deref(), flex)?;
         } else if self.error_message.is_some() {

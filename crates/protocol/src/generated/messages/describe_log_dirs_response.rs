@@ -49,7 +49,7 @@ impl Wire for DescribeLogDirsResponse {
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
         if version >= 3 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         }
         w.nullable_array(Some(&self.results), flex, |w, e| e.encode(w, version))?;
         if flex {
@@ -113,7 +113,7 @@ impl Wire for DescribeLogDirsResult {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.string(&self.log_dir, flex)?;
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
         if version >= 4 {

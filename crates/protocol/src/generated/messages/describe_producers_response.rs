@@ -103,7 +103,7 @@ impl Wire for PartitionResponse {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.active_producers), flex, |w, e| e.encode(w, version))?;
         w.uvarint(0);

@@ -61,7 +61,7 @@ impl Wire for DescribeQuorumResponse {
             return Err(EncodeError::Version { message: Self::NAME, version });
         }
         let flex = true;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if version >= 2 {
             w.nullable_string(self.error_message.as_deref(), flex)?;
         }
@@ -164,7 +164,7 @@ impl Wire for PartitionData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if version >= 2 {
             w.nullable_string(self.error_message.as_deref(), flex)?;
         }

@@ -78,7 +78,7 @@ impl Wire for DescribeShareGroupOffsetsResponseGroup {
         let flex = true;
         w.string(&self.group_id, flex)?;
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.uvarint(0);
         Ok(())
@@ -172,7 +172,7 @@ impl Wire for DescribeShareGroupOffsetsResponsePartition {
         if version >= 1 {
             w.i64(self.lag);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.uvarint(0);
         Ok(())

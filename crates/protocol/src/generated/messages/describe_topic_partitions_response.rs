@@ -99,7 +99,7 @@ impl Wire for DescribeTopicPartitionsResponseTopic {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.name.as_deref(), flex)?;
         w.uuid(self.topic_id);
         w.bool(self.is_internal);
@@ -168,7 +168,7 @@ impl Wire for DescribeTopicPartitionsResponsePartition {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.partition_index);
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);

@@ -86,7 +86,7 @@ impl Wire for TransactionState {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.string(&self.transactional_id, flex)?;
         w.string(&self.transaction_state, flex)?;
         w.i32(self.transaction_timeout_ms);

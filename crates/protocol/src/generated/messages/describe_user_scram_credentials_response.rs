@@ -58,7 +58,7 @@ impl Wire for DescribeUserScramCredentialsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.results), flex, |w, e| e.encode(w, version))?;
         w.uvarint(0);
@@ -105,7 +105,7 @@ impl Wire for DescribeUserScramCredentialsResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.user, flex)?;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.credential_infos), flex, |w, e| e.encode(w, version))?;
         w.uvarint(0);

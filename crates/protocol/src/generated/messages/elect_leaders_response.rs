@@ -50,7 +50,7 @@ impl Wire for ElectLeadersResponse {
         let flex = version >= 2;
         w.i32(self.throttle_time_ms);
         if version >= 1 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         } else if self.error_code != 0 {
             return Err(EncodeError::NotInVersion {
                 field: "ElectLeadersResponse.error_code",
@@ -134,7 +134,7 @@ impl Wire for PartitionResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 2;
         w.i32(self.partition_id);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         if flex {
             w.uvarint(0);

@@ -89,7 +89,7 @@ impl Wire for FindCoordinatorResponse {
             w.i32(self.throttle_time_ms);
         }
         if version <= 3 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         } else if self.error_code != 0 {
             return Err(EncodeError::NotInVersion {
                 field: "FindCoordinatorResponse.error_code",
@@ -188,7 +188,7 @@ impl Wire for Coordinator {
         w.i32(self.node_id);
         w.string(&self.host, flex)?;
         w.i32(self.port);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.uvarint(0);
         Ok(())

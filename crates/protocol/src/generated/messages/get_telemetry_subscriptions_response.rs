@@ -62,7 +62,7 @@ impl Wire for GetTelemetrySubscriptionsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.uuid(self.client_instance_id);
         w.i32(self.subscription_id);
         w.nullable_array(Some(&self.accepted_compression_types), flex, |w, e| {

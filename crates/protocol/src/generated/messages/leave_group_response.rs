@@ -52,7 +52,7 @@ impl Wire for LeaveGroupResponse {
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if version >= 3 {
             w.nullable_array(Some(&self.members), flex, |w, e| e.encode(w, version))?;
         } else if !self.members.is_empty() {
@@ -103,7 +103,7 @@ impl Wire for MemberResponse {
         let flex = version >= 4;
         w.string(&self.member_id, flex)?;
         w.nullable_string(self.group_instance_id.as_deref(), flex)?;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if flex {
             w.uvarint(0);
         }

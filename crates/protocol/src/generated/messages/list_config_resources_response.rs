@@ -44,7 +44,7 @@ impl Wire for ListConfigResourcesResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_array(Some(&self.config_resources), flex, |w, e| e.encode(w, version))?;
         w.uvarint(0);
         Ok(())

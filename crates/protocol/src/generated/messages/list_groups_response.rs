@@ -50,7 +50,7 @@ impl Wire for ListGroupsResponse {
         if version >= 1 {
             w.i32(self.throttle_time_ms);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_array(Some(&self.groups), flex, |w, e| e.encode(w, version))?;
         if flex {
             w.uvarint(0);

@@ -58,7 +58,7 @@ impl Wire for ListPartitionReassignmentsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
         w.uvarint(0);

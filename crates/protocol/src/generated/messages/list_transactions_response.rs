@@ -47,7 +47,7 @@ impl Wire for ListTransactionsResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_array(Some(&self.unknown_state_filters), flex, |w, e| w.string(e, flex))?;
         w.nullable_array(Some(&self.transaction_states), flex, |w, e| e.encode(w, version))?;
         w.uvarint(0);

@@ -101,7 +101,7 @@ impl Wire for MetadataResponse {
             });
         }
         if version >= 13 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         }
         if flex {
             w.uvarint(0);
@@ -208,7 +208,7 @@ impl Wire for MetadataResponseTopic {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 9;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if version >= 12 {
             w.nullable_string(self.name.as_deref(), flex)?;
         } else {
@@ -295,7 +295,7 @@ impl Wire for MetadataResponsePartition {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = version >= 9;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.partition_index);
         w.i32(self.leader_id);
         if version >= 7 {

@@ -42,7 +42,7 @@ impl Wire for OffsetDeleteResponse {
             return Err(EncodeError::Version { message: Self::NAME, version });
         }
         let flex = false;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.throttle_time_ms);
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
         Ok(())
@@ -96,7 +96,7 @@ impl Wire for OffsetDeleteResponsePartition {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = false;
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         Ok(())
     }
 }

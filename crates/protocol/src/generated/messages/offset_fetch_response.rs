@@ -65,7 +65,7 @@ impl Wire for OffsetFetchResponse {
             return Err(EncodeError::NotInVersion { field: "OffsetFetchResponse.topics", version });
         }
         if (2..=7).contains(&version) {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         }
         if version >= 8 {
             w.nullable_array(Some(&self.groups), flex, |w, e| e.encode(w, version))?;
@@ -163,7 +163,7 @@ impl Wire for OffsetFetchResponsePartition {
             w.i32(self.committed_leader_epoch);
         }
         w.nullable_string(self.metadata.as_deref(), flex)?;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if flex {
             w.uvarint(0);
         }
@@ -197,7 +197,7 @@ impl Wire for OffsetFetchResponseGroup {
         let flex = true;
         w.string(&self.group_id, flex)?;
         w.nullable_array(Some(&self.topics), flex, |w, e| e.encode(w, version))?;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.uvarint(0);
         Ok(())
     }
@@ -289,7 +289,7 @@ impl Wire for OffsetFetchResponsePartitions {
         w.i64(self.committed_offset);
         w.i32(self.committed_leader_epoch);
         w.nullable_string(self.metadata.as_deref(), flex)?;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.uvarint(0);
         Ok(())
     }

@@ -45,7 +45,7 @@ impl Wire for RenewDelegationTokenResponse {
             return Err(EncodeError::Version { message: Self::NAME, version });
         }
         let flex = version >= 2;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i64(self.expiry_timestamp_ms);
         w.i32(self.throttle_time_ms);
         if flex {

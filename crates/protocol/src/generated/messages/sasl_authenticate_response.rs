@@ -61,7 +61,7 @@ impl Wire for SaslAuthenticateResponse {
             return Err(EncodeError::Version { message: Self::NAME, version });
         }
         let flex = version >= 2;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.nullable_bytes(Some(&self.auth_bytes), flex)?;
         if version >= 1 {

@@ -39,7 +39,7 @@ impl Wire for SaslHandshakeResponse {
             return Err(EncodeError::Version { message: Self::NAME, version });
         }
         let flex = false;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_array(Some(&self.mechanisms), flex, |w, e| w.string(e, flex))?;
         Ok(())
     }

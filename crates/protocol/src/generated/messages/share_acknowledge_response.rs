@@ -55,7 +55,7 @@ impl Wire for ShareAcknowledgeResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         if version >= 2 {
             w.i32(self.acquisition_lock_timeout_ms);
@@ -123,7 +123,7 @@ impl Wire for PartitionData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         self.current_leader.encode(w, version)?;
         w.uvarint(0);

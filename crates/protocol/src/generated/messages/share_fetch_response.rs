@@ -55,7 +55,7 @@ impl Wire for ShareFetchResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.i32(self.acquisition_lock_timeout_ms);
         w.nullable_array(Some(&self.responses), flex, |w, e| e.encode(w, version))?;
@@ -133,9 +133,9 @@ impl Wire for PartitionData {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
-        w.i16(self.acknowledge_error_code);
+        w.error_code(self.acknowledge_error_code);
         w.nullable_string(self.acknowledge_error_message.as_deref(), flex)?;
         self.current_leader.encode(w, version)?;
         if self.records.is_null() && !(false) {

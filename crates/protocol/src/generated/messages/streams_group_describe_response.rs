@@ -123,7 +123,7 @@ impl Wire for DescribedGroup {
 
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.string(&self.group_id, flex)?;
         w.string(&self.group_state, flex)?;

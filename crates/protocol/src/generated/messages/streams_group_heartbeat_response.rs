@@ -113,7 +113,7 @@ impl Wire for StreamsGroupHeartbeatResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.string(&self.member_id, flex)?;
         w.i32(self.member_epoch);

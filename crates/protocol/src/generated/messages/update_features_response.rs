@@ -60,7 +60,7 @@ impl Wire for UpdateFeaturesResponse {
         }
         let flex = true;
         w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         if version <= 1 {
             w.nullable_array(Some(&self.results), flex, |w, e| e.encode(w, version))?;
@@ -105,7 +105,7 @@ impl Wire for UpdatableFeatureResult {
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         let flex = true;
         w.string(&self.feature, flex)?;
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), flex)?;
         w.uvarint(0);
         Ok(())
