@@ -5,12 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "how a test fails")]
 #![expect(clippy::disallowed_methods, reason = "a test reads what the simulator wrote")]
 
-#[path = "page/browser.rs"]
-mod browser;
-
+use std::path::Path;
 use std::process::{Command, Output};
 
-use browser::Browser;
+use tests::browser::Browser;
 
 fn sim(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sim")).args(arguments).output().unwrap()
@@ -87,14 +85,9 @@ fn ask(browser: &mut Browser, script: &str) -> String {
     browser.eval(&format!("String({script})"))
 }
 
-/// A browser, if there is one; there must be where everything is looked at.
+/// A browser, if there is one.
 fn browser(profile: &str) -> Option<Browser> {
-    let browser = Browser::start(profile);
-    if browser.is_none() {
-        let all = std::env::var_os("GREGOR_README_ALL").is_some();
-        assert!(!all, "chromium is not installed");
-    }
-    browser
+    Browser::start(Path::new(&format!("{}/chromium-{profile}", env!("CARGO_TARGET_TMPDIR"))))
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "looks at the repository it is built from")]
 
+pub mod browser;
 pub mod console;
 pub mod markdown;
 pub mod pages;

@@ -8,6 +8,7 @@ mod group;
 mod keys;
 mod metrics;
 mod produce;
+mod record;
 mod serve;
 mod topic;
 mod verify;
@@ -21,6 +22,7 @@ pub use group::{Group, GroupCommand};
 pub use keys::{AlterSettings, ConfigCommand, DescribeSettings, Keys, Whose};
 pub use metrics::Metrics;
 pub use produce::{Acks, Produce};
+pub use record::{Record, RecordCommand};
 pub use serve::{LogFormat, Serve};
 pub use topic::{AlterTopic, CreateTopic, Topic, TopicCommand};
 pub use verify::Verify;
@@ -66,6 +68,8 @@ pub enum Command {
     Dump(Dump),
     /// Say what a start would do to a data directory, without doing it
     Verify(Verify),
+    /// Write down what a running broker's flight recorder holds
+    Record(Record),
     /// List the configuration keys, check a file, show or change settings of running brokers
     Config(Keys),
     /// List the metrics of a broker, and the Kafka MBean that each takes the place of

@@ -7,6 +7,7 @@ pub mod group;
 pub mod man;
 pub mod metrics;
 pub mod produce;
+pub mod record;
 pub mod settings;
 pub mod topic;
 pub mod verify;

@@ -2,6 +2,7 @@
 //!
 //! Invariants: the phase only moves on; who is asked before the broker is there says so.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -53,6 +54,8 @@ pub struct Served {
     pub broker: Broker<TokioEnv>,
     /// Its front door.
     pub server: Server<TokioEnv>,
+    /// Where that can be knocked at from here.
+    pub at: Option<SocketAddr>,
 }
 
 /// One daemon. Clones share it.
@@ -182,8 +185,8 @@ impl Daemon {
     }
 
     /// This is what it serves.
-    pub fn serves(&self, broker: Broker<TokioEnv>, server: Server<TokioEnv>) {
-        self.inner.served.get_or_init(|| Served { broker, server });
+    pub fn serves(&self, served: Served) {
+        self.inner.served.get_or_init(|| served);
     }
 
     /// What it serves, once it is there.

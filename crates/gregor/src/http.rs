@@ -7,6 +7,7 @@
 //! the simulated parts count.
 
 mod routes;
+mod status;
 
 use std::convert::Infallible;
 use std::io;

@@ -6,7 +6,7 @@
 //! missing from it.
 
 mod process;
-mod reading;
+pub mod reading;
 pub mod table;
 
 use std::fmt;

@@ -20,7 +20,7 @@ use wire::server::Server;
 
 use crate::cli::Serve;
 use crate::config::{self, Config};
-use crate::daemon::{Daemon, Phase};
+use crate::daemon::{Daemon, Phase, Served};
 use crate::failure::Failure;
 use crate::logging::{Levels, READY};
 use crate::notify::Manager;
@@ -100,7 +100,8 @@ async fn serve(mut config: Config, levels: Levels, mut reloader: Reloader) -> Re
              set advertised.listeners=PLAINTEXT://HOST:{port}"
         );
     }
-    daemon.serves(broker.clone(), server.clone());
+    let at = addresses.first().and_then(|at| at.parse().ok());
+    daemon.serves(Served { broker: broker.clone(), server: server.clone(), at });
     daemon.reaches(Phase::Serving);
     let (version, addresses) = (env!("CARGO_PKG_VERSION"), addresses.join(" and "));
     info!(target: READY, "Gregor {version} is ready on {addresses}, data in {}", shown.join(" and "));

@@ -7,12 +7,16 @@ use std::net::IpAddr;
 
 use base::Duration;
 use bytes::Bytes;
+use env::Env;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, ORIGIN,
+};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tracing::warn;
 
+use super::status::{self, Status};
 use crate::daemon::Daemon;
 use crate::metrics;
 
@@ -21,11 +25,16 @@ const BODY_BYTES_MAX: usize = 4096;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const INDEX: &str = "gregor
 GET /health     200 while the process answers
 GET /ready      200 if clients can be sent here, else 503 and why
 GET /metrics    for Prometheus
+GET /record     what the flight recorder holds (gregor record dump)
+GET /           in a browser: what the broker does now, drawn
 GET /log-level  what is logged
 PUT /log-level  changes it, from this machine alone: curl -X PUT -d debug http://localhost:9404/log-level
 ";
@@ -41,7 +50,26 @@ pub async fn answer(
 ) -> Answer {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
+        "/" if reads && wants_page(request.headers()) => page(),
         "/" if reads => plain(StatusCode::OK, INDEX),
+        "/api/status" | "/api/config" | "/record" if is_other_name(peer, request.headers()) => {
+            plain(StatusCode::FORBIDDEN, "asked by a name that only leads here; use localhost\n")
+        },
+        "/api/status" if reads => {
+            let reading = metrics::reading::take(daemon, timeout / 2).await;
+            json(&Status::of(&reading, daemon.env().wall().0))
+        },
+        "/api/config" if reads => match status::config(daemon, timeout / 2).await {
+            Ok(config) => json(&config),
+            Err(error) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        },
+        "/record" if reads => match daemon.served() {
+            Some(served) => {
+                let record = served.broker.flight_record(env!("CARGO_PKG_VERSION"));
+                reply(StatusCode::OK, TEXT, record.to_string())
+            },
+            None => plain(StatusCode::SERVICE_UNAVAILABLE, "the broker is starting\n"),
+        },
         "/health" if reads => {
             let version = env!("CARGO_PKG_VERSION");
             let alive = serde_json::json!({ "alive": true, "version": version });
@@ -57,7 +85,9 @@ pub async fn answer(
         "/log-level" if reads => plain(StatusCode::OK, format!("{}\n", daemon.levels().now())),
         "/log-level" if *request.method() == Method::PUT => set_level(daemon, peer, request).await,
         "/log-level" => not_allowed("GET, HEAD, PUT"),
-        "/" | "/health" | "/ready" | "/metrics" => not_allowed("GET, HEAD"),
+        "/" | "/health" | "/ready" | "/metrics" | "/api/status" | "/api/config" | "/record" => {
+            not_allowed("GET, HEAD")
+        },
         _ => plain(StatusCode::NOT_FOUND, INDEX),
     }
 }
@@ -65,10 +95,40 @@ pub async fn answer(
 fn ready(daemon: &Daemon) -> Answer {
     let readiness = daemon.readiness();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    match serde_json::to_string(&readiness) {
-        Ok(json) => reply(status, JSON, json + "\n"),
+    let mut answer = json(&readiness);
+    if answer.status() == StatusCode::OK {
+        *answer.status_mut() = status;
+    }
+    answer
+}
+
+fn json(value: &impl serde::Serialize) -> Answer {
+    match serde_json::to_string(value) {
+        Ok(json) => reply(StatusCode::OK, JSON, json + "\n"),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
+}
+
+/// Whether a browser asks, rather than a program.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.contains("text/html")
+}
+
+/// The status page: one file that loads nothing but readings of this broker.
+fn page() -> Answer {
+    let style = include_str!("page/page.css");
+    let script = include_str!("page/page.js");
+    let whole = include_str!("page/page.html").replace("{{STYLE}}", style);
+    let mut answer = reply(StatusCode::OK, HTML, whole.replace("{{SCRIPT}}", script));
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    answer
+}
+
+/// Whether somebody here asks under a name that is not this machine's own: a page elsewhere whose
+/// name was made to lead here would read what it must not.
+fn is_other_name(peer: IpAddr, headers: &HeaderMap) -> bool {
+    peer.to_canonical().is_loopback() && !is_our_name(headers)
 }
 
 fn format_of(headers: &HeaderMap) -> metrics::Format {
@@ -102,13 +162,17 @@ async fn set_level(daemon: &Daemon, peer: IpAddr, request: Request<Incoming>) ->
 /// Whether a request comes from a program on this machine. A page in a browser here says where it
 /// is from (`Origin`), or has a name of its own resolve to this machine (`Host`).
 fn is_from_here(peer: IpAddr, headers: &HeaderMap) -> bool {
+    peer.to_canonical().is_loopback() && is_our_name(headers) && !headers.contains_key(ORIGIN)
+}
+
+/// Whether the request names this machine by a name that nobody else can give out.
+fn is_our_name(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    let is_ours = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    peer.to_canonical().is_loopback() && is_ours && !headers.contains_key(ORIGIN)
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A short body as text.
@@ -121,7 +185,7 @@ async fn read<B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send
 
 fn not_allowed(methods: &'static str) -> Answer {
     let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
-    answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(methods));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     answer
 }
 
@@ -133,8 +197,8 @@ fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answ
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

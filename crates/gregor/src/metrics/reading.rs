@@ -67,6 +67,8 @@ pub struct Groups {
 /// One group.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
+    /// Its state, in Kafka's word.
+    pub state: &'static str,
     /// Its members.
     pub members: u64,
     /// What it committed, by topic.
@@ -149,6 +151,7 @@ async fn groups(broker: &Broker<TokioEnv>, ends: &Measures, most: usize) -> Opti
         let asked = Command::Offsets { group: name.clone(), partitions: None };
         let Reply::Offsets(Ok(offsets)) = broker.group(asked).await else { continue };
         let mut of_group = Group {
+            state: group.state.name(),
             members: u64::try_from(described.members.len()).unwrap_or(u64::MAX),
             topics: BTreeMap::new(),
         };

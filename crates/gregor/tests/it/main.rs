@@ -6,6 +6,7 @@ mod daemon;
 mod dump;
 mod keys;
 mod metrics;
+mod page;
 mod records;
 mod release;
 mod serving;

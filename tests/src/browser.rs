@@ -2,13 +2,20 @@
 //!
 //! Owns: the protocol: JSON commands with ids, each ended by a zero byte, into file descriptor 3;
 //! answers and events likewise out of 4. A shell puts the pipes there.
+#![expect(clippy::unwrap_used, reason = "how a test fails")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+/// A page that does not show what it should for this long does not.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// See the module head. Ends with its handle.
+#[derive(Debug)]
 pub struct Browser {
     child: Child,
     to: ChildStdin,
@@ -18,16 +25,16 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one with a profile of this name, which nobody else uses meanwhile. `None` if there is no
-    /// Chromium here.
-    pub fn start(profile: &str) -> Option<Self> {
+    /// Starts one with a profile in this folder, which nobody else uses meanwhile. `None` if there is
+    /// no Chromium here, which must not be where everything is looked at (`GREGOR_README_ALL`).
+    pub fn start(profile: &Path) -> Option<Self> {
         let script = "command -v chromium >/dev/null || exit 1
             exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
             --no-first-run --user-data-dir=\"$1\" --window-size=1400,1000 \
             --remote-debugging-pipe 3<&0 4>&1 0</dev/null 1>/dev/null 2>/dev/null";
-        let profile = format!("{}/chromium-{profile}", env!("CARGO_TARGET_TMPDIR"));
         let mut child = Command::new("sh")
-            .args(["-c", script, "sh", &profile])
+            .args(["-c", script, "sh"])
+            .arg(profile)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -38,6 +45,8 @@ impl Browser {
         if browser.try_call("Browser.getVersion", json!({})).is_none() {
             let status = browser.child.wait().unwrap();
             assert_eq!(status.code(), Some(1), "chromium does not start");
+            let all = std::env::var_os("GREGOR_README_ALL").is_some();
+            assert!(!all, "chromium is not installed");
             return None;
         }
         Some(browser)
@@ -94,6 +103,24 @@ impl Browser {
         let said = answer["result"]["value"].as_str();
         assert!(said.is_some(), "{script}: {answer}");
         said.unwrap_or_default().to_owned()
+    }
+
+    /// Waits until a script that yields a text yields this one.
+    pub fn until(&mut self, script: &str, wanted: &str) {
+        let begun = Instant::now();
+        loop {
+            let said = self.eval(script);
+            if said == wanted {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{script} is {said:?}, not {wanted:?}");
+        }
+    }
+
+    /// What the page looks like, as a PNG in base64.
+    pub fn screenshot(&mut self) -> String {
+        let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        answer["data"].as_str().unwrap_or_default().to_owned()
     }
 
     fn mouse(&mut self, kind: &str, (x, y): (f64, f64), more: &Value) {
