@@ -15,9 +15,8 @@ use super::pair;
   gregor serve --override listeners=PLAINTEXT://127.0.0.1:0     (any free port; the log says which)
 
 Keys and defaults are Kafka's (`gregor config list`); a key that is unknown or without effect is
-named once in a warning. A replication factor larger than the number of live brokers becomes that
-number. GREGOR_LOG sets what is logged (error, warn, info, debug, or module=level,
-separated by commas).")]
+named once in a warning. A replication factor larger than the number of live brokers is refused.
+GREGOR_LOG sets what is logged (error, warn, info, debug, or module=level, separated by commas).")]
 pub struct Serve {
     /// A properties file in Kafka's notation (server.properties works as it is)
     #[arg(long, value_name = "FILE")]
