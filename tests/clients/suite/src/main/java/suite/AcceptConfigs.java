@@ -72,7 +72,7 @@ final class AcceptConfigs extends Acceptance {
             + "follower.replication.throttled.replicas=;index.interval.bytes=4096;"
             + "leader.replication.throttled.replicas=;local.retention.bytes=-2;"
             + "local.retention.ms=-2;max.compaction.lag.ms=9223372036854775807;"
-            + "max.message.bytes=1048588;message.timestamp.after.max.ms=3600000;"
+            + "max.decompressed.message.bytes=2147483639;max.message.bytes=1048588;message.timestamp.after.max.ms=3600000;"
             + "message.timestamp.before.max.ms=9223372036854775807;"
             + "message.timestamp.type=CreateTime;min.cleanable.dirty.ratio=0.5;"
             + "min.compaction.lag.ms=0;min.insync.replicas=1;preallocate=false;"
@@ -186,11 +186,10 @@ final class AcceptConfigs extends Acceptance {
             {op("segment.bytes", SET, "1"), Errors.INVALID_CONFIG,
                 "Invalid value 1 for configuration segment.bytes: Value must be at least 1048576"},
             {op("retention.ms", SET, null), Errors.INVALID_REQUEST,
-                "Null value not supported for : SET:retention.ms"},
+                "Null value not supported for : retention.ms"},
             {op("retention.ms", APPEND, "1"), Errors.INVALID_CONFIG,
                 "Can't APPEND to key retention.ms because its type is not LIST."},
-            {op("retention.ms", 9, "1"), Errors.INVALID_REQUEST,
-                "Unknown operation type 9 for config entry retention.ms"},
+            {op("retention.ms", 9, "1"), Errors.UNKNOWN_SERVER_ERROR, null},
             {op("cleanup.policy", SET, "shred"), Errors.INVALID_CONFIG, "Invalid value shred for "
                 + "configuration cleanup.policy: String must be one of: compact, delete"}};
         List<String> due = new ArrayList<>();

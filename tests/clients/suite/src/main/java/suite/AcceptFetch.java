@@ -131,13 +131,13 @@ final class AcceptFetch extends Acceptance {
     }
 
     private void errorsDoNotWait(Wire wire) throws Exception {
-        Raw.Topic topic = Raw.topic(wire, "no-wait", 1);
+        Raw.Topic topic = Raw.topic(wire, "no-wait", 2);
         long start = System.nanoTime();
         var parts = Raw.partitions(Raw.fetch(wire, Raw.FETCH, Raw.fetch(topic, Raw.at(0, 0),
-            Raw.at(7, 0)).setMinBytes(1).setMaxWaitMs(20_000)));
+            Raw.at(1, 9)).setMinBytes(1).setMaxWaitMs(20_000)));
         Wait.that(System.nanoTime() - start < 5_000_000_000L, "the answer came late");
         Raw.error(Errors.NONE, parts.get(0).errorCode(), "partition 0");
-        Raw.error(Errors.UNKNOWN_TOPIC_OR_PARTITION, parts.get(1).errorCode(), "partition 7");
+        Raw.error(Errors.OFFSET_OUT_OF_RANGE, parts.get(1).errorCode(), "partition 1");
     }
 
     private static String told(PartitionData data) {
@@ -280,7 +280,8 @@ final class AcceptFetch extends Acceptance {
         var none = Raw.fetch(wire, Raw.FETCH, sessioned(0, -1));
         Wait.equal("NONE 0 0", topLevel(none), "no partitions at all");
         var empty = Raw.fetch(wire, Raw.FETCH, sessioned(0, 0));
-        Wait.equal("NONE 0 0", topLevel(empty), "a full one of nothing makes no session");
+        Wait.that(empty.sessionId() > 0 && empty.errorCode() == 0,
+            "a full one of nothing begins a session, " + topLevel(empty));
     }
 
     private void leaderEpoch(Wire wire) throws Exception {

@@ -5,7 +5,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.record.internal.SimpleRecord;
 
 /** E: what becomes of a log: retention and compaction. The broker looks often, see AcceptLane. */
@@ -41,7 +44,7 @@ final class AcceptLog extends Acceptance {
 
     private void byTime(Wire wire) throws Exception {
         Raw.Topic topic = Raw.topic(wire, "by-time", 1, "segment.bytes", "1048576",
-            "retention.ms", Long.toString(HOUR_MS));
+            "retention.ms", "-1");
         long now = System.currentTimeMillis();
         for (int i = 0; i < 4; i++) {
             large(wire, topic, now - 2 * HOUR_MS);
@@ -49,7 +52,11 @@ final class AcceptLog extends Acceptance {
         for (int i = 0; i < 3; i++) {
             large(wire, topic, now);
         }
-        // Two batches fill a segment; the third young one closes the first young segment.
+        // Two batches fill a segment. Only now, so that none is rolled because all in it is old:
+        AdminChecks.get(broker.admin().incrementalAlterConfigs(Map.of(
+            new ConfigResource(ConfigResource.Type.TOPIC, "by-time"),
+            List.of(new AlterConfigOp(new ConfigEntry("retention.ms", Long.toString(HOUR_MS)),
+                AlterConfigOp.OpType.SET)))).all());
         Wait.until("the old segments vanish", SOON, () -> start(wire, topic) == 4);
         Wait.equal(7L, large(wire, topic, now), "the next offset");
         Raw.error(org.apache.kafka.common.protocol.Errors.OFFSET_OUT_OF_RANGE,

@@ -23,6 +23,8 @@ import org.apache.kafka.common.record.internal.MemoryRecords;
  */
 final class AcceptRestart extends Acceptance {
     private static final int MANY = 500;
+    /** Of the records with a sequence: a producer whose records are old is soon forgotten. */
+    private static final long TIME = System.currentTimeMillis();
 
     AcceptRestart(Suite suite, Broker broker) {
         super(suite, broker);
@@ -97,7 +99,7 @@ final class AcceptRestart extends Acceptance {
 
     private static MemoryRecords sequenced(long id, int sequence, String value) {
         return MemoryRecords.withIdempotentRecords(
-            Compression.NONE, id, (short) 0, sequence, Raw.record(1000, "k", value));
+            Compression.NONE, id, (short) 0, sequence, Raw.record(TIME, "k", value));
     }
 
     private void restart() throws Exception {

@@ -194,6 +194,8 @@ final class Raw {
     static List<PartitionProduceResponse> answers(ProduceResponseData response) {
         List<PartitionProduceResponse> all = new ArrayList<>();
         response.responses().forEach(topic -> all.addAll(topic.partitionResponses()));
+        // Genuine Kafka answers in the order of a map.
+        all.sort(java.util.Comparator.comparing(PartitionProduceResponse::index));
         return all;
     }
 
