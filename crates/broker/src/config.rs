@@ -34,7 +34,7 @@ pub struct BrokerConfig {
     pub delete_topics: bool,
     /// `num.partitions`.
     pub num_partitions: i32,
-    /// `default.replication.factor`; more than the live brokers becomes their number.
+    /// `default.replication.factor`; more than the live brokers is refused.
     pub default_replication_factor: i16,
     /// `fetch.max.bytes`: most bytes one fetch is answered with.
     pub fetch_bytes_max: usize,

@@ -227,7 +227,8 @@ impl<E: Env> Partition<E> {
         }
         let log_append_time = match config.timestamp_type {
             TimestampType::LogAppendTime => Some(enqueued.timestamp),
-            TimestampType::CreateTime => None,
+            // Of a batch that was there before, Kafka tells the time whatever it means.
+            TimestampType::CreateTime => enqueued.again.then_some(enqueued.timestamp),
         };
         let outcome = Produced {
             base_offset: enqueued.base_offset,

@@ -59,7 +59,7 @@ pub enum Command {
 pub struct Defaults {
     /// `num.partitions`.
     pub partitions: i32,
-    /// `default.replication.factor`; more than the live brokers becomes their number.
+    /// `default.replication.factor`; more than the live brokers is refused.
     pub replication_factor: i16,
 }
 

@@ -285,13 +285,15 @@ fn placed(
     let wanted = wish.replication_factor.unwrap_or(defaults.replication_factor);
     if wanted <= 0 {
         return Err(TopicError::InvalidReplicationFactor(
-            "Replication factor must be larger than 0.".to_owned(),
+            "Replication factor must be larger than 0, or -1 to use the default value.".to_owned(),
         ));
     }
-    // A factor beyond the live brokers becomes their number (ours; Kafka refuses it).
-    let wanted = usize::try_from(wanted).unwrap_or(1).min(alive.len());
-    if wanted == 0 {
-        return Err(TopicError::InvalidReplicationFactor("No broker is registered.".to_owned()));
+    let wanted = usize::try_from(wanted).unwrap_or(1);
+    if wanted > alive.len() {
+        return Err(TopicError::InvalidReplicationFactor(format!(
+            "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} cannot be reached because only {} broker(s) are registered or some brokers have all their log directories cordoned.",
+            alive.len()
+        )));
     }
     let count = usize::try_from(count).unwrap_or(0);
     let replicas_of = |index: usize| {

@@ -5,7 +5,7 @@ use base::Uuid;
 use super::*;
 use crate::Change;
 
-const DEFAULTS: Defaults = Defaults { partitions: 1, replication_factor: 3 };
+const DEFAULTS: Defaults = Defaults { partitions: 1, replication_factor: 1 };
 
 fn image() -> Image {
     let mut image = Image::default();
@@ -45,7 +45,7 @@ fn create(image: &mut Image, wishes: Vec<CreateTopic>) -> Vec<Result<CreatedTopi
 }
 
 #[test]
-fn a_topic_takes_the_defaults_with_the_factor_cut_to_the_live_brokers() {
+fn a_topic_takes_the_defaults() {
     let mut image = image();
 
     let replies = create(&mut image, vec![wish("a")]);
@@ -55,14 +55,25 @@ fn a_topic_takes_the_defaults_with_the_factor_cut_to_the_live_brokers() {
 }
 
 #[test]
-fn an_explicit_factor_beyond_the_live_brokers_becomes_their_number_and_zero_is_refused() {
+fn a_factor_beyond_the_live_brokers_and_one_of_zero_are_refused_in_kafkas_words() {
     let mut image = image();
     let with = |factor, name| CreateTopic { replication_factor: Some(factor), ..wish(name) };
+    let told = |reply: &Result<CreatedTopic, TopicError>| match reply {
+        Err(TopicError::InvalidReplicationFactor(why)) => why.clone(),
+        other => panic!("{other:?}"),
+    };
 
-    let replies = create(&mut image, vec![with(3, "a"), with(0, "b")]);
+    let replies = create(&mut image, vec![with(3, "a"), with(0, "b"), with(1, "c")]);
 
-    assert_eq!(replies[0].as_ref().map(|topic| topic.replication_factor), Ok(1));
-    assert!(matches!(replies[1], Err(TopicError::InvalidReplicationFactor(_))));
+    assert_eq!(
+        told(&replies[0]),
+        "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached because only 1 broker(s) are registered or some brokers have all their log directories cordoned."
+    );
+    assert_eq!(
+        told(&replies[1]),
+        "Replication factor must be larger than 0, or -1 to use the default value."
+    );
+    assert!(replies[2].is_ok());
 }
 
 #[test]

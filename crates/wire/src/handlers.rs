@@ -26,6 +26,7 @@ mod offset_commit;
 mod offset_fetch;
 mod produce;
 mod reassignments;
+mod sasl;
 mod topics;
 
 use env::Env;
@@ -50,6 +51,7 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::SyncGroup,
     ApiKey::DescribeGroups,
     ApiKey::ListGroups,
+    ApiKey::SaslHandshake,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
@@ -57,6 +59,7 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::InitProducerId,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
+    ApiKey::SaslAuthenticate,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::ListPartitionReassignments,
     ApiKey::DescribeCluster,
@@ -117,6 +120,8 @@ pub(crate) async fn handle<E: Env>(
         ApiKey::DescribeGroups => group_admin::describe(c, decode(c, &body)?).await,
         ApiKey::ListGroups => group_admin::list(c, decode(c, &body)?).await,
         ApiKey::ApiVersions => api_versions::handle(c, &decode(c, &body)?),
+        ApiKey::SaslHandshake => sasl::handshake(c, &decode(c, &body)?),
+        ApiKey::SaslAuthenticate => sasl::authenticate(c, &decode(c, &body)?),
         ApiKey::CreateTopics => create_topics::handle(c, decode(c, &body)?).await,
         ApiKey::DeleteRecords => delete_records::handle(c, decode(c, &body)?).await,
         ApiKey::DeleteTopics => delete_topics::handle(c, decode(c, &body)?).await,

@@ -17,6 +17,8 @@ mod data;
 mod groups;
 #[path = "wire/settings.rs"]
 mod settings;
+#[path = "wire/topics.rs"]
+mod topics;
 #[path = "wire/versions.rs"]
 mod versions;
 #[path = "wire/waiting.rs"]

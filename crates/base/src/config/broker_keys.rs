@@ -32,7 +32,7 @@ pub const BROKER_KEYS: &[Key] = &[
     Key::inert("controller.quorum.voters", List, Some(""), Any, &[],
         "Kafka's controller quorum; this broker has its controller inside."),
     Key::live("default.replication.factor", Int, Some("1"), AtLeast(1), &[],
-        "Replicas of a topic that does not say; a factor larger than the number of live brokers becomes that number."),
+        "Replicas of a topic that does not say; a factor larger than the number of live brokers is refused."),
     Key::live("delete.topic.enable", Boolean, Some("true"), Any, &[],
         "Whether topics may be deleted."),
     Key::live("fetch.max.bytes", Int, Some("57671680"), AtLeast(1024), &[],

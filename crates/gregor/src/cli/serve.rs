@@ -15,15 +15,15 @@ use super::pair;
   gregor serve --override listeners=PLAINTEXT://127.0.0.1:0     (any free port; the log says which)
 
 Keys and defaults are Kafka's (`gregor config list`); a key that is unknown or without effect is
-named once in a warning. A replication factor larger than the number of live brokers becomes that
-number. GREGOR_LOG, or the key gregor.log.level, sets what is logged (error, warn, info, debug, or
+named once in a warning. A replication factor larger than the number of live brokers is refused.
+GREGOR_LOG, or the key gregor.log.level, sets what is logged (error, warn, info, debug, or
 module=level, separated by commas).
 
 SIGTERM and SIGINT stop the broker cleanly. SIGHUP reads FILE again and applies what may change;
 without --config there is nothing to read, and SIGHUP stops it too.
 
-Metrics, /health and /ready are served on http://localhost:9404 (gregor.http.listener);
-`gregor metrics` lists them.")]
+Metrics, /health and /ready are served on http://localhost:9404 (gregor.http.listener), and a page
+that shows what the broker does now; `gregor metrics` lists the metrics.")]
 pub struct Serve {
     /// A properties file in Kafka's notation (server.properties works as it is)
     #[arg(long, value_name = "FILE")]

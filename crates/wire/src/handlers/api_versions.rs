@@ -17,6 +17,9 @@ use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
 
+/// A client that does not yet know which broker it talks to.
+const NOBODY: i32 = -1;
+
 pub(crate) fn handle<E: Env>(
     context: &Context<'_, E>,
     request: &ApiVersionsRequest,
@@ -27,6 +30,9 @@ pub(crate) fn handle<E: Env>(
             && is_software(&request.client_software_version))
     {
         shared.env.probe().reached("api_versions_bad_software_name");
+        ErrorCode::INVALID_REQUEST
+    } else if request.cluster_id.is_none() != (request.node_id == NOBODY) {
+        shared.env.probe().reached("api_versions_half_named");
         ErrorCode::INVALID_REQUEST
     } else if is_elsewhere(context, request) {
         shared.env.probe().reached("api_versions_other_cluster");

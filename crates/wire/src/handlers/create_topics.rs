@@ -1,9 +1,10 @@
 //! CreateTopics.
 //!
-//! Invariants: each topic succeeds or fails alone; success is answered once the topics can be used.
+//! Invariants: each topic succeeds or fails alone; success is answered once the topics can be used;
+//! a name that is asked for twice is answered once, behind the others, as Kafka does.
 //! Source: KIP-4, KIP-464, KIP-525.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::{BrokerId, Probe};
@@ -31,9 +32,10 @@ pub(crate) async fn handle<E: Env>(
         let topics = request.topics.into_iter().map(|topic| failure(topic.name, &error)).collect();
         return context.reply(&CreateTopicsResponse { topics, ..CreateTopicsResponse::default() });
     }
-    let mut answers = Vec::with_capacity(request.topics.len());
-    let mut wishes = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
+    let (single, twice) = apart(request.topics);
+    let mut answers = Vec::with_capacity(single.len());
+    let mut wishes = Vec::with_capacity(single.len());
+    for topic in single {
         let name = topic.name.clone();
         match wish(topic) {
             Ok(wish) => {
@@ -58,21 +60,29 @@ pub(crate) async fn handle<E: Env>(
             },
         }
     });
-    let topics = topics.collect();
+    let duplicate = TopicError::InvalidRequest("Duplicate topic name.".to_owned());
+    let topics = topics.chain(twice.into_iter().map(|name| failure(name, &duplicate))).collect();
     context.reply(&CreateTopicsResponse { topics, ..CreateTopicsResponse::default() })
+}
+
+/// The topics whose name is asked for once, in order, and the names that are asked for again.
+fn apart(topics: Vec<CreatableTopic>) -> (Vec<CreatableTopic>, BTreeSet<String>) {
+    let mut seen = BTreeSet::new();
+    let again: BTreeSet<String> = topics
+        .iter()
+        .filter(|topic| !seen.insert(topic.name.as_str()))
+        .map(|topic| topic.name.clone())
+        .collect();
+    let single = topics.into_iter().filter(|topic| !again.contains(&topic.name)).collect();
+    (single, again)
 }
 
 /// A topic in the broker's words.
 fn wish(topic: CreatableTopic) -> Result<CreateTopic, TopicError> {
     let assignment = match topic.assignments {
         assignments if assignments.is_empty() => None,
-        _ if topic.num_partitions != -1 || topic.replication_factor != -1 => {
-            return Err(TopicError::InvalidRequest(
-                "A manual partition assignment was specified, but the number of partitions or the \
-                 replication factor was not set to -1."
-                    .to_owned(),
-            ));
-        },
+        _ if topic.replication_factor != -1 => return Err(not_left_open("replication factor")),
+        _ if topic.num_partitions != -1 => return Err(not_left_open("numPartitions")),
         assignments => Some(assigned(assignments)?),
     };
     Ok(CreateTopic {
@@ -82,6 +92,12 @@ fn wish(topic: CreatableTopic) -> Result<CreateTopic, TopicError> {
         assignment,
         configs: topic.configs.into_iter().map(|config| (config.name, config.value)).collect(),
     })
+}
+
+fn not_left_open(what: &str) -> TopicError {
+    TopicError::InvalidRequest(format!(
+        "A manual partition assignment was specified, but {what} was not set to -1."
+    ))
 }
 
 fn assigned(

@@ -61,11 +61,15 @@ fn reference(state: DeleteTopicState) -> Result<TopicRef, DeleteTopicState> {
 
 fn refused<E: Env>(context: &Context<'_, E>, state: DeleteTopicState) -> DeletableTopicResult {
     context.probe().reached("delete_topic_badly_named");
+    let why = match state.name {
+        Some(_) => "You may not specify both topic name and topic id.",
+        None => "Neither topic name nor id were specified.",
+    };
     DeletableTopicResult {
         name: state.name,
         topic_id: state.topic_id,
         error_code: ErrorCode::INVALID_REQUEST.0,
-        error_message: Some("You must specify either a topic name or a topic id.".to_owned()),
+        error_message: Some(why.to_owned()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! FindCoordinator: who coordinates groups. Nobody coordinates transactions yet.
 //!
-//! Invariants: one answer per key; a transactional id fails at once and with a message. Clients of
-//! the batched versions (Java) show the message of a code they do not expect; older ones
-//! (librdkafka) retry every code but 53 for ever, so they get that. Source: KIP-699, KIP-932.
+//! Invariants: one answer per key; the empty group has a coordinator, for it may commit by itself; a
+//! transactional id fails at once and with a message. Clients of the batched versions (Java) show the
+//! message of a code they do not expect; older ones (librdkafka) retry every code but 53 for ever, so
+//! they get that. Source: KIP-699, KIP-932.
 
 use base::Probe;
 use env::Env;
@@ -22,7 +23,6 @@ const NO_TRANSACTIONS: &str =
     "This broker does not support transactions yet; use a producer without a transactional id.";
 const NOT_AVAILABLE: &str = "The coordinator is not available.";
 const UNKNOWN_TYPE: &str = "This broker coordinates groups only.";
-const EMPTY_GROUP: &str = "The group id may not be empty.";
 
 pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
@@ -52,7 +52,6 @@ pub(crate) async fn handle<E: Env>(
 async fn find<E: Env>(context: &Context<'_, E>, key_type: i8, key: String) -> Coordinator {
     let shared = context.shared;
     let refused = match key_type {
-        GROUP if key.is_empty() => Some((ErrorCode::INVALID_GROUP_ID, EMPTY_GROUP)),
         GROUP => None,
         TRANSACTION if context.version() < BATCHED_VERSION_MIN => {
             Some((ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, NO_TRANSACTIONS))

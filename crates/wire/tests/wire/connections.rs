@@ -9,6 +9,7 @@ use protocol::messages::{
     ProduceRequest,
 };
 use protocol::{Reader, Wire};
+use wire::ErrorCode;
 use wire::server::Pace;
 
 use crate::world::{Served, World, framed};
@@ -177,6 +178,32 @@ fn software(name: &str) -> ApiVersionsRequest {
         client_software_version: "1".to_owned(),
         ..ApiVersionsRequest::default()
     }
+}
+
+#[test]
+fn a_broker_is_named_by_cluster_and_node_or_not_at_all() {
+    World::new("half-named").serve(
+        |_, _| {},
+        |served| async move {
+            let mut client = served.client().await;
+            let cluster = served.broker.cluster().cluster_id.to_string();
+            let cases = [
+                (None, -1, ErrorCode::NONE),
+                (None, 1, ErrorCode::INVALID_REQUEST),
+                (Some(cluster.clone()), -1, ErrorCode::INVALID_REQUEST),
+                (Some(cluster.clone()), 1, ErrorCode::NONE),
+                (Some(cluster), 2, ErrorCode::REBOOTSTRAP_REQUIRED),
+                (Some("elsewhere".to_owned()), 1, ErrorCode::REBOOTSTRAP_REQUIRED),
+            ];
+            for (cluster_id, node_id, error) in cases {
+                let named = format!("{cluster_id:?} {node_id}");
+                let request = ApiVersionsRequest { cluster_id, node_id, ..software("ok") };
+                let answer = client.call(5, &request, served.soon()).await.expect("answered");
+                assert_eq!(ErrorCode(answer.error_code), error, "{named}");
+                assert_eq!(answer.api_keys.is_empty(), !error.is_none(), "{named}");
+            }
+        },
+    );
 }
 
 #[test]

@@ -123,3 +123,26 @@ fn the_coordinator_of_a_transaction_is_refused_with_a_message() {
         },
     );
 }
+
+#[test]
+fn the_empty_group_has_a_coordinator_for_it_may_commit() {
+    World::new("empty-group").serve(
+        |_, _| {},
+        |served| async move {
+            let mut client = served.client().await;
+            ready(&served, &mut client, "").await;
+            for version in [3, 6] {
+                let keys = if version < 4 { Vec::new() } else { vec![String::new()] };
+                let request = FindCoordinatorRequest {
+                    coordinator_keys: keys,
+                    ..FindCoordinatorRequest::default()
+                };
+
+                let answer = client.call(version, &request, served.soon()).await.expect("answered");
+
+                let error = answer.coordinators.first().map_or(answer.error_code, |c| c.error_code);
+                assert_eq!(ErrorCode(error), ErrorCode::NONE, "in version {version}");
+            }
+        },
+    );
+}

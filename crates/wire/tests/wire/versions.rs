@@ -261,6 +261,11 @@ async fn administration(table: &mut Table) {
             }
         })
         .await;
+    let handshake = |_| SaslHandshakeRequest { mechanism: "PLAIN".to_owned() };
+    let refused = |code| assert_eq!(ErrorCode(code), ErrorCode::ILLEGAL_SASL_STATE);
+    table.each(handshake, |_, answer| refused(answer.error_code)).await;
+    let authenticate = |_| SaslAuthenticateRequest::default();
+    table.each(authenticate, |_, answer| refused(answer.error_code)).await;
     let moves = |_| ListPartitionReassignmentsRequest::default();
     table.each(moves, |version, answer| ok(version, answer.error_code)).await;
     let pages = |_| DescribeTopicPartitionsRequest {

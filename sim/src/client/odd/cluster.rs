@@ -21,6 +21,7 @@ use protocol::messages::incremental_alter_configs_response::IncrementalAlterConf
 use protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
 use protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use protocol::messages::sasl_handshake_request::SaslHandshakeRequest;
 
 use super::{NO_ID, NOBODY, OWN, Odd};
 use crate::client::errors::{NONE, TOPIC_ALREADY_EXISTS};
@@ -28,7 +29,7 @@ use crate::client::errors::{NONE, TOPIC_ALREADY_EXISTS};
 /// How many there are.
 pub(super) const STEPS: usize = CREATE + ASK;
 const CREATE: usize = 6;
-const ASK: usize = 16;
+const ASK: usize = 17;
 
 pub(super) fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
     CreatableTopic {
@@ -72,7 +73,10 @@ impl Odd {
         let (topics, allowed): (_, &[i16]) = match number {
             0 => (vec![topic("bad name!", 1)], &[17]),
             1 => (vec![topic(NOBODY, 0)], &[37]),
-            2 => (vec![CreatableTopic { replication_factor: 0, ..topic(NOBODY, 1) }], &[38]),
+            2 => {
+                let replication_factor = if self.dice.chance(500) { 0 } else { 9 };
+                (vec![CreatableTopic { replication_factor, ..topic(NOBODY, 1) }], &[38])
+            },
             3 => {
                 let config =
                     CreatableTopicConfig { name: "no.such.key".into(), value: Some("1".into()) };
@@ -115,9 +119,20 @@ impl Odd {
                     ..ApiVersionsRequest::default()
                 };
                 self.ask(3, &ask, |answer| Some(answer.error_code), &[42]).await;
+                let ask = ApiVersionsRequest {
+                    client_software_name: "odd".into(),
+                    client_software_version: "1".into(),
+                    node_id: 1,
+                    ..ApiVersionsRequest::default()
+                };
+                self.ask(5, &ask, |answer| Some(answer.error_code), &[42]).await;
             },
             13 => self.metadata().await,
             14 => self.alter_configs().await,
+            15 => {
+                let ask = SaslHandshakeRequest { mechanism: "PLAIN".into() };
+                self.ask(1, &ask, |answer| Some(answer.error_code), &[34]).await;
+            },
             _ => {
                 let ask = FindCoordinatorRequest {
                     key: "k".into(),

@@ -48,9 +48,6 @@ final class Broker implements AutoCloseable {
         List<String> lines = new ArrayList<>();
         keys.forEach((key, value) -> lines.add(key + "=" + value));
         Files.write(config, lines);
-        if (setup.kind() == Setup.Kind.KAFKA) {
-            format();
-        }
         Properties client = new Properties();
         client.put("bootstrap.servers", bootstrap());
         client.put("reconnect.backoff.max.ms", "200");
@@ -81,8 +78,18 @@ final class Broker implements AutoCloseable {
         Wait.equal(0, Proc.run(dir, "format", command, "").exit(), "exit code of the formatting");
     }
 
+    /** Starts it unless it runs already. */
+    synchronized void ensureStarted() throws Exception {
+        if (process == null) {
+            start();
+        }
+    }
+
     /** Starts it and waits until it answers. */
     void start() throws Exception {
+        if (setup.kind() == Setup.Kind.KAFKA && process == null) {
+            format();
+        }
         List<String> command = setup.kind() == Setup.Kind.KAFKA
             ? Java.command(setup.serverClasspath(), "kafka.Kafka", List.of(config.toString()))
             : List.of(setup.gregor().toString(), "serve", "--config", config.toString());

@@ -60,6 +60,11 @@ record Setup(Kind kind, Path base, Path work, Path gregor, long seed, List<Strin
         return build.resolve("classes") + ":" + build.resolve("lib") + "/*";
     }
 
+    /** Whether nothing is asked for but checks whose names open with this. */
+    boolean isFor(String number) {
+        return !only.isEmpty() && only.stream().allMatch(it -> (it + " ").startsWith(number));
+    }
+
     boolean wants(String name) {
         return only.isEmpty() || only.stream().anyMatch(name::contains);
     }
