@@ -15,6 +15,7 @@ mod commands;
 mod config;
 mod failure;
 mod listeners;
+mod log_levels;
 mod output;
 mod remote;
 mod serve;

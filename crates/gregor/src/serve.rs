@@ -4,9 +4,10 @@
 //! signal leads to a stop that refuses new work, finishes what is under way and seals the
 //! directory; a second signal ends at once, which is safe and costs a recovery.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use base::Duration;
 use broker::{Broker, StartError};
@@ -17,12 +18,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
-use wire::server::Server;
+use wire::server::{Loggers, Server};
 
 use crate::cli::Serve;
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::listeners;
+use crate::{listeners, log_levels};
 
 /// What is logged.
 const LOG_VARIABLE: &str = "GREGOR_LOG";
@@ -42,8 +43,9 @@ const EVENT_INTERVAL: u32 = 8;
 /// # Errors
 /// [`Failure`] if it could not start or had to stop.
 pub fn run(arguments: &Serve) -> Result<(), Failure> {
-    start_logging(arguments.log_json)?;
-    let config = config::load(arguments)?;
+    let loggers = start_logging(arguments.log_json)?;
+    let mut config = config::load(arguments)?;
+    config.server.loggers = loggers;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .event_interval(EVENT_INTERVAL)
@@ -85,16 +87,9 @@ fn log_filter(text: &str) -> Result<EnvFilter, Failure> {
     Ok(filter.add_directive(ready))
 }
 
-fn start_logging(json: bool) -> Result<(), Failure> {
+fn start_logging(json: bool) -> Result<Arc<dyn Loggers>, Failure> {
     let asked = std::env::var_os(LOG_VARIABLE).unwrap_or_default();
-    let filter = log_filter(&asked.to_string_lossy())?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    if json {
-        builder.json().init();
-    } else {
-        builder.with_target(false).with_ansi(io::stderr().is_terminal()).init();
-    }
-    Ok(())
+    log_levels::start(&asked.to_string_lossy(), json, log_filter)
 }
 
 async fn serve(mut config: Config) -> Result<(), Failure> {
@@ -102,7 +97,7 @@ async fn serve(mut config: Config) -> Result<(), Failure> {
         warn!("{unknown}; it is ignored");
     }
     if !config.inert.is_empty() {
-        warn!("without effect in this version: {}", config.inert.join(", "));
+        warn!("inert, without effect in this version: {}", config.inert.join(", "));
     }
     let env = TokioEnv::new(tokio::runtime::Handle::current(), Settings::default())
         .map_err(|source| Failure::System { what: "asking the system".to_owned(), source })?;

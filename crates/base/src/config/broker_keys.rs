@@ -1,198 +1,40 @@
-//! Keys of `server.properties`. Source of names, types, bounds and defaults: Kafka 4.4.
+//! Keys of `server.properties`: all that Kafka 4.4 shows, and ours.
 
-use super::Bound::{Any, AtLeast, Between, Fraction, OneOf};
+mod a_to_k;
+pub(super) mod absent;
+mod l_to_o;
+mod p_to_r;
+mod s_to_z;
+
 use super::Key;
-use super::Kind::{Boolean, Double, Int, List, Long, Short, String};
+
+const PARTS: [&[Key]; 4] = [a_to_k::KEYS, l_to_o::KEYS, p_to_r::KEYS, s_to_z::KEYS];
+
+const COUNT: usize = {
+    let mut count = 0;
+    let mut part = 0;
+    while part < PARTS.len() {
+        count += PARTS[part].len();
+        part += 1;
+    }
+    count
+};
+
+/// The parts, one behind the other.
+const JOINED: [Key; COUNT] = {
+    let mut all = [a_to_k::KEYS[0]; COUNT];
+    let (mut at, mut part) = (0, 0);
+    while part < PARTS.len() {
+        let mut of_part = 0;
+        while of_part < PARTS[part].len() {
+            all[at] = PARTS[part][of_part];
+            at += 1;
+            of_part += 1;
+        }
+        part += 1;
+    }
+    all
+};
 
 /// Keys of a broker. Sorted by name.
-#[rustfmt::skip]
-pub const BROKER_KEYS: &[Key] = &[
-    Key::live("advertised.listeners", String, None, Any, &[],
-        "Addresses given to clients, `PLAINTEXT://host:port`; by default those of the first listener, where a wildcard and localhost become 127.0.0.1, which other machines cannot reach. A wildcard is refused."),
-    Key::live("auto.create.topics.enable", Boolean, Some("true"), Any, &[],
-        "Whether a topic is created when a client asks for it."),
-    Key::inert("background.threads", Int, Some("10"), AtLeast(1), &[],
-        "Kafka's background threads; ours are sized by the machine."),
-    Key::live("broker.rack", String, None, Any, &[],
-        "The broker's rack, shown to clients."),
-    Key::inert("compression.gzip.level", Int, Some("-1"), Between(-1, 9), &[],
-        "Default of the topic key compression.gzip.level. Level used when the broker recompresses with gzip."),
-    Key::inert("compression.lz4.level", Int, Some("9"), Between(1, 17), &[],
-        "Default of the topic key compression.lz4.level. Level used when the broker recompresses with lz4."),
-    Key::inert("compression.type", String, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), &[],
-        "Default of the topic key of the same name."),
-    Key::inert("compression.zstd.level", Int, Some("3"), Between(-131072, 22), &[],
-        "Default of the topic key compression.zstd.level. Level used when the broker recompresses with zstd."),
-    Key::live("connections.max.idle.ms", Long, Some("600000"), AtLeast(-1), &[],
-        "Idle time in milliseconds after which a connection is closed; negative is never."),
-    Key::inert("controller.listener.names", String, None, Any, &[],
-        "Kafka's controller listeners; this broker has its controller inside."),
-    Key::inert("controller.quorum.bootstrap.servers", List, Some(""), Any, &[],
-        "Kafka's controller quorum; this broker has its controller inside."),
-    Key::inert("controller.quorum.voters", List, Some(""), Any, &[],
-        "Kafka's controller quorum; this broker has its controller inside."),
-    Key::live("default.replication.factor", Int, Some("1"), AtLeast(1), &[],
-        "Replicas of a topic that does not say; a factor larger than the number of live brokers becomes that number."),
-    Key::live("delete.topic.enable", Boolean, Some("true"), Any, &[],
-        "Whether topics may be deleted."),
-    Key::live("fetch.max.bytes", Int, Some("57671680"), AtLeast(1024), &[],
-        "Most bytes one fetch is answered with."),
-    Key::live("gregor.durability", String, Some("replicated"), OneOf(&["replicated", "fsync"]), &[],
-        "Default of the topic key gregor.durability. When a record is acknowledged: once every in-sync replica has written it (`replicated`), or once it is durable there (`fsync`)."),
-    Key::live("gregor.journal.file.bytes", Int, Some("16777216"), AtLeast(65536), &[],
-        "Size of a file of the storage journal, in bytes. A few are in use at a time and used again."),
-    Key::live("gregor.large.request.min.rate", Int, Some("32768"), AtLeast(0), &[],
-        "Slowest rate, in bytes per second, at which a request of more than 64 KiB may arrive; judged every ten seconds while the broker reads it. A slower one closes its connection, for it holds memory that others wait for. 0 is no limit."),
-    Key::live("group.initial.rebalance.delay.ms", Int, Some("3000"), AtLeast(0), &[],
-        "How long a new group waits for more members, in milliseconds."),
-    Key::live("group.max.session.timeout.ms", Int, Some("1800000"), AtLeast(0), &[],
-        "Longest session timeout a member may ask for, in milliseconds."),
-    Key::live("group.max.size", Int, Some("2147483647"), AtLeast(1), &[],
-        "Most members of a group."),
-    Key::live("group.min.session.timeout.ms", Int, Some("6000"), AtLeast(0), &[],
-        "Shortest session timeout a member may ask for, in milliseconds."),
-    Key::inert("inter.broker.listener.name", String, None, Any, &[],
-        "Kafka's listener between brokers."),
-    Key::inert("listener.security.protocol.map", String, Some("PLAINTEXT:PLAINTEXT"), Any, &[],
-        "Which protocol a listener speaks; only PLAINTEXT is served."),
-    Key::live("listeners", List, Some("PLAINTEXT://localhost:9092"), Any, &[],
-        "Where clients are served, `PLAINTEXT://host:port`; an empty host is every address, localhost is 127.0.0.1 and, where there is one, ::1."),
-    Key::live("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0), &[],
-        "How often logs are looked at that may be due for compaction, in milliseconds."),
-    Key::live("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), AtLeast(0), &[],
-        "Bytes that the keys of a log may take while it is compacted, with an eighth for its transactions; a key takes 30 to 60, and so does a transaction. With too few, a log takes several turns."),
-    Key::live("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0), &[],
-        "Default of the topic key delete.retention.ms. How long a tombstone of a compacted topic stays after the first compaction that saw it, in milliseconds."),
-    Key::live("log.cleaner.enable", Boolean, Some("true"), Any, &[],
-        "Whether logs are compacted."),
-    Key::inert("log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any, &[],
-        "How full Kafka's map of keys may get."),
-    Key::inert("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0), &[],
-        "Kafka's buffers of compaction; here they are as large as the largest batch, and 64 KiB at least."),
-    Key::live("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any, &[],
-        "Bytes that compaction reads and writes per second at most."),
-    Key::live("log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1), &[],
-        "Default of the topic key max.compaction.lag.ms. Longest time a record of a compacted topic stays uncompacted, in milliseconds; a segment is ended in time for that."),
-    Key::live("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Fraction(0.0, 1.0), &[],
-        "Default of the topic key min.cleanable.dirty.ratio. A log is compacted when more than this share of its bytes is not."),
-    Key::live("log.cleaner.min.compaction.lag.ms", Long, Some("0"), AtLeast(0), &[],
-        "Default of the topic key min.compaction.lag.ms. Shortest time a record stays uncompacted, in milliseconds."),
-    Key::inert("log.cleaner.threads", Int, Some("1"), AtLeast(0), &[],
-        "Threads that compact; here one log is compacted at a time."),
-    Key::live("log.cleanup.policy", List, Some("delete"), OneOf(&["delete", "compact"]), &[],
-        "Default of the topic key cleanup.policy. What happens to old segments: delete them, compact them, or both."),
-    Key::live("log.dir", String, Some("./data"), Any, &[],
-        "Where data lives, if log.dirs is not set."),
-    Key::live("log.dirs", List, None, Any, &[],
-        "Where data lives: one directory, or several on disks of their own, separated by commas."),
-    Key::live("log.flush.interval.messages", Long, Some("9223372036854775807"), AtLeast(1), &[],
-        "Default of the topic key flush.messages. The value 1 means gregor.durability=fsync; others have no effect."),
-    Key::live("log.flush.interval.ms", Long, Some("9223372036854775807"), AtLeast(0), &[],
-        "Default of the topic key flush.ms. The value 0 means gregor.durability=fsync; others have no effect."),
-    Key::live("log.index.interval.bytes", Int, Some("4096"), AtLeast(0), &[],
-        "Default of the topic key index.interval.bytes. Bytes of batches between two entries of the sparse index."),
-    Key::inert("log.index.size.max.bytes", Int, Some("10485760"), AtLeast(4), &[],
-        "Default of the topic key segment.index.bytes. Size limit of Kafka's index files; ours need none."),
-    Key::inert("log.local.retention.bytes", Long, Some("-2"), AtLeast(-2), &[],
-        "Default of the topic key local.retention.bytes. Bytes kept locally with tiered storage, which this broker does not have."),
-    Key::inert("log.local.retention.ms", Long, Some("-2"), AtLeast(-2), &[],
-        "Default of the topic key local.retention.ms. Milliseconds kept locally with tiered storage, which this broker does not have."),
-    Key::live("log.message.timestamp.after.max.ms", Long, Some("3600000"), AtLeast(0), &[],
-        "Default of the topic key message.timestamp.after.max.ms. How far a record's timestamp may lie in the broker's future, in milliseconds."),
-    Key::live("log.message.timestamp.before.max.ms", Long, Some("9223372036854775807"), AtLeast(0), &[],
-        "Default of the topic key message.timestamp.before.max.ms. How far a record's timestamp may lie in the broker's past, in milliseconds."),
-    Key::live("log.message.timestamp.type", String, Some("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"]), &[],
-        "Default of the topic key message.timestamp.type. Whether records keep the producer's timestamp or take the broker's."),
-    Key::inert("log.preallocate", Boolean, Some("false"), Any, &[],
-        "Default of the topic key preallocate. Whether a new segment's room is reserved at once."),
-    Key::live("log.retention.bytes", Long, Some("-1"), AtLeast(-1), &[],
-        "Default of the topic key retention.bytes. Bytes a partition may hold before its oldest segments are deleted; -1 is no limit."),
-    Key::live("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), &[],
-        "How often old segments are looked for, in milliseconds."),
-    Key::live("log.retention.hours", Int, Some("168"), Any, &[],
-        "As log.retention.ms, in hours."),
-    Key::live("log.retention.minutes", Int, None, Any, &[],
-        "As log.retention.ms, in minutes."),
-    Key::live("log.retention.ms", Long, None, AtLeast(-1), &[],
-        "Default of the topic key retention.ms. Age in milliseconds beyond which segments are deleted; -1 is no limit."),
-    Key::live("log.roll.hours", Int, Some("168"), AtLeast(1), &[],
-        "As log.roll.ms, in hours."),
-    Key::inert("log.roll.jitter.ms", Long, None, AtLeast(0), &[],
-        "Default of the topic key segment.jitter.ms. Random part taken off segment.ms, in milliseconds."),
-    Key::live("log.roll.ms", Long, None, AtLeast(1), &[],
-        "Default of the topic key segment.ms. Age in milliseconds at which a new segment is begun."),
-    Key::live("log.segment.bytes", Int, Some("1073741824"), AtLeast(1048576), &[],
-        "Default of the topic key segment.bytes. Size in bytes at which a new segment is begun."),
-    Key::inert("log.segment.delete.delay.ms", Long, Some("60000"), AtLeast(0), &[],
-        "Default of the topic key file.delete.delay.ms. How long a deleted segment's file stays; here it goes at once, and who still reads from it may finish."),
-    Key::inert("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), &[],
-        "Connections accepted per second."),
-    Key::live("max.connections", Int, Some("2147483647"), AtLeast(0), &[],
-        "Most connections at a time; Gregor never accepts more than 100000."),
-    Key::live("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), &[],
-        "Most connections of one address at a time."),
-    Key::inert("max.incremental.fetch.session.cache.slots", Int, Some("1000"), AtLeast(0), &[],
-        "Most fetch sessions; this version keeps none."),
-    Key::live("max.request.partition.size.limit", Int, Some("2000"), AtLeast(1), &[],
-        "Most partitions in one answer to DescribeTopicPartitions."),
-    Key::live("message.max.bytes", Int, Some("1048588"), AtLeast(0), &[],
-        "Default of the topic key max.message.bytes. Largest record batch that is accepted, in bytes, after compression."),
-    Key::live("metadata.log.dir", String, None, Any, &[],
-        "Where the metadata log lives; the first of log.dirs if not set. Partitions live there only if log.dirs names it too."),
-    Key::inert("min.insync.replicas", Int, Some("1"), AtLeast(1), &[],
-        "Default of the topic key of the same name."),
-    Key::live("node.id", Int, Some("1"), AtLeast(0), &[],
-        "This broker's id."),
-    Key::inert("num.io.threads", Int, Some("8"), AtLeast(1), &[],
-        "Kafka's request threads; ours are sized by the machine."),
-    Key::inert("num.network.threads", Int, Some("3"), AtLeast(1), &[],
-        "Kafka's network threads; ours are sized by the machine."),
-    Key::live("num.partitions", Int, Some("1"), AtLeast(1), &[],
-        "Partitions of a topic that does not say."),
-    Key::inert("num.recovery.threads.per.data.dir", Int, Some("2"), AtLeast(1), &[],
-        "Kafka's recovery threads."),
-    Key::live("offset.metadata.max.bytes", Int, Some("4096"), AtLeast(0), &[],
-        "Longest text a client may commit beside an offset, in bytes."),
-    Key::live("offsets.commit.timeout.ms", Int, Some("5000"), AtLeast(1), &[],
-        "How long an offset commit may take, in milliseconds."),
-    Key::inert("offsets.retention.check.interval.ms", Long, Some("600000"), AtLeast(1), &[],
-        "How often expired offsets are looked for, in milliseconds."),
-    Key::inert("offsets.retention.minutes", Int, Some("10080"), AtLeast(1), &[],
-        "How long offsets of an empty group are kept, in minutes; for ever in this version."),
-    Key::live("offsets.topic.num.partitions", Int, Some("50"), AtLeast(1), &[],
-        "Partitions of __consumer_offsets, fixed when it is created."),
-    Key::live("offsets.topic.replication.factor", Short, Some("3"), AtLeast(1), &[],
-        "Replicas of __consumer_offsets; more than the live brokers becomes their number."),
-    Key::live("offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1048576), &[],
-        "Segment size of __consumer_offsets, in bytes."),
-    Key::inert("process.roles", List, Some("broker,controller"), OneOf(&["broker", "controller"]), &[],
-        "Kafka's roles; this process is both."),
-    Key::live("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1), &[],
-        "How long an idle producer's sequence is remembered, in milliseconds."),
-    Key::live("queued.max.request.bytes", Long, Some("268435456"), AtLeast(-1), &[],
-        "Most bytes of requests in memory at a time, over all connections; at least socket.request.max.bytes, and better twice as many, for beyond the room of one largest request, half is for requests of up to 64 KiB and half for larger ones. Kafka has no limit by default; not set or -1, it is 256 MiB or, if that is more, twice socket.request.max.bytes."),
-    Key::inert("queued.max.requests", Int, Some("500"), AtLeast(1), &[],
-        "Kafka's queue of requests; ours is bounded in bytes."),
-    Key::inert("remote.log.copy.lag.bytes", Long, Some("0"), AtLeast(-1), &[],
-        "Default of the topic key remote.copy.lag.bytes. Tiered storage, which this broker does not have."),
-    Key::inert("remote.log.copy.lag.ms", Long, Some("0"), AtLeast(-1), &[],
-        "Default of the topic key remote.copy.lag.ms. Tiered storage, which this broker does not have."),
-    Key::inert("replica.lag.time.max.ms", Long, Some("30000"), AtLeast(1), &[],
-        "How long a follower may lag; there is one replica in this version."),
-    Key::inert("share.coordinator.state.topic.min.isr", Short, Some("2"), AtLeast(1), &[],
-        "Share groups are not served in this version."),
-    Key::inert("share.coordinator.state.topic.replication.factor", Short, Some("3"), AtLeast(1), &[],
-        "Share groups are not served in this version."),
-    Key::inert("socket.receive.buffer.bytes", Int, Some("102400"), AtLeast(-1), &[],
-        "Kernel buffer of a socket; left to the system."),
-    Key::live("socket.request.max.bytes", Int, Some("104857600"), AtLeast(1), &[],
-        "Largest request in bytes; a larger one closes the connection before anything is allocated."),
-    Key::inert("socket.send.buffer.bytes", Int, Some("102400"), AtLeast(-1), &[],
-        "Kernel buffer of a socket; left to the system."),
-    Key::inert("transaction.state.log.min.isr", Int, Some("2"), AtLeast(1), &[],
-        "Transactions are not served in this version."),
-    Key::inert("transaction.state.log.replication.factor", Short, Some("3"), AtLeast(1), &[],
-        "Transactions are not served in this version."),
-    Key::inert("unclean.leader.election.enable", Boolean, Some("false"), Any, &[],
-        "Default of the topic key of the same name."),
-];
+pub const BROKER_KEYS: &[Key] = &JOINED;

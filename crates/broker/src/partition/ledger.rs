@@ -124,6 +124,8 @@ pub(crate) struct Enqueued {
     pub(crate) done: Option<oneshot::Receiver<Written>>,
     /// The caller must write.
     pub(crate) writer: bool,
+    /// The batch came before, and these are that one's.
+    pub(crate) duplicate: bool,
 }
 
 /// Appenders to be told after the lock is released.
@@ -233,7 +235,14 @@ impl Ledger {
                 }
                 let (base_offset, timestamp) = (kept.base_offset, kept.timestamp);
                 let log_start = self.log_start;
-                return Ok(Enqueued { base_offset, timestamp, log_start, done, writer: false });
+                return Ok(Enqueued {
+                    base_offset,
+                    timestamp,
+                    log_start,
+                    done,
+                    writer: false,
+                    duplicate: true,
+                });
             },
             // Planted: a gap is let in.
             Some(Verdict::OutOfOrder { expected })
@@ -293,7 +302,8 @@ impl Ledger {
         waiting.pending_bytes = bytes;
         let done = self.wait_for(self.next);
         let writer = !std::mem::replace(&mut self.writing, true);
-        Enqueued { base_offset, timestamp, log_start: self.log_start, done, writer }
+        let log_start = self.log_start;
+        Enqueued { base_offset, timestamp, log_start, done, writer, duplicate: false }
     }
 
     fn check_fate(&self) -> Result<(), ProduceError> {
