@@ -20,6 +20,8 @@ use crate::{Image, Record, Resource};
 /// Groups and subscriptions that may have settings; further ones are refused (ours: whoever asks
 /// names them).
 const RESOURCES_MAX: usize = 10_000;
+/// Keys that may be set of one resource (ours: a broker keeps keys that nobody knows).
+const KEYS_MAX: usize = 1_000;
 
 const NOTHING: &Configs = &Configs::new();
 
@@ -64,6 +66,9 @@ fn alter(
     check(image, &wish.resource, &configs, file)?;
     if configs == *now {
         return Ok(None);
+    }
+    if configs.len() > KEYS_MAX {
+        return Err(TopicError::Policy(format!("More than {KEYS_MAX} keys of one resource.")));
     }
     let is_named = matches!(wish.resource, Resource::Group(_) | Resource::ClientMetrics(_));
     if is_named && now.is_empty() && image.settings.len() >= RESOURCES_MAX {
@@ -283,6 +288,16 @@ mod tests {
         ] {
             assert_eq!(alter(&mut image, resource, &[(key, append("1"))]).unwrap_err(), said);
         }
+    }
+
+    #[test]
+    fn nobody_fills_the_metadata_with_keys_that_nobody_knows() {
+        let mut image = Image::default();
+        let keys: Vec<String> = (0..=KEYS_MAX).map(|at| format!("key.{at}")).collect();
+        let edits: Vec<_> = keys.iter().map(|key| (key.as_str(), set("x"))).collect();
+        let said = alter(&mut image, Resource::Brokers, &edits).unwrap_err();
+        assert_eq!(said, "More than 1000 keys of one resource.");
+        alter(&mut image, Resource::Brokers, &edits[1..]).unwrap();
     }
 
     #[test]

@@ -130,8 +130,10 @@ impl Operator {
             };
             let sent_to = self.job.world.incarnation(BROKER);
             let Ok(answer) = self.connection.call(4, &ask, TIMEOUT).await else { continue };
-            // What is on its way to a process may come before or after any other request.
-            if self.loose.is_some_and(|upto| upto >= sent_to) {
+            // What is on its way to a process may come before or after any other request; and the last
+            // entry of a metadata log that rotted is taken for torn.
+            let is_damaged = crate::check::damages(&self.job.world) > 0;
+            if is_damaged || self.loose.is_some_and(|upto| upto >= sent_to) {
                 continue;
             }
             let Some(result) = answer.results.first().filter(|r| r.error_code == NONE) else {

@@ -12,7 +12,7 @@ use super::absent::{
 pub(super) const KEYS: &[Key] = &[
     Key::absent("add.partitions.to.txn.retry.backoff.max.ms", Int, Some("100"), AtLeast(0), TRANSACTIONS),
     Key::absent("add.partitions.to.txn.retry.backoff.ms", Int, Some("20"), AtLeast(1), TRANSACTIONS),
-    Key::live("advertised.listeners", String, None, Any, &[],
+    Key::live("advertised.listeners", List, None, Any, &[],
         "Addresses given to clients, `PLAINTEXT://host:port`; by default those of the first listener, where a wildcard and localhost become 127.0.0.1, which other machines cannot reach. A wildcard is refused."),
     Key::absent("alter.config.policy.class.name", Class, None, Any, JAVA),
     Key::absent("alter.log.dirs.replication.quota.window.num", Int, Some("11"), AtLeast(1), REPLICAS),
@@ -45,7 +45,7 @@ pub(super) const KEYS: &[Key] = &[
         "Idle time in milliseconds after which a connection is closed; negative is never."),
     Key::absent("connections.max.reauth.ms", Long, Some("0"), Any, BETWEEN),
     Key::absent("controlled.shutdown.enable", Boolean, Some("true"), Any, CONTROLLER),
-    Key::inert("controller.listener.names", String, None, Any, &[],
+    Key::inert("controller.listener.names", List, None, Any, &[],
         "Kafka's controller listeners; this broker has its controller inside."),
     Key::absent("controller.quorum.append.linger.ms", Int, Some("25"), AtLeast(0), CONTROLLER),
     Key::absent("controller.quorum.auto.join.enable", Boolean, Some("false"), Any, CONTROLLER),

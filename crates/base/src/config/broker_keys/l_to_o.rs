@@ -36,7 +36,7 @@ pub(super) const KEYS: &[Key] = &[
         "Threads that compact; here one log is compacted at a time.").dynamic(),
     Key::live("log.cleanup.policy", List, Some("delete"), OneOf(&["compact", "delete"]), &[],
         "Default of the topic key cleanup.policy. What happens to old segments: delete them, compact them, or both.").dynamic(),
-    Key::live("log.dir", String, Some("./data"), Any, &[],
+    Key::live("log.dir", List, Some("./data"), Any, &[],
         "Where data lives, if log.dirs is not set."),
     Key::inert("log.dir.failure.timeout.ms", Long, Some("30000"), AtLeast(1), &[],
         "How long Kafka waits until its controller hears of a failed directory; this broker has its controller inside."),

@@ -50,7 +50,8 @@ final class ConfigChecks {
             suite.check("1.4 every key of Kafka is described, with its type", at -> checks.keys());
             suite.check("1.4 bad values are refused in Kafka's words", at -> checks.refusals());
             suite.check("1.4 lists grow and shrink, and validateOnly only looks", at -> checks.lists());
-            suite.check("1.4 kafka-configs for every kind of resource", at -> checks.tool(at));
+            suite.check("1.4 kafka-configs for brokers, loggers and groups", at -> checks.tool(at));
+            suite.check("1.4 kafka-configs for client metrics", at -> checks.subscriptions(at));
             new StoredChecks(suite, broker).run();
             suite.check("1.4 a topic's own value wins, then the broker's, then all brokers'",
                 at -> checks.sources());
@@ -232,6 +233,10 @@ final class ConfigChecks {
         shows(tools, "  consumer.session.timeout.ms=50000 sensitive=false synonyms="
             + "{DYNAMIC_GROUP_CONFIG:consumer.session.timeout.ms=50000, ",
             "--entity-type", "groups", "--entity-name", "readers");
+    }
+
+    private void subscriptions(java.nio.file.Path at) throws Exception {
+        Tools tools = new Tools(suite.setup(), broker, at);
         Wait.equal("Completed updating config for client-metric watched.\n",
             Tools.ok(tools.configs("--entity-type", "client-metrics", "--entity-name", "watched",
                 "--alter", "--add-config", "interval.ms=1000,match=[client_id=a]")),
