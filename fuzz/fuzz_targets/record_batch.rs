@@ -56,6 +56,7 @@ fn policy(mode: u8, depth: Depth) -> Policy {
     };
     Policy {
         batch_bytes_max: 1024 * 1024,
+        record_bytes_max: usize::MAX,
         depth,
         open_bytes_max: OPEN_BYTES_MAX,
         key_required: mode & 0x80 != 0,

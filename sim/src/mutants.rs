@@ -44,6 +44,11 @@ pub const MUTANTS: &[Mutant] = &[
         "the journal lets go of batches before their segment is durable",
     ),
     mutant(
+        "broker_settings_not_logged",
+        "own",
+        "what is set for brokers while they run is in force and not in the metadata log",
+    ),
+    mutant(
         "closed_not_flushed",
         "own",
         "a segment is closed, and said to be durable, before it is flushed",
@@ -59,6 +64,11 @@ pub const MUTANTS: &[Mutant] = &[
         "continued_not_heeded",
         "own",
         "a start does not heed the word at the end of a full lap that there is a next one",
+    ),
+    mutant(
+        "converted_keeps_old_crc",
+        "own",
+        "a batch that is given another codec keeps the checksum it came with",
     ),
     mutant(
         "cut_not_journaled",

@@ -16,8 +16,8 @@ pub use cluster::{BrokerView, ClusterView, PartitionView, TopicView};
 pub use directories::{DirectoryState, DirectoryView};
 pub use fetch::{Fetch, FetchError, FetchPartition, FetchedData, FetchedPartition, Isolation};
 pub use metadata::{
-    AlterTopic, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic, OFFSETS_TOPIC, TopicError,
-    TopicRef, is_legal_name,
+    AlterSettings, AlterTopic, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic, OFFSETS_TOPIC,
+    Resource, TopicError, TopicRef, check_name, is_legal_name,
 };
 pub use offsets::{FoundOffset, ListOffset, ListOffsetError, OffsetSpec};
 pub use produce::{Acks, Produce, ProduceError, Produced};

@@ -79,7 +79,7 @@ async fn retain<E: Env>(node: Arc<Node<E>>) {
         pause = node.config.retention_check_interval;
         let now = node.env.wall();
         for partition in node.partitions.all() {
-            partition.expire_producers(now, node.config.producer_expiration);
+            partition.expire_producers(now, node.rules().producer_expiration);
             // A partition that is deleted meanwhile refuses, a full disk is tried again, and of a
             // failed directory its flusher tells.
             drop(partition.retain(now).await);

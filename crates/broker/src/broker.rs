@@ -20,9 +20,9 @@ use storage::{Durability, LogDir, SealOutcome};
 use thiserror::Error;
 
 use crate::api::{
-    AlterTopic, ClusterView, CreateTopic, CreatedTopic, DeleteRecordsError, DirectoryView, Fetch,
-    FetchedPartition, FoundOffset, ListOffset, ListOffsetError, Produce, ProduceError, Produced,
-    TopicError, TopicRef, group,
+    AlterSettings, AlterTopic, ClusterView, CreateTopic, CreatedTopic, DeleteRecordsError,
+    DirectoryView, Fetch, FetchedPartition, FoundOffset, ListOffset, ListOffsetError, Produce,
+    ProduceError, Produced, TopicError, TopicRef, group,
 };
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::{MetadataFailed, MetadataHost};
@@ -150,6 +150,11 @@ impl<E: Env> Broker<E> {
         crate::fetch::fetch(&self.inner.node, wish).await
     }
 
+    /// First offset of a partition that is led here.
+    pub fn log_start(&self, id: &PartitionId) -> Option<Offset> {
+        self.inner.node.partitions.find(id).map(|partition| partition.log_start())
+    }
+
     /// Answers a question about offsets; `None` is "no such record".
     ///
     /// # Errors
@@ -262,8 +267,10 @@ impl<E: Env> Broker<E> {
         validate_only: bool,
     ) -> Vec<Result<(), TopicError>> {
         let asked = topics.len();
-        let of_mode: Vec<_> =
-            topics.iter().map(|wish| touches_mode(wish).then(|| wish.name.clone())).collect();
+        let of_mode: Vec<_> = topics
+            .iter()
+            .map(|wish| changes_mode(&wish.change).then(|| wish.name.clone()))
+            .collect();
         match self.inner.propose(Command::AlterTopics { topics, validate_only }).await {
             Ok(Reply::Altered(outcomes)) if validate_only => outcomes,
             Ok(Reply::Altered(outcomes)) => {
@@ -271,6 +278,36 @@ impl<E: Env> Broker<E> {
                 told.map(|(outcome, name)| {
                     outcome.and_then(|()| {
                         name.map_or(Ok(()), |name| self.inner.is_as_durable_as_told(&name))
+                    })
+                })
+                .collect()
+            },
+            Err(MetadataFailed::Full) => vec![Err(TopicError::StorageFull); asked],
+            Ok(_) | Err(MetadataFailed::Gone) => vec![Err(TopicError::StorageFailed); asked],
+        }
+    }
+
+    /// Changes what is set for brokers, groups and subscriptions, each succeeding or failing alone and
+    /// whole; answers in the order of the request, once the change is durable and in force. Nothing may
+    /// be named twice. Of a change to `fsync` the same holds as in [`Broker::alter_topics`].
+    pub async fn alter_settings(
+        &self,
+        wishes: Vec<AlterSettings>,
+        validate_only: bool,
+    ) -> Vec<Result<(), TopicError>> {
+        let asked = wishes.len();
+        let of_mode: Vec<bool> = wishes.iter().map(|wish| changes_mode(&wish.change)).collect();
+        let file = Arc::clone(&self.inner.node.config.file);
+        let command = Command::AlterSettings { wishes, file, validate_only };
+        match self.inner.propose(command).await {
+            Ok(Reply::Altered(outcomes)) if validate_only => outcomes,
+            Ok(Reply::Altered(outcomes)) => {
+                let told = outcomes.into_iter().zip(of_mode);
+                told.map(|(outcome, of_mode)| {
+                    outcome.and_then(|()| {
+                        let view = self.cluster();
+                        let mut topics = view.topics.keys().filter(|_| of_mode);
+                        topics.try_for_each(|name| self.inner.is_as_durable_as_told(name))
                     })
                 })
                 .collect()
@@ -414,7 +451,7 @@ impl<E: Env> Inner<E> {
         let node = &self.node;
         let view = node.view();
         let Some(topic) = view.topics.get(topic) else { return Ok(()) };
-        let config = node.config.topic_defaults.with(&topic.configs);
+        let config = node.rules().topic_defaults.with(&topic.configs);
         if config.durability != Durability::Fsync {
             return Ok(());
         }
@@ -435,9 +472,15 @@ impl<E: Env> Inner<E> {
 }
 
 /// Whether a change may be one of the durability mode.
-fn touches_mode(wish: &AlterTopic) -> bool {
-    const KEYS: [&str; 3] = ["gregor.durability", "flush.messages", "flush.ms"];
-    match &wish.change {
+fn changes_mode(change: &ConfigChange) -> bool {
+    const KEYS: [&str; 5] = [
+        "gregor.durability",
+        "flush.messages",
+        "flush.ms",
+        "log.flush.interval.messages",
+        "log.flush.interval.ms",
+    ];
+    match change {
         ConfigChange::Replace(_) => true,
         ConfigChange::Edit(edits) => edits.iter().any(|(key, _)| KEYS.contains(&key.as_str())),
     }

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base::config::{Configs, Layers, TOPIC_KEYS};
 use base::{BrokerId, Duration, TopicId, Uuid};
-use metadata::Defaults;
-use records::TimestampType;
+use metadata::{Defaults, Resource};
+use records::{Compression, Encoder, TimestampType};
 use storage::Durability;
 
 /// Everything one broker is told at its start. Each field names its Kafka property.
@@ -79,6 +80,8 @@ pub struct BrokerConfig {
     pub offsets_retention_check_interval: Duration,
     /// Defaults of the topic keys (`log.*`, `message.max.bytes`).
     pub topic_defaults: TopicConfig,
+    /// Broker keys as the file has them: to tell clients, and to judge what they change.
+    pub file: Arc<BTreeMap<String, String>>,
 }
 
 impl Default for BrokerConfig {
@@ -115,11 +118,40 @@ impl Default for BrokerConfig {
             group_size_max: usize::try_from(i32::MAX).unwrap_or(usize::MAX),
             offsets_retention_check_interval: Duration::from_secs(600),
             topic_defaults: TopicConfig::default(),
+            file: Arc::default(),
         }
     }
 }
 
 impl BrokerConfig {
+    /// These, with what was set while the broker ran on top.
+    #[must_use]
+    pub fn with(&self, settings: &BTreeMap<Resource, Configs>) -> Self {
+        let (nothing, file) = (Configs::new(), BTreeMap::new());
+        let of = |resource| settings.get(&resource).unwrap_or(&nothing);
+        let (broker, cluster) = (of(Resource::Broker(self.node_id)), of(Resource::Brokers));
+        let set = Layers { broker, cluster, file: &file };
+        let inherited = TOPIC_KEYS
+            .iter()
+            .filter_map(|key| Some((Arc::from(key.name), Arc::from(set.inherited(key)?.as_str()))));
+        let mut config = self.clone();
+        config.topic_defaults = self.topic_defaults.with(&inherited.collect());
+        let natural = |name: &str| set.set(name)?.trim().parse::<u64>().ok();
+        if let Some(millis) = natural("log.cleaner.backoff.ms") {
+            config.cleaner_backoff = Duration::from_millis(millis);
+        }
+        if let Some(bytes) = natural("log.cleaner.dedupe.buffer.size") {
+            config.cleaner_map_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        }
+        if let Some(rate) = set.set("log.cleaner.io.max.bytes.per.second") {
+            config.cleaner_bytes_per_second = rate_of(rate);
+        }
+        if let Some(millis) = natural("producer.id.expiration.ms") {
+            config.producer_expiration = Duration::from_millis(millis);
+        }
+        config
+    }
+
     /// What the metadata core takes where a topic does not say.
     pub fn metadata_defaults(&self) -> Defaults {
         Defaults {
@@ -134,6 +166,14 @@ impl BrokerConfig {
 pub struct TopicConfig {
     /// `max.message.bytes`: largest batch, header included.
     pub batch_bytes_max: usize,
+    /// `max.decompressed.message.bytes`: largest record of a compressed batch, once it is opened.
+    pub record_bytes_max: usize,
+    /// `compression.type`; `None` keeps the producer's.
+    pub compression: Option<Compression>,
+    /// `compression.gzip.level`; `None` is the codec's own choice.
+    pub gzip_level: Option<u32>,
+    /// `compression.zstd.level`.
+    pub zstd_level: i32,
     /// `message.timestamp.type`.
     pub timestamp_type: TimestampType,
     /// `message.timestamp.before.max.ms`.
@@ -168,8 +208,12 @@ impl Default for TopicConfig {
     fn default() -> Self {
         Self {
             batch_bytes_max: 1_048_588,
+            record_bytes_max: 2_147_483_639,
+            compression: None,
+            gzip_level: None,
+            zstd_level: 3,
             timestamp_type: TimestampType::CreateTime,
-            timestamp_before_max: Duration::from_millis(u64::MAX),
+            timestamp_before_max: Duration::from_millis(i64::MAX.unsigned_abs()),
             timestamp_after_max: Duration::from_secs(3600),
             segment_bytes: 1024 * 1024 * 1024,
             segment_age: Duration::from_secs(7 * 86_400),
@@ -203,6 +247,18 @@ impl TopicConfig {
         config
     }
 
+    /// What a batch that came as `codec` is compressed with instead, if the topic asks for that.
+    pub fn encoder_for(&self, codec: Compression) -> Option<Encoder> {
+        let wanted = self.compression.filter(|wanted| *wanted != codec)?;
+        Some(match wanted {
+            Compression::None => Encoder::Plain,
+            Compression::Gzip => Encoder::Gzip(self.gzip_level),
+            Compression::Snappy => Encoder::Snappy,
+            Compression::Lz4 => Encoder::Lz4,
+            Compression::Zstd => Encoder::Zstd(self.zstd_level),
+        })
+    }
+
     /// Takes one override; a key or value that means nothing here changes nothing.
     fn set(&mut self, key: &str, value: &str) {
         let number = value.parse::<i64>().ok();
@@ -212,6 +268,18 @@ impl TopicConfig {
             "max.message.bytes" => {
                 let bytes = natural.and_then(|n| usize::try_from(n).ok());
                 self.batch_bytes_max = bytes.unwrap_or(self.batch_bytes_max);
+            },
+            "max.decompressed.message.bytes" => {
+                let bytes = natural.and_then(|n| usize::try_from(n).ok());
+                self.record_bytes_max = bytes.unwrap_or(self.record_bytes_max);
+            },
+            "compression.type" => self.compression = codec_of(value),
+            "compression.gzip.level" => {
+                self.gzip_level = natural.and_then(|n| u32::try_from(n).ok());
+            },
+            "compression.zstd.level" => {
+                let level = number.and_then(|n| i32::try_from(n).ok());
+                self.zstd_level = level.unwrap_or(self.zstd_level);
             },
             "message.timestamp.type" => {
                 self.timestamp_type = match value {
@@ -257,6 +325,24 @@ impl TopicConfig {
     }
 }
 
+/// Whole bytes per second; `None` beyond all integers, as Kafka's default is.
+pub fn rate_of(text: &str) -> Option<u64> {
+    let rate = text.trim().parse::<f64>().ok().filter(|rate| *rate > 0.0)?;
+    format!("{rate:.0}").parse().ok()
+}
+
+/// The codec that `compression.type` names; `None` for `producer`.
+fn codec_of(name: &str) -> Option<Compression> {
+    match name {
+        "uncompressed" => Some(Compression::None),
+        "gzip" => Some(Compression::Gzip),
+        "snappy" => Some(Compression::Snappy),
+        "lz4" => Some(Compression::Lz4),
+        "zstd" => Some(Compression::Zstd),
+        _ => None,
+    }
+}
+
 /// A share as millionths.
 fn millionths(share: &str) -> Option<u32> {
     let share = share.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share))?;
@@ -289,8 +375,36 @@ mod tests {
         assert_eq!((config.retention_age, config.retention_bytes), (None, Some(7)));
         assert!(config.compact && config.delete);
         assert_eq!(config.dirty_ppm_min, 10_000);
+        assert_eq!(config.encoder_for(Compression::Zstd), Some(Encoder::Gzip(None)));
+        assert_eq!(config.encoder_for(Compression::Gzip), None);
         assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(config.segment_bytes, TopicConfig::default().segment_bytes);
+    }
+
+    #[test]
+    fn what_was_set_while_it_ran_lies_on_top_of_the_file_and_its_own_on_top_of_that() {
+        let configs = |pairs: &[(&str, &str)]| -> Configs {
+            pairs.iter().map(|(key, value)| (Arc::from(*key), Arc::from(*value))).collect()
+        };
+        let told = BrokerConfig::default();
+        let all = configs(&[
+            ("log.retention.ms", "7"),
+            ("compression.type", "zstd"),
+            ("log.cleaner.backoff.ms", "9"),
+            ("log.cleaner.io.max.bytes.per.second", "1000.0"),
+        ]);
+        let own = configs(&[("log.retention.ms", "8"), ("message.max.bytes", "99")]);
+        let settings =
+            BTreeMap::from([(Resource::Brokers, all), (Resource::Broker(told.node_id), own)]);
+
+        let now = told.with(&settings);
+
+        let topics = &now.topic_defaults;
+        assert_eq!(topics.retention_age, Some(Duration::from_millis(8)));
+        assert_eq!((topics.compression, topics.batch_bytes_max), (Some(Compression::Zstd), 99));
+        assert_eq!(now.cleaner_backoff, Duration::from_millis(9));
+        assert_eq!(now.cleaner_bytes_per_second, Some(1000));
+        assert_eq!(told.with(&BTreeMap::new()), told);
     }
 
     #[test]
@@ -316,7 +430,12 @@ mod tests {
         let of_table = |name: &str| topic_key(name).and_then(|key| key.default).map(Arc::from);
         let keys = [
             "max.message.bytes",
+            "max.decompressed.message.bytes",
+            "compression.type",
+            "compression.gzip.level",
+            "compression.zstd.level",
             "message.timestamp.type",
+            "message.timestamp.before.max.ms",
             "message.timestamp.after.max.ms",
             "segment.bytes",
             "segment.ms",

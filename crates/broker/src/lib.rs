@@ -28,7 +28,7 @@ mod unmade;
 pub mod verify;
 
 pub use broker::{Broker, ProducerIdError, StartError};
-pub use config::{BrokerConfig, TopicConfig};
+pub use config::{BrokerConfig, TopicConfig, rate_of};
 pub use marks::{MARKS, MUTANTS, MUTANTS_OF_THREADS};
 pub use metadata_host::MetadataFailed;
 pub use metadata_log::MetadataLogError;

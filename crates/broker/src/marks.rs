@@ -2,6 +2,7 @@
 
 /// Every mark of this crate, sorted; a campaign in which one never fires is not thorough.
 pub const MARKS: &[&str] = &[
+    "broker_reconfigured",
     "cleaner_compacted",
     "cleaner_ended_before_damage",
     "cleaner_interrupted",
@@ -65,6 +66,7 @@ pub const MARKS: &[&str] = &[
     "produce_batch_refused",
     "produce_before_refused_first",
     "produce_block_damaged",
+    "produce_converted",
     "produce_duplicate",
     "produce_duplicate_of_pending",
     "produce_fenced",
@@ -91,7 +93,9 @@ pub const MUTANTS: &[&str] = &[
     "ack_by_new_mode",
     "ack_on_failed_directory",
     "ack_on_full_disk",
+    "broker_settings_not_logged",
     "config_change_not_durable",
+    "converted_keeps_old_crc",
     "duplicate_is_error",
     "duplicate_out_of_order",
     "end_is_out_of_range",

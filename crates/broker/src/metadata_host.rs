@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base::Probe;
 use base::trace::Kind;
 use env::Env;
-use metadata::{Change, Command, Image, Reply, decide};
+use metadata::{Change, Command, Image, Record, Reply, decide};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -89,7 +89,12 @@ async fn run<E: Env>(
         let need = need_of(&command);
         let decision = decide(&image, command, env.probe());
         if !decision.records.is_empty() {
-            match log.append(&decision.records, need).await {
+            let mut logged = decision.records.clone();
+            // Planted: what a broker is told while it runs is only known to itself.
+            if env.probe().mutant("broker_settings_not_logged") {
+                logged.retain(|record| !matches!(record, Record::Configured { .. }));
+            }
+            match log.append(&logged, need).await {
                 Ok(()) => {},
                 Err(AppendError::Full) => {
                     env.probe().reached("metadata_disk_full");

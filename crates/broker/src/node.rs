@@ -6,12 +6,15 @@
 //! that holds the metadata.
 
 use env::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use base::config::Configs;
 use base::trace::{Entry, Kind};
 use base::{PartitionId, PartitionIndex, Probe};
 use env::{Env, Lock, Rank};
+use metadata::Resource;
 
 use crate::alive::Alive;
 use crate::api::{
@@ -26,13 +29,18 @@ use crate::partitions::Partitions;
 use crate::recorder::Recorder;
 use crate::unmade::UnmadeLogs;
 
+/// Taken alone.
+const RULES_RANK: Rank = Rank(58);
 /// Taken before that of the directories.
 const VIEW_RANK: Rank = Rank(60);
 
 /// Shared by everything that runs in one broker.
 pub(crate) struct Node<E: Env> {
     pub(crate) env: E,
+    /// As it was started.
     pub(crate) config: BrokerConfig,
+    /// As it is now, with what was set while it ran.
+    rules: Lock<Arc<BrokerConfig>>,
     pub(crate) dirs: Dirs<E>,
     pub(crate) partitions: Partitions<E>,
     pub(crate) unmade: UnmadeLogs,
@@ -51,10 +59,12 @@ pub(crate) struct Node<E: Env> {
 impl<E: Env> Node<E> {
     pub(crate) fn new(env: E, config: BrokerConfig, dirs: Dirs<E>) -> Arc<Self> {
         let recorder = Recorder::new(config.flight_recorder_bytes);
+        let rules = Lock::new(RULES_RANK, Arc::new(config.clone()));
         Arc::new(Self {
             env,
             config,
             recorder,
+            rules,
             dirs,
             partitions: Partitions::default(),
             unmade: UnmadeLogs::default(),
@@ -65,6 +75,17 @@ impl<E: Env> Node<E> {
             stopping: AtomicBool::new(false),
             stop: tokio::sync::Notify::new(),
         })
+    }
+
+    /// The configuration in force.
+    pub(crate) fn rules(&self) -> Arc<BrokerConfig> {
+        Arc::clone(&self.rules.lock())
+    }
+
+    /// From now on these settings lie on top of those it was started with.
+    pub(crate) fn set_rules(&self, settings: &BTreeMap<Resource, Configs>) {
+        let rules = Arc::new(self.config.with(settings));
+        *self.rules.lock() = rules;
     }
 
     /// The metadata as clients may see it now.

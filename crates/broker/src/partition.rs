@@ -22,8 +22,8 @@ use base::{Duration, Instant, LeaderEpoch, Offset, PartitionId, Probe, Timestamp
 use bytes::{Bytes, BytesMut};
 use env::{Env, IoBufs, Lock, Rank};
 use records::{
-    BatchError, BatchHeader, BatchView, CodecError, Depth, Patch, Policy, Stamp, TimestampType,
-    exactly_one, inflated_bytes_max, validate,
+    BatchError, BatchHeader, BatchView, Bounds, CodecError, Depth, Patch, Policy, Stamp,
+    TimestampType, exactly_one, inflated_bytes_max, validate,
 };
 use storage::{Append, DirectoryFailed, Durability, Log, WriteError};
 use tokio::sync::oneshot;
@@ -208,6 +208,11 @@ impl<E: Env> Partition<E> {
         self.ledger.lock().high_watermark
     }
 
+    /// First offset of the log.
+    pub(crate) fn log_start(&self) -> Offset {
+        self.ledger.lock().log_start
+    }
+
     /// Checks a batch, gives it its place and sees to it that it is written. When this returns the
     /// batch's order among all batches is fixed; [`Submitted::proven`] waits for the write.
     pub(crate) async fn submit(
@@ -225,10 +230,10 @@ impl<E: Env> Partition<E> {
         if enqueued.writer {
             self.write_pending();
         }
+        // Of a duplicate Kafka tells the time that was stored, whatever kind of time it is.
         let log_append_time = match config.timestamp_type {
             TimestampType::LogAppendTime => Some(enqueued.timestamp),
-            // Of a batch that was there before, Kafka tells the time whatever it means.
-            TimestampType::CreateTime => enqueued.again.then_some(enqueued.timestamp),
+            TimestampType::CreateTime => enqueued.duplicate.then_some(enqueued.timestamp),
         };
         let outcome = Produced {
             base_offset: enqueued.base_offset,
@@ -269,6 +274,7 @@ impl<E: Env> Partition<E> {
     ) -> Result<BatchView, ProduceError> {
         let policy = Policy {
             batch_bytes_max: config.batch_bytes_max,
+            record_bytes_max: config.record_bytes_max,
             depth: Depth::Walk,
             open_bytes_max: inflated_bytes_max(bytes.len()),
             key_required: config.compact,
@@ -277,8 +283,19 @@ impl<E: Env> Partition<E> {
             before_max: config.timestamp_before_max,
             after_max: config.timestamp_after_max,
         };
-        let validated = self.openers.with(|opener| validate(bytes, &policy, opener));
-        let validated = validated.inspect_err(|error| {
+        let checked = self.openers.with(|opener| {
+            let validated = validate(bytes, &policy, opener)?;
+            let sent = validated.batch.header().attributes.compression().unwrap_or_default();
+            let Some(into) = config.encoder_for(sent) else { return Ok((validated, None)) };
+            self.env().probe().reached("produce_converted");
+            let bounds = Bounds {
+                open_bytes_max: policy.open_bytes_max,
+                batch_bytes_max: config.batch_bytes_max,
+            };
+            let converted = validated.batch.converted(into, validated.stamp, opener, bounds)?;
+            Ok((validated, Some(converted)))
+        });
+        let (validated, converted) = checked.inspect_err(|error| {
             self.env().probe().reached("produce_batch_refused");
             if matches!(error, BatchError::Codec(CodecError::Damaged(_))) {
                 self.env().probe().reached("produce_block_damaged");
@@ -288,13 +305,24 @@ impl<E: Env> Partition<E> {
             self.env().probe().reached("produce_transactional");
             return Err(ProduceError::Transactional);
         }
-        let bytes = u64::try_from(validated.batch.bytes().len()).unwrap_or(u64::MAX);
+        let batch = converted.as_ref().unwrap_or(&validated.batch);
+        let bytes = u64::try_from(batch.bytes().len()).unwrap_or(u64::MAX);
         if bytes > config.segment_bytes {
             self.env().probe().reached("produce_larger_than_segment");
             return Err(ProduceError::LargerThanSegment {
-                bytes: validated.batch.bytes().len(),
+                bytes: batch.bytes().len(),
                 limit: usize::try_from(config.segment_bytes).unwrap_or(usize::MAX),
             });
+        }
+        if let Some(converted) = converted {
+            // Planted: what the CRC was taken over is not what is stored.
+            if self.env().probe().mutant("converted_keeps_old_crc") {
+                let crc = validated.batch.header().crc.to_be_bytes();
+                let mut bytes = converted.bytes().to_vec();
+                bytes.splice(17..21, crc);
+                return Ok(BatchView::parse(&bytes.into()).map_err(BatchError::Frame)?);
+            }
+            return Ok(converted);
         }
         // A new timestamp changes the CRC, so it is stamped here and not under the lock; the only
         // batches that are copied whole.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use base::{LeaderEpoch, PartitionId, PartitionIndex, Probe, ReplicaGen, TopicId};
 use env::Env;
-use metadata::{Broker, Change, Image, OFFSETS_TOPIC, Topic, is_internal};
+use metadata::{Broker, Change, Image, OFFSETS_TOPIC, Resource, Topic, is_internal};
 use storage::{DirectoryFailed, Found, Log, LogConfig, OpenError, WriteError};
 
 use crate::alive::Guard;
@@ -68,6 +68,7 @@ impl<E: Env> Publisher<E> {
                     self.configure(&topic).await?;
                     show_topic(&mut view, &topic);
                 },
+                Change::Configured(resource) => self.reconfigure(image, &resource).await?,
                 Change::TopicDeleted(topic) => {
                     self.close(topic.id).await;
                     self.coordinators.topic_deleted(&topic).await;
@@ -132,6 +133,27 @@ impl<E: Env> Publisher<E> {
             created.extend(some.into_iter().zip(logs).map(|((id, epoch), log)| (id, epoch, log)));
         }
         created
+    }
+
+    /// Puts a broker's own settings in force, in itself and in all topics, which inherit from them.
+    async fn reconfigure(&self, image: &Image, resource: &Resource) -> Result<(), OpenError> {
+        let is_mine = match resource {
+            Resource::Brokers => true,
+            Resource::Broker(id) => *id == self.node.config.node_id,
+            Resource::Group(_) | Resource::ClientMetrics(_) => false,
+        };
+        if !is_mine {
+            return Ok(());
+        }
+        self.node.env.probe().reached("broker_reconfigured");
+        let before = self.node.rules();
+        self.node.set_rules(&image.settings);
+        if before.topic_defaults != self.node.rules().topic_defaults {
+            for topic in image.topics.values() {
+                self.configure(topic).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts a topic's rules in force: in all its partitions first, for making what they hold durable
@@ -281,11 +303,13 @@ pub(crate) async fn lead<E: Env>(
 
 /// A topic's rules: its own on top of the broker's; the coordinators' topic has defaults of its own.
 pub(crate) fn topic_config<E: Env>(node: &Node<E>, topic: &Topic) -> Arc<TopicConfig> {
-    let mut defaults = node.config.topic_defaults.clone();
+    let mut defaults = node.rules().topic_defaults.clone();
     if &*topic.name == OFFSETS_TOPIC {
         defaults.compact = true;
         defaults.delete = false;
         defaults.segment_bytes = node.config.offsets_segment_bytes;
+        // As in Kafka, what clients send elsewhere has nothing to do with it.
+        defaults.compression = None;
     }
     Arc::new(defaults.with(&topic.configs))
 }
@@ -327,6 +351,7 @@ fn show_topic(view: &mut ClusterView, topic: &Topic) {
 fn show_brokers<E: Env>(view: &mut ClusterView, image: &Image, next_index: u64, node: &Node<E>) {
     let shown = |broker: &Broker| BrokerView { rack: broker.rack.clone() };
     view.cluster_id = image.cluster_id;
+    view.settings = Arc::clone(&image.settings);
     view.metadata_index = next_index;
     view.controller = node.config.node_id;
     view.brokers = image.brokers.iter().map(|(id, broker)| (*id, shown(broker))).collect();

@@ -29,6 +29,9 @@ mod modes;
 #[path = "broker/produce.rs"]
 mod produce;
 #[cfg(test)]
+#[path = "broker/settings.rs"]
+mod settings;
+#[cfg(test)]
 #[path = "broker/shaky.rs"]
 mod shaky;
 #[cfg(test)]

@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::config::{BROKER_KEYS, TOPIC_KEYS, broker_key, parse_numbered_properties};
+use base::config::{
+    BROKER_KEYS, Configs, Layers, TOPIC_KEYS, broker_key, connections_per_ip, file_fault,
+    parse_numbered_properties,
+};
 use base::{BrokerId, Duration};
 use broker::BrokerConfig;
-use wire::server::{Advertised, Pace, ServerSettings};
+use wire::server::{Advertised, CONNECTIONS_MAX, Pace, ServerSettings};
 
 use crate::cli::Serve;
 use crate::failure::Failure;
@@ -18,8 +21,6 @@ use crate::listeners::{self, Endpoint};
 use crate::logging;
 use crate::spelling::nearest;
 
-/// Hard limit on connections, whatever `max.connections` says.
-const CONNECTIONS_MAX: usize = 100_000;
 /// Budget of request bytes where the configuration gives none.
 const REQUEST_BYTES_IN_FLIGHT: usize = 268_435_456;
 
@@ -215,7 +216,14 @@ impl Keys {
                 },
             }
         }
-        Ok((unknown, inert))
+        let value = |name: &str| {
+            let default = broker_key(name).and_then(|key| key.default);
+            self.given(name).or(default).map(str::to_owned)
+        };
+        match file_fault(value) {
+            Some(why) => Err(Failure::Config(why)),
+            None => Ok((unknown, inert)),
+        }
     }
 
     fn given(&self, name: &str) -> Option<&str> {
@@ -243,12 +251,6 @@ impl Keys {
         Duration::from_millis(u64::try_from(self.number(name)).unwrap_or(0))
     }
 
-    /// Whole bytes per second; `None` beyond all integers, as Kafka's default is.
-    fn rate(&self, name: &str) -> Option<u64> {
-        let rate = self.text(name).parse::<f64>().ok().filter(|rate| *rate > 0.0)?;
-        format!("{rate:.0}").parse().ok()
-    }
-
     fn int<T: TryFrom<i64>>(&self, name: &str) -> Result<T, Failure> {
         T::try_from(self.number(name))
             .map_err(|_| Failure::Config(format!("{name} is out of range")))
@@ -268,26 +270,14 @@ impl Keys {
     }
 
     /// Topic keys whose default the file sets, under their topic names.
-    fn topic_defaults(&self) -> BTreeMap<Arc<str>, Arc<str>> {
-        let mut defaults = BTreeMap::new();
-        for key in TOPIC_KEYS {
-            if let Some(value) = key.synonyms.iter().find_map(|name| self.given(name)) {
-                defaults.insert(Arc::from(key.name), Arc::from(value));
-            }
-        }
-        let longer = [
-            ("retention.ms", "log.retention.minutes", 60_000),
-            ("retention.ms", "log.retention.hours", 3_600_000),
-            ("segment.ms", "log.roll.hours", 3_600_000),
-        ];
-        for (topic, name, unit) in longer {
-            let given = self.given(name).and_then(|value| value.parse::<i64>().ok());
-            if let (Some(count), false) = (given, defaults.contains_key(topic)) {
-                let millis = if count < 0 { -1 } else { count.saturating_mul(unit) };
-                defaults.insert(Arc::from(topic), Arc::from(millis.to_string()));
-            }
-        }
-        defaults
+    fn topic_defaults(&self) -> Configs {
+        let nothing = Configs::new();
+        let layers = Layers { broker: &nothing, cluster: &nothing, file: &self.given };
+        let set = TOPIC_KEYS.iter().filter_map(|key| {
+            let value = layers.inherited(key).filter(|value| !value.trim().is_empty())?;
+            Some((Arc::from(key.name), Arc::from(value.trim())))
+        });
+        set.collect()
     }
 
     fn broker(&self) -> Result<BrokerConfig, Failure> {
@@ -308,7 +298,9 @@ impl Keys {
             cleaner_enabled: self.flag("log.cleaner.enable"),
             cleaner_backoff: self.millis("log.cleaner.backoff.ms"),
             cleaner_map_bytes: self.size("log.cleaner.dedupe.buffer.size"),
-            cleaner_bytes_per_second: self.rate("log.cleaner.io.max.bytes.per.second"),
+            cleaner_bytes_per_second: broker::rate_of(
+                &self.text("log.cleaner.io.max.bytes.per.second"),
+            ),
             producer_expiration: self.millis("producer.id.expiration.ms"),
             journal_file_bytes: self.int("gregor.journal.file.bytes")?,
             flight_recorder_bytes: self.size("gregor.flight.recorder.bytes"),
@@ -325,6 +317,7 @@ impl Keys {
             group_size_max: self.size("group.max.size"),
             offsets_retention_check_interval: self.millis("offsets.retention.check.interval.ms"),
             topic_defaults: defaults.topic_defaults.with(&self.topic_defaults()),
+            file: Arc::new(self.file()),
         })
     }
 
@@ -365,7 +358,10 @@ impl Keys {
             connections_max: self.size("max.connections").min(CONNECTIONS_MAX),
             connections_per_ip_max: self.size("max.connections.per.ip"),
             describe_partitions_max: self.size("max.request.partition.size.limit"),
-            static_configs: self.static_configs(),
+            connections_per_ip_overrides: connections_per_ip(
+                self.given("max.connections.per.ip.overrides").unwrap_or_default(),
+            )
+            .map_err(Failure::Config)?,
             ..ServerSettings::new(broker.node_id, advertised)
         })
     }
@@ -406,11 +402,16 @@ impl Keys {
         }
     }
 
-    /// Known keys as given, for DescribeConfigs.
-    fn static_configs(&self) -> BTreeMap<String, String> {
+    /// Known keys as given. Both names of the node's id are, where one is.
+    fn file(&self) -> BTreeMap<String, String> {
         let known = |name: &str| BROKER_KEYS.iter().any(|key| key.name == name);
         let given = self.given.iter().filter(|(name, _)| known(name));
-        given.map(|(name, value)| (name.clone(), value.clone())).collect()
+        let mut file: BTreeMap<String, String> =
+            given.map(|(name, value)| (name.clone(), value.clone())).collect();
+        if let Some(id) = file.get("node.id").cloned() {
+            file.insert("broker.id".to_owned(), id);
+        }
+        file
     }
 }
 
@@ -447,6 +448,7 @@ mod tests {
         assert_eq!(config.listeners[0].port, 9092);
         let broker =
             BrokerConfig { log_dirs: config.broker.log_dirs.clone(), ..Default::default() };
+        assert!(config.broker.file.is_empty());
         assert_eq!(config.broker, broker);
         assert_eq!(config.server.advertised[&BrokerId(1)].host, "127.0.0.1");
         assert!(config.unknown.is_empty() && config.inert.is_empty());

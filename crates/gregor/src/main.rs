@@ -17,6 +17,7 @@ mod daemon;
 mod failure;
 mod http;
 mod listeners;
+mod log_levels;
 mod logging;
 mod metrics;
 mod notify;

@@ -8,6 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use base::Duration;
 use broker::{Broker, StartError};
@@ -62,7 +63,7 @@ async fn serve(mut config: Config, levels: Levels, mut reloader: Reloader) -> Re
         warn!("{unknown}; it is ignored");
     }
     if !config.inert.is_empty() {
-        warn!("without effect in this version: {}", config.inert.join(", "));
+        warn!("inert, without effect in this version: {}", config.inert.join(", "));
     }
     let env = TokioEnv::new(tokio::runtime::Handle::current(), Settings::default())
         .map_err(|source| Failure::System { what: "asking the system".to_owned(), source })?;
@@ -84,6 +85,7 @@ async fn serve(mut config: Config, levels: Levels, mut reloader: Reloader) -> Re
         config.broker.log_dirs.iter().map(|dir| dir.display().to_string()).collect();
     let broker =
         Broker::start(env.clone(), config.broker).await.map_err(|error| not_started(&error))?;
+    config.server.loggers = Arc::new(daemon.levels().clone());
     let server = Server::new(env.clone(), broker.clone(), config.server);
     let (addresses, port) = match listen(&server, &config.listeners).await {
         Ok(bound) => bound,

@@ -1,11 +1,12 @@
 //! What the controller is asked, and what it answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base::{BrokerId, ProducerId, TopicId, Uuid};
 use thiserror::Error;
 
-use crate::Record;
+use crate::{Record, Resource};
 
 /// A wish. Ids that must be fresh are handed in, since a core has no randomness.
 #[derive(Clone, Debug)]
@@ -42,6 +43,16 @@ pub enum Command {
     AlterTopics {
         /// Which, and how. No topic twice: each is decided on the image as it is.
         topics: Vec<AlterTopic>,
+        /// Check everything, change nothing.
+        validate_only: bool,
+    },
+    /// Settings of brokers, groups and subscriptions to be changed, each succeeding or failing alone
+    /// and whole.
+    AlterSettings {
+        /// Which, and how. Nothing twice: each is decided on the image as it is.
+        wishes: Vec<AlterSettings>,
+        /// What the asked broker's file says.
+        file: Arc<BTreeMap<String, String>>,
         /// Check everything, change nothing.
         validate_only: bool,
     },
@@ -93,6 +104,15 @@ pub struct AlterTopic {
     /// Its name.
     pub name: String,
     /// What becomes of its overrides.
+    pub change: ConfigChange,
+}
+
+/// A change of what is set for something that is not a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlterSettings {
+    /// Whom it is for.
+    pub resource: Resource,
+    /// What becomes of what is set.
     pub change: ConfigChange,
 }
 

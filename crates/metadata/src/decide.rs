@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base::config::topic_key;
+use base::config::{topic_fault, topic_key};
 use base::{BrokerId, LeaderEpoch, Probe, ProducerId, TopicId};
 
 use crate::alter::alter_topics;
@@ -16,6 +16,7 @@ use crate::command::{
     TopicRef,
 };
 use crate::image::share_lists;
+use crate::settings::{alter_settings, layers};
 use crate::{Image, Partition, Record, Topic, names};
 
 /// Kafka's limit on partitions created by one request.
@@ -31,6 +32,8 @@ pub const MARKS: &[&str] = &[
     "metadata_producer_ids_reserved",
     "metadata_topic_configured",
     "metadata_topic_not_configured",
+    "metadata_settings_changed",
+    "metadata_settings_refused",
 ];
 
 /// Decides one command on `image`.
@@ -56,6 +59,13 @@ pub fn decide<P: Probe>(image: &Image, command: Command, probe: &P) -> Decision 
         Command::DeleteTopics { topics } => delete_topics(image, &topics, probe),
         Command::AlterTopics { topics, validate_only } => {
             let mut decision = alter_topics(image, &topics, probe);
+            if validate_only {
+                decision.records.clear();
+            }
+            decision
+        },
+        Command::AlterSettings { wishes, file, validate_only } => {
+            let mut decision = alter_settings(image, &wishes, &file, probe);
             if validate_only {
                 decision.records.clear();
             }
@@ -179,6 +189,9 @@ fn create_topic(
         )));
     }
     let configs = created_with(&wish.configs)?;
+    if let Some(why) = topic_fault(&configs, &layers(image, None, &BTreeMap::new())) {
+        return Err(TopicError::InvalidConfig(why));
+    }
     let mut partitions = match &wish.assignment {
         Some(assignment) => assigned(image, wish, assignment)?,
         None => placed(image, wish, defaults)?,
@@ -202,16 +215,22 @@ fn created_with(
     Ok(checked)
 }
 
-/// One override as it is stored.
-pub(crate) fn check_config(name: &str, value: &str) -> Result<(Arc<str>, Arc<str>), TopicError> {
-    let Some(key) = topic_key(name) else {
-        return Err(TopicError::InvalidConfig(format!("Unknown topic config name: {name}")));
-    };
+/// Whether a value is short enough.
+pub(crate) fn check_length(value: &str) -> Result<(), TopicError> {
     if value.len() > CONFIG_VALUE_BYTES_MAX {
         return Err(TopicError::InvalidConfig(format!(
             "The configuration value cannot be added because it exceeds the maximum value size of {CONFIG_VALUE_BYTES_MAX} bytes."
         )));
     }
+    Ok(())
+}
+
+/// One override as it is stored.
+pub(crate) fn check_config(name: &str, value: &str) -> Result<(Arc<str>, Arc<str>), TopicError> {
+    let Some(key) = topic_key(name) else {
+        return Err(TopicError::InvalidConfig(format!("Unknown topic config name: {name}")));
+    };
+    check_length(value)?;
     key.check(value).map_err(|error| TopicError::InvalidConfig(error.to_string()))?;
     Ok((Arc::from(name), Arc::from(value.trim())))
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use base::config::Configs;
 use base::{BrokerId, LeaderEpoch, ProducerId, TopicId, Uuid};
 
 use crate::Record;
@@ -24,8 +25,23 @@ pub struct Image {
     /// Topics that were deleted, as long as a log of theirs may be left: it is no proof of a topic
     /// that got lost.
     pub deleted: BTreeSet<TopicId>,
+    /// What was set while brokers ran, by whom it is for; never empty.
+    pub settings: Arc<BTreeMap<Resource, Configs>>,
     /// First producer id that was never handed out.
     pub next_producer: ProducerId,
+}
+
+/// Whom settings are for that are not a topic's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// All brokers.
+    Brokers,
+    /// One broker.
+    Broker(BrokerId),
+    /// A group, whether it exists or not.
+    Group(Arc<str>),
+    /// A subscription to the metrics of clients (KIP-714).
+    ClientMetrics(Arc<str>),
 }
 
 /// A registered broker.
@@ -72,6 +88,8 @@ pub enum Change {
     TopicConfigured(Arc<Topic>),
     /// A topic vanished.
     TopicDeleted(Arc<Topic>),
+    /// Something else has other settings.
+    Configured(Resource),
     /// Partitions of these topics have a new leader epoch.
     EpochsAdvanced(Vec<Arc<Topic>>),
 }
@@ -113,6 +131,15 @@ impl Image {
                     Change::TopicConfigured(Arc::clone(topic))
                 },
                 None => Change::None,
+            },
+            Record::Configured { resource, configs } => {
+                let settings = Arc::make_mut(&mut self.settings);
+                if configs.is_empty() {
+                    settings.remove(resource);
+                } else {
+                    settings.insert(resource.clone(), configs.clone());
+                }
+                Change::Configured(resource.clone())
             },
             Record::ProducerIdsReserved { next, .. } => {
                 self.next_producer = self.next_producer.max(*next);
@@ -159,6 +186,10 @@ impl Image {
         }
         records.extend(self.topics.values().map(|t| Record::TopicCreated(Arc::clone(t))));
         records.extend(self.deleted.iter().map(|id| Record::TopicDeleted { id: *id }));
+        records.extend(self.settings.iter().map(|(resource, configs)| Record::Configured {
+            resource: resource.clone(),
+            configs: configs.clone(),
+        }));
         let broker = self.brokers.keys().next().copied().unwrap_or_default();
         records.push(Record::ProducerIdsReserved { broker, next: self.next_producer });
         records

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base::config::Configs;
 use base::{BrokerId, LeaderEpoch, ProducerId, TopicId, Uuid};
 use prost::Message;
 use thiserror::Error;
 
 use crate::generated as stored;
 use crate::image::share_lists;
-use crate::{Partition, Topic};
+use crate::{Partition, Resource, Topic};
 
 /// One change of the metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +47,13 @@ pub enum Record {
         /// All of them, by key.
         configs: BTreeMap<Arc<str>, Arc<str>>,
     },
+    /// What somebody was told while brokers ran is exactly this from now on.
+    Configured {
+        /// Who.
+        resource: Resource,
+        /// All of it, by key.
+        configs: Configs,
+    },
     /// Producer ids below `next` are never handed out again.
     ProducerIdsReserved {
         /// Which broker got the block.
@@ -64,6 +72,9 @@ pub enum RecordError {
     /// A kind this version does not know.
     #[error("a metadata record of a kind that this version does not know; run a newer gregor")]
     UnknownKind,
+    /// Settings of something this version does not know.
+    #[error("settings of kind {0}, which this version does not know; run a newer gregor")]
+    Resource(i32),
     /// An id that is not 16 bytes.
     #[error("an id of {0} bytes")]
     Id(usize),
@@ -93,6 +104,9 @@ impl Record {
                     topic_id: id.0.0.to_vec(),
                     configs: encode_configs(configs),
                 })
+            },
+            Self::Configured { resource, configs } => {
+                Kind::Configured(encode_settings(resource, configs))
             },
             Self::ProducerIdsReserved { broker, next } => {
                 Kind::ProducerIdsReserved(stored::ProducerIdsReserved {
@@ -129,6 +143,10 @@ impl Record {
                 id: TopicId(uuid(&topic.topic_id)?),
                 configs: decode_configs(topic.configs),
             }),
+            Kind::Configured(settings) => Ok(Self::Configured {
+                resource: decode_resource(&settings)?,
+                configs: decode_configs(settings.configs),
+            }),
             Kind::ProducerIdsReserved(block) => Ok(Self::ProducerIdsReserved {
                 broker: BrokerId(block.node_id),
                 next: ProducerId(block.next),
@@ -146,6 +164,26 @@ fn encode_configs(configs: &BTreeMap<Arc<str>, Arc<str>>) -> Vec<stored::Config>
 
 fn decode_configs(configs: Vec<stored::Config>) -> BTreeMap<Arc<str>, Arc<str>> {
     configs.into_iter().map(|config| (config.key.into(), config.value.into())).collect()
+}
+
+fn encode_settings(resource: &Resource, configs: &Configs) -> stored::Configured {
+    let (kind, node_id, name) = match resource {
+        Resource::Broker(id) => (1, id.0, String::new()),
+        Resource::Brokers => (2, 0, String::new()),
+        Resource::Group(name) => (3, 0, name.to_string()),
+        Resource::ClientMetrics(name) => (4, 0, name.to_string()),
+    };
+    stored::Configured { kind, node_id, name, configs: encode_configs(configs) }
+}
+
+fn decode_resource(settings: &stored::Configured) -> Result<Resource, RecordError> {
+    Ok(match settings.kind {
+        1 => Resource::Broker(BrokerId(settings.node_id)),
+        2 => Resource::Brokers,
+        3 => Resource::Group(settings.name.as_str().into()),
+        4 => Resource::ClientMetrics(settings.name.as_str().into()),
+        other => return Err(RecordError::Resource(other)),
+    })
 }
 
 fn encode_topic(topic: &Topic) -> stored::TopicCreated {

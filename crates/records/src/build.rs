@@ -258,7 +258,7 @@ pub(crate) fn put_record(
 /// # Errors
 /// [`BuildError::TooLarge`], [`BuildError::Codec`].
 pub(crate) fn seal(
-    mut header: BatchHeader,
+    header: BatchHeader,
     compression: Compression,
     mut bytes: BytesMut,
 ) -> Result<BatchView, BuildError> {
@@ -266,6 +266,15 @@ pub(crate) fn seal(
         let records = bytes.split_off(HEADER_LEN).freeze();
         bytes.put_slice(&codec::compress(compression, records)?);
     }
+    close(header, bytes)
+}
+
+/// Makes a batch of a header whose length and CRC are not known yet and of `bytes`: room for the
+/// header, then what the header says follows it.
+///
+/// # Errors
+/// [`BuildError::TooLarge`].
+pub(crate) fn close(mut header: BatchHeader, mut bytes: BytesMut) -> Result<BatchView, BuildError> {
     let length = bytes.len().saturating_sub(LOG_OVERHEAD);
     header.batch_length = i32::try_from(length).map_err(|_| BuildError::TooLarge)?;
     header.crc = crc32c_of_two(&header.encode()[ATTRIBUTES_AT..], &bytes[HEADER_LEN..]);
@@ -340,6 +349,7 @@ mod tests {
             let plain_len = batch.len_bytes();
             let policy = Policy {
                 batch_bytes_max: usize::MAX,
+                record_bytes_max: usize::MAX,
                 depth: Depth::Walk,
                 open_bytes_max: OPEN_BYTES_MAX,
                 key_required: false,

@@ -4,12 +4,12 @@
 //! faults; a compressed batch is not held inflated ([`BatchView::scan`]), but for a raw snappy block,
 //! which has no stream format and is bounded by what it claims to hold; checks come in the order in which Kafka makes them, so that a batch with two faults gets the
 //! same answer. Source: Kafka's produce path (`validateRecords`, `LogValidator`), KIP-32, KIP-467,
-//! KIP-937. Where we are stricter: offset deltas must be 0, 1, 2 … (Kafka rewrites such a batch),
+//! KIP-937. Where we are stricter: offset deltas must be 0, 1, 2 … (Kafka stores such a batch),
 //! and bytes after the one batch are refused (Kafka cuts an incomplete one off).
 
 use std::ops::ControlFlow;
 
-use base::{Duration, Offset, Timestamp};
+use base::{Duration, LeaderEpoch, Offset, Timestamp};
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -17,7 +17,7 @@ use crate::batch::{BatchView, CrcMismatch, FrameError};
 use crate::codec::CodecError;
 use crate::codec::stream::Opener;
 use crate::header::{BatchHeader, NO_TIMESTAMP, TimestampType};
-use crate::patch::Stamp;
+use crate::patch::{Patch, Stamp};
 use crate::record::{OpenError, RecordError};
 use crate::scan::Glance;
 
@@ -40,6 +40,8 @@ pub enum Depth {
 pub struct Policy {
     /// `max.message.bytes`: bytes of a whole batch, header included.
     pub batch_bytes_max: usize,
+    /// `max.decompressed.message.bytes`: bytes of one record of a compressed batch.
+    pub record_bytes_max: usize,
     /// How closely to look.
     pub depth: Depth,
     /// Bytes a compressed batch may inflate to: a bound of time, see
@@ -60,7 +62,7 @@ pub struct Policy {
 /// A batch that may enter the log, and what was learnt about it.
 #[derive(Clone, Debug)]
 pub struct Validated {
-    /// The batch, as it came.
+    /// The batch, as it came (but for the claim to an append time, which is taken off it).
     pub batch: BatchView,
     /// Records in it, at least 1.
     pub record_count: u32,
@@ -88,6 +90,8 @@ pub enum Refusal {
     UnsupportedCompression,
     /// INVALID_RECORD (87).
     Invalid,
+    /// UNKNOWN_SERVER_ERROR (−1): Kafka does not expect it.
+    Unexpected,
 }
 
 /// Why a batch may not enter the log. [`BatchError::refusal`] says what Kafka answers; the number
@@ -132,10 +136,21 @@ pub enum BatchError {
     /// 87: a producer id without an epoch or a sequence.
     #[error("a producer id without epoch or sequence")]
     NoSequence,
-    /// 32: only brokers stamp the append time.
+    /// 32: only brokers stamp the append time. Where records keep their own times, Kafka overlooks the
+    /// claim, and so do we.
     #[error("a batch from a client claims to have an append time")]
     LogAppendTime,
-    /// 76 for a codec nobody assigned, 10 for a block that holds too much, 87 for a damaged one: its
+    /// 87: a record of a compressed batch is larger than `max.decompressed.message.bytes`.
+    #[error("record {index} has {bytes} bytes where {bytes_max} are allowed")]
+    RecordTooLarge {
+        /// Which record, from 0.
+        index: i32,
+        /// Its bytes, uncompressed.
+        bytes: usize,
+        /// `max.decompressed.message.bytes`.
+        bytes_max: usize,
+    },
+    /// −1 for a codec nobody assigned, 10 for a block that holds too much, 87 for a damaged one: its
     /// CRC is right, so it was sent like this, and sending it again would not help.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -172,8 +187,15 @@ pub enum FaultKind {
     #[error("compacted topic cannot accept a record without key")]
     NoKey,
     /// Too far from the broker's clock.
-    #[error("timestamp {0} is out of range")]
-    Timestamp(Timestamp),
+    #[error("timestamp {at} is not between {earliest} and {latest}")]
+    Timestamp {
+        /// What it says.
+        at: Timestamp,
+        /// The earliest that is accepted now.
+        earliest: Timestamp,
+        /// The latest.
+        latest: Timestamp,
+    },
 }
 
 impl BatchError {
@@ -185,9 +207,9 @@ impl BatchError {
             },
             Self::TooLarge { .. } | Self::Codec(CodecError::TooLarge(_)) => Refusal::TooLarge,
             Self::LogAppendTime => Refusal::InvalidTimestamp,
-            Self::Codec(CodecError::Unknown(_)) => Refusal::UnsupportedCompression,
+            Self::Codec(CodecError::Unknown(_)) => Refusal::Unexpected,
             Self::Faults(faults)
-                if faults.iter().any(|f| matches!(f.kind, FaultKind::Timestamp(_))) =>
+                if faults.iter().any(|f| matches!(f.kind, FaultKind::Timestamp { .. })) =>
             {
                 Refusal::InvalidTimestamp
             },
@@ -201,6 +223,7 @@ impl BatchError {
             | Self::Codec(CodecError::Damaged(_))
             | Self::Record(_)
             | Self::OffsetDelta { .. }
+            | Self::RecordTooLarge { .. }
             | Self::Faults(_) => Refusal::Invalid,
         }
     }
@@ -229,11 +252,17 @@ pub fn validate(
     policy: &Policy,
     opener: &mut Opener,
 ) -> Result<Validated, BatchError> {
-    let batch = exactly_one(bytes)?;
-    let header = *batch.header();
+    let mut batch = exactly_one(bytes)?;
     check_size(&batch, policy)?;
     batch.verify_crc()?;
-    let record_count = check_header(&header)?;
+    let record_count = check_header(batch.header(), policy)?;
+    if batch.header().attributes.timestamp_type() == TimestampType::LogAppendTime {
+        // From here on its records have the times they came with; no known client sends this.
+        let stamp = Stamp::Max(batch.header().max_timestamp);
+        let (base_offset, leader_epoch) = (Offset::ZERO, LeaderEpoch::default());
+        batch = batch.patched(&Patch { base_offset, leader_epoch, stamp }).to_view();
+    }
+    let header = *batch.header();
     if header.attributes.compression().is_none() {
         return Err(CodecError::Unknown(header.attributes.codec_id()).into());
     }
@@ -265,7 +294,7 @@ fn check_size(batch: &BatchView, policy: &Policy) -> Result<(), BatchError> {
     if bytes > bytes_max { Err(BatchError::TooLarge { bytes, bytes_max }) } else { Ok(()) }
 }
 
-fn check_header(header: &BatchHeader) -> Result<u32, BatchError> {
+fn check_header(header: &BatchHeader, policy: &Policy) -> Result<u32, BatchError> {
     let (record_count, last_offset_delta) = (header.record_count, header.last_offset_delta);
     let dense = record_count >= 1 && last_offset_delta == record_count - 1;
     let count = u32::try_from(record_count).ok().filter(|_| dense);
@@ -276,9 +305,11 @@ fn check_header(header: &BatchHeader) -> Result<u32, BatchError> {
     if header.producer_id >= 0 && (header.base_sequence < 0 || header.producer_epoch < 0) {
         return Err(BatchError::NoSequence);
     }
-    match header.attributes.timestamp_type() {
-        TimestampType::CreateTime => Ok(count),
-        TimestampType::LogAppendTime => Err(BatchError::LogAppendTime),
+    match (header.attributes.timestamp_type(), policy.timestamp_type) {
+        (TimestampType::LogAppendTime, TimestampType::LogAppendTime) => {
+            Err(BatchError::LogAppendTime)
+        },
+        (TimestampType::CreateTime, _) | (_, TimestampType::CreateTime) => Ok(count),
     }
 }
 
@@ -297,16 +328,22 @@ fn walk_records(
     let mut latest = Latest { timestamp: NO_TIMESTAMP, offset_delta: 0 };
     let mut faults = Vec::new();
     let mut index = 0;
-    let mut sparse = None;
+    let mut refused = None;
+    let (earliest, latest_allowed) = policy.times();
     let scanned = batch.scan(opener, policy.open_bytes_max, |record| {
         if record.offset_delta != index {
-            sparse = Some(BatchError::OffsetDelta { index, offset_delta: record.offset_delta });
+            refused = Some(BatchError::OffsetDelta { index, offset_delta: record.offset_delta });
+            return ControlFlow::Break(());
+        }
+        if record.inflated_bytes > policy.record_bytes_max {
+            let (bytes, bytes_max) = (record.inflated_bytes, policy.record_bytes_max);
+            refused = Some(BatchError::RecordTooLarge { index, bytes, bytes_max });
             return ControlFlow::Break(());
         }
         if record.timestamp > latest.timestamp {
             latest = Latest { timestamp: record.timestamp, offset_delta: index };
         }
-        if let Some(kind) = policy.fault(&record)
+        if let Some(kind) = policy.fault(&record, earliest, latest_allowed)
             && faults.len() < FAULTS_MAX
         {
             faults.push(Fault { index, kind });
@@ -318,34 +355,35 @@ fn walk_records(
         OpenError::Codec(error) => BatchError::Codec(error),
         OpenError::Record(error) => BatchError::Record(error),
     })?;
-    if let Some(sparse) = sparse {
-        return Err(sparse);
+    if let Some(refused) = refused {
+        return Err(refused);
     }
     if faults.is_empty() { Ok(latest) } else { Err(BatchError::Faults(faults)) }
 }
 
 impl Policy {
-    fn fault(&self, record: &Glance) -> Option<FaultKind> {
+    fn fault(&self, record: &Glance, earliest: Timestamp, latest: Timestamp) -> Option<FaultKind> {
         if self.key_required && !record.has_key {
-            Some(FaultKind::NoKey)
-        } else if self.accepts(record.timestamp) {
-            None
-        } else {
-            Some(FaultKind::Timestamp(record.timestamp))
+            return Some(FaultKind::NoKey);
+        }
+        let at = record.timestamp;
+        match self.timestamp_type {
+            TimestampType::LogAppendTime => None,
+            // No time at all is always fine.
+            TimestampType::CreateTime if at == NO_TIMESTAMP => None,
+            TimestampType::CreateTime => {
+                let inside = (earliest..=latest).contains(&at);
+                (!inside).then_some(FaultKind::Timestamp { at, earliest, latest })
+            },
         }
     }
 
-    /// Whether a CreateTime is near enough to the broker's clock. No time at all always is.
-    fn accepts(&self, timestamp: Timestamp) -> bool {
-        match self.timestamp_type {
-            TimestampType::LogAppendTime => true,
-            TimestampType::CreateTime => {
-                let age = i128::from(self.now.0) - i128::from(timestamp.0);
-                let before = i128::try_from(self.before_max.as_millis()).unwrap_or(i128::MAX);
-                let after = i128::try_from(self.after_max.as_millis()).unwrap_or(i128::MAX);
-                timestamp == NO_TIMESTAMP || (age <= before && -age <= after)
-            },
-        }
+    /// From when to when a CreateTime is near enough to the broker's clock.
+    fn times(&self) -> (Timestamp, Timestamp) {
+        let millis = |of: Duration| i64::try_from(of.as_millis()).unwrap_or(i64::MAX);
+        let earliest = self.now.0.saturating_sub(millis(self.before_max));
+        let latest = self.now.0.saturating_add(millis(self.after_max));
+        (Timestamp(earliest), Timestamp(latest))
     }
 }
 
@@ -370,6 +408,7 @@ mod tests {
     fn policy() -> Policy {
         Policy {
             batch_bytes_max: 1 << 20,
+            record_bytes_max: usize::MAX,
             depth: Depth::Walk,
             open_bytes_max: OPEN_BYTES_MAX,
             key_required: false,
@@ -487,14 +526,41 @@ mod tests {
 
     #[test]
     fn flags_that_only_brokers_set_and_unknown_codecs_are_refused() {
-        for (attributes, refusal) in [
-            (0x20_u16, Refusal::Invalid),
-            (0x08, Refusal::InvalidTimestamp),
-            (0x05, Refusal::UnsupportedCompression),
-            (0x07, Refusal::UnsupportedCompression),
-        ] {
+        for (attributes, refusal) in
+            [(0x20_u16, Refusal::Invalid), (0x05, Refusal::Unexpected), (0x07, Refusal::Unexpected)]
+        {
             let bytes = altered(&three(), ATTRIBUTES_AT, &attributes.to_be_bytes());
             assert_eq!(refused(&bytes, &policy()).1, refusal, "{attributes:#x}");
+        }
+    }
+
+    #[test]
+    fn an_append_time_of_a_client_is_refused_only_where_the_broker_stamps_its_own() {
+        let claimed = altered(&three(), ATTRIBUTES_AT, &8_u16.to_be_bytes());
+        let stamping = Policy { timestamp_type: TimestampType::LogAppendTime, ..policy() };
+
+        assert_eq!(refused(&claimed, &stamping).0, BatchError::LogAppendTime);
+        let validated = validate(&claimed, &policy()).unwrap();
+        // The leader's epoch is not the client's to say.
+        assert_eq!(validated.batch.bytes()[MAGIC_AT..], three()[MAGIC_AT..]);
+        assert_eq!(validated.max_timestamp, Timestamp(NOW.0 + 7));
+    }
+
+    #[test]
+    fn a_record_that_inflates_too_far_is_refused_and_one_that_came_as_it_is_is_not() {
+        let small = Policy { record_bytes_max: 1000, ..policy() };
+        for codec in Compression::ALL {
+            let of =
+                |len: usize| batch_of(codec, &[(NOW.0, Some(&vec![7; len][..])), (NOW.0, None)]);
+            assert!(validate(&of(900), &small).is_ok());
+            let outcome = validate(&of(1200), &small).map(|_| ());
+            if codec == Compression::None {
+                assert_eq!(outcome, Ok(()));
+            } else {
+                let error = outcome.expect_err("too large");
+                assert!(matches!(error, BatchError::RecordTooLarge { index: 0, .. }), "{error}");
+                assert_eq!(error.refusal(), Refusal::Invalid);
+            }
         }
     }
 
@@ -538,7 +604,9 @@ mod tests {
         let late = NOW.0 + 1001;
         let records =
             [(early, None), (NOW.0 - 5000, None), (-1, None), (NOW.0 + 1000, None), (late, None)];
-        let fault = |index, at| Fault { index, kind: FaultKind::Timestamp(Timestamp(at)) };
+        let (earliest, latest) = (Timestamp(NOW.0 - 5000), Timestamp(NOW.0 + 1000));
+        let kind = |at| FaultKind::Timestamp { at: Timestamp(at), earliest, latest };
+        let fault = |index, at| Fault { index, kind: kind(at) };
         for codec in Compression::ALL {
             let (error, refusal) = refused(&batch_of(codec, &records), &policy());
 
@@ -612,12 +680,12 @@ mod tests {
 
     #[test]
     fn times_at_the_ends_of_the_scale_do_not_overflow() {
-        for timestamp in [i64::MIN, i64::MAX] {
+        let wide = Policy { before_max: Duration::MAX, after_max: Duration::MAX, ..policy() };
+        for timestamp in [i64::MIN, NOW.0 - i64::MAX, i64::MAX] {
             let bytes = batch_of(Compression::None, &[(timestamp, None)]);
-            let wide = Policy { before_max: Duration::MAX, after_max: Duration::MAX, ..policy() };
 
             assert_eq!(refused(&bytes, &policy()).1, Refusal::InvalidTimestamp);
-            assert!(validate(&bytes, &wide).is_ok());
+            assert_eq!(validate(&bytes, &wide).is_ok(), timestamp != i64::MIN);
         }
     }
 

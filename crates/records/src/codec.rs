@@ -5,7 +5,7 @@
 //! twice the bound as capacity while it grows; zstd reserves, but does not touch, at most a
 //! 128 MiB window). What `compress` writes, the Java client reads.
 
-mod snappy;
+pub(crate) mod snappy;
 pub(crate) mod stream;
 
 use std::io::{self, Read, Write};
@@ -37,7 +37,7 @@ pub fn inflated_bytes_max(batch_bytes: usize) -> usize {
 /// The first bytes of an LZ4 frame; the legacy format, which Kafka does not read, has others.
 const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// Kafka's LZ4 frames have blocks of 64 KiB.
-const LZ4_BLOCK: lz4_flex::frame::BlockSize = lz4_flex::frame::BlockSize::Max64KB;
+pub(crate) const LZ4_BLOCK: lz4_flex::frame::BlockSize = lz4_flex::frame::BlockSize::Max64KB;
 /// The largest window a zstd frame may ask for, as a power of two: what level 22 writes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// zstd's own default, and Kafka's `compression.zstd.level`.

@@ -1,7 +1,7 @@
 //! Kafka record batches (format v2) as bytes: parse, check, walk, patch, build, (de)compress.
 //!
 //! Invariants: every decoder is total (no panic, no allocation from an unchecked count), a batch
-//! is never re-encoded to be stored, and what a view hands out are slices of the bytes it got.
+//! is re-encoded to be stored only where its topic asks for another codec, and what a view hands out are slices of the bytes it got.
 //! Pure: names only `base`. Source: KIP-98 (format v2), KIP-32 (timestamps), KIP-467 (per-record
 //! errors); the layout is drawn in [`header`].
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ pub mod build;
 pub mod check;
 pub mod codec;
 pub mod control;
+pub mod convert;
 pub mod header;
 pub mod lookup;
 pub mod patch;
@@ -27,6 +28,7 @@ pub use check::{
 pub use codec::stream::Opener;
 pub use codec::{CodecError, OPEN_BYTES_MAX, inflated_bytes_max};
 pub use control::{Control, Ending};
+pub use convert::{Bounds, Encoder};
 pub use header::{Attributes, BatchHeader, Compression, NO_TIMESTAMP, Producer, TimestampType};
 pub use lookup::Found;
 pub use patch::{Patch, Patched, Stamp};

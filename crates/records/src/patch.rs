@@ -33,7 +33,8 @@ pub enum Stamp {
     /// They stay as they are.
     #[default]
     Keep,
-    /// `maxTimestamp` was wrong and becomes this (topics with CreateTime).
+    /// `maxTimestamp` was wrong and becomes this, and the records have the times they came with
+    /// (topics with CreateTime).
     Max(Timestamp),
     /// The broker's time stands for every record (`message.timestamp.type=LogAppendTime`).
     LogAppend(Timestamp),
@@ -94,21 +95,29 @@ impl BatchView {
         let mut header = *self.header();
         header.base_offset = patch.base_offset;
         header.partition_leader_epoch = patch.leader_epoch.0;
-        match patch.stamp {
-            Stamp::Keep => return self.with_head(header, SHORT_HEAD_LEN),
-            Stamp::Max(max) => header.max_timestamp = max,
-            Stamp::LogAppend(now) => {
-                header.attributes =
-                    header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
-                header.max_timestamp = now;
-            },
+        if patch.stamp == Stamp::Keep {
+            return self.with_head(header, SHORT_HEAD_LEN);
         }
+        header = header.stamped(patch.stamp);
         header.crc = crc32c_of_two(&header.encode()[ATTRIBUTES_AT..], &self.bytes()[HEADER_LEN..]);
         self.with_head(header, HEADER_LEN)
     }
 
     fn with_head(&self, header: BatchHeader, head_len: usize) -> Patched {
         Patched { header, head: header.encode(), head_len, tail: self.bytes().slice(head_len..) }
+    }
+}
+
+impl BatchHeader {
+    /// This header with the timestamps that `stamp` says; its CRC is not that of the batch then.
+    pub(crate) fn stamped(&self, stamp: Stamp) -> Self {
+        let (timestamps, max_timestamp) = match stamp {
+            Stamp::Keep => return *self,
+            Stamp::Max(max) => (TimestampType::CreateTime, max),
+            Stamp::LogAppend(now) => (TimestampType::LogAppendTime, now),
+        };
+        let attributes = self.attributes.with_timestamp_type(timestamps);
+        Self { attributes, max_timestamp, ..*self }
     }
 }
 

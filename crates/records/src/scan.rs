@@ -29,11 +29,15 @@ pub struct Glance {
     pub offset_delta: i32,
     /// Whether it has a key.
     pub has_key: bool,
+    /// Bytes it became when its block was opened, without the length in front; 0 in a batch that
+    /// is not compressed.
+    pub inflated_bytes: usize,
 }
 
 impl Glance {
-    fn of(record: &Record<'_>) -> Self {
+    fn of(record: &Record<'_>, inflated_bytes: usize) -> Self {
         Self {
+            inflated_bytes,
             offset: record.offset,
             timestamp: record.timestamp,
             offset_delta: record.offset_delta,
@@ -58,7 +62,7 @@ impl BatchView {
         let codec = attributes.compression().ok_or(CodecError::Unknown(attributes.codec_id()))?;
         if codec == Compression::None {
             for record in &self.open(bytes_max)? {
-                if see(Glance::of(&record?)).is_break() {
+                if see(Glance::of(&record?, 0)).is_break() {
                     return Ok(());
                 }
             }
@@ -107,7 +111,7 @@ fn next(header: &BatchHeader, index: i32, window: &mut Window<'_>) -> Result<Gla
         return Err(malformed.into());
     }
     let mut reader = Reader::new(window.rest());
-    let glance = Glance::of(&read(header, index, &mut reader)?);
+    let glance = Glance::of(&read(header, index, &mut reader)?, len);
     window.consume(whole);
     Ok(glance)
 }
@@ -124,6 +128,7 @@ impl Pieces<'_, '_> {
     /// The same fields as [`read`] takes, in the same order.
     fn record(mut self, header: &BatchHeader) -> Result<Glance, OpenError> {
         let malformed = self.malformed();
+        let inflated_bytes = self.left;
         self.skip(1)?;
         let timestamp_delta = self.number(|reader| reader.varlong())?;
         let offset_delta = self.number(|reader| reader.varint())?;
@@ -144,7 +149,7 @@ impl Pieces<'_, '_> {
         if self.left > 0 {
             return Err(RecordError::Size { index: self.index }.into());
         }
-        Ok(Glance { offset, timestamp, offset_delta, has_key })
+        Ok(Glance { offset, timestamp, offset_delta, has_key, inflated_bytes })
     }
 
     fn malformed(&self) -> OpenError {
@@ -219,7 +224,7 @@ mod tests {
     fn scanned(batch: &BatchView, opener: &mut Opener) -> (Vec<Glance>, Result<(), OpenError>) {
         let mut seen = Vec::new();
         let ended = batch.scan(opener, OPEN_BYTES_MAX, |glance| {
-            seen.push(glance);
+            seen.push(Glance { inflated_bytes: 0, ..glance });
             ControlFlow::Continue(())
         });
         (seen, ended)
@@ -231,7 +236,7 @@ mod tests {
         let mut seen = Vec::new();
         for record in &set {
             match record {
-                Ok(record) => seen.push(Glance::of(&record)),
+                Ok(record) => seen.push(Glance::of(&record, 0)),
                 Err(error) => return (seen, Err(error.into())),
             }
         }

@@ -19,6 +19,7 @@ const BLOCK_OF_NOTHING: [u8; 5] = [1, 0, 0, 0, 0];
 fn policy() -> Policy {
     Policy {
         batch_bytes_max: 1 << 24,
+        record_bytes_max: usize::MAX,
         depth: Depth::Walk,
         open_bytes_max: 1 << 20,
         key_required: false,

@@ -47,6 +47,7 @@ fn main() {
     let bytes = builder.finish_bytes().unwrap();
     let policy = Policy {
         batch_bytes_max: 1 << 20,
+        record_bytes_max: usize::MAX,
         depth: Depth::Walk,
         open_bytes_max: OPEN_BYTES_MAX,
         key_required: true,

@@ -204,6 +204,7 @@ impl From<&BatchError> for ErrorCode {
             Refusal::TooLarge => Self::MESSAGE_TOO_LARGE,
             Refusal::InvalidTimestamp => Self::INVALID_TIMESTAMP,
             Refusal::UnsupportedCompression => Self::UNSUPPORTED_COMPRESSION_TYPE,
+            Refusal::Unexpected => Self::UNKNOWN_SERVER_ERROR,
         }
     }
 }
@@ -357,7 +358,7 @@ mod tests {
 
     #[test]
     fn produce_errors_have_these_numbers() {
-        let (leader, epoch) = (Some(BrokerId(2)), LeaderEpoch(1));
+        let (leader, epoch, at) = (Some(BrokerId(2)), LeaderEpoch(1), Timestamp(1));
         let fault = |kind| BatchError::Faults(vec![Fault { index: 0, kind }]);
         let errors = [
             ProduceError::UnknownPartition,
@@ -366,7 +367,7 @@ mod tests {
             ProduceError::Batch(BatchError::Empty),
             ProduceError::Batch(BatchError::LogAppendTime),
             ProduceError::Batch(fault(FaultKind::NoKey)),
-            ProduceError::Batch(fault(FaultKind::Timestamp(Timestamp(1)))),
+            ProduceError::Batch(fault(FaultKind::Timestamp { at, earliest: at, latest: at })),
             ProduceError::Batch(BatchError::TooLarge { bytes: 2, bytes_max: 1 }),
             ProduceError::TooLarge { bytes: 2, limit: 1 },
             ProduceError::LargerThanSegment { bytes: 2, limit: 1 },

@@ -12,10 +12,12 @@ mod listener;
 mod settings;
 mod stop;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use base::config::connections_per_ip;
 use base::{BrokerId, Probe};
 use broker::Broker;
 use env::{Disk, Env, Lock, Net, Rank};
@@ -25,7 +27,7 @@ use counters::Counters;
 pub use counters::{ApiMeasures, ServerMeasures};
 pub(crate) use frames::Frame;
 use listener::Peers;
-pub use settings::{Advertised, Pace, ServerSettings};
+pub use settings::{Advertised, CONNECTIONS_MAX, FixedLoggers, Loggers, Pace, ServerSettings};
 use stop::Stop;
 
 /// The file type whose regions leave through this world's sockets.
@@ -60,6 +62,39 @@ impl<E: Env> Shared<E> {
             (port, _) => port,
         };
         Some((&at.host, i32::from(port)))
+    }
+}
+
+/// How many connections there may be.
+pub(crate) struct Limits {
+    /// Of everybody.
+    all: usize,
+    /// Of one address.
+    of_address: usize,
+}
+
+impl<E: Env> Shared<E> {
+    /// The limits in force for `ip`: those of the file, and on top of them what was set since.
+    pub(crate) fn limits(&self, ip: IpAddr) -> Limits {
+        let settings = &self.settings;
+        let view = self.broker.cluster();
+        let file = BTreeMap::new();
+        let set = view.layers(settings.node_id, &file);
+        let number = |name: &str| {
+            let value = set.set(name)?.trim().parse::<i64>().ok()?;
+            usize::try_from(value).ok()
+        };
+        let overrides = set.set("max.connections.per.ip.overrides");
+        let overrides = overrides.and_then(|list| connections_per_ip(list).ok());
+        let overrides = overrides.as_ref().unwrap_or(&settings.connections_per_ip_overrides);
+        // An address of version 4 may come as one of version 6.
+        let of_address = overrides.get(&ip.to_canonical()).copied();
+        let of_address = of_address.or_else(|| number("max.connections.per.ip"));
+        let all = number("max.connections").map(|all| all.min(CONNECTIONS_MAX));
+        Limits {
+            all: all.unwrap_or(settings.connections_max),
+            of_address: of_address.unwrap_or(settings.connections_per_ip_max),
+        }
     }
 }
 

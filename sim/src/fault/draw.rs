@@ -47,6 +47,10 @@ const VARIED: u32 = 750;
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
 
+/// Per mille of seeds in which an operator changes settings of the broker and of the topic.
+const OPERATOR: u32 = 400;
+const SETTINGS_MAX: u64 = 10;
+
 /// Weights of the classes: per mille of seeds that enable each.
 const CLASSES: &[(Class, u32)] = &[
     (Class::Crash, 500),
@@ -127,6 +131,10 @@ impl Plan {
         plan.work.full_when_quiet =
             Dice::new(seed, "plan: full when quiet").chance(FULL_WHEN_QUIET);
         plan.work.varied = Dice::new(seed, "plan: ways of clients").chance(VARIED);
+        let mut dice = Dice::new(seed, "plan: operator");
+        if dice.chance(OPERATOR) {
+            plan.work.settings = dice.between(2, SETTINGS_MAX);
+        }
         more::draw(&mut plan);
         damage::draw(&mut plan);
         dirs::draw(&mut plan);
@@ -168,6 +176,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         full_when_quiet: false,
         unacked: false,
         varied: false,
+        settings: 0,
     }
 }
 

@@ -76,6 +76,9 @@ pub struct Work {
     /// that are named by their ids, timestamps that do not ascend, settings that are read back.
     #[serde(default)]
     pub varied: bool,
+    /// How often an operator changes settings of the broker and of the topic.
+    #[serde(default)]
+    pub settings: u64,
 }
 
 impl Work {

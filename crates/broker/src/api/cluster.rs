@@ -6,7 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base::config::{Configs, Layers};
 use base::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, Uuid};
+use metadata::Resource;
+
+/// What is set where nothing is.
+const NOTHING: &Configs = &Configs::new();
 
 /// A snapshot of the metadata.
 #[derive(Clone, Debug, Default)]
@@ -19,10 +24,29 @@ pub struct ClusterView {
     pub controller: BrokerId,
     /// Brokers that are alive, by id.
     pub brokers: BTreeMap<BrokerId, BrokerView>,
+    /// What was set while brokers ran, but for topics, by whom it is for.
+    pub settings: Arc<BTreeMap<Resource, Configs>>,
     /// Topics by name.
     pub topics: BTreeMap<Arc<str>, Arc<TopicView>>,
     /// The same topics by id.
     pub by_id: BTreeMap<TopicId, Arc<TopicView>>,
+}
+
+impl ClusterView {
+    /// What was set for `resource` while brokers ran.
+    pub fn settings_of(&self, resource: &Resource) -> &Configs {
+        self.settings.get(resource).unwrap_or(NOTHING)
+    }
+
+    /// Where the keys of `broker` are set, if its file says `file`.
+    pub fn layers<'a>(
+        &'a self,
+        broker: BrokerId,
+        file: &'a BTreeMap<String, String>,
+    ) -> Layers<'a> {
+        let own = self.settings_of(&Resource::Broker(broker));
+        Layers { broker: own, cluster: self.settings_of(&Resource::Brokers), file }
+    }
 }
 
 /// A broker that is alive. Where clients reach it is the front door's business.

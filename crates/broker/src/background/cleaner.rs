@@ -17,7 +17,7 @@ use crate::partition::{CleaningEnd, Partition};
 
 /// Cleans until the broker stops.
 pub(super) async fn run<E: Env>(node: Arc<Node<E>>) {
-    while node.nap(node.config.cleaner_backoff).await {
+    while node.nap(node.rules().cleaner_backoff).await {
         let mut tried = BTreeSet::new();
         while let Some((partition, dirty)) = filthiest(&node, &tried).await {
             match partition.compact(dirty, &node).await {

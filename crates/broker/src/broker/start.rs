@@ -147,6 +147,7 @@ impl<E: Env> Broker<E> {
             });
         }
         let node = Node::new(env.clone(), config, Dirs::new(opened.home, opened.dirs));
+        node.set_rules(&image.settings);
         let coordinators = Coordinators::start(Arc::clone(&node));
         let publisher = Publisher::new(Arc::clone(&node), Arc::clone(&coordinators));
         let logs = publisher.open_all(&image, log.next_index()).await?;

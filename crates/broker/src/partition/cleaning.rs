@@ -54,8 +54,8 @@ impl<E: Env> Partition<E> {
             dirty,
             now: self.env().wall(),
             tombstones_for: self.config().tombstones_for,
-            map_bytes_max: node.config.cleaner_map_bytes,
-            bytes_per_second: node.config.cleaner_bytes_per_second,
+            map_bytes_max: node.rules().cleaner_map_bytes,
+            bytes_per_second: node.rules().cleaner_bytes_per_second,
         };
         match self.log.compact(&wish, &|| !node.is_stopping()).await {
             Ok(done) => {

@@ -124,8 +124,8 @@ pub(crate) struct Enqueued {
     pub(crate) done: Option<oneshot::Receiver<Written>>,
     /// The caller must write.
     pub(crate) writer: bool,
-    /// It was there before.
-    pub(crate) again: bool,
+    /// The batch came before, and these are that one's.
+    pub(crate) duplicate: bool,
 }
 
 /// Appenders to be told after the lock is released.
@@ -235,8 +235,14 @@ impl Ledger {
                 }
                 let (base_offset, timestamp) = (kept.base_offset, kept.timestamp);
                 let log_start = self.log_start;
-                let (writer, again) = (false, true);
-                return Ok(Enqueued { base_offset, timestamp, log_start, done, writer, again });
+                return Ok(Enqueued {
+                    base_offset,
+                    timestamp,
+                    log_start,
+                    done,
+                    writer: false,
+                    duplicate: true,
+                });
             },
             // Planted: a gap is let in.
             Some(Verdict::OutOfOrder { expected })
@@ -296,7 +302,8 @@ impl Ledger {
         waiting.pending_bytes = bytes;
         let done = self.wait_for(self.next);
         let writer = !std::mem::replace(&mut self.writing, true);
-        Enqueued { base_offset, timestamp, log_start: self.log_start, done, writer, again: false }
+        let log_start = self.log_start;
+        Enqueued { base_offset, timestamp, log_start, done, writer, duplicate: false }
     }
 
     fn check_fate(&self) -> Result<(), ProduceError> {

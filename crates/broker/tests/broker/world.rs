@@ -14,7 +14,7 @@ use broker::{Broker, BrokerConfig};
 use bytes::{Bytes, BytesMut};
 use env::{Disk, Env, File, Segment};
 use env_tokio::{Settings, TokioEnv};
-use records::{BatchBuilder, NewRecord, Producer};
+use records::{BatchBuilder, BatchView, NewRecord, Producer};
 use tokio::runtime::{Builder, Runtime};
 
 pub type FileOf<E> = <<E as Env>::Disk as Disk>::File;
@@ -155,7 +155,14 @@ pub async fn values<E: Env>(
     }
 }
 
-pub async fn records_of<F: File>(segments: Vec<Segment<F>>) -> Vec<(i64, String)> {
+/// The batches of a partition, from its start.
+pub async fn stored<E: Env>(broker: &Broker<E>, partition: PartitionId) -> Vec<BatchView> {
+    let data = read(broker, fetch(partition, 0)).await.expect("readable");
+    let bytes = bytes_of(data.segments).await;
+    records::batches(bytes).map(|batch| batch.expect("whole batches only")).collect()
+}
+
+async fn bytes_of<F: File>(segments: Vec<Segment<F>>) -> Bytes {
     let mut bytes = BytesMut::new();
     for segment in segments {
         match segment {
@@ -166,8 +173,13 @@ pub async fn records_of<F: File>(segments: Vec<Segment<F>>) -> Vec<(i64, String)
             },
         }
     }
+    bytes.freeze()
+}
+
+pub async fn records_of<F: File>(segments: Vec<Segment<F>>) -> Vec<(i64, String)> {
+    let bytes = bytes_of(segments).await;
     let mut all = Vec::new();
-    for batch in records::batches(bytes.freeze()) {
+    for batch in records::batches(bytes) {
         let batch = batch.expect("whole batches only");
         batch.verify_crc().expect("intact");
         for record in &batch.open(1 << 20).expect("opens") {

@@ -1,6 +1,8 @@
 //! `gregor config`: the table of keys, and a check of a file against it.
 
-use base::config::{BROKER_KEYS, Bound, Key, Kind, TOPIC_KEYS, broker_key};
+use base::config::{
+    BROKER_KEYS, Bound, CLIENT_METRICS_KEYS, GROUP_KEYS, Key, Kind, TOPIC_KEYS, Update, broker_key,
+};
 use serde::Serialize;
 
 use crate::cli::ConfigCommand;
@@ -85,6 +87,8 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Long => "long",
         Kind::Double => "double",
         Kind::List => "list",
+        Kind::Class => "class",
+        Kind::Password => "password",
     }
 }
 
@@ -95,13 +99,21 @@ fn values(bound: Bound) -> String {
         Bound::Between(low, high) => format!("{low} to {high}"),
         Bound::Fraction(low, high) => format!("{low} to {high}"),
         Bound::OneOf(allowed) => allowed.join(", "),
+        Bound::GzipLevel => "-1, 1 to 9".to_owned(),
+        Bound::ThrottledReplicas => "`*`, or partition:broker".to_owned(),
+        Bound::ShareReset => "earliest, latest, by_duration:P...".to_owned(),
     }
 }
 
 /// Both tables as `docs/operations.md` has them.
 fn markdown_tables() -> String {
     let mut text = String::new();
-    for (title, keys) in [("Keys of a broker", BROKER_KEYS), ("Settings of a topic", TOPIC_KEYS)] {
+    for (title, keys) in [
+        ("Keys of a broker", BROKER_KEYS),
+        ("Settings of a topic", TOPIC_KEYS),
+        ("Settings of a group", GROUP_KEYS),
+        ("Settings of a subscription to client metrics", CLIENT_METRICS_KEYS),
+    ] {
         let head = "| Key | Type | Default | Values | Meaning |\n|---|---|---|---|---|";
         text.push_str(&format!("### {title}\n\n{head}\n"));
         for key in keys {
@@ -110,9 +122,14 @@ fn markdown_tables() -> String {
                 Some(default) => format!("`{default}`"),
                 None => "not set".to_owned(),
             };
-            let effect = if key.inert { "*No effect.* " } else { "" };
+            let effect = if key.inert { "*inert* " } else { "" };
+            let change = match key.update {
+                Update::ReadOnly => "",
+                Update::PerBroker => " Changes while it runs, for one broker.",
+                Update::ClusterWide => " Changes while it runs.",
+            };
             text.push_str(&format!(
-                "| `{}` | {} | {default} | {} | {effect}{} |\n",
+                "| `{}` | {} | {default} | {} | {effect}{}{change} |\n",
                 key.name,
                 kind(key.kind),
                 values(key.bound),

@@ -3,7 +3,7 @@
 /// One entry of the log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 12")]
     pub kind: ::core::option::Option<record::Kind>,
 }
 /// Nested message and enum types in `Record`.
@@ -22,6 +22,8 @@ pub mod record {
         ProducerIdsReserved(super::ProducerIdsReserved),
         #[prost(message, tag = "6")]
         TopicConfigured(super::TopicConfigured),
+        #[prost(message, tag = "12")]
+        Configured(super::Configured),
     }
 }
 /// The first record of every log.
@@ -113,4 +115,21 @@ pub struct ProducerIdsReserved {
     /// The first id of the next block.
     #[prost(int64, tag = "2")]
     pub next: i64,
+}
+/// What one broker, all brokers, a group or a subscription to client metrics was told while brokers
+/// ran is exactly this from now on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Configured {
+    /// Of what: 1 one broker, 2 all brokers, 3 a group, 4 a subscription.
+    #[prost(int32, tag = "1")]
+    pub kind: i32,
+    /// `node.id` of the one broker.
+    #[prost(int32, tag = "2")]
+    pub node_id: i32,
+    /// Name of the group or subscription.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// All of it, sorted by key; nothing is as if it had never been told anything.
+    #[prost(message, repeated, tag = "4")]
+    pub configs: ::prost::alloc::vec::Vec<Config>,
 }

@@ -3,6 +3,8 @@
 //! Invariant: the length a block claims is checked against the bound, and against what so few
 //! bytes can hold at all, before memory is taken for it.
 
+use std::io::{self, Write};
+
 use super::CodecError;
 use crate::header::Compression;
 use crate::varint::Reader;
@@ -94,15 +96,57 @@ fn append_chunk(
 }
 
 pub(super) fn compress(records: &[u8]) -> Result<Vec<u8>, CodecError> {
-    let mut out = XERIAL.to_vec();
-    let mut encoder = snap::raw::Encoder::new();
-    for chunk in records.chunks(CHUNK_BYTES) {
-        let chunk = encoder.compress_vec(chunk).map_err(|_| DAMAGED)?;
-        let len = u32::try_from(chunk.len()).map_err(|_| DAMAGED)?;
-        out.extend_from_slice(&len.to_be_bytes());
-        out.extend_from_slice(&chunk);
+    let mut framed = Framed::new(Vec::new()).map_err(|_| DAMAGED)?;
+    framed.write_all(records).map_err(|_| DAMAGED)?;
+    framed.finish().map_err(|_| DAMAGED)
+}
+
+/// Writes xerial frames of what is written to it.
+pub(crate) struct Framed<W> {
+    out: W,
+    chunk: Vec<u8>,
+    encoder: snap::raw::Encoder,
+}
+
+impl<W: Write> Framed<W> {
+    pub(crate) fn new(mut out: W) -> io::Result<Self> {
+        out.write_all(&XERIAL)?;
+        Ok(Self { out, chunk: Vec::new(), encoder: snap::raw::Encoder::new() })
     }
-    Ok(out)
+
+    /// What is written so far goes out; where it went.
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.put_chunk()?;
+        Ok(self.out)
+    }
+
+    fn put_chunk(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let packed = self.encoder.compress_vec(&self.chunk).map_err(io::Error::other)?;
+        let len = u32::try_from(packed.len()).map_err(io::Error::other)?;
+        self.out.write_all(&len.to_be_bytes())?;
+        self.out.write_all(&packed)?;
+        self.chunk.clear();
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Framed<W> {
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        let room = CHUNK_BYTES.saturating_sub(self.chunk.len());
+        let taken = more.get(..room).unwrap_or(more);
+        self.chunk.extend_from_slice(taken);
+        if self.chunk.len() == CHUNK_BYTES {
+            self.put_chunk()?;
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -128,12 +128,15 @@ fn success<E: Env>(
     overrides: &BTreeMap<Arc<str>, Arc<str>>,
 ) -> CreatableTopicResult {
     let effective = if context.version() >= 5 {
-        configs::of_overrides(overrides, &context.shared.settings.static_configs)
+        let broker = &context.shared.broker;
+        let view = broker.cluster();
+        let node_id = context.shared.settings.node_id;
+        configs::of_topic(overrides, &view.layers(node_id, &broker.config().file))
     } else {
         Vec::new()
     };
     let configs = effective.into_iter().map(|one| CreatableTopicConfigs {
-        name: one.key.name.to_owned(),
+        name: one.name,
         value: one.value,
         read_only: false,
         config_source: one.source,

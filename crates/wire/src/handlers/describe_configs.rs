@@ -1,4 +1,5 @@
-//! DescribeConfigs: what is in force for topics and for this broker.
+//! DescribeConfigs: what is in force for topics, this broker, its loggers, groups and subscriptions to
+//! client metrics.
 //!
 //! Invariants: every resource is answered alone, and once however often it
 //! is named; keys that do not exist are left out silently; null
@@ -7,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use base::Probe;
+use broker::api::Resource;
 use env::Env;
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::describe_configs_response::{
@@ -23,6 +25,12 @@ use crate::server::FileOf;
 pub(super) const TOPIC: i8 = 2;
 /// Kafka's number for the resource type "broker".
 pub(super) const BROKER: i8 = 4;
+/// Kafka's number for the resource type "broker logger".
+pub(super) const BROKER_LOGGER: i8 = 8;
+/// Kafka's number for the resource type "client metrics".
+pub(super) const CLIENT_METRICS: i8 = 16;
+/// Kafka's number for the resource type "group".
+pub(super) const GROUP: i8 = 32;
 
 pub(crate) fn handle<E: Env>(
     context: &Context<'_, E>,
@@ -51,17 +59,16 @@ fn describe<E: Env>(
 ) -> DescribeConfigsResult {
     let (error_code, error_message, configs) = match effective(context, &resource) {
         Ok(all) => {
-            let read_only = resource.resource_type == BROKER;
             let wanted = resource.configuration_keys.filter(|keys| !keys.is_empty());
             let wanted: Option<BTreeSet<String>> = wanted.map(|keys| keys.into_iter().collect());
             let is_wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| wanted.contains(name));
-            let shown = all.into_iter().filter(|one| is_wanted(one.key.name));
-            let shown = shown.map(|one| result(one, read_only, show)).collect();
+            let shown = all.into_iter().filter(|one| is_wanted(&one.name));
+            let shown = shown.map(|one| result(one, show)).collect();
             (ErrorCode::NONE, None, shown)
         },
         Err((error, message)) => {
             context.probe().reached("describe_configs_refused");
-            (error, Some(message), Vec::new())
+            (error, message, Vec::new())
         },
     };
     DescribeConfigsResult {
@@ -76,64 +83,84 @@ fn describe<E: Env>(
 fn effective<E: Env>(
     context: &Context<'_, E>,
     resource: &DescribeConfigsResource,
-) -> Result<Vec<Effective>, (ErrorCode, String)> {
+) -> Result<Vec<Effective>, (ErrorCode, Option<String>)> {
     let settings = &context.shared.settings;
+    let broker = &context.shared.broker;
+    let view = broker.cluster();
+    let layers = view.layers(settings.node_id, &broker.config().file);
     let name = resource.resource_name.as_str();
+    let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, Some(why)));
     match resource.resource_type {
         TOPIC => {
-            if !broker::api::is_legal_name(name) {
-                let message = format!("Topic name is invalid: '{}'", shortened(name));
-                return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, message));
+            if let Err(why) = broker::api::check_name(name) {
+                return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, Some(why)));
             }
-            let view = context.shared.broker.cluster();
-            let topic = view.topics.get(name).ok_or_else(|| {
-                let message = "This server does not host this topic-partition.".to_owned();
-                (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message)
-            })?;
-            Ok(configs::of_topic(topic, &settings.static_configs))
+            let topic = view.topics.get(name);
+            let topic = topic.ok_or((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None))?;
+            Ok(configs::of_topic(&topic.configs, &layers))
         },
-        // Defaults of the whole cluster that were set while it ran: there are none.
-        BROKER if name.is_empty() => Ok(Vec::new()),
-        BROKER if name == settings.node_id.to_string() => {
-            Ok(configs::of_broker(&settings.static_configs))
+        BROKER if name.is_empty() => Ok(configs::of_cluster(&layers)),
+        BROKER | BROKER_LOGGER => {
+            if name.is_empty() {
+                return invalid("Broker id must not be empty".to_owned());
+            }
+            let Ok(named) = name.parse::<i32>() else {
+                let name = shortened(name);
+                return invalid(format!("Broker id must be an integer, but it is: {name}"));
+            };
+            let is_logger = resource.resource_type == BROKER_LOGGER;
+            if named != settings.node_id.0 {
+                let or_all = if is_logger { "" } else { " or empty string," };
+                return invalid(format!(
+                    "Unexpected broker id, expected {}{or_all} but received {named}",
+                    settings.node_id
+                ));
+            }
+            Ok(if is_logger {
+                configs::of_loggers(settings.loggers.levels())
+            } else {
+                configs::of_broker(&layers)
+            })
         },
-        BROKER => Err((
-            ErrorCode::INVALID_REQUEST,
-            format!(
-                "Unexpected broker id, expected {} or empty string, but received {}",
-                settings.node_id,
-                shortened(name)
-            ),
-        )),
-        other => Err((
-            ErrorCode::INVALID_REQUEST,
-            format!(
-                "Unsupported resource type: {other}. This broker describes topics and brokers."
-            ),
-        )),
+        GROUP if name.is_empty() => invalid("Group name must not be empty".to_owned()),
+        GROUP => {
+            let own = view.settings_of(&Resource::Group(name.into()));
+            Ok(configs::of_group(own, &layers))
+        },
+        CLIENT_METRICS if name.is_empty() => {
+            invalid("Client metrics subscription name must not be empty".to_owned())
+        },
+        CLIENT_METRICS => {
+            let own = view.settings_of(&Resource::ClientMetrics(name.into()));
+            Ok(configs::of_client_metrics(own))
+        },
+        _ => invalid(MALFORMED.to_owned()),
     }
 }
+
+/// What Kafka says of a kind of resource that nobody knows.
+const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
 
 /// Enough of a client's text to recognize it by.
 pub(super) fn shortened(text: &str) -> String {
     text.chars().take(256).collect()
 }
 
-fn result(one: Effective, read_only: bool, show: Show) -> DescribeConfigsResourceResult {
+fn result(one: Effective, show: Show) -> DescribeConfigsResourceResult {
     let synonyms = one.synonyms.into_iter().filter(|_| show.synonyms);
     let synonyms = synonyms.map(|synonym| DescribeConfigsSynonym {
-        name: synonym.name.to_owned(),
+        name: synonym.name,
         value: synonym.value,
         source: synonym.source,
     });
     DescribeConfigsResourceResult {
-        name: one.key.name.to_owned(),
+        name: one.name,
         value: one.value,
-        read_only,
+        read_only: one.read_only,
         config_source: one.source,
-        is_sensitive: false,
+        is_sensitive: one.sensitive,
         synonyms: synonyms.collect(),
-        config_type: configs::type_number(one.key.kind),
-        documentation: show.documentation.then(|| one.key.doc.to_owned()),
+        config_type: one.kind,
+        documentation: one.doc.filter(|_| show.documentation).map(str::to_owned),
     }
 }

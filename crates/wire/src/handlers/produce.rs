@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use base::{BrokerId, Duration, Instant, PartitionId, PartitionIndex, Probe, TopicId};
+use base::{BrokerId, Duration, Instant, Offset, PartitionId, PartitionIndex, Probe, TopicId};
 use broker::Submitted;
 use broker::api::{Acks, ClusterView, Produce, ProduceError, Produced};
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use protocol::messages::produce_response::{
 };
 use protocol::views::{ProducePartitionView, ProduceTopicView, ProduceView};
 use protocol::{DecodeError, Reader};
-use records::{BatchError, BatchHeader, Compression, exactly_one};
+use records::{BatchError, BatchHeader, Compression, Fault, FaultKind, Refusal, exactly_one};
 
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -57,6 +57,8 @@ enum Refused {
 /// A partition's batch, and what has become of it so far.
 struct Part {
     index: i32,
+    /// Where it goes, if there is such a topic.
+    id: Option<PartitionId>,
     progress: Result<Submitted, Refused>,
 }
 
@@ -93,6 +95,10 @@ async fn answer<E: Env>(
                 },
                 Err(refused) => Err(refused),
             };
+            let outcome = outcome.map_err(|refused| {
+                let place = Place::of(context, part.id, &refused);
+                (refused, place)
+            });
             failed |= outcome.is_err();
             let response = answer.partition(context.version(), part.index, outcome);
             topic.partition_responses.push(response);
@@ -191,7 +197,8 @@ async fn submit_topic<E: Env>(
             (Some(error), _) | (None, Err(error)) => Err(Refused::Here(error)),
             (None, Ok(id)) => submit(context, plan, &view, id, part).await,
         };
-        parts.push(Part { index, progress });
+        let id = found.ok().map(|topic| PartitionId { topic, index: PartitionIndex(index) });
+        parts.push(Part { index, id, progress });
     }
     let response = TopicProduceResponse {
         name: topic.name.to_owned(),
@@ -271,7 +278,7 @@ impl Answer {
         &mut self,
         version: i16,
         index: i32,
-        outcome: Result<Produced, Refused>,
+        outcome: Result<Produced, (Refused, Place)>,
     ) -> PartitionProduceResponse {
         match outcome {
             Ok(produced) => PartitionProduceResponse {
@@ -281,14 +288,14 @@ impl Answer {
                 log_start_offset: produced.log_start.0,
                 ..PartitionProduceResponse::default()
             },
-            Err(Refused::Here(error)) => refused(index, error, None),
-            Err(Refused::Batch(error)) => {
-                refused(index, ErrorCode::from(&error), Some(error.to_string()))
-            },
-            Err(Refused::There(error)) => {
-                let mut response = refused(index, ErrorCode::from(&error), Some(error.to_string()));
-                if let ProduceError::Batch(error) = &error {
-                    response.record_errors = record_errors(error);
+            Err((Refused::Here(error), _)) => refused(index, error, None),
+            Err((Refused::Batch(error), _)) => refused(index, ErrorCode::from(&error), None),
+            Err((Refused::There(error), place)) => {
+                let mut response = refused(index, ErrorCode::from(&error), own_words(&error));
+                response.log_start_offset = place.log_start.map_or(-1, |start| start.0);
+                if let ProduceError::Batch(BatchError::Faults(faults)) = &error {
+                    response.record_errors = record_errors(faults, &place.name, index);
+                    response.error_message = Some(summary(faults, &response.record_errors));
                 }
                 if let ProduceError::NotLeader { leader: Some(leader), epoch } = error
                     && version >= LEADER_VERSION_MIN
@@ -317,14 +324,92 @@ fn refused(
     }
 }
 
-/// Which records of a batch are at fault (KIP-467).
-fn record_errors(error: &BatchError) -> Vec<BatchIndexAndErrorMessage> {
-    let BatchError::Faults(faults) = error else { return Vec::new() };
-    let described = faults.iter().map(|fault| BatchIndexAndErrorMessage {
-        batch_index: fault.index,
-        batch_index_error_message: Some(fault.kind.to_string()),
+/// What an error tells of the partition it is about.
+struct Place {
+    name: String,
+    log_start: Option<Offset>,
+}
+
+impl Place {
+    /// As Kafka does: the log's start where the log was asked and the batch is to blame, the topic's
+    /// name where records are.
+    fn of<E: Env>(context: &Context<'_, E>, id: Option<PartitionId>, refused: &Refused) -> Self {
+        let nothing = Self { name: String::new(), log_start: None };
+        let (Some(id), Refused::There(error)) = (id, refused) else { return nothing };
+        let broker = &context.shared.broker;
+        let blames_batch = match error {
+            ProduceError::Batch(error) => !matches!(
+                error.refusal(),
+                Refusal::Corrupt | Refusal::TooLarge | Refusal::UnsupportedCompression
+            ),
+            ProduceError::OutOfOrderSequence | ProduceError::ProducerFenced => true,
+            _ => false,
+        };
+        if !blames_batch {
+            return nothing;
+        }
+        let view = broker.cluster();
+        let name = view.by_id.get(&id.topic).map(|topic| topic.name.to_string());
+        Self { name: name.unwrap_or_default(), log_start: broker.log_start(&id) }
+    }
+}
+
+/// What is said beyond the number. Kafka says nothing; we do where the broker itself is in trouble.
+fn own_words(error: &ProduceError) -> Option<String> {
+    match error {
+        ProduceError::Transactional
+        | ProduceError::StorageFailed
+        | ProduceError::StorageFull
+        | ProduceError::Overloaded => Some(error.to_string()),
+        ProduceError::UnknownPartition
+        | ProduceError::NotLeader { .. }
+        | ProduceError::InternalTopic
+        | ProduceError::Batch(_)
+        | ProduceError::TooLarge { .. }
+        | ProduceError::LargerThanSegment { .. }
+        | ProduceError::OutOfOrderSequence
+        | ProduceError::ProducerFenced
+        | ProduceError::NotEnoughReplicas
+        | ProduceError::TimedOut
+        | ProduceError::Stopping => None,
+    }
+}
+
+/// Which records of a batch are at fault (KIP-467), in Kafka's words.
+fn record_errors(faults: &[Fault], topic: &str, partition: i32) -> Vec<BatchIndexAndErrorMessage> {
+    let described = faults.iter().map(|fault| {
+        let why = match fault.kind {
+            FaultKind::NoKey => format!(
+                "Compacted topic cannot accept message without key in topic partition {topic}-{partition}"
+            ),
+            FaultKind::Timestamp { at, earliest, latest } => format!(
+                "Timestamp {at} of message with offset {} is out of range. The timestamp should be within [{earliest}, {latest}]",
+                fault.index
+            ),
+        };
+        BatchIndexAndErrorMessage {
+            batch_index: fault.index,
+            batch_index_error_message: Some(why),
+        }
     });
     described.collect()
+}
+
+/// What Kafka says of all of them together.
+fn summary(faults: &[Fault], errors: &[BatchIndexAndErrorMessage]) -> String {
+    if faults.iter().any(|fault| matches!(fault.kind, FaultKind::Timestamp { .. })) {
+        return "One or more records have been rejected due to invalid timestamp".to_owned();
+    }
+    let first = errors.iter().take(3).map(|error| {
+        let why = error.batch_index_error_message.as_deref().unwrap_or_default();
+        format!("RecordError(batchIndex={}, message='{why}')", error.batch_index)
+    });
+    let first: Vec<String> = first.collect();
+    format!(
+        "One or more records have been rejected due to {} record errors in total, and only showing the first three errors at most: [{}]",
+        errors.len(),
+        first.join(", ")
+    )
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Accepting connections.
 //!
 //! Invariants: at most `max.connections` are open, at most `max.connections.per.ip` from one
-//! address; a failing accept waits before it tries again, so it cannot spin; everybody else gets a
+//! address, as these are set now; a failing accept waits before it tries again, so it cannot spin; everybody else gets a
 //! turn between two accepts, so a storm of connections queues up in the kernel and not before the
 //! requests of those who are connected.
 
@@ -34,11 +34,11 @@ struct Place<E: Env> {
 
 impl<E: Env> Place<E> {
     fn take(shared: &Arc<Shared<E>>, ip: IpAddr) -> Option<Self> {
+        let limits = shared.limits(ip);
         let mut peers = shared.peers.lock();
         let all = shared.open.load(Ordering::SeqCst);
         let here = peers.open.get(&ip).copied().unwrap_or(0);
-        let settings = &shared.settings;
-        if all >= settings.connections_max || here >= settings.connections_per_ip_max {
+        if all >= limits.all || here >= limits.of_address {
             return None;
         }
         peers.open.insert(ip, here + 1);
@@ -79,7 +79,7 @@ pub(crate) async fn accept_loop<E: Env>(
                 None => {
                     shared.counters.refused();
                     shared.env.probe().reached("connection_refused_by_limit");
-                    debug!(%peer, "connection refused: max.connections reached");
+                    debug!(%peer, "connection refused: max.connections or max.connections.per.ip reached");
                 },
             },
             Err(error) => {

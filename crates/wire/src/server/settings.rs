@@ -1,8 +1,13 @@
 //! Limits of the front door, each with Kafka's property where there is one.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use base::{BrokerId, Duration};
+
+/// Hard limit on connections, whatever `max.connections` says.
+pub const CONNECTIONS_MAX: usize = 100_000;
 
 /// Where clients find a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +58,32 @@ pub struct ServerSettings {
     pub connections_per_ip_max: usize,
     /// `max.request.partition.size.limit`.
     pub describe_partitions_max: usize,
-    /// Values of broker keys as given in the configuration file, for DescribeConfigs.
-    pub static_configs: BTreeMap<String, String>,
+    /// `max.connections.per.ip.overrides`.
+    pub connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
+    /// The levels of the loggers.
+    pub loggers: Arc<dyn Loggers>,
+}
+
+/// Who knows what is logged, and can change it.
+pub trait Loggers: std::fmt::Debug + Send + Sync {
+    /// The level of each logger that may be set; `root` is among them.
+    fn levels(&self) -> BTreeMap<String, String>;
+
+    /// Sets these levels (`ERROR`, `WARN`, `INFO`, `DEBUG`, `TRACE`, `OFF`) from now on; `None` takes
+    /// back what was set. Every logger is one of [`Loggers::levels`].
+    fn set(&self, levels: &BTreeMap<String, Option<String>>);
+}
+
+/// What is logged is decided elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedLoggers;
+
+impl Loggers for FixedLoggers {
+    fn levels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([("root".to_owned(), "INFO".to_owned())])
+    }
+
+    fn set(&self, _: &BTreeMap<String, Option<String>>) {}
 }
 
 impl ServerSettings {
@@ -67,10 +96,11 @@ impl ServerSettings {
             request_bytes_in_flight_max: 268_435_456,
             large_request_pace: Pace::per_second(32_768),
             idle_max: Some(Duration::from_millis(600_000)),
-            connections_max: 100_000,
+            connections_max: CONNECTIONS_MAX,
             connections_per_ip_max: usize::MAX,
             describe_partitions_max: 2_000,
-            static_configs: BTreeMap::new(),
+            connections_per_ip_overrides: BTreeMap::new(),
+            loggers: Arc::new(FixedLoggers),
         }
     }
 }

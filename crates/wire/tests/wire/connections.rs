@@ -1,7 +1,7 @@
 //! Connections: order, bounds, refusals, and bad input.
 
 use base::{Duration, Prng};
-use broker::api::Acks;
+use broker::api::{Acks, AlterSettings, ConfigChange, Resource};
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::{
@@ -317,6 +317,35 @@ fn connections_beyond_the_limit_are_closed() {
 
             assert_eq!(third.frame().await, None);
             drop((first, second));
+        },
+    );
+}
+
+#[test]
+fn limits_on_connections_change_while_the_broker_runs_and_addresses_have_their_own() {
+    World::new("dynamic-limit").serve(
+        |_, settings| settings.connections_per_ip_max = 1,
+        |served| async move {
+            let only = served.client().await;
+            let at = served.soon();
+            while served.server.connections() < 1 {
+                assert!(env::Env::now(&served.env) < at, "it is accepted");
+                env::Env::yield_now(&served.env).await;
+            }
+            assert_eq!(served.raw().await.frame().await, None);
+
+            let pairs = [("max.connections.per.ip.overrides", "127.0.0.1:2, 10.0.0.1:9")];
+            let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let wish = AlterSettings {
+                resource: Resource::Brokers,
+                change: ConfigChange::Replace(pairs.to_vec()),
+            };
+            assert_eq!(served.broker.alter_settings(vec![wish], false).await, [Ok(())]);
+
+            let mut second = served.client().await;
+            second.call(0, &ApiVersionsRequest::default(), served.soon()).await.expect("answered");
+            assert_eq!(served.raw().await.frame().await, None, "two and no more");
+            drop((only, second));
         },
     );
 }

@@ -17,6 +17,9 @@ use crate::world::{Served, World};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
@@ -110,14 +113,23 @@ fn each_resource_is_refused_alone_in_kafkas_words() {
                 edited(TOPIC, "u", &[("retention.ms", SET, Some("8"))]),
                 edited(TOPIC, "v", &[("no.such.key", SET, Some("8"))]),
                 edited(TOPIC, "w", &[("retention.ms", SET, None), ("segment.ms", SET, None)]),
-                edited(TOPIC, "x", &[("retention.ms", SET, Some("8")), ("retention.ms", DELETE, None)]),
+                edited(
+                    TOPIC,
+                    "x",
+                    &[("retention.ms", SET, Some("8")), ("retention.ms", DELETE, None)],
+                ),
                 edited(TOPIC, "y", &[("retention.ms", 9, Some("8"))]),
                 edited(TOPIC, "z", &[]),
                 edited(TOPIC, "z", &[]),
-                edited(BROKER, "1", &[("log.dirs", SET, Some("a")), ("num.io.threads", SET, Some("8"))]),
-                edited(BROKER, "", &[("num.io.threads", SET, Some("8"))]),
+                edited(BROKER, "1", &[("log.dirs", SET, Some("a")), ("node.id", SET, Some("8"))]),
+                edited(BROKER, "", &[("node.id", SET, Some("8"))]),
                 edited(BROKER, "2", &[("num.io.threads", SET, Some("8"))]),
-                edited(8, "1", &[("root", SET, Some("DEBUG"))]),
+                edited(BROKER, "me", &[("num.io.threads", SET, Some("8"))]),
+                edited(LOGGER, "1", &[("root", SET, Some("LOUD"))]),
+                edited(LOGGER, "1", &[("root", DELETE, None)]),
+                edited(LOGGER, "7", &[("root", DELETE, None)]),
+                edited(GROUP, "", &[]),
+                edited(1, "1", &[("root", SET, Some("DEBUG"))]),
             ];
             let refused = edit(&served, &mut client, resources).await;
             let said: Vec<String> = refused
@@ -130,15 +142,86 @@ fn each_resource_is_refused_alone_in_kafkas_words() {
                 "INVALID_CONFIG Unknown topic config name: no.such.key",
                 "INVALID_REQUEST Null value not supported for : retention.ms, segment.ms",
                 "INVALID_REQUEST Error due to duplicate config keys",
-                "INVALID_REQUEST Unknown operations type 9",
+                "UNKNOWN_SERVER_ERROR ",
                 "INVALID_REQUEST Each resource must appear at most once.",
                 "INVALID_REQUEST Each resource must appear at most once.",
-                "INVALID_REQUEST Cannot update these configs dynamically: [log.dirs, num.io.threads]",
-                "INVALID_REQUEST Cannot update these configs dynamically: [num.io.threads]",
+                "INVALID_REQUEST Cannot update these configs dynamically: [log.dirs, node.id]",
+                "INVALID_REQUEST Cannot update these configs dynamically: [node.id]",
                 "INVALID_REQUEST Unexpected broker id, expected 1, but received 2",
-                "INVALID_REQUEST Unknown resource type 8",
+                "INVALID_REQUEST Node id must be an integer, but it is: me",
+                "INVALID_REQUEST Each resource must appear at most once.",
+                "INVALID_REQUEST Each resource must appear at most once.",
+                "INVALID_REQUEST Unexpected node id. Expected 1, but received 7",
+                "INVALID_REQUEST Default group resources are not allowed.",
+                "INVALID_REQUEST Unknown resource type 1",
             ];
             assert_eq!(said, expected);
+        },
+    );
+}
+
+/// Values of a key where they are set, the one in force first, each with its source.
+async fn places(served: &Served, client: &mut To, of: (i8, &str), key: &str) -> Vec<(String, i8)> {
+    let request = DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: of.0,
+            resource_name: of.1.to_owned(),
+            configuration_keys: Some(vec![key.to_owned()]),
+        }],
+        include_synonyms: true,
+        ..DescribeConfigsRequest::default()
+    };
+    let mut answer = client.call(4, &request, served.soon()).await.expect("answered");
+    let configs = answer.results.remove(0).configs;
+    let synonyms = configs.into_iter().flat_map(|config| config.synonyms);
+    synonyms.map(|one| (one.value.unwrap_or_default(), one.source)).collect()
+}
+
+#[test]
+fn what_is_set_for_a_broker_and_for_all_is_shown_with_them_and_with_the_topics_that_inherit_it() {
+    World::new("broker-settings").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let mut client = served.client().await;
+            for (of, value) in [("", "8"), ("1", "7")] {
+                let set = vec![edited(BROKER, of, &[("message.max.bytes", SET, Some(value))])];
+                assert_eq!(edit(&served, &mut client, set).await, [(ErrorCode::NONE, None)]);
+            }
+            let set = |value: &str, source| (value.to_owned(), source);
+            let both = [set("7", 2), set("8", 3), set("1048588", 5)];
+
+            let key = "message.max.bytes";
+            assert_eq!(places(&served, &mut client, (BROKER, "1"), key).await, both);
+            assert_eq!(places(&served, &mut client, (BROKER, ""), key).await, [set("8", 3)]);
+            let topic = places(&served, &mut client, (TOPIC, "t"), "max.message.bytes").await;
+            assert_eq!(topic, both);
+
+            let taken = vec![edited(BROKER, "1", &[(key, DELETE, None)])];
+            assert_eq!(edit(&served, &mut client, taken).await[0].0, ErrorCode::NONE);
+            let shown = shown(&served, &mut client, "max.message.bytes").await;
+            assert_eq!(shown, (Some("8".to_owned()), 3));
+        },
+    );
+}
+
+#[test]
+fn groups_and_subscriptions_have_settings_of_their_own() {
+    World::new("group-settings").serve(
+        |_, _| {},
+        |served| async move {
+            let mut client = served.client().await;
+            for (of, name, key, value, source) in [
+                (GROUP, "g", "consumer.session.timeout.ms", "50000", 8),
+                (CLIENT_METRICS, "m", "interval.ms", "1000", 7),
+            ] {
+                let set = vec![edited(of, name, &[(key, SET, Some(value))])];
+                assert_eq!(edit(&served, &mut client, set).await, [(ErrorCode::NONE, None)]);
+                let found = places(&served, &mut client, (of, name), key).await;
+                assert_eq!(found.first(), Some(&(value.to_owned(), source)), "{name}");
+                let other = places(&served, &mut client, (of, "other"), key).await;
+                assert!(other.iter().all(|(_, source)| *source == 5), "{other:?}");
+            }
         },
     );
 }

@@ -182,8 +182,10 @@ impl Odd {
             (2, OWN, "no.such.key", 40),
             (2, NOBODY, "retention.ms", 3),
             (2, "bad name!", "retention.ms", 17),
-            (4, "1", "num.io.threads", 42),
-            (8, "1", "root", 42),
+            (4, "1", "node.id", 42),
+            (4, "9", "log.retention.ms", 42),
+            (8, "1", "root", 40),
+            (32, "", "consumer.session.timeout.ms", 42),
         ] {
             let config =
                 AlterableConfig { name: key.into(), config_operation: 0, value: Some("1".into()) };

@@ -32,6 +32,7 @@ public final class Main {
     private static void crashLane(Suite suite) throws Exception {
         CrashChecks.run(suite);
         CutChecks.run(suite);
+        ConfigChecks.run(suite);
     }
 
     /** The checks that share one broker; each uses topics and groups of its own. */
