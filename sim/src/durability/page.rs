@@ -25,7 +25,7 @@ const HEAD: &str = "\
 # Durability, by mode and fault
 
 For who runs a broker and has to know what may be lost. A topic says with `gregor.durability` when a record is acknowledged
-([how to change it](operations.md#changing-a-topics-settings)):
+([how to change it](operations.md#changing-settings)):
 
 * **`replicated`** (the default): once every in-sync replica has it in its page cache; with one broker that is one. It survives
   the process, and the power as well once a flush that runs behind has it: that begins after 200 ms or 8 MiB of a log at the
