@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use consume::{Consume, From};
 pub use dump::Dump;
-pub use group::{Group, GroupCommand};
+pub use group::{DeleteOffsets, Group, GroupCommand, ResetOffsets, Scope, Strategy};
 pub use keys::{ConfigCommand, Keys};
 pub use produce::{Acks, Produce};
 pub use serve::Serve;

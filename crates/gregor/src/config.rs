@@ -186,6 +186,11 @@ impl Keys {
         Duration::from_millis(u64::try_from(self.number(name)).unwrap_or(0))
     }
 
+    fn minutes(&self, name: &str) -> Duration {
+        let minutes = u64::try_from(self.number(name)).unwrap_or(0);
+        Duration::from_secs(minutes.saturating_mul(60))
+    }
+
     /// Whole bytes per second; `None` beyond all integers, as Kafka's default is.
     fn rate(&self, name: &str) -> Option<u64> {
         let rate = self.text(name).parse::<f64>().ok().filter(|rate| *rate > 0.0)?;
@@ -265,6 +270,7 @@ impl Keys {
             group_session_timeout_max: self.millis("group.max.session.timeout.ms"),
             group_initial_rebalance_delay: self.millis("group.initial.rebalance.delay.ms"),
             group_size_max: self.size("group.max.size"),
+            offsets_retention: self.minutes("offsets.retention.minutes"),
             offsets_retention_check_interval: self.millis("offsets.retention.check.interval.ms"),
             topic_defaults: defaults.topic_defaults.with(&self.topic_defaults()),
         })

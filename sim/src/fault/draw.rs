@@ -44,6 +44,9 @@ const WRAPS: u32 = 200;
 /// Per mille of seeds in which clients have ways of their own.
 const VARIED: u32 = 750;
 
+/// Per mille of seeds in which groups are deleted.
+const GROUPS: u32 = 500;
+
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
 
@@ -127,6 +130,7 @@ impl Plan {
         plan.work.full_when_quiet =
             Dice::new(seed, "plan: full when quiet").chance(FULL_WHEN_QUIET);
         plan.work.varied = Dice::new(seed, "plan: ways of clients").chance(VARIED);
+        plan.work.groups = Dice::new(seed, "plan: groups that go").chance(GROUPS);
         more::draw(&mut plan);
         damage::draw(&mut plan);
         dirs::draw(&mut plan);
@@ -168,6 +172,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         full_when_quiet: false,
         unacked: false,
         varied: false,
+        groups: false,
     }
 }
 

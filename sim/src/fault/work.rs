@@ -76,6 +76,9 @@ pub struct Work {
     /// that are named by their ids, timestamps that do not ascend, settings that are read back.
     #[serde(default)]
     pub varied: bool,
+    /// Whether a client deletes groups and offsets, and lets offsets expire.
+    #[serde(default)]
+    pub groups: bool,
 }
 
 impl Work {

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "real processes")]
 
 mod dump;
+mod groups;
 mod keys;
 mod records;
 mod release;
