@@ -3,7 +3,7 @@
 //! Owns: [`History`]. Promises checked: an acknowledged record is there, for ever, at its offset,
 //! unless the power went out before it was durable; offsets are dense and have one content for
 //! ever; an idempotent producer's records are there once and in order; nobody reads beyond the
-//! high watermark; committed offsets stay; a partition has one owner per generation; compaction
+//! high watermark; committed offsets stay, and deleted ones stay away; a partition has one owner per generation; compaction
 //! leaves the newest record of every key, and everything that is too young; a log's start stays. The broker is
 //! never asked whether it kept a promise.
 
@@ -11,6 +11,7 @@ mod commits;
 mod committed;
 mod damage;
 mod finish;
+mod groups;
 mod history;
 mod live;
 mod modes;
@@ -23,6 +24,7 @@ mod told;
 mod topics;
 
 pub use finish::{finish, settled};
+pub use groups::Fate;
 pub use history::{History, Since};
 pub use live::watch;
 pub use modes::ModeChange;

@@ -91,6 +91,11 @@ pub const MUTANTS: &[Mutant] = &[
         "a start that finds an open segment without sound envelopes says that its log is uncertain, and empties it",
     ),
     mutant(
+        "delete_ignores_members",
+        "own",
+        "DeleteGroups does not ask whether the group has members",
+    ),
+    mutant(
         "duplicate_is_error",
         "M59",
         "a batch that is sent again while the first is still being written is refused; once that is written, the answer is right",
@@ -151,6 +156,11 @@ pub const MUTANTS: &[Mutant] = &[
         "full_keeps_partial_batch",
         "own",
         "the part of a batch that a full disk took counts as a part of the segment",
+    ),
+    mutant(
+        "group_deletion_not_durable",
+        "own",
+        "a group is deleted in memory, and no tombstone is written",
     ),
     mutant(
         "group_sync_tried_again",
@@ -357,7 +367,7 @@ mod tests {
         let ours: BTreeSet<&str> = ours.collect();
         let mut theirs: BTreeSet<&str> = storage::MUTANTS.iter().copied().collect();
         theirs.extend(broker::MUTANTS);
-        theirs.extend(["forget_group_offsets"]);
+        theirs.extend(coordinator::MUTANTS);
 
         assert_eq!(ours, theirs);
         assert!(MUTANTS.is_sorted_by(|a, b| a.id < b.id));

@@ -199,6 +199,9 @@ async fn last_look(job: &Job) {
     if job.work.consumers > 0 && !lied && !job.history.group_is_damaged(&job.world) {
         client::read_commits(job.clone(), env.clone()).await;
     }
+    if job.work.groups && !lied && !job.history.group_is_damaged(&job.world) {
+        client::look_at_groups(job.clone(), env.clone()).await;
+    }
     if job.work.keeper && !lied {
         client::read_tables(job.clone(), env.clone()).await;
     }

@@ -355,10 +355,16 @@ impl<E: Env> Broker<E> {
     }
 
     /// Asks a group's coordinator; [`group::Command::List`] asks all of them. Every command is answered:
-    /// joins and syncs when the group is complete or its time limits have passed, commits within
-    /// `offsets.commit.timeout.ms`, the rest at once.
+    /// joins and syncs when the group is complete or its time limits have passed, commits and
+    /// deletions within `offsets.commit.timeout.ms`, the rest at once.
     pub async fn group(&self, command: group::Command) -> group::Reply {
         self.inner.coordinators.ask(command).await
+    }
+
+    /// Asks about many groups at once, each as [`Broker::group`] does; the answers are in the order of
+    /// `commands`. More than a mailbox holds (1024) for one coordinator are refused as not available.
+    pub async fn groups(&self, commands: Vec<group::Command>) -> Vec<group::Reply> {
+        self.inner.coordinators.ask_all(commands).await
     }
 
     /// Stops: refuses what is new, lets coordinators and writers finish, makes everything durable

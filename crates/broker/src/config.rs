@@ -76,6 +76,8 @@ pub struct BrokerConfig {
     pub group_initial_rebalance_delay: Duration,
     /// `group.max.size`.
     pub group_size_max: usize,
+    /// `offsets.retention.minutes`.
+    pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`.
     pub offsets_retention_check_interval: Duration,
     /// Defaults of the topic keys (`log.*`, `message.max.bytes`).
@@ -116,6 +118,7 @@ impl Default for BrokerConfig {
             group_session_timeout_max: Duration::from_secs(1800),
             group_initial_rebalance_delay: Duration::from_secs(3),
             group_size_max: usize::try_from(i32::MAX).unwrap_or(usize::MAX),
+            offsets_retention: Duration::from_secs(7 * 24 * 3600),
             offsets_retention_check_interval: Duration::from_secs(600),
             topic_defaults: TopicConfig::default(),
             file: Arc::default(),

@@ -33,6 +33,17 @@ pub(crate) struct Mail {
     answer: oneshot::Sender<Reply>,
 }
 
+/// A command in a mailbox.
+struct Asked {
+    reply: oneshot::Receiver<Reply>,
+    /// When waiting for the answer ends.
+    until: Instant,
+    /// What is said then.
+    late: Reply,
+    /// What is said if the shard ends first.
+    ended: Reply,
+}
+
 /// How far a shard is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -185,56 +196,83 @@ impl<E: Env> Coordinators<E> {
 
     /// Asks a group's coordinator. Joins and syncs are answered when the group is complete.
     pub(crate) async fn ask(&self, command: Command) -> Reply {
-        let Some(group) = command.group() else {
+        if command.group().is_none() {
             return match command {
                 Command::List => self.list().await,
                 _ => command.refuse(GroupError::NotCoordinator),
             };
-        };
-        let probe = self.node.env.probe();
-        let Some((mailbox, phase)) = self.handle(group) else {
-            probe.reached("group_not_coordinator");
-            return refuse(&command, GroupError::NotCoordinator);
-        };
-        match phase {
-            Phase::Serving => self.ask_shard(&mailbox, command).await,
-            Phase::Loading => {
-                probe.reached("group_load_in_progress");
-                refuse(&command, GroupError::CoordinatorLoadInProgress)
-            },
-            Phase::Broken => {
-                probe.reached("group_coordinator_broken");
-                refuse(&command, GroupError::CoordinatorNotAvailable)
-            },
+        }
+        match self.begin(command) {
+            Ok(asked) => self.finish(asked).await,
+            Err(refused) => refused,
         }
     }
 
-    async fn ask_shard(&self, mailbox: &mpsc::Sender<Mail>, command: Command) -> Reply {
+    /// Asks about many groups at once; the answers are in the order of the questions.
+    pub(crate) async fn ask_all(&self, commands: Vec<Command>) -> Vec<Reply> {
+        let asked: Vec<_> = commands.into_iter().map(|command| self.begin(command)).collect();
+        let mut replies = Vec::with_capacity(asked.len());
+        for one in asked {
+            replies.push(match one {
+                Ok(asked) => self.finish(asked).await,
+                Err(refused) => refused,
+            });
+        }
+        replies
+    }
+
+    /// Puts a command into the mailbox of its group's shard.
+    ///
+    /// # Errors
+    /// The answer, if no shard takes it.
+    fn begin(&self, command: Command) -> Result<Asked, Reply> {
         let (env, probe) = (&self.node.env, self.node.env.probe());
-        let Ok(slot) = mailbox.try_reserve() else {
-            probe.reached("group_mailbox_full");
-            return refuse(&command, GroupError::CoordinatorNotAvailable);
+        let group = command.group().unwrap_or_default();
+        let refused = match self.handle(group) {
+            None => ("group_not_coordinator", GroupError::NotCoordinator),
+            Some((_, Phase::Loading)) => {
+                ("group_load_in_progress", GroupError::CoordinatorLoadInProgress)
+            },
+            Some((_, Phase::Broken)) => {
+                ("group_coordinator_broken", GroupError::CoordinatorNotAvailable)
+            },
+            Some((mailbox, Phase::Serving)) => match mailbox.try_reserve() {
+                Err(_) => ("group_mailbox_full", GroupError::CoordinatorNotAvailable),
+                Ok(slot) => {
+                    // Only what is written has a time limit of its own; the shard bounds how long
+                    // others wait.
+                    let until = match &command {
+                        Command::Commit(_)
+                        | Command::Delete { .. }
+                        | Command::DeleteOffsets { .. } => {
+                            env.now().after(self.node.config.offsets_commit_timeout)
+                        },
+                        _ => Instant::NEVER,
+                    };
+                    let late = command.refuse(GroupError::CoordinatorNotAvailable);
+                    let ended = command.refuse(GroupError::NotCoordinator);
+                    let (answer, reply) = oneshot::channel();
+                    slot.send(Mail { command, answer });
+                    return Ok(Asked { reply, until, late, ended });
+                },
+            },
         };
-        // Only a commit has a time limit of its own; the shard bounds how long others wait.
-        let until = match &command {
-            Command::Commit(_) => env.now().after(self.node.config.offsets_commit_timeout),
-            _ => Instant::NEVER,
-        };
-        let (late, ended) = (
-            command.refuse(GroupError::CoordinatorNotAvailable),
-            command.refuse(GroupError::NotCoordinator),
-        );
-        let (answer, reply) = oneshot::channel();
-        slot.send(Mail { command, answer });
-        match env::timeout_at(env, until, reply).await {
+        let (mark, why) = refused;
+        probe.reached(mark);
+        Err(refuse(&command, why))
+    }
+
+    async fn finish(&self, asked: Asked) -> Reply {
+        let (env, probe) = (&self.node.env, self.node.env.probe());
+        match env::timeout_at(env, asked.until, asked.reply).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) => {
                 probe.reached("group_shard_ended");
-                ended
+                asked.ended
             },
             Err(env::Elapsed) => {
                 probe.reached("group_commit_timed_out");
-                late
+                asked.late
             },
         }
     }

@@ -40,6 +40,18 @@ pub enum Command {
         /// The group.
         group: String,
     },
+    /// DeleteGroups of one group: its offsets, and that it ever was.
+    Delete {
+        /// The group.
+        group: String,
+    },
+    /// OffsetDelete.
+    DeleteOffsets {
+        /// The group.
+        group: String,
+        /// Topics and partitions that are there; each is answered alone.
+        partitions: Vec<(String, i32)>,
+    },
     /// A topic is gone, and so are the offsets committed for it.
     TopicDeleted {
         /// Its name.
@@ -55,9 +67,11 @@ impl Command {
             Self::Sync(sync) => Some(&sync.who.group),
             Self::Heartbeat(who) => Some(&who.group),
             Self::Commit(commit) => Some(&commit.who.group),
-            Self::Leave { group, .. } | Self::Offsets { group, .. } | Self::Describe { group } => {
-                Some(group)
-            },
+            Self::Leave { group, .. }
+            | Self::Offsets { group, .. }
+            | Self::Describe { group }
+            | Self::Delete { group }
+            | Self::DeleteOffsets { group, .. } => Some(group),
             Self::List | Self::TopicDeleted { .. } => None,
         }
     }
@@ -73,6 +87,8 @@ impl Command {
             Self::Offsets { .. } => Reply::Offsets(Err(why)),
             Self::List => Reply::List(Err(why)),
             Self::Describe { .. } => Reply::Describe(Err(why)),
+            Self::Delete { .. } => Reply::Delete(Err(why)),
+            Self::DeleteOffsets { .. } => Reply::DeleteOffsets(Err(why)),
             Self::TopicDeleted { .. } => Reply::TopicDeleted(Err(why)),
         }
     }
@@ -193,6 +209,11 @@ pub enum Reply {
     List(Result<Vec<Listed>, GroupError>),
     /// To [`Command::Describe`]; an unknown group is `Err(GroupNotFound)`.
     Describe(Result<Described, GroupError>),
+    /// To [`Command::Delete`].
+    Delete(Result<(), GroupError>),
+    /// To [`Command::DeleteOffsets`]: for the whole, or for each partition, in the order of the
+    /// request. An offset that is not there is deleted without an error.
+    DeleteOffsets(Result<Vec<Result<(), GroupError>>, GroupError>),
     /// To [`Command::TopicDeleted`].
     TopicDeleted(Result<(), GroupError>),
 }
@@ -361,6 +382,10 @@ pub enum GroupError {
     InvalidCommitOffsetSize,
     /// No such group.
     GroupNotFound,
+    /// The group has members.
+    NonEmptyGroup,
+    /// A member of the group subscribes to the topic.
+    GroupSubscribedToTopic,
     /// The group's log is still being read.
     CoordinatorLoadInProgress,
     /// The coordinator cannot serve now; try again.

@@ -23,6 +23,34 @@ pub struct DurableGroup {
     pub offsets: BTreeMap<String, BTreeMap<i32, StoredOffset>>,
 }
 
+impl DurableGroup {
+    /// Takes in one record of this group.
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Offset { key, value: Some(value) } => {
+                let topic = self.offsets.entry(key.topic.clone()).or_default();
+                topic.insert(key.partition, value.clone());
+            },
+            Record::Offset { key, value: None } => {
+                if let Some(topic) = self.offsets.get_mut(&key.topic) {
+                    topic.remove(&key.partition);
+                    if topic.is_empty() {
+                        self.offsets.remove(&key.topic);
+                    }
+                }
+            },
+            Record::Group { value, .. } => self.generation.clone_from(value),
+        }
+    }
+
+    /// Every offset, by topic and partition.
+    pub(crate) fn each_offset(&self) -> impl Iterator<Item = (&str, i32, &StoredOffset)> {
+        self.offsets.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(move |(partition, stored)| (topic.as_str(), *partition, stored))
+        })
+    }
+}
+
 impl Durable {
     /// Takes in one record of the log.
     pub(crate) fn apply(&mut self, record: &Record) {
@@ -31,21 +59,7 @@ impl Durable {
             self.groups.insert(name.to_owned(), DurableGroup::default());
         }
         let Some(group) = self.groups.get_mut(name) else { return };
-        match record {
-            Record::Offset { key, value: Some(value) } => {
-                let topic = group.offsets.entry(key.topic.clone()).or_default();
-                topic.insert(key.partition, value.clone());
-            },
-            Record::Offset { key, value: None } => {
-                if let Some(topic) = group.offsets.get_mut(&key.topic) {
-                    topic.remove(&key.partition);
-                    if topic.is_empty() {
-                        group.offsets.remove(&key.topic);
-                    }
-                }
-            },
-            Record::Group { value, .. } => group.generation.clone_from(value),
-        }
+        group.apply(record);
         if group.generation.is_none() && group.offsets.is_empty() {
             self.groups.remove(name);
         }

@@ -17,11 +17,12 @@ mod join;
 mod leave;
 mod member;
 mod rebalance;
+mod subscription;
 mod sync;
 mod timers;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Duration, Instant, Probe, Timestamp, Uuid};
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use bytes::Bytes;
 pub(crate) use self::join::Swap;
 use self::member::Member;
 use self::rebalance::InitialDelay;
+pub(crate) use self::subscription::UnusedSince;
 use crate::event::RequestId;
 use crate::io::Io;
 use crate::pipeline::{Then, TooLarge};
@@ -46,6 +48,10 @@ pub(crate) struct Group {
     protocol: Option<String>,
     leader: Option<String>,
     members: BTreeMap<String, Member>,
+    /// The topics that the members of this generation subscribe to, if that is known.
+    subscribed: Option<BTreeSet<String>>,
+    /// Since when nobody is left, by the wall clock, if that is known.
+    empty_since: Option<Timestamp>,
     /// Member id by `group.instance.id`.
     statics: BTreeMap<String, String>,
     /// Ids handed out and not yet presented, and until when they hold.
@@ -57,7 +63,6 @@ pub(crate) struct Group {
     rebalance_began: Instant,
     join_timer: Option<Instant>,
     sync_timer: Option<Instant>,
-    reap_timer: Option<Instant>,
     /// When to tell the log again that nobody is left.
     retell_timer: Option<Instant>,
     /// While a rebalance that began from `Empty` waits for more members.
@@ -81,13 +86,7 @@ impl Group {
     }
 
     /// A group as the log tells of it: stable if it has members, who all get a new session.
-    pub fn load<P: Probe>(
-        name: &str,
-        stored: &StoredGroup,
-        now: Instant,
-        kept: Duration,
-        probe: &P,
-    ) -> Self {
+    pub fn load<P: Probe>(name: &str, stored: &StoredGroup, now: Instant, probe: &P) -> Self {
         let mut group = Self {
             generation: stored.generation,
             protocol_type: stored.protocol_type.clone(),
@@ -102,13 +101,14 @@ impl Group {
             group.members.insert(member.member.clone(), loaded);
         }
         if group.members.is_empty() {
-            group.reap_timer = Some(now.after(kept));
+            group.empty_since = stored.at;
         } else {
             probe.reached("group_loaded_stable");
             group.state = GroupState::Stable;
             group.protocol = stored.protocol.clone().or_else(|| Some(String::new()));
             group.leader = stored.leader.clone().or_else(|| group.members.keys().next().cloned());
         }
+        group.note_subscriptions();
         group
     }
 
@@ -126,12 +126,28 @@ impl Group {
         self.proposals = self.proposals.saturating_sub(1);
     }
 
-    /// Proposes that this group be forgotten.
-    pub fn forget<P: Probe>(&mut self, io: &mut Io<'_, P>) {
-        let then = Then::Forgotten { group: self.name.clone() };
-        if self.propose(io, None, then).is_ok() {
-            io.probe.reached("group_forgotten");
+    /// One of this group's records is on its way to the log.
+    pub fn proposal_begun(&mut self) {
+        self.proposals = self.proposals.saturating_add(1);
+    }
+
+    /// It is about to be deleted: nothing more is told to the log of it.
+    pub fn deletion_begun(&mut self) {
+        self.proposal_begun();
+        self.retell_timer = None;
+    }
+
+    /// It is deleted, or is not: unless somebody has joined since, nothing is left of it.
+    pub fn deletion_settled(&mut self, is_deleted: bool) {
+        self.proposal_settled();
+        if is_deleted && self.is_empty() {
+            self.pending.clear();
         }
+    }
+
+    /// Whether it has no members.
+    pub fn is_empty(&self) -> bool {
+        self.state == GroupState::Empty
     }
 
     /// Heartbeat.
@@ -238,6 +254,7 @@ impl Group {
     /// This generation as a record.
     fn stored(&self, wall: Timestamp) -> StoredGroup {
         let protocol = self.protocol.as_deref().unwrap_or_default();
+        let since = self.empty_since.filter(|_| self.is_empty()).unwrap_or(wall);
         let member = |(id, member): (&String, &Member)| StoredMember {
             member: id.clone(),
             instance: member.instance.clone(),
@@ -253,7 +270,7 @@ impl Group {
             generation: self.generation,
             protocol: self.protocol.clone(),
             leader: self.leader.clone(),
-            at: (wall.0 >= 0).then_some(wall),
+            at: Some(since).filter(|since| since.0 >= 0),
             members: self.members.iter().map(member).collect(),
         }
     }
@@ -265,7 +282,7 @@ impl Group {
         then: Then,
     ) -> Result<(), TooLarge> {
         io.pipeline.propose(vec![Record::Group { group: self.name.clone(), value }], then)?;
-        self.proposals = self.proposals.saturating_add(1);
+        self.proposal_begun();
         Ok(())
     }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Owed {
     Offsets,
     List,
     Describe,
+    Delete,
+    DeleteOffsets,
     TopicDeleted,
 }
 
@@ -64,6 +66,8 @@ impl Owed {
             Command::Offsets { .. } => Self::Offsets,
             Command::List => Self::List,
             Command::Describe { .. } => Self::Describe,
+            Command::Delete { .. } => Self::Delete,
+            Command::DeleteOffsets { .. } => Self::DeleteOffsets,
             Command::TopicDeleted { .. } => Self::TopicDeleted,
         }
     }
@@ -79,6 +83,8 @@ impl Owed {
             Self::Offsets => Reply::Offsets(Err(why)),
             Self::List => Reply::List(Err(why)),
             Self::Describe => Reply::Describe(Err(why)),
+            Self::Delete => Reply::Delete(Err(why)),
+            Self::DeleteOffsets => Reply::DeleteOffsets(Err(why)),
             Self::TopicDeleted => Reply::TopicDeleted(Err(why)),
         }
     }
@@ -93,15 +99,20 @@ fn errors(reply: &Reply) -> Vec<GroupError> {
         | Reply::Offsets(Err(why))
         | Reply::List(Err(why))
         | Reply::Describe(Err(why))
+        | Reply::Delete(Err(why))
+        | Reply::DeleteOffsets(Err(why))
         | Reply::TopicDeleted(Err(why)) => vec![*why],
         Reply::Leave(Ok(members)) => members.iter().filter_map(|(_, left)| left.err()).collect(),
-        Reply::Commit(results) => results.iter().filter_map(|result| result.err()).collect(),
+        Reply::Commit(results) | Reply::DeleteOffsets(Ok(results)) => {
+            results.iter().filter_map(|result| result.err()).collect()
+        },
         Reply::Join(Ok(_))
         | Reply::Sync(Ok(_))
         | Reply::Heartbeat(Ok(()))
         | Reply::Offsets(Ok(_))
         | Reply::List(Ok(_))
         | Reply::Describe(Ok(_))
+        | Reply::Delete(Ok(()))
         | Reply::TopicDeleted(Ok(())) => Vec::new(),
     }
 }

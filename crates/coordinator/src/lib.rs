@@ -24,7 +24,7 @@ pub use command::{
 };
 pub use durable::{Durable, DurableGroup};
 pub use event::{Action, AppendError, AppendId, Event, RequestId};
-pub use marks::MARKS;
+pub use marks::{MARKS, MUTANTS};
 pub use partition_for::partition_for;
 pub use record::{OffsetKey, Record, RecordError, StoredGroup, StoredMember, StoredOffset};
 pub use settings::Settings;

@@ -1,6 +1,6 @@
 //! The rare branches a campaign must reach.
 //!
-//! Owns: the list, and the mark of each error answer.
+//! Owns: the list, the mark of each error answer, and the list of bugs that can be planted.
 
 use crate::GroupError;
 
@@ -10,6 +10,7 @@ pub const MARKS: &[&str] = &[
     "group_error_coordinator_not_available",
     "group_error_fenced_instance_id",
     "group_error_group_not_found",
+    "group_error_group_subscribed_to_topic",
     "group_error_illegal_generation",
     "group_error_inconsistent_group_protocol",
     "group_error_invalid_commit_offset_size",
@@ -17,6 +18,7 @@ pub const MARKS: &[&str] = &[
     "group_error_invalid_session_timeout",
     "group_error_max_size_reached",
     "group_error_member_id_required",
+    "group_error_non_empty_group",
     "group_error_not_coordinator",
     "group_error_offset_metadata_too_large",
     "group_error_rebalance_in_progress",
@@ -24,6 +26,8 @@ pub const MARKS: &[&str] = &[
     "group_error_unknown_server_error",
     "group_append_failed",
     "group_assignment_overtaken",
+    "group_deleted",
+    "group_deletion_in_parts",
     "group_empty_untold",
     "group_emptied",
     "group_emptied_told_again",
@@ -38,6 +42,9 @@ pub const MARKS: &[&str] = &[
     "group_leader_rejoined",
     "group_loaded_stable",
     "group_member_left",
+    "group_offsets_deleted",
+    "group_offsets_expired",
+    "group_offsets_kept_by_subscription",
     "group_pending_expired",
     "group_record_skipped",
     "group_request_superseded",
@@ -47,6 +54,10 @@ pub const MARKS: &[&str] = &[
     "group_sync_timed_out",
     "group_topic_offsets_removed",
 ];
+
+/// Bugs that can be planted here. Sorted.
+pub const MUTANTS: &[&str] =
+    &["delete_ignores_members", "forget_group_offsets", "group_deletion_not_durable"];
 
 /// The mark of an error answer.
 pub(crate) fn error_mark(error: GroupError) -> &'static str {
@@ -63,6 +74,8 @@ pub(crate) fn error_mark(error: GroupError) -> &'static str {
         GroupError::OffsetMetadataTooLarge => "group_error_offset_metadata_too_large",
         GroupError::InvalidCommitOffsetSize => "group_error_invalid_commit_offset_size",
         GroupError::GroupNotFound => "group_error_group_not_found",
+        GroupError::NonEmptyGroup => "group_error_non_empty_group",
+        GroupError::GroupSubscribedToTopic => "group_error_group_subscribed_to_topic",
         GroupError::CoordinatorLoadInProgress => "group_error_coordinator_load_in_progress",
         GroupError::CoordinatorNotAvailable => "group_error_coordinator_not_available",
         GroupError::NotCoordinator => "group_error_not_coordinator",

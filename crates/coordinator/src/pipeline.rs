@@ -2,15 +2,16 @@
 //!
 //! Owns: the queue of proposals and the one append under way. Invariants: proposals reach the log
 //! in the order they were decided in; at most one append is under way, so that a failed one can
-//! not leave a gap before a later one; a proposal is never split over two appends. Bounds: each
-//! proposal belongs to a waiting request or a group, and both are bounded.
+//! not leave a gap before a later one; a proposal is never split over two appends; what needs more
+//! room is a series, whose outcome is good only if that of each part is. Bounds: each proposal
+//! belongs to a waiting request or a group, and both are bounded.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use base::codec::EncodeError;
 use bytes::Bytes;
 
-use crate::event::{Action, AppendId, RequestId};
+use crate::event::{Action, AppendError, AppendId, RequestId};
 use crate::group::Swap;
 use crate::record::Record;
 use crate::{Command, GroupError};
@@ -23,6 +24,8 @@ pub(crate) struct Proposal {
     /// The same, as bytes.
     encoded: Vec<(Bytes, Option<Bytes>)>,
     bytes: usize,
+    /// The series it is a part of, if it is not alone.
+    series: Option<u64>,
     /// What happens then.
     pub then: Then,
 }
@@ -38,8 +41,14 @@ pub(crate) enum Then {
     Swap { group: String, swap: Swap },
     /// A group has no members any more; nobody waits.
     Emptied { group: String, generation: i32 },
-    /// A group is forgotten; nobody waits.
-    Forgotten { group: String },
+    /// Nothing: more of the series follows.
+    Part,
+    /// A group is deleted, and its administrator answered. `was_live`: it counts the proposal.
+    Deleted { request: RequestId, group: String, was_live: bool },
+    /// Offsets of a group are deleted, and their administrator answered.
+    OffsetsDeleted { request: RequestId, results: Vec<Result<(), GroupError>> },
+    /// What has expired of a group is gone; nobody waits. `was_live` as above.
+    Expired { group: String, was_live: bool },
     /// Some offsets of a topic are gone, and these were the last if a request is named.
     TopicDeleted { request: Option<RequestId> },
 }
@@ -53,6 +62,9 @@ pub(crate) struct Pipeline {
     queued: VecDeque<Proposal>,
     under_way: Option<(AppendId, Vec<Proposal>)>,
     next: u64,
+    next_series: u64,
+    /// Why a part failed, of series whose last part has no outcome yet.
+    lost: BTreeMap<u64, AppendError>,
     bytes_max: usize,
     records_max: usize,
 }
@@ -66,15 +78,63 @@ impl Pipeline {
     pub fn propose(&mut self, records: Vec<Record>, then: Then) -> Result<(), TooLarge> {
         let encoded: Result<Vec<_>, EncodeError> = records.iter().map(Record::encode).collect();
         let encoded = encoded.map_err(|_| TooLarge)?;
-        let size = |(key, value): &(Bytes, Option<Bytes>)| {
-            key.len().saturating_add(value.as_ref().map_or(0, Bytes::len))
-        };
         let bytes = encoded.iter().map(size).sum();
         if bytes > self.bytes_max || records.len() > self.records_max {
             return Err(TooLarge);
         }
-        self.queued.push_back(Proposal { records, encoded, bytes, then });
+        self.queued.push_back(Proposal { records, encoded, bytes, series: None, then });
         Ok(())
+    }
+
+    /// Queues `records`, of which there is at least one, in as few proposals as they fit into; `then`
+    /// happens when all of them have an outcome, see [`Pipeline::outcome`]. Returns the number of
+    /// proposals; nothing is queued if one of the records is too large.
+    pub fn propose_series(&mut self, records: Vec<Record>, then: Then) -> Result<usize, TooLarge> {
+        let mut parts: Vec<Proposal> = Vec::new();
+        for record in records {
+            let encoded = record.encode().map_err(|_| TooLarge)?;
+            let more = size(&encoded);
+            if more > self.bytes_max || self.records_max == 0 {
+                return Err(TooLarge);
+            }
+            let has_room = |part: &&mut Proposal| {
+                part.bytes.saturating_add(more) <= self.bytes_max
+                    && part.records.len() < self.records_max
+            };
+            if let Some(part) = parts.last_mut().filter(has_room) {
+                part.bytes = part.bytes.saturating_add(more);
+                part.records.push(record);
+                part.encoded.push(encoded);
+            } else {
+                let (records, encoded) = (vec![record], vec![encoded]);
+                let series = Some(self.next_series);
+                parts.push(Proposal { records, encoded, bytes: more, series, then: Then::Part });
+            }
+        }
+        self.next_series = self.next_series.saturating_add(1);
+        let count = parts.len();
+        if let Some(last) = parts.last_mut() {
+            last.then = then;
+        }
+        self.queued.extend(parts);
+        Ok(count)
+    }
+
+    /// What is to be said of a proposal whose append had this result: of the last one of a series,
+    /// that it failed if any part did.
+    pub fn outcome(
+        &mut self,
+        proposal: &Proposal,
+        result: Result<(), AppendError>,
+    ) -> Result<(), AppendError> {
+        let Some(series) = proposal.series else { return result };
+        if let Err(why) = result {
+            self.lost.entry(series).or_insert(why);
+        }
+        match proposal.then {
+            Then::Part => result,
+            _ => self.lost.remove(&series).map_or(result, Err),
+        }
     }
 
     /// Starts the next append if none is under way: as many queued proposals as fit.
@@ -123,15 +183,26 @@ impl Pipeline {
     /// Forgets everything: the shard has resigned.
     pub fn clear(&mut self) {
         self.queued.clear();
+        self.lost.clear();
         self.under_way = None;
     }
+}
+
+/// Bytes of a record's key and value.
+fn size((key, value): &(Bytes, Option<Bytes>)) -> usize {
+    key.len().saturating_add(value.as_ref().map_or(0, Bytes::len))
 }
 
 impl Command {
     /// Whether answering it may have to wait for others or for the log.
     pub(crate) fn may_wait(&self) -> bool {
         match self {
-            Self::Join(_) | Self::Sync(_) | Self::Commit(_) | Self::TopicDeleted { .. } => true,
+            Self::Join(_)
+            | Self::Sync(_)
+            | Self::Commit(_)
+            | Self::Delete { .. }
+            | Self::DeleteOffsets { .. }
+            | Self::TopicDeleted { .. } => true,
             Self::Heartbeat(_)
             | Self::Leave { .. }
             | Self::Offsets { .. }

@@ -18,9 +18,12 @@ pub struct Settings {
     /// `offset.metadata.max.bytes`: longer text beside an offset is refused. Counted, as Kafka
     /// does, in UTF-16 units.
     pub offset_metadata_max_bytes: usize,
-    /// How long a group without members and offsets is remembered (Kafka looks for such groups
-    /// every `offsets.retention.check.interval.ms`).
-    pub empty_group_kept: Duration,
+    /// `offsets.retention.minutes`: how long an offset is kept that nobody needs; from when, see
+    /// `shard::expiry`.
+    pub offsets_retention: Duration,
+    /// `offsets.retention.check.interval.ms`: how often expired offsets, and groups of which nothing
+    /// is left, are looked for.
+    pub offsets_check_interval: Duration,
     /// How long a new member's first join may wait (fixed in Kafka).
     pub new_member_join_timeout: Duration,
     /// Groups of one shard; beyond it a new one is refused as not available (ours).
@@ -47,7 +50,8 @@ impl Default for Settings {
             initial_rebalance_delay: Duration::from_secs(3),
             group_size_max: usize::try_from(i32::MAX).unwrap_or(usize::MAX),
             offset_metadata_max_bytes: 4096,
-            empty_group_kept: Duration::from_secs(600),
+            offsets_retention: Duration::from_secs(7 * 24 * 3600),
+            offsets_check_interval: Duration::from_secs(600),
             new_member_join_timeout: Duration::from_secs(300),
             groups_max: 100_000,
             pending_members_max: 10_000,

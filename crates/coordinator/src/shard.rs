@@ -9,6 +9,8 @@
 //! A shard begins by loading: [`Shard::replay`] for each record of the log from its start, then
 //! [`Shard::loaded`].
 
+mod deletion;
+mod expiry;
 mod offsets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +40,8 @@ pub struct Shard<P> {
     owed: BTreeMap<RequestId, Owed>,
     /// For each group, when time next matters to it, or earlier.
     alarms: BTreeSet<(Instant, String)>,
+    /// When expired offsets are looked for next, once the shard serves.
+    expiry_due: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,7 @@ impl<P: Probe> Shard<P> {
             pipeline,
             owed: BTreeMap::new(),
             alarms: BTreeSet::new(),
+            expiry_due: None,
         }
     }
 
@@ -97,19 +102,20 @@ impl<P: Probe> Shard<P> {
         let mut loaded = BTreeMap::new();
         for (name, durable) in self.durable.groups() {
             let Some(stored) = &durable.generation else { continue };
-            let kept = self.settings.empty_group_kept;
-            let mut group = Group::load(name, stored, now, kept, &self.probe);
+            let mut group = Group::load(name, stored, now, &self.probe);
             group.armed = group.deadline();
             self.alarms.extend(group.armed.map(|at| (at, name.to_owned())));
             loaded.insert(name.to_owned(), group);
         }
         self.groups = loaded;
+        self.expiry_due = Some(now.after(self.settings.offsets_check_interval));
         self.phase = Phase::Serving;
     }
 
     /// When [`Event::Tick`] is due, if ever.
     pub fn deadline(&self) -> Option<Instant> {
-        self.alarms.first().map(|(at, _)| *at)
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        alarm.into_iter().chain(self.expiry_due).min()
     }
 
     /// What the log says, added up. For checks.
@@ -180,6 +186,10 @@ impl<P: Probe> Shard<P> {
             Command::Describe { group } => {
                 let described = self.describe(&group);
                 self.io(step).reply(id, Reply::Describe(described));
+            },
+            Command::Delete { group } => self.delete(step, id, group),
+            Command::DeleteOffsets { group, partitions } => {
+                self.delete_offsets(step, id, &group, partitions);
             },
             Command::TopicDeleted { topic } => self.topic_deleted(step, id, &topic),
         }
@@ -271,6 +281,7 @@ impl<P: Probe> Shard<P> {
             if result.is_ok() {
                 proposal.records.iter().for_each(|record| self.durable.apply(record));
             }
+            let result = self.pipeline.outcome(&proposal, result);
             self.settle(step, proposal, result);
         }
     }
@@ -303,8 +314,17 @@ impl<P: Probe> Shard<P> {
                     group.empty_settled(io, generation, result);
                 });
             },
-            Then::Forgotten { group } => {
-                self.with_group(step, &group, |group, _| group.proposal_settled());
+            Then::Part => {},
+            Then::Deleted { request, group, was_live } => {
+                self.deleted(step, request, (&group, was_live), result);
+            },
+            Then::OffsetsDeleted { request, results } => {
+                self.offsets_deleted(step, request, results, result);
+            },
+            Then::Expired { group, was_live } => {
+                if was_live {
+                    self.with_group(step, &group, |group, _| group.proposal_settled());
+                }
             },
         }
     }
@@ -320,10 +340,11 @@ impl<P: Probe> Shard<P> {
             if let Some(group) = self.groups.get_mut(&name) {
                 group.armed = None;
             }
-            let reap = self.with_group(step, &name, |group, io| group.expire(io));
-            if reap == Some(true) && !self.has_offsets(&name) {
-                self.with_group(step, &name, |group, io| group.forget(io));
-            }
+            self.with_group(step, &name, |group, io| group.expire(io));
+        }
+        if self.expiry_due.is_some_and(|due| due <= step.now) {
+            self.expiry_due = Some(step.now.after(self.settings.offsets_check_interval));
+            self.expire_offsets(step);
         }
     }
 
@@ -332,6 +353,7 @@ impl<P: Probe> Shard<P> {
         self.pipeline.clear();
         self.groups.clear();
         self.alarms.clear();
+        self.expiry_due = None;
         let owed: Vec<_> = self.owed.iter().map(|(id, owed)| (*id, *owed)).collect();
         for (id, owed) in owed {
             self.refuse(step, id, owed, GroupError::NotCoordinator);

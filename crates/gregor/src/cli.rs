@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use consume::{Consume, From};
 pub use dump::Dump;
-pub use group::{Group, GroupCommand};
+pub use group::{DeleteOffsets, Group, GroupCommand, ResetOffsets, Scope, Strategy};
 pub use keys::{AlterSettings, ConfigCommand, DescribeSettings, Keys, Whose};
 pub use metrics::Metrics;
 pub use produce::{Acks, Produce};

@@ -251,6 +251,11 @@ impl Keys {
         Duration::from_millis(u64::try_from(self.number(name)).unwrap_or(0))
     }
 
+    fn minutes(&self, name: &str) -> Duration {
+        let minutes = u64::try_from(self.number(name)).unwrap_or(0);
+        Duration::from_secs(minutes.saturating_mul(60))
+    }
+
     fn int<T: TryFrom<i64>>(&self, name: &str) -> Result<T, Failure> {
         T::try_from(self.number(name))
             .map_err(|_| Failure::Config(format!("{name} is out of range")))
@@ -315,6 +320,7 @@ impl Keys {
             group_session_timeout_max: self.millis("group.max.session.timeout.ms"),
             group_initial_rebalance_delay: self.millis("group.initial.rebalance.delay.ms"),
             group_size_max: self.size("group.max.size"),
+            offsets_retention: self.minutes("offsets.retention.minutes"),
             offsets_retention_check_interval: self.millis("offsets.retention.check.interval.ms"),
             topic_defaults: defaults.topic_defaults.with(&self.topic_defaults()),
             file: Arc::new(self.file()),

@@ -319,6 +319,8 @@ impl From<GroupError> for ErrorCode {
             GroupError::OffsetMetadataTooLarge => Self::OFFSET_METADATA_TOO_LARGE,
             GroupError::InvalidCommitOffsetSize => Self::INVALID_COMMIT_OFFSET_SIZE,
             GroupError::GroupNotFound => Self::GROUP_ID_NOT_FOUND,
+            GroupError::NonEmptyGroup => Self::NON_EMPTY_GROUP,
+            GroupError::GroupSubscribedToTopic => Self::GROUP_SUBSCRIBED_TO_TOPIC,
             GroupError::CoordinatorLoadInProgress => Self::COORDINATOR_LOAD_IN_PROGRESS,
             GroupError::CoordinatorNotAvailable => Self::COORDINATOR_NOT_AVAILABLE,
             GroupError::NotCoordinator => Self::NOT_COORDINATOR,
@@ -506,6 +508,8 @@ mod tests {
             GroupError::OffsetMetadataTooLarge,
             GroupError::InvalidCommitOffsetSize,
             GroupError::GroupNotFound,
+            GroupError::NonEmptyGroup,
+            GroupError::GroupSubscribedToTopic,
             GroupError::CoordinatorLoadInProgress,
             GroupError::CoordinatorNotAvailable,
             GroupError::NotCoordinator,
@@ -525,6 +529,8 @@ mod tests {
             OffsetMetadataTooLarge -> OFFSET_METADATA_TOO_LARGE (12)
             InvalidCommitOffsetSize -> INVALID_COMMIT_OFFSET_SIZE (28)
             GroupNotFound -> GROUP_ID_NOT_FOUND (69)
+            NonEmptyGroup -> NON_EMPTY_GROUP (68)
+            GroupSubscribedToTopic -> GROUP_SUBSCRIBED_TO_TOPIC (86)
             CoordinatorLoadInProgress -> COORDINATOR_LOAD_IN_PROGRESS (14)
             CoordinatorNotAvailable -> COORDINATOR_NOT_AVAILABLE (15)
             NotCoordinator -> NOT_COORDINATOR (16)

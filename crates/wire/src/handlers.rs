@@ -8,6 +8,7 @@
 
 mod alter_configs;
 pub(crate) mod api_versions;
+mod config_resources;
 mod configs;
 mod create_topics;
 mod delete_records;
@@ -18,6 +19,7 @@ mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
 mod group_admin;
+mod group_deletion;
 mod init_producer_id;
 mod list_offsets;
 mod membership;
@@ -25,9 +27,11 @@ mod metadata;
 mod offset_commit;
 mod offset_fetch;
 mod produce;
+mod quotas;
 mod reassignments;
 mod sasl;
 mod topics;
+mod transactions;
 
 use env::Env;
 use protocol::views::{MetadataView, OffsetCommitView};
@@ -60,9 +64,15 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::SaslAuthenticate,
+    ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::ListPartitionReassignments,
+    ApiKey::OffsetDelete,
+    ApiKey::DescribeClientQuotas,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -128,9 +138,15 @@ pub(crate) async fn handle<E: Env>(
         ApiKey::InitProducerId => init_producer_id::handle(c, decode(c, &body)?).await,
         ApiKey::DescribeConfigs => describe_configs::handle(c, decode(c, &body)?),
         ApiKey::AlterConfigs => alter_configs::replace(c, decode(c, &body)?).await,
+        ApiKey::DeleteGroups => group_deletion::groups(c, decode(c, &body)?).await,
         ApiKey::IncrementalAlterConfigs => alter_configs::edit(c, decode(c, &body)?).await,
         ApiKey::ListPartitionReassignments => reassignments::handle(c, &decode(c, &body)?),
+        ApiKey::OffsetDelete => group_deletion::offsets(c, decode(c, &body)?).await,
+        ApiKey::DescribeClientQuotas => quotas::describe(c, decode(c, &body)?),
         ApiKey::DescribeCluster => describe_cluster::handle(c, &decode(c, &body)?),
+        ApiKey::DescribeTransactions => transactions::describe(c, decode(c, &body)?),
+        ApiKey::ListTransactions => transactions::list(c, decode(c, &body)?),
+        ApiKey::ListConfigResources => config_resources::list(c, decode(c, &body)?),
         ApiKey::DescribeTopicPartitions => describe_topic_partitions::handle(c, decode(c, &body)?),
         _ => Outcome::Close,
     };

@@ -12,6 +12,7 @@ use env::{Guard, Lock, Rank};
 
 use super::commits::Commits;
 use super::committed::read_committed;
+use super::groups::Fates;
 use super::modes::Modes;
 use super::platter::{DiskLog, View, missing_segment, read_log};
 use super::records::RecordId;
@@ -65,6 +66,7 @@ pub(super) struct Seen {
     pub serving: u32,
     pub partitions: BTreeMap<i32, Partition>,
     pub commits: Commits,
+    pub fates: Fates,
     pub topics: Topics,
     /// The keeper's topics.
     pub tables: BTreeMap<&'static str, Table>,

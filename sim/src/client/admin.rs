@@ -15,6 +15,7 @@ use super::connection::{CallError, Connection};
 use super::errors::{
     NONE, TOPIC_ALREADY_EXISTS, TOPIC_DELETION_DISABLED, UNKNOWN_TOPIC_OR_PARTITION, is_retriable,
 };
+use super::groups::groups_that_go;
 use super::{Job, TOPIC, operate, switch_modes};
 use crate::durability::Promise;
 use crate::fault::BROKER;
@@ -55,6 +56,10 @@ pub async fn admin(job: Job, env: SimEnv) {
     if admin.job.work.settings > 0 {
         let (job, env) = (admin.job.clone(), admin.env.clone());
         admin.env.spawn("operator", operate(job, env));
+    }
+    if admin.job.work.groups {
+        let (job, env) = (admin.job.clone(), admin.env.clone());
+        admin.env.spawn("groups that go", groups_that_go(job, env));
     }
     for number in 0..admin.job.work.side_topics {
         let millis = admin.dice.between(50, 1_500);

@@ -44,6 +44,9 @@ const WRAPS: u32 = 200;
 /// Per mille of seeds in which clients have ways of their own.
 const VARIED: u32 = 750;
 
+/// Per mille of seeds in which groups are deleted.
+const GROUPS: u32 = 500;
+
 /// Per mille of seeds in which the broker is stopped cleanly.
 const CLEAN_STOP: u32 = 400;
 
@@ -135,6 +138,7 @@ impl Plan {
         if dice.chance(OPERATOR) {
             plan.work.settings = dice.between(2, SETTINGS_MAX);
         }
+        plan.work.groups = Dice::new(seed, "plan: groups that go").chance(GROUPS);
         more::draw(&mut plan);
         damage::draw(&mut plan);
         dirs::draw(&mut plan);
@@ -177,6 +181,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         unacked: false,
         varied: false,
         settings: 0,
+        groups: false,
     }
 }
 

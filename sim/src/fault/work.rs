@@ -79,6 +79,9 @@ pub struct Work {
     /// How often an operator changes settings of the broker and of the topic.
     #[serde(default)]
     pub settings: u64,
+    /// Whether a client deletes groups and offsets, and lets offsets expire.
+    #[serde(default)]
+    pub groups: bool,
 }
 
 impl Work {

@@ -269,6 +269,8 @@ fn refused(error: ProduceError) -> AppendError {
 fn settings(config: &BrokerConfig) -> Settings {
     /// Room for the batch's own bytes.
     const FRAMING: usize = 64 * 1024;
+    /// A look takes in every group.
+    const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
     let defaults = Settings::default();
     let batch_bytes_max = config.topic_defaults.batch_bytes_max;
     Settings {
@@ -277,7 +279,8 @@ fn settings(config: &BrokerConfig) -> Settings {
         initial_rebalance_delay: config.group_initial_rebalance_delay,
         group_size_max: config.group_size_max,
         offset_metadata_max_bytes: config.offset_metadata_bytes_max,
-        empty_group_kept: config.offsets_retention_check_interval.max(Duration::from_secs(1)),
+        offsets_retention: config.offsets_retention,
+        offsets_check_interval: config.offsets_retention_check_interval.max(CHECK_INTERVAL_MIN),
         append_bytes_max: batch_bytes_max.saturating_sub(FRAMING).min(defaults.append_bytes_max),
         ..defaults
     }

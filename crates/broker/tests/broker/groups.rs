@@ -230,6 +230,62 @@ fn offsets_of_a_deleted_topic_are_forgotten() {
 }
 
 #[test]
+fn a_deleted_group_and_a_deleted_offset_do_not_come_back_with_a_restart() {
+    let world = World::new("group-deletion");
+    world.runtime.block_on(async {
+        let broker = start(&world).await;
+        broker.find_coordinator("g").await.expect("a coordinator");
+        for (group, topic) in [("g", "t"), ("g", "u"), ("h", "t")] {
+            ask(&broker, commit(group, topic, 5)).await;
+        }
+        let partitions = vec![("t".to_owned(), 0)];
+        let offsets = Command::DeleteOffsets { group: "g".to_owned(), partitions };
+        let delete = |group: &str| Command::Delete { group: group.to_owned() };
+
+        assert_eq!(ask(&broker, offsets).await, Reply::DeleteOffsets(Ok(vec![Ok(())])));
+        let both = broker.groups(vec![delete("h"), delete("nobody")]).await;
+        let refused = Reply::Delete(Err(GroupError::GroupNotFound));
+        assert_eq!(both, [Reply::Delete(Ok(())), refused.clone()]);
+        broker.stop().await;
+        drop(broker);
+
+        let broker = start(&world).await;
+        assert_eq!(committed(&broker, "g").await, [("u".to_owned(), Some(5))]);
+        assert_eq!(committed(&broker, "h").await, []);
+        assert_eq!(ask(&broker, delete("h")).await, refused);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn an_offset_expires_while_the_broker_runs_and_stays_gone() {
+    let world = World::new("expiry");
+    world.runtime.block_on(async {
+        let mut config = world.config();
+        config.offsets_retention_check_interval = Duration::from_millis(1);
+        let broker = Broker::start(world.env(), config).await.expect("starts");
+        broker.find_coordinator("g").await.expect("a coordinator");
+        let Command::Commit(brief) = commit("g", "t", 5) else { panic!("a commit") };
+        let brief = Command::Commit(Commit { retention: Some(Duration::ZERO), ..brief });
+        assert_eq!(ask(&broker, brief).await, Reply::Commit(vec![Ok(())]));
+        assert_eq!(ask(&broker, commit("g", "u", 6)).await, Reply::Commit(vec![Ok(())]));
+
+        let kept = [("u".to_owned(), Some(6))];
+        let late = world.env().now().after(Duration::from_secs(20));
+        while committed(&broker, "g").await != kept {
+            assert!(world.env().now() < late, "it expires");
+            tokio::task::yield_now().await;
+        }
+
+        broker.stop().await;
+        drop(broker);
+        let broker = start(&world).await;
+        assert_eq!(committed(&broker, "g").await, kept);
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn without_the_topic_nobody_coordinates_and_the_first_question_creates_it() {
     let world = World::new("first-question");
     world.runtime.block_on(async {

@@ -298,6 +298,7 @@ impl Group {
         io.probe.reached("group_static_swapped");
         let leader_before = self.leader.clone().unwrap_or_default();
         self.rename(io, join, (old, new));
+        self.note_subscriptions();
         let mut joined = self.joined(new);
         if join.skip_assignment {
             joined.skip_assignment = self.is_leader(new);

@@ -45,7 +45,6 @@ impl Group {
         }
         let was_empty = self.state == GroupState::Empty;
         self.sync_timer = None;
-        self.reap_timer = None;
         self.retell_timer = None;
         self.assigning = false;
         self.rebalance_began = io.now;
@@ -136,6 +135,7 @@ impl Group {
     fn begin_generation<P: Probe>(&mut self, io: &mut Io<'_, P>) {
         self.next_generation();
         self.protocol = self.vote(None);
+        self.note_subscriptions();
         self.state = GroupState::CompletingRebalance;
         self.sync_timer = Some(io.now.after(self.rebalance_timeout()));
         let ids: Vec<String> = self.members.keys().cloned().collect();
@@ -159,7 +159,8 @@ impl Group {
         self.protocol = None;
         self.leader = None;
         self.state = GroupState::Empty;
-        self.reap_timer = Some(io.now.after(io.settings.empty_group_kept));
+        self.empty_since = Some(io.wall);
+        self.note_subscriptions();
         self.tell_empty(io);
     }
 

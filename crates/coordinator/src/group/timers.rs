@@ -15,13 +15,12 @@ impl Group {
     pub fn deadline(&self) -> Option<Instant> {
         let sessions = self.members.values().filter_map(Member::expires);
         let pending = self.pending.values().copied();
-        let timers = [self.join_timer, self.sync_timer, self.reap_timer, self.retell_timer];
+        let timers = [self.join_timer, self.sync_timer, self.retell_timer];
         sessions.chain(pending).chain(timers.into_iter().flatten()).min()
     }
 
-    /// Carries out what is due. True if the group has been empty for long enough to be forgotten;
-    /// asked again after as long if it is not.
-    pub fn expire<P: Probe>(&mut self, io: &mut Io<'_, P>) -> bool {
+    /// Carries out what is due.
+    pub fn expire<P: Probe>(&mut self, io: &mut Io<'_, P>) {
         self.expire_members(io);
         if take_due(&mut self.join_timer, io.now) {
             self.join_time_over(io);
@@ -33,11 +32,6 @@ impl Group {
             io.probe.reached("group_emptied_told_again");
             self.tell_empty(io);
         }
-        let reap = take_due(&mut self.reap_timer, io.now);
-        if reap {
-            self.reap_timer = Some(io.now.after(io.settings.empty_group_kept));
-        }
-        reap && self.is_vacant()
     }
 
     /// Silent members go together, so that one rebalance follows.

@@ -3,7 +3,7 @@
 //! Invariants: a commit is answered when its records are in the log; the last one in the log wins,
 //! and it is the one that is fetched; an offset that is not there is no error.
 
-use base::{Duration, Probe, Timestamp, TopicId};
+use base::{Duration, Probe, Timestamp};
 
 use super::{Shard, Step};
 use crate::event::{AppendError, RequestId};
@@ -141,12 +141,6 @@ impl<P: Probe> Shard<P> {
             self.io(step).reply(request, Reply::TopicDeleted(result));
         }
     }
-
-    /// Whether offsets of `group` are in the log or on their way.
-    pub(super) fn has_offsets(&self, group: &str) -> bool {
-        let stored = self.durable.group(group).is_some_and(|group| !group.offsets.is_empty());
-        stored || self.pipeline.pending().any(|record| record.group() == group)
-    }
 }
 
 /// Kafka counts a text by its UTF-16 units, whatever the name of the setting says.
@@ -164,10 +158,7 @@ fn offset_record(
     let key = OffsetKey { group: group.to_owned(), topic, partition };
     let committed = CommittedOffset { offset, leader_epoch, metadata, topic_id };
     let stored = StoredOffset { committed, at: step.wall, expires_at: None };
-    // The record that can say a retention cannot say a topic id, and that is what keeps the offset
-    // from a topic that is made anew under the name.
-    let kept = retention.filter(|_| stored.committed.topic_id == TopicId::default());
-    let value = match kept {
+    let value = match retention {
         None => stored,
         Some(kept) => {
             let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);

@@ -8,8 +8,10 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod deletions;
 mod log;
 mod properties;
 mod scripts;
+mod timers;
 mod traces;
 mod world;

@@ -26,6 +26,8 @@ enum Act {
     Fetch,
     Describe,
     TopicDeleted,
+    Delete,
+    DeleteOffset,
     Pass(u64),
     Settle(bool),
     Crash,
@@ -43,6 +45,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Fetch),
         1 => Just(Act::Describe),
         1 => Just(Act::TopicDeleted),
+        1 => Just(Act::Delete),
+        1 => Just(Act::DeleteOffset),
         4 => (0_u64..4000).prop_map(Act::Pass),
         1 => (4000_u64..700_000).prop_map(Act::Pass),
         10 => prop::bool::weighted(0.85).prop_map(Act::Settle),
@@ -84,7 +88,10 @@ impl Seen {
                     let offset = label.rsplit(' ').next().unwrap().parse().unwrap();
                     self.acknowledged = Some(offset);
                 },
-                Reply::TopicDeleted(Ok(())) => self.acknowledged = None,
+                Reply::TopicDeleted(Ok(())) | Reply::Delete(Ok(())) => self.acknowledged = None,
+                Reply::DeleteOffsets(Ok(results)) if results.iter().all(Result::is_ok) => {
+                    self.acknowledged = None;
+                },
                 Reply::Offsets(Ok(offsets)) => {
                     let fetched = offsets.first().and_then(|found| found.committed.as_ref());
                     let fetched = fetched.map(|found| found.offset.0);
@@ -153,6 +160,8 @@ fn perform(world: &mut World, seen: &mut Seen, act: &Act) {
         Act::TopicDeleted => {
             world.send("topic goes", Command::TopicDeleted { topic: "t".into() });
         },
+        Act::Delete => world.delete("delete"),
+        Act::DeleteOffset => world.delete_offsets("delete t", GROUP, &["t"]),
         Act::Pass(millis) => world.pass(*millis),
         Act::Settle(true) => world.settle(Ok(())),
         Act::Settle(false) => world.settle(Err(AppendError::NotAvailable)),

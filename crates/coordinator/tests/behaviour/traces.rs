@@ -4,16 +4,17 @@
 use expect_test::expect_file;
 
 use crate::log::Watch;
-use crate::scripts;
 use crate::world::World;
+use crate::{deletions, scripts};
 
-fn check(script: fn() -> World, name: &str) {
+pub(crate) fn check(script: fn() -> World, name: &str) {
     expect_file![format!("../traces/{name}.txt")].assert_eq(&script().trace);
 }
 
 #[test]
 fn every_mark_is_reached_by_a_script() {
-    let watches: Vec<Watch> = scripts::ALL.iter().map(|script| script().watch).collect();
+    let watches: Vec<Watch> =
+        scripts::ALL.iter().chain(deletions::ALL).map(|script| script().watch).collect();
     let missing = coordinator::MARKS
         .iter()
         .filter(|mark| watches.iter().all(|watch| watch.missing().contains(mark)));

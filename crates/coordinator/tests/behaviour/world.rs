@@ -219,6 +219,15 @@ impl World {
         self.send("fetch", command);
     }
 
+    pub(crate) fn delete(&mut self, label: &str) {
+        self.send(label, Command::Delete { group: GROUP.into() });
+    }
+
+    pub(crate) fn delete_offsets(&mut self, label: &str, group: &str, topics: &[&str]) {
+        let partitions = topics.iter().map(|topic| ((*topic).to_owned(), 0)).collect();
+        self.send(label, Command::DeleteOffsets { group: group.into(), partitions });
+    }
+
     pub(crate) fn describe(&mut self) {
         self.send("describe", Command::Describe { group: GROUP.into() });
     }
@@ -263,6 +272,27 @@ pub(crate) fn commit(who: MemberOf, offset: i64) -> Commit {
         ..CommitOffset::default()
     };
     Commit { who, group_must_exist: true, retention: None, offsets: vec![offset] }
+}
+
+/// Commits one offset of each topic.
+pub(crate) fn commit_all(who: MemberOf, topics: &[&str], offset: i64) -> Commit {
+    let mut all = commit(who, offset);
+    let one = all.offsets.remove(0);
+    let each = topics.iter().map(|topic| CommitOffset { topic: (*topic).into(), ..one.clone() });
+    all.offsets = each.collect();
+    all
+}
+
+/// A consumer's metadata.
+pub(crate) fn subscription(topics: &[&str]) -> Bytes {
+    let count = u32::try_from(topics.len()).unwrap().to_be_bytes();
+    let mut bytes = [&[0, 1][..], &count].concat();
+    for topic in topics {
+        bytes.extend(u16::try_from(topic.len()).unwrap().to_be_bytes());
+        bytes.extend(topic.as_bytes());
+    }
+    bytes.extend([0xff; 4]);
+    bytes.into()
 }
 
 pub(crate) fn stand_alone() -> MemberOf {
@@ -310,6 +340,8 @@ fn shown(reply: &Reply) -> String {
             let each = each.collect::<Vec<_>>().join(", ");
             format!("{} {:?} [{each}]", group.state.name(), group.protocol)
         },
+        Reply::Delete(Ok(())) => "deleted".into(),
+        Reply::DeleteOffsets(Ok(results)) => format!("{results:?}"),
         Reply::TopicDeleted(Ok(())) => "done".into(),
         Reply::Sync(Err(why))
         | Reply::Heartbeat(Err(why))
@@ -317,6 +349,8 @@ fn shown(reply: &Reply) -> String {
         | Reply::Offsets(Err(why))
         | Reply::List(Err(why))
         | Reply::Describe(Err(why))
+        | Reply::Delete(Err(why))
+        | Reply::DeleteOffsets(Err(why))
         | Reply::TopicDeleted(Err(why)) => format!("{why:?}"),
     };
     short(&text)

@@ -126,12 +126,14 @@ impl From {
     }
 }
 
-/// `YYYY-MM-DD`, optionally with `THH:MM[:SS]` and `Z`, as milliseconds since 1970.
-fn utc_millis(text: &str) -> Option<i64> {
+/// `YYYY-MM-DD`, optionally with `THH:MM[:SS[.sss]]` and `Z`, as milliseconds since 1970.
+pub(super) fn utc_millis(text: &str) -> Option<i64> {
     let text = text.strip_suffix('Z').unwrap_or(text);
     let (date, time) = text.split_once('T').unwrap_or((text, "00:00"));
     let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let millis = thousandths(fraction)?;
     let mut time = time.splitn(3, ':').map(|part| part.parse::<i64>().ok());
     let (hour, minute) = (time.next()??, time.next()??);
     let second = time.next().unwrap_or(Some(0))?;
@@ -146,7 +148,14 @@ fn utc_millis(text: &str) -> Option<i64> {
     let days =
         shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + (month * 153 + 2) / 5 + day
             - 719_469;
-    sound.then_some(((days * 24 + hour) * 60 + minute) * 60_000 + second * 1_000)
+    sound.then_some(((days * 24 + hour) * 60 + minute) * 60_000 + second * 1_000 + millis)
+}
+
+/// What stands behind a decimal point, in thousandths; further digits are left out.
+pub(super) fn thousandths(digits: &str) -> Option<i64> {
+    let sound = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let padded: String = digits.chars().chain("000".chars()).take(3).collect();
+    padded.parse().ok().filter(|_| sound)
 }
 
 #[cfg(test)]
@@ -161,6 +170,7 @@ mod tests {
         assert_eq!(From::parse("1970-01-02"), Ok(From::Time(86_400_000)));
         assert_eq!(From::parse("2026-01-01T00:00:00Z"), Ok(From::Time(1_767_225_600_000)));
         assert_eq!(From::parse("2024-02-29T12:30Z"), Ok(From::Time(1_709_209_800_000)));
+        assert_eq!(From::parse("1970-01-01T00:00:01.25"), Ok(From::Time(1_250)));
         assert!(format("%t %p %o %T %k %s %h 100%%\\n").is_ok());
         assert_eq!((time("17"), time("@17"), time("1970-01-02")), (Ok(17), Ok(17), Ok(86_400_000)));
         assert!(time("-1").is_err() && time("now").is_err());

@@ -1,5 +1,7 @@
 //! `gregor group`.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -29,6 +31,15 @@ pub fn run(command: GroupCommand) -> Result<(), Failure> {
         },
         GroupCommand::Describe { groups, connect, format } => {
             remote::run(&connect, |remote| describe(remote, groups, Output::new(format.json)))
+        },
+        GroupCommand::ResetOffsets(asked) => {
+            remote::run(&asked.connect.clone(), |remote| change::reset(remote, asked))
+        },
+        GroupCommand::DeleteOffsets(asked) => {
+            remote::run(&asked.connect.clone(), |remote| change::delete_offsets(remote, asked))
+        },
+        GroupCommand::Delete { groups, connect, format } => {
+            remote::run(&connect, |remote| change::delete(remote, groups, Output::new(format.json)))
         },
     }
 }

@@ -4,6 +4,7 @@
 
 mod daemon;
 mod dump;
+mod groups;
 mod keys;
 mod metrics;
 mod page;

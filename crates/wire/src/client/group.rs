@@ -10,12 +10,15 @@ use protocol::messages::list_groups_response::ListedGroup;
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::{
-    DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-    OffsetFetchRequest, SyncGroupRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 
 use super::{Client, ClientError, accepted};
@@ -32,6 +35,8 @@ const OFFSET_COMMIT_VERSION: i16 = 9;
 const OFFSET_FETCH_VERSION: i16 = 9;
 const LIST_GROUPS_VERSION: i16 = 5;
 const DESCRIBE_GROUPS_VERSION: i16 = 6;
+const DELETE_GROUPS_VERSION: i16 = 3;
+const OFFSET_DELETE_VERSION: i16 = 0;
 
 /// A member of a group, as it names itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -298,5 +303,54 @@ impl<E: Env> Client<E> {
         let group = response.groups.into_iter().next().ok_or(ClientError::Incomplete)?;
         accepted(group.error_code, group.error_message.as_deref())?;
         Ok(group)
+    }
+
+    /// Deletes a group that has no members, with its offsets.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn delete_group(
+        &mut self,
+        group: &str,
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
+        let request = DeleteGroupsRequest { groups_names: vec![group.to_owned()] };
+        let response = self.call(DELETE_GROUPS_VERSION, &request, deadline).await?;
+        let group = response.results.into_iter().next().ok_or(ClientError::Incomplete)?;
+        accepted(group.error_code, group.error_message.as_deref())
+    }
+
+    /// Deletes what a group has committed for these partitions; what became of each.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn delete_offsets(
+        &mut self,
+        group: &str,
+        partitions: &[(String, i32)],
+        deadline: Instant,
+    ) -> Result<Vec<(String, i32, ErrorCode)>, ClientError> {
+        let mut topics: Vec<OffsetDeleteRequestTopic> = Vec::new();
+        for (name, partition_index) in partitions {
+            let part = OffsetDeleteRequestPartition { partition_index: *partition_index };
+            match topics.last_mut() {
+                Some(topic) if topic.name == *name => topic.partitions.push(part),
+                _ => {
+                    let (name, partitions) = (name.clone(), vec![part]);
+                    topics.push(OffsetDeleteRequestTopic { name, partitions });
+                },
+            }
+        }
+        let request = OffsetDeleteRequest { group_id: group.to_owned(), topics };
+        let response = self.call(OFFSET_DELETE_VERSION, &request, deadline).await?;
+        accepted(response.error_code, None)?;
+        let mut outcomes = Vec::new();
+        for topic in response.topics {
+            let each = topic.partitions.into_iter();
+            outcomes.extend(each.map(|part| {
+                (topic.name.clone(), part.partition_index, ErrorCode(part.error_code))
+            }));
+        }
+        Ok(outcomes)
     }
 }

@@ -89,6 +89,8 @@ fn every_advertised_version_answers() {
             coordinators(&mut table).await;
             offsets(&mut table).await;
             members(&mut table).await;
+            deletions(&mut table).await;
+            nobodys(&mut table).await;
 
             table.seen.sort_unstable();
             let all: Vec<i16> = table.advertised.keys().copied().collect();
@@ -514,6 +516,81 @@ async fn leave(table: &mut Table, member: &str) {
             let expected =
                 if version == 0 { ErrorCode::NONE } else { ErrorCode::UNKNOWN_MEMBER_ID };
             assert_eq!(ErrorCode(code), expected, "in version {version}");
+        })
+        .await;
+}
+
+async fn deletions(table: &mut Table) {
+    let offsets = |_| OffsetDeleteRequest {
+        group_id: "g".to_owned(),
+        topics: vec![offset_delete_request::OffsetDeleteRequestTopic {
+            name: "t".to_owned(),
+            partitions: vec![offset_delete_request::OffsetDeleteRequestPartition {
+                partition_index: 0,
+            }],
+        }],
+    };
+    table
+        .each(offsets, |version, answer| {
+            ok(version, answer.error_code);
+            ok(version, answer.topics[0].partitions[0].error_code);
+        })
+        .await;
+    let groups = |_| DeleteGroupsRequest { groups_names: vec!["g".to_owned()] };
+    table
+        .each(groups, |version, answer| {
+            // Its last offset is gone, and nobody was ever a member.
+            let code = ErrorCode(answer.results[0].error_code);
+            assert_eq!(code, ErrorCode::GROUP_ID_NOT_FOUND, "in version {version}");
+            assert_eq!(answer.results[0].error_message, None);
+        })
+        .await;
+}
+
+/// What this version has none of.
+async fn nobodys(table: &mut Table) {
+    let quotas = |_| DescribeClientQuotasRequest::default();
+    table
+        .each(quotas, |version, answer| {
+            ok(version, answer.error_code);
+            assert_eq!(answer.entries, Some(Vec::new()));
+        })
+        .await;
+    let describe =
+        |_| DescribeTransactionsRequest { transactional_ids: vec!["x".to_owned(), String::new()] };
+    table
+        .each(describe, |version, answer| {
+            let codes: Vec<ErrorCode> =
+                answer.transaction_states.iter().map(|one| ErrorCode(one.error_code)).collect();
+            let expected = [ErrorCode::TRANSACTIONAL_ID_NOT_FOUND, ErrorCode::INVALID_REQUEST];
+            assert_eq!(codes, expected, "in version {version}");
+        })
+        .await;
+    let list = |_| ListTransactionsRequest {
+        state_filters: vec!["Ongoing".to_owned(), "Sleeping".to_owned()],
+        ..ListTransactionsRequest::default()
+    };
+    table
+        .each(list, |version, answer| {
+            ok(version, answer.error_code);
+            assert!(answer.transaction_states.is_empty());
+            assert_eq!(answer.unknown_state_filters, ["Sleeping"]);
+        })
+        .await;
+    let resources = |version: i16| ListConfigResourcesRequest {
+        resource_types: if version == 0 { Vec::new() } else { vec![2, 4] },
+    };
+    table
+        .each(resources, |version, answer| {
+            ok(version, answer.error_code);
+            let found = answer.config_resources.into_iter();
+            let found: Vec<_> = found.map(|one| (one.resource_type, one.resource_name)).collect();
+            if version == 0 {
+                assert_eq!(found, [], "client metrics");
+            } else {
+                assert_eq!(found[0], (4, "1".to_owned()));
+                assert!(found.contains(&(2, "t".to_owned())), "{found:?}");
+            }
         })
         .await;
 }

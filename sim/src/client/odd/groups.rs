@@ -1,11 +1,17 @@
 //! The life of a group of its own, with every mistake a member can make.
 
 use bytes::Bytes;
+use protocol::messages::describe_client_quotas_request::{
+    ComponentData, DescribeClientQuotasRequest,
+};
 use protocol::messages::describe_groups_request::DescribeGroupsRequest;
+use protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
 use protocol::messages::heartbeat_request::HeartbeatRequest;
 use protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
+use protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
 use protocol::messages::list_groups_request::ListGroupsRequest;
+use protocol::messages::list_transactions_request::ListTransactionsRequest;
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -19,6 +25,8 @@ use crate::client::errors::{ILLEGAL_GENERATION, NONE, REBALANCE_IN_PROGRESS, UNK
 
 const GROUP: &str = "odd-group";
 const OFFSET_METADATA_TOO_LARGE: i16 = 12;
+const UNSUPPORTED_VERSION: i16 = 35;
+const TRANSACTIONAL_ID_NOT_FOUND: i16 = 105;
 
 pub(super) fn join(
     group: &str,
@@ -95,6 +103,27 @@ impl Odd {
         self.commits(&member, generation).await;
         self.leave(&member).await;
         self.look_at_groups().await;
+        self.look_at_what_is_not_there().await;
+    }
+
+    /// Quotas and transactions, which this broker has none of, and resources of no kind.
+    async fn look_at_what_is_not_there(&mut self) {
+        let quota = ComponentData { entity_type: "team".into(), ..ComponentData::default() };
+        for (components, allowed) in [(Vec::new(), NONE), (vec![quota], UNSUPPORTED_VERSION)] {
+            let ask = DescribeClientQuotasRequest { components, strict: true };
+            self.ask(1, &ask, |answer| Some(answer.error_code), &[allowed]).await;
+        }
+        let ask = DescribeTransactionsRequest { transactional_ids: vec!["t".into()] };
+        let code = |answer: &protocol::messages::DescribeTransactionsResponse| {
+            Some(answer.transaction_states.first()?.error_code)
+        };
+        self.ask(0, &ask, code, &[TRANSACTIONAL_ID_NOT_FOUND]).await;
+        let ask = ListTransactionsRequest::default();
+        self.ask(1, &ask, |answer| Some(answer.error_code), &[NONE]).await;
+        for (kind, allowed) in [(2, NONE), (99, UNSUPPORTED_VERSION)] {
+            let ask = ListConfigResourcesRequest { resource_types: vec![kind] };
+            self.ask(1, &ask, |answer| Some(answer.error_code), &[allowed]).await;
+        }
     }
 
     async fn commits(&mut self, member: &str, generation: i32) {

@@ -53,6 +53,7 @@ public final class Main {
             new KcatChecks(suite, broker).run();
             new CodecChecks(suite, broker).run();
             new GroupChecks(suite, broker).run();
+            new GroupAdminChecks(suite, broker).run();
             new AdminChecks(suite, broker).run();
             new LogChecks(suite, broker).run();
         }

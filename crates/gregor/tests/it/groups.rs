@@ -1,0 +1,147 @@
+//! Groups whose offsets are moved or deleted, and groups that are deleted.
+
+use serde_json::Value;
+
+use crate::support::{Broker, error, fresh_dir, text};
+
+/// A broker with a topic of two partitions, five records each, and a group that has read them.
+fn read_to_the_end(name: &str) -> Broker {
+    let broker = Broker::start(&fresh_dir(name));
+    broker.prints(&["topic", "create", "orders", "--partitions", "2"]);
+    for partition in ["0", "1"] {
+        let lines = "a\nb\nc\nd\ne\n";
+        text(&broker.run_with(&["produce", "orders", "--partition", partition], lines));
+    }
+    broker.prints(&["consume", "orders", "--group", "readers"]);
+    assert_eq!(committed(&broker), [Some(5), Some(5)]);
+    broker
+}
+
+/// What the group has committed, by partition.
+fn committed(broker: &Broker) -> Vec<Option<i64>> {
+    let group = &broker.json(&["group", "describe", "readers"])[0];
+    let places = group["partitions"].as_array().unwrap();
+    places.iter().map(|place| place["committed"].as_i64()).collect()
+}
+
+fn reset(more: &[&'static str]) -> Vec<&'static str> {
+    [&["group", "reset-offsets", "readers"], more].concat()
+}
+
+#[test]
+fn offsets_are_moved_by_every_strategy_and_only_with_execute() {
+    let broker = read_to_the_end("reset");
+
+    let shown = broker.prints(&reset(&["--all-topics", "--to-earliest"]));
+    let said = "nothing is changed; --execute commits 2 offsets of group readers\n";
+    assert!(shown.starts_with("TOPIC ") && shown.ends_with(said), "{shown}");
+    assert_eq!(committed(&broker), [Some(5), Some(5)]);
+
+    let steps: &[(&[&'static str], [i64; 2])] = &[
+        (&["--topic", "orders", "--to-earliest"], [0, 0]),
+        (&["--topic", "orders:1", "--to-offset", "3"], [0, 3]),
+        (&["--all-topics", "--shift-by", "1"], [1, 4]),
+        (&["--all-topics", "--shift-by", "-2"], [0, 2]),
+        (&["--topic", "orders", "--to-offset", "99"], [5, 5]),
+        (&["--topic", "orders", "--to-datetime", "2020-01-31T12:00:00.000Z"], [0, 0]),
+        (&["--topic", "orders", "--to-datetime", "2999-01-01"], [5, 5]),
+        (&["--topic", "orders:0", "--topic", "orders:1", "--by-duration", "P1D"], [0, 0]),
+        (&["--topic", "orders", "--to-latest"], [5, 5]),
+    ];
+    for (arguments, expected) in steps {
+        let done = &broker.json(&reset(&[arguments, &["--execute"][..]].concat()))[0];
+        assert_eq!(done["executed"], true);
+        assert!(done["partitions"].as_array().unwrap().iter().all(|one| one["topic"] == "orders"));
+        assert_eq!(committed(&broker), expected.map(Some), "{arguments:?}");
+    }
+
+    let done = broker.prints(&reset(&["--topic", "orders:0", "--to-offset", "4", "--execute"]));
+    assert!(done.ends_with("committed 1 offset of group readers\n"), "{done}");
+    assert_eq!(broker.prints(&["consume", "orders", "--group", "readers"]), "e\n");
+    assert!(broker.stop());
+}
+
+#[test]
+fn offsets_and_groups_are_deleted() {
+    let broker = read_to_the_end("deleted");
+
+    let done = broker.json(&["group", "delete-offsets", "readers", "--topic", "orders:1"]);
+    assert_eq!((&done[0]["partition"], &done[0]["error"]), (&1.into(), &Value::Null));
+    assert_eq!(committed(&broker), [Some(5), None]);
+
+    assert_eq!(broker.prints(&["group", "delete", "readers"]), "deleted readers\n");
+    assert!(broker.json(&["group", "list"]).is_empty());
+    let said = error(&broker.run(&["group", "delete", "readers"]));
+    assert!(said.contains("there is no group 'readers'") && said.contains("hint: "), "{said}");
+    let missing = ["group", "delete-offsets", "readers", "--topic", "orders"];
+    let said = error(&broker.run(&missing));
+    assert!(said.contains("there is no group 'readers'"), "{said}");
+    // A group that is not there yet begins where it is told to.
+    broker.prints(&reset(&["--topic", "orders:0", "--to-offset", "4", "--execute"]));
+    assert_eq!(broker.prints(&["consume", "orders", "--group", "readers", "--max", "1"]), "e\n");
+    assert!(broker.stop());
+}
+
+#[test]
+fn a_group_with_members_is_left_alone_and_the_error_says_what_to_do() {
+    let broker = read_to_the_end("members");
+    let mut follower = std::process::Command::new(crate::support::GREGOR)
+        .args(["consume", "orders", "--follow", "--group", "readers", "-b", &broker.at])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let stable = || broker.json(&["group", "describe", "readers"])[0]["state"] == "Stable";
+    for _ in 0..2_000 {
+        if stable() {
+            break;
+        }
+    }
+
+    for arguments in [
+        &["group", "delete", "readers"][..],
+        &["group", "reset-offsets", "readers", "--all-topics", "--to-earliest", "--execute"],
+        &["group", "delete-offsets", "readers", "--topic", "orders"],
+    ] {
+        let said = error(&broker.run(arguments));
+        let (what, hint) = said.split_once("hint: ").unwrap();
+        assert!(what.contains("members"), "{said}");
+        assert!(
+            hint.contains("stop") && hint.contains("`gregor group describe readers`"),
+            "{said}"
+        );
+    }
+
+    assert_eq!(committed(&broker), [Some(5), Some(5)]);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    assert!(broker.stop());
+}
+
+#[test]
+fn what_cannot_be_moved_is_told_before_anything_is() {
+    let broker = read_to_the_end("unmoved");
+    for (arguments, what) in [
+        (&["--topic", "nowhere", "--to-latest", "--execute"][..], "there is no topic 'nowhere'"),
+        (&["--topic", "orders:7", "--to-latest", "--execute"], "has no partition 7"),
+    ] {
+        let said = error(&broker.run(&reset(arguments)));
+        assert!(said.contains(what) && said.contains("hint: "), "{said}");
+    }
+    let fresh = ["group", "reset-offsets", "fresh", "--topic", "orders", "--shift-by", "1"];
+    let said = error(&broker.run(&fresh));
+    assert!(said.contains("no committed offset") && said.contains("--to-earliest"), "{said}");
+    let fresh = ["group", "reset-offsets", "fresh", "--all-topics", "--to-latest"];
+    let said = error(&broker.run(&fresh));
+    assert!(said.contains("has committed nothing") && said.contains("hint: "), "{said}");
+    for wrong in [
+        &["--topic", "orders"][..],
+        &["--to-latest"],
+        &["--topic", "orders", "--to-latest", "--to-earliest"],
+        &["--topic", "orders", "--all-topics", "--to-latest"],
+        &["--topic", "orders", "--to-latest", "--dry-run", "--execute"],
+    ] {
+        assert_eq!(broker.run(&reset(wrong)).status.code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(committed(&broker), [Some(5), Some(5)]);
+    assert!(broker.stop());
+}
