@@ -11,6 +11,7 @@ mod keeper;
 mod odd;
 mod producer;
 mod reader;
+mod session;
 mod side;
 mod switcher;
 

@@ -19,6 +19,7 @@ use base::{BrokerId, Probe};
 use broker::Broker;
 use env::{Disk, Env, Lock, Net, Rank};
 
+use crate::sessions::{SessionCounts, Sessions};
 use budget::ByteBudget;
 pub(crate) use frames::Frame;
 use listener::Peers;
@@ -39,6 +40,7 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) env: E,
     pub(crate) broker: Broker<E>,
     pub(crate) settings: ServerSettings,
+    pub(crate) sessions: Sessions,
     budget: ByteBudget,
     pub(crate) stop: Stop,
     peers: Lock<Peers>,
@@ -68,6 +70,7 @@ impl<E: Env> Server<E> {
             shared: Arc::new(Shared {
                 env,
                 broker,
+                sessions: Sessions::new(&settings),
                 settings,
                 budget,
                 stop: Stop::default(),
@@ -106,6 +109,11 @@ impl<E: Env> Server<E> {
     /// Connections open now.
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// The fetch sessions there are now.
+    pub fn fetch_sessions(&self) -> SessionCounts {
+        self.shared.sessions.counts()
     }
 
     /// Request bytes held in memory now.

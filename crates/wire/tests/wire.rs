@@ -13,6 +13,8 @@ mod connections;
 mod data;
 #[path = "wire/groups.rs"]
 mod groups;
+#[path = "wire/sessions.rs"]
+mod sessions;
 #[path = "wire/settings.rs"]
 mod settings;
 #[path = "wire/versions.rs"]
