@@ -13,6 +13,7 @@ mod odd;
 mod operator;
 mod producer;
 mod reader;
+mod session;
 mod side;
 mod switcher;
 

@@ -257,6 +257,16 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant("sequence_gap_accepted", "M61", "a batch is let in although one before it is missing"),
     mutant(
+        "session_omits_lagging",
+        "own",
+        "a fetch session leaves out a partition with records if its high watermark is what was told before",
+    ),
+    mutant(
+        "session_order_stays",
+        "own",
+        "a fetch session serves its partitions in the same order for ever, so that a busy one starves the others",
+    ),
+    mutant(
         "skip_dir_sync",
         "own",
         "when a log rolls a segment, neither the new files' directory entries nor those of the producers' file are made durable",
@@ -368,6 +378,8 @@ mod tests {
         let mut theirs: BTreeSet<&str> = storage::MUTANTS.iter().copied().collect();
         theirs.extend(broker::MUTANTS);
         theirs.extend(coordinator::MUTANTS);
+        theirs.extend(wire::MUTANTS);
+        theirs.extend(["forget_group_offsets"]);
 
         assert_eq!(ours, theirs);
         assert!(MUTANTS.is_sorted_by(|a, b| a.id < b.id));

@@ -24,6 +24,9 @@ pub const CONNECTIONS_PER_IP_MAX: usize = 8;
 /// even one small request of each kind.
 const REQUEST_BYTES_MAX_TIGHT: usize = 250_000;
 const REQUEST_BYTES_HELD_TIGHT: usize = REQUEST_BYTES_MAX_TIGHT + 100_000;
+/// Fetch sessions of a tight broker, and how long they are safe from others.
+const FETCH_SESSIONS_MAX_TIGHT: usize = 2;
+const FETCH_SESSION_IDLE_TIGHT: Duration = Duration::from_millis(300);
 /// Members a group takes.
 pub const GROUP_SIZE_MAX: usize = 5;
 
@@ -92,6 +95,8 @@ async fn serve(env: SimEnv, config: BrokerConfig, tight: bool, history: History)
     if tight {
         settings.idle_max = Some(IDLE_MAX_TIGHT);
         settings.connections_per_ip_max = CONNECTIONS_PER_IP_MAX;
+        settings.fetch_sessions_max = FETCH_SESSIONS_MAX_TIGHT;
+        settings.fetch_session_idle_min = FETCH_SESSION_IDLE_TIGHT;
         settings.request_bytes_max = REQUEST_BYTES_MAX_TIGHT;
         settings.request_bytes_in_flight_max = REQUEST_BYTES_HELD_TIGHT;
     }

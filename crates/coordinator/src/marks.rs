@@ -6,6 +6,13 @@ use crate::GroupError;
 
 /// Rare branches a campaign must reach.
 pub const MARKS: &[&str] = &[
+    "group_append_failed",
+    "group_assignment_overtaken",
+    "group_deleted",
+    "group_deletion_in_parts",
+    "group_emptied",
+    "group_emptied_told_again",
+    "group_empty_untold",
     "group_error_coordinator_load_in_progress",
     "group_error_coordinator_not_available",
     "group_error_fenced_instance_id",
@@ -24,13 +31,6 @@ pub const MARKS: &[&str] = &[
     "group_error_rebalance_in_progress",
     "group_error_unknown_member_id",
     "group_error_unknown_server_error",
-    "group_append_failed",
-    "group_assignment_overtaken",
-    "group_deleted",
-    "group_deletion_in_parts",
-    "group_empty_untold",
-    "group_emptied",
-    "group_emptied_told_again",
     "group_forgotten",
     "group_initial_delay_extended",
     "group_initial_delay_over",

@@ -363,6 +363,8 @@ impl Keys {
             idle_max: u64::try_from(idle).ok().map(Duration::from_millis),
             connections_max: self.size("max.connections").min(CONNECTIONS_MAX),
             connections_per_ip_max: self.size("max.connections.per.ip"),
+            fetch_sessions_max: self.size("max.incremental.fetch.session.cache.slots"),
+            fetch_session_bytes_max: self.size("gregor.fetch.session.cache.bytes"),
             describe_partitions_max: self.size("max.request.partition.size.limit"),
             connections_per_ip_overrides: connections_per_ip(
                 self.given("max.connections.per.ip.overrides").unwrap_or_default(),

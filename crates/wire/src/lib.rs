@@ -10,6 +10,8 @@ pub mod error_code;
 mod handlers;
 mod marks;
 pub mod server;
+mod sessions;
 
 pub use error_code::ErrorCode;
-pub use marks::{BUGGIFY_SITES, MARKS};
+pub use marks::{BUGGIFY_SITES, MARKS, MUTANTS};
+pub use sessions::SessionCounts;

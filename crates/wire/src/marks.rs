@@ -1,4 +1,5 @@
-//! The front door's marks: every refusal, error answer and timer that a campaign must reach.
+//! The front door's marks: every refusal, error answer and timer that a campaign must reach; and the
+//! bugs that can be planted in it.
 
 /// Rare branches a campaign must reach. Sorted.
 pub const MARKS: &[&str] = &[
@@ -30,6 +31,13 @@ pub const MARKS: &[&str] = &[
     "describe_topic_partitions_paged",
     "describe_topic_partitions_unknown_topic",
     "describe_transactions_refused",
+    "fetch_session_emptied",
+    "fetch_session_evicted",
+    "fetch_session_made",
+    "fetch_session_no_room",
+    "fetch_session_other_epoch",
+    "fetch_session_other_names",
+    "fetch_session_overtaken",
     "fetch_session_unknown",
     "fetch_unknown_topic",
     "find_coordinator_not_available",
@@ -72,12 +80,16 @@ pub const MARKS: &[&str] = &[
 /// Sites that behave in an unusual but legal way when the simulator says so. Sorted.
 pub const BUGGIFY_SITES: &[&str] = &["short_turns"];
 
+/// Planted bugs of this crate. Sorted.
+pub const MUTANTS: &[&str] = &["session_omits_lagging", "session_order_stays"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_sorted_and_unique() {
+    fn marks_and_mutants_are_sorted_and_unique() {
         assert!(MARKS.is_sorted_by(|a, b| a < b));
+        assert!(MUTANTS.is_sorted_by(|a, b| a < b));
     }
 }

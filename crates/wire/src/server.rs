@@ -22,6 +22,7 @@ use base::{BrokerId, Probe};
 use broker::Broker;
 use env::{Disk, Env, Lock, Net, Rank};
 
+use crate::sessions::{SessionCounts, Sessions};
 use budget::ByteBudget;
 use counters::Counters;
 pub use counters::{ApiMeasures, ServerMeasures};
@@ -44,6 +45,7 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) env: E,
     pub(crate) broker: Broker<E>,
     pub(crate) settings: ServerSettings,
+    pub(crate) sessions: Sessions,
     budget: ByteBudget,
     pub(crate) stop: Stop,
     pub(crate) counters: Counters,
@@ -107,6 +109,7 @@ impl<E: Env> Server<E> {
             shared: Arc::new(Shared {
                 env,
                 broker,
+                sessions: Sessions::new(&settings),
                 settings,
                 budget,
                 stop: Stop::default(),
@@ -156,6 +159,11 @@ impl<E: Env> Server<E> {
     /// Connections open now.
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// The fetch sessions there are now.
+    pub fn fetch_sessions(&self) -> SessionCounts {
+        self.shared.sessions.counts()
     }
 
     /// Request bytes held in memory now.

@@ -177,6 +177,17 @@ impl History {
         read
     }
 
+    /// Whether there was something to read at `at` when a fetch was sent, and still is.
+    pub fn has_more(&self, world: &World, (partition, at): (i32, i64), asked: &Asked) -> bool {
+        let seen = self.seen();
+        seen.losses == asked.losses && at < asked.end(partition) && !seen.is_untold(world)
+    }
+
+    /// A session left a partition out of its answer: nothing about it is news.
+    pub fn left_out(&self, world: &World, partition: i32, watermark: i64, asked: &Asked) {
+        self.is_up_to_date(world, (partition, watermark), asked);
+    }
+
     /// A fetch at `at` was out of range: legitimate only if something was lost since the member
     /// learnt that position (`learnt`: losses by then), or if the position lies beyond all that was
     /// known to be there when the fetch was sent.

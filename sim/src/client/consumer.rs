@@ -9,6 +9,7 @@ use base::{Duration, Instant, Uuid};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use env::Env;
 use protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use protocol::messages::fetch_response::FetchResponse;
 use protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use protocol::messages::heartbeat_request::HeartbeatRequest;
 use protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
@@ -25,8 +26,9 @@ use super::errors::{
     MEMBER_ID_REQUIRED, NONE, OFFSET_OUT_OF_RANGE, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID,
     is_retriable,
 };
+use super::session::Session;
 use super::{GROUP, Job, TOPIC};
-use crate::check::Fetched;
+use crate::check::{Asked, Fetched};
 use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
 
@@ -37,6 +39,9 @@ const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
 const FETCH_VERSIONS: &[i16] = &[4, 7, 11, 12];
 /// Those that name a topic by its id alone.
 const BY_ID: &[i16] = &[13, 15, 17, 18];
+
+/// The first version with fetch sessions.
+const SESSIONS_FROM: i16 = 7;
 
 /// What a step of the membership led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,8 @@ struct Member {
     /// Group requests, which may wait long, and everything else.
     connection: Connection,
     version: i16,
+    /// If its fetches are of one, with the dice of its ways.
+    session: Option<(Session, Dice)>,
     member_id: String,
     generation: i32,
     positions: BTreeMap<i32, i64>,
@@ -75,6 +82,9 @@ pub async fn consumer(job: Job, env: SimEnv) {
     if let Some(mut ways) = ways.filter(|ways| ways.clone().chance(500)) {
         version = *ways.pick(BY_ID);
     }
+    let ways = job.ways(&format!("consumer {} {incarnation}: session", job.id));
+    let session = ways.and_then(|mut ways| ways.chance(500).then(|| (Session::default(), ways)));
+    let session = session.filter(|_| version >= SESSIONS_FROM);
     let connection = Connection::new(env.clone(), BROKER, format!("consumer-{}", job.id));
     let mut member = Member {
         job,
@@ -82,6 +92,7 @@ pub async fn consumer(job: Job, env: SimEnv) {
         dice,
         connection,
         version,
+        session,
         member_id: String::new(),
         generation: -1,
         positions: BTreeMap::new(),
@@ -303,7 +314,7 @@ impl Member {
         ask.topics[0].topic_id = self.job.history.topic_id();
         let topic_id = if self.version >= BY_ID[0] { ask.topics[0].topic_id } else { Uuid::ZERO };
         let asked = self.job.world.asks(BROKER);
-        let Ok(answer) = self.connection.call(self.version, &ask, TIMEOUT).await else { return 0 };
+        let Some(answer) = self.call(ask, &known).await else { return 0 };
         let mut read = 0;
         let fits = answer.responses.iter().all(|topic| topic.topic_id == topic_id);
         self.job.world.check("errors", fits, || {
@@ -354,6 +365,25 @@ impl Member {
             self.go_to(index, next, losses);
         }
         read
+    }
+
+    /// Sends a fetch of everything, in its session if there is one.
+    async fn call(&mut self, mut ask: FetchRequest, known: &Asked) -> Option<FetchResponse> {
+        if let Some((session, dice)) = &mut self.session {
+            ask = session.ask(ask, dice);
+        }
+        let answer = self.connection.call(self.version, &ask, TIMEOUT).await;
+        let Some((session, _)) = &mut self.session else { return answer.ok() };
+        let Ok(answer) = answer else {
+            session.lost();
+            return None;
+        };
+        let (world, history) = (&*self.job.world, &self.job.history);
+        let heard = session.hear((world, history), answer, known)?;
+        for (index, watermark) in heard.left_out {
+            history.left_out(world, index, watermark, known);
+        }
+        Some(heard.answer)
     }
 
     async fn commit(&mut self) -> Step {

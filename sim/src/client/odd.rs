@@ -9,6 +9,7 @@ mod data;
 mod groups;
 mod members;
 mod raw;
+mod sessions;
 mod topics;
 
 use base::{Duration, Uuid};
@@ -56,6 +57,7 @@ pub async fn odd(job: Job, env: SimEnv) {
         let millis = odd.dice.between(1, 60);
         odd.env.sleep(Duration::from_millis(millis)).await;
     }
+    odd.sessions().await;
 }
 
 impl Odd {

@@ -167,7 +167,9 @@ impl<E: Env> Partition<E> {
         };
         let hit = match wish.spec {
             OffsetSpec::Latest => return plain(upto, Some(seen.epoch)),
-            OffsetSpec::Earliest => return plain(seen.log_start, self.epoch_at(seen.log_start)),
+            OffsetSpec::Earliest => {
+                return plain(seen.log_start, self.epoch_at(seen.log_start, &seen));
+            },
             OffsetSpec::Tiered => return Ok(None),
             OffsetSpec::MaxTimestamp => self.log.max_timestamp().await,
             OffsetSpec::AtOrAfter(time) => self.log.offset_for_timestamp(time).await,
@@ -187,10 +189,10 @@ impl<E: Env> Partition<E> {
         }))
     }
 
-    /// The epoch in which the record at `offset` was written; `None` while there is no record.
-    fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
-        if offset >= self.log.end() {
-            return None;
+    /// The epoch in which the record at `offset` was written, or will be while there is none.
+    fn epoch_at(&self, offset: Offset, seen: &Bounds) -> Option<LeaderEpoch> {
+        if offset >= seen.end {
+            return Some(seen.epoch);
         }
         self.log.epochs().epoch_at(offset)
     }

@@ -230,6 +230,10 @@ fn every_question_about_offsets_has_its_answer() {
         };
         assert_eq!(offset(OffsetSpec::Latest).await, Some(0));
         assert_eq!(offset(OffsetSpec::MaxTimestamp).await, None);
+        let empty = broker.list_offset(&ask(OffsetSpec::Earliest)).await.expect("readable");
+        let (offset_and_epoch, none_yet) =
+            (empty.map(|at| (at.offset, at.leader_epoch)), Offset(0));
+        assert_eq!(offset_and_epoch, Some((none_yet, Some(LeaderEpoch(0)))));
 
         produce(&broker, t, batch(&["a", "b"])).await.expect("written");
 

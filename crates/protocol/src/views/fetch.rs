@@ -149,7 +149,8 @@ impl<'a> Element<'a> for FetchTopicView<'a> {
 
 impl Element<'_> for FetchPartitionView {
     const BYTES_MIN: usize = 16;
-    const MEMORY_BYTES: usize = size_of::<PartitionData>() + ASKED_BYTES;
+    /// What is asked for is kept as the client said it, for its session, and as the broker reads it.
+    const MEMORY_BYTES: usize = size_of::<PartitionData>() + 2 * ASKED_BYTES;
 
     fn read(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let mut view = Self {

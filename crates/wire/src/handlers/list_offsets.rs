@@ -75,13 +75,13 @@ async fn find<E: Env>(
     part: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<Answer, ErrorCode> {
-    let Some(topic) = topic else {
-        context.probe().reached("list_offsets_unknown_topic");
-        return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-    };
     let Some(spec) = spec(context.version(), part.timestamp) else {
         context.probe().reached("list_offsets_unknown_rule");
         return Err(ErrorCode::UNSUPPORTED_VERSION);
+    };
+    let Some(topic) = topic else {
+        context.probe().reached("list_offsets_unknown_topic");
+        return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     };
     let epoch = part.current_leader_epoch;
     let wish = ListOffset {

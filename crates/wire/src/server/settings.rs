@@ -56,6 +56,14 @@ pub struct ServerSettings {
     pub connections_max: usize,
     /// `max.connections.per.ip`.
     pub connections_per_ip_max: usize,
+    /// `max.incremental.fetch.session.cache.slots`: fetch sessions at a time; further fetches name
+    /// all their partitions each time, and are answered with all of them.
+    pub fetch_sessions_max: usize,
+    /// `gregor.fetch.session.cache.bytes`: memory of all fetch sessions, by an upper bound.
+    pub fetch_session_bytes_max: usize,
+    /// How long a fetch session is safe from others after it was made, and after it was used: two
+    /// minutes, as with Kafka, which has no key for it.
+    pub fetch_session_idle_min: Duration,
     /// `max.request.partition.size.limit`.
     pub describe_partitions_max: usize,
     /// `max.connections.per.ip.overrides`.
@@ -98,6 +106,9 @@ impl ServerSettings {
             idle_max: Some(Duration::from_millis(600_000)),
             connections_max: CONNECTIONS_MAX,
             connections_per_ip_max: usize::MAX,
+            fetch_sessions_max: 1_000,
+            fetch_session_bytes_max: 134_217_728,
+            fetch_session_idle_min: Duration::from_secs(120),
             describe_partitions_max: 2_000,
             connections_per_ip_overrides: BTreeMap::new(),
             loggers: Arc::new(FixedLoggers),

@@ -103,33 +103,6 @@ fn long_polls_hold_nothing_of_the_budget_while_they_wait() {
 }
 
 #[test]
-fn a_long_fetch_that_repeats_itself_is_answered_at_once() {
-    World::new("repeats").serve(
-        |_, _| {},
-        |served| async move {
-            served.topic("t", 1).await;
-            let of = |partitions: usize| FetchTopic {
-                topic: "t".to_owned(),
-                partitions: vec![FetchPartition::default(); partitions],
-                ..FetchTopic::default()
-            };
-            for topics in [vec![of(2_000)], vec![of(0); 2_000], vec![of(1); 600]] {
-                let request = FetchRequest {
-                    max_wait_ms: i32::MAX,
-                    min_bytes: 1,
-                    session_epoch: -1,
-                    topics,
-                    ..FetchRequest::default()
-                };
-                let mut raw = served.raw().await;
-                raw.send(framed(11, 1, &request)).await;
-                assert!(raw.frame().await.is_some(), "it does not wait");
-            }
-        },
-    );
-}
-
-#[test]
 fn joins_hold_nothing_of_the_budget_while_they_wait() {
     World::new("joins").serve(
         |config, settings| {

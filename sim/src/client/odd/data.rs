@@ -66,7 +66,7 @@ fn code_of(answer: &ProduceResponse) -> Option<i16> {
     Some(answer.responses.first()?.partition_responses.first()?.error_code)
 }
 
-fn fetch(name: &str, partition: i32, fetch_offset: i64, epoch: i32) -> FetchRequest {
+pub(super) fn fetch(name: &str, partition: i32, fetch_offset: i64, epoch: i32) -> FetchRequest {
     let part = FetchPartition {
         partition,
         current_leader_epoch: epoch,

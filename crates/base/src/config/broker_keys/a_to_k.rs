@@ -84,6 +84,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::absent("follower.fetch.last.tiered.offset.enable", Boolean, Some("false"), Any, TIERED).dynamic(),
     Key::live("gregor.durability", String, Some("replicated"), OneOf(&["replicated", "fsync"]), &[],
         "Default of the topic key gregor.durability. When a record is acknowledged: once every in-sync replica has written it (`replicated`), or once it is durable there (`fsync`).").dynamic(),
+    Key::live("gregor.fetch.session.cache.bytes", Long, Some("134217728"), AtLeast(0), &[],
+        "Most memory of all fetch sessions together, in bytes, by an upper bound of about 300 a partition. A fetch whose session does not fit gets none."),
     Key::live("gregor.flight.recorder.bytes", Int, Some("4194304"), AtLeast(0), &[],
         "Gregor's own. Memory for what the broker's cores took in lately (`gregor record dump`), in bytes; 0 keeps nothing."),
     Key::live("gregor.http.listener", String, Some("localhost:9404"), Any, &[],

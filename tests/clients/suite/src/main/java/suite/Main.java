@@ -55,6 +55,7 @@ public final class Main {
             new GroupChecks(suite, broker).run();
             new GroupAdminChecks(suite, broker).run();
             new AdminChecks(suite, broker).run();
+            new FetchChecks(suite, broker).run();
             new LogChecks(suite, broker).run();
         }
     }
