@@ -42,6 +42,22 @@ final class AcceptRestart extends Acceptance {
             wire -> groupGoesOn());
         suite.check("1.1 item 9: a Java client whose broker is another cluster's now goes there",
             at -> replaced(at));
+        suite.check("1.1 trap 9: an idle connection is closed after connections.max.idle.ms",
+            at -> idle(at));
+    }
+
+    private void idle(Path at) throws Exception {
+        try (Broker quick = new Broker(suite.setup(), at.resolve("broker"), Broker.freePort(),
+                Map.of("connections.max.idle.ms", "2000"))) {
+            quick.start();
+            try (Wire wire = new Wire(quick)) {
+                AcceptProtocol.versions(wire);
+                long start = System.nanoTime();
+                wire.expectClosed("an answer and two seconds");
+                long took = (System.nanoTime() - start) / 1_000_000;
+                Wait.that(took >= 1900 && took < 8000, "closed after " + took + " ms");
+            }
+        }
     }
 
     private void together() throws Exception {

@@ -64,6 +64,8 @@ final class AcceptTopics extends Acceptance {
             this::cluster);
         trap("6: a topic is in the metadata as soon as it is served, with a leader", this::leader);
         trap("6: manual assignments are checked", this::assignments);
+        trap("6: more than 10000 partitions in one request are against the policy",
+            this::tooMany);
         trap("6: DeleteTopics says who is unknown, named twice or both", this::deleteErrors);
         trap("6: CreatePartitions answers each topic", this::partitionResults);
     }
@@ -470,6 +472,16 @@ final class AcceptTopics extends Acceptance {
         var made = Raw.create(wire, false, assigned("by-hand", 0, List.of(1))).get(0);
         Raw.error(Errors.NONE, made.errorCode(), "a good one");
         Wait.equal("1 1", made.numPartitions() + " " + made.replicationFactor(), "its counts");
+    }
+
+    private void tooMany(Wire wire) throws Exception {
+        var both = Raw.create(wire, true, Raw.newTopic("too-many-a", 6000, Map.of()),
+            Raw.newTopic("too-many-b", 4001, Map.of()));
+        for (CreatableTopicResult it : both) {
+            Raw.error(Errors.POLICY_VIOLATION,
+                "Excessively large number of partitions per request.", it.errorCode(),
+                it.errorMessage(), it.name());
+        }
     }
 
     private void deleteErrors(Wire wire) throws Exception {
