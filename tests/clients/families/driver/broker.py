@@ -92,9 +92,6 @@ class Broker:
             "process.roles": "broker,controller",
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            # Otherwise a killed broker is taken back only after nine seconds.
-            "broker.session.timeout.ms": "1500",
-            "broker.heartbeat.interval.ms": "500",
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "share.coordinator.state.topic.replication.factor": "1",

@@ -123,7 +123,7 @@ const operations = {
   forget: ({ group }) => admin.deleteGroups({ groups: [group] }),
 
   async join ({ group, topic }) {
-    member = consumerOf(group)
+    member = consumerOf(group, { retries: true }) // for as long as a broker is away
     const tell = () => lines.assigned(
       member.assignments?.find(one => one.topic === topic)?.partitions ?? [])
     member.once('consumer:group:join', tell)
@@ -146,9 +146,10 @@ const operations = {
   leave: () => member.close(true)
 }
 
-function consumerOf (groupId) {
+function consumerOf (groupId, more) {
   const consumer = new Consumer({
     ...common,
+    ...more,
     groupId,
     autocommit: false,
     sessionTimeout: 6000,

@@ -49,7 +49,12 @@ class KafkaPython:
             )
             for one in records
         ]
-        return {"offsets": [future.get(timeout=30).offset for future in sent]}
+        try:
+            return {"offsets": [future.get(timeout=30).offset for future in sent]}
+        except kafka.errors.KafkaError:
+            # An idempotent producer of kafka-python is done with after a record that is refused.
+            self.producers.pop(codec).close(timeout=1)
+            raise
 
     def read(self, topic, partition, start, count):
         consumer = self._consumer(None, "none")
