@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import shipper
+import wire
 from basics import Basics
 from broker import Broker
 from families import Family, all_of
 from groups import GroupChecks, restart
 from matrix import Matrix
 from report import Report
+from waiting import until
 from worker import Worker
 
 SHIPPER = Family("rsyslog", ())
@@ -37,6 +39,12 @@ class World:
 
     def create(self, topic, partitions=1, configs=None):
         self.helper.ask("create", topic=topic, partitions=partitions, configs=configs or {})
+        self.settles(f"{topic} is served", lambda: wire.served(self.broker.port, topic, partitions))
+
+    def settles(self, what, seen):
+        """What was answered is so: with Gregor at once. Kafka's controller answers, and its broker
+        knows of it a moment later."""
+        until(what, seen, 0 if self.broker.kind == "gregor" else 20)
 
     @staticmethod
     def later():

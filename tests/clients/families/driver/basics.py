@@ -2,6 +2,7 @@
 
 import itertools
 
+import wire
 from records import MOMENT, Record, difference, half_noise
 from worker import written
 
@@ -68,9 +69,7 @@ class Basics:
         topic = f"{self.family.name}-made"
         configs = {"retention.ms": "86400000", "max.message.bytes": "12345"}
         self.worker.ask("create", topic=topic, partitions=3, configs=configs)
-        listed = self.worker.ask("topics")["topics"]
-        if topic not in listed:
-            raise AssertionError(f"{topic} is not listed: {sorted(listed)}")
+        self.world.settles(f"{topic} is listed", lambda: topic in self.listed())
         self._is(topic, 3, configs | {"cleanup.policy": "delete"})
 
     def alter(self):
@@ -83,6 +82,7 @@ class Basics:
         topic = self.topic("grown")
         self.worker.ask("grow", topic=topic, partitions=4)
         self._is(topic, 4, {})
+        self.world.settles("four are served", lambda: wire.served(self.world.broker.port, topic, 4))
         record = Record(value=b"in the last one", timestamp=self.moment(0), partition=3)
         self.worker.produce(topic, [record])
         same_records([record], self.worker.read(topic, 1, 3), 0)
@@ -99,14 +99,24 @@ class Basics:
     def delete(self):
         topic = self.topic("deleted")
         self.worker.ask("delete", topic=topic)
-        listed = self.worker.ask("topics")["topics"]
-        if topic in listed:
-            raise AssertionError(f"{topic} is still listed")
+        self.world.settles(f"{topic} is gone", lambda: topic not in self.listed())
+
+    def listed(self):
+        return self.worker.ask("topics")["topics"]
 
     def _is(self, topic, partitions, configs):
-        told = self.worker.ask("describe", topic=topic, keys=list(configs))
-        same(partitions, told["partitions"], "partitions")
-        same(configs, {key: told["configs"].get(key) for key in configs}, "settings")
+        told = {}
+
+        def settled():
+            told.update(self.worker.ask("describe", topic=topic, keys=list(configs)))
+            told["configs"] = {key: told["configs"].get(key) for key in configs}
+            return told == {"partitions": partitions, "configs": configs}
+
+        try:
+            self.world.settles("it is described so", settled)
+        except AssertionError:
+            same({"partitions": partitions, "configs": configs}, told, "the description")
+            raise
 
     def errors(self):
         """Names, the code that Kafka answers, and how each is brought about."""

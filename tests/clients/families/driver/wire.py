@@ -27,6 +27,16 @@ def brokers(port):
     return struct.unpack_from(">i", answer, 0)[0]
 
 
+def served(port, topic, partitions):
+    """Whether the broker leads all partitions of a topic."""
+    try:
+        for partition in range(partitions):
+            _fetch(port, topic, partition, 0)
+    except ConnectionError:
+        return False
+    return True
+
+
 def batches(port, topic, partition=0):
     """All batches of a partition."""
     found, offset = [], 0

@@ -34,6 +34,7 @@ class KafkaPython:
                 max_request_size=8_000_000,
                 max_block_ms=5_000,
                 request_timeout_ms=10_000,
+                reconnect_backoff_max_ms=500,
                 delivery_timeout_ms=15_000,
                 linger_ms=20,
             )
@@ -168,6 +169,7 @@ class KafkaPython:
             session_timeout_ms=6_000,
             heartbeat_interval_ms=500,
             fetch_max_wait_ms=100,
+            reconnect_backoff_max_ms=500,
             fetch_max_bytes=8_000_000,
             max_partition_fetch_bytes=8_000_000,
         )
