@@ -1,0 +1,23 @@
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.TopicDescription;
+
+/** What kafka-clients 2 calls otherwise than kafka-clients 4. */
+final class Line {
+    private Line() {}
+
+    static TopicDescription describe(Admin admin, String topic) throws Exception {
+        return admin.describeTopics(Set.of(topic)).all().get().get(topic);
+    }
+
+    static Set<String> groups(Admin admin) throws Exception {
+        return admin.listConsumerGroups().all().get().stream()
+            .map(group -> group.groupId()).collect(Collectors.toSet());
+    }
+
+    static String state(Admin admin, String group) throws Exception {
+        return admin.describeConsumerGroups(Set.of(group)).all().get().get(group)
+            .state().toString();
+    }
+}
