@@ -3,6 +3,7 @@
 //! Owns: the protocol: JSON commands with ids, each ended by a zero byte, into file descriptor 3;
 //! answers and events likewise out of 4. A shell puts the pipes there.
 #![expect(clippy::unwrap_used, reason = "how a test fails")]
+#![expect(clippy::disallowed_types, reason = "a browser needs real time")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -204,7 +204,7 @@ impl<E: Env> Coordinators<E> {
         }
         match self.begin(command) {
             Ok(asked) => self.finish(asked).await,
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -215,7 +215,7 @@ impl<E: Env> Coordinators<E> {
         for one in asked {
             replies.push(match one {
                 Ok(asked) => self.finish(asked).await,
-                Err(refused) => refused,
+                Err(refused) => *refused,
             });
         }
         replies
@@ -225,7 +225,7 @@ impl<E: Env> Coordinators<E> {
     ///
     /// # Errors
     /// The answer, if no shard takes it.
-    fn begin(&self, command: Command) -> Result<Asked, Reply> {
+    fn begin(&self, command: Command) -> Result<Asked, Box<Reply>> {
         let (env, probe) = (&self.node.env, self.node.env.probe());
         let group = command.group().unwrap_or_default();
         let refused = match self.handle(group) {
@@ -259,7 +259,7 @@ impl<E: Env> Coordinators<E> {
         };
         let (mark, why) = refused;
         probe.reached(mark);
-        Err(refuse(&command, why))
+        Err(Box::new(refuse(&command, why)))
     }
 
     async fn finish(&self, asked: Asked) -> Reply {

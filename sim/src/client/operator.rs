@@ -28,7 +28,8 @@ const OF_TOPIC: i8 = 2;
 const OF_BROKER: i8 = 4;
 /// Looks at what was set, once everything is.
 const LOOKS: u64 = 6;
-const CODECS: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
+/// All but zstd, which consumers of old versions are refused.
+const CODECS: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4"];
 
 /// A setting: the kind of its resource, the resource's name, the key.
 type Place = (i8, &'static str, &'static str);

@@ -21,7 +21,7 @@ const COUNT: usize = {
 };
 
 /// The parts, one behind the other.
-const JOINED: [Key; COUNT] = {
+static JOINED: [Key; COUNT] = {
     let mut all = [a_to_k::KEYS[0]; COUNT];
     let (mut at, mut part) = (0, 0);
     while part < PARTS.len() {

@@ -1,9 +1,8 @@
 //! ListConfigResources: what can have settings of its own. Version 0 is the old
 //! ListClientMetricsResources. Source: KIP-1000, KIP-1142.
-//!
-//! There are no groups and no client metrics with settings in this version, so none are listed.
 
 use base::Probe;
+use broker::api::Resource;
 use env::Env;
 use protocol::messages::list_config_resources_response::ConfigResource;
 use protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
@@ -38,6 +37,17 @@ pub(crate) fn list<E: Env>(
     let view = context.shared.broker.cluster();
     let resource = |resource_type, resource_name| ConfigResource { resource_name, resource_type };
     let mut config_resources = Vec::new();
+    for of in view.settings.keys() {
+        match of {
+            Resource::Group(name) if is_asked(GROUP) => {
+                config_resources.push(resource(GROUP, name.to_string()));
+            },
+            Resource::ClientMetrics(name) if is_asked(CLIENT_METRICS) => {
+                config_resources.push(resource(CLIENT_METRICS, name.to_string()));
+            },
+            _ => {},
+        }
+    }
     for kind in [BROKER_LOGGER, BROKER].into_iter().filter(|kind| is_asked(*kind)) {
         let brokers = context.reachable(&view);
         config_resources.extend(brokers.map(|broker| resource(kind, broker.id.to_string())));

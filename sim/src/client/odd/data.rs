@@ -19,6 +19,8 @@ use crate::client::errors::{NONE, OUT_OF_ORDER_SEQUENCE_NUMBER, is_retriable};
 /// How many there are.
 pub(super) const STEPS: usize = PRODUCE + FETCH + LIST;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
+const MESSAGE_TOO_LARGE: i16 = 10;
+const RECORD_LIST_TOO_LARGE: i16 = 18;
 
 const PRODUCE: usize = 17;
 const FETCH: usize = 8;
@@ -118,7 +120,9 @@ impl Odd {
             3 => (9, produce(OWN, 0, 5, good), &[21]),
             4 => (9, produce(NOBODY, 0, -1, good), &[3]),
             5 => (9, produce(OWN, 99, -1, good), &[3]),
-            6 => (9, produce(OWN, 0, -1, batch(BatchBuilder::new(), 2 << 20)), &[10, 18]),
+            6 => (9, produce(OWN, 0, -1, batch(BatchBuilder::new(), 2 << 20)), {
+                self.too_large(&[MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE])
+            }),
             7 => (9, produce(OWN, 0, -1, batch(of_producer(0, 0).transactional(), 10)), &[53]),
             8 => {
                 let mut ask = produce(OWN, 0, -1, batch(of_producer(0, 0).transactional(), 10));
@@ -172,19 +176,28 @@ impl Odd {
         Some(answers)
     }
 
+    /// How a batch is answered that is too large, unless `otherwise`: an operator may have the broker
+    /// compress it, and then it is not, or let larger ones in.
+    fn too_large(&self, otherwise: &'static [i16]) -> &'static [i16] {
+        if self.job.work.settings > 0 {
+            &[NONE, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE]
+        } else {
+            otherwise
+        }
+    }
+
     /// One batch that no segment holds, unless a segment holds what no batch may have.
     async fn larger_than_segment(&mut self) {
-        const MESSAGE_TOO_LARGE: i16 = 10;
-        const RECORD_LIST_TOO_LARGE: i16 = 18;
         let segment = usize::try_from(self.job.work.segment_bytes).unwrap_or(usize::MAX);
-        let allowed = if segment < 1 << 20 { RECORD_LIST_TOO_LARGE } else { MESSAGE_TOO_LARGE };
         for _ in 0..if segment < 1 << 16 { 4 } else { 0 } {
             // Segments that are closed, so that retention has something to delete.
             let ask = produce(OWN, 0, -1, batch(BatchBuilder::new(), segment / 2));
             self.ask(9, &ask, code_of, &[NONE]).await;
         }
         let ask = produce(OWN, 0, -1, batch(BatchBuilder::new(), segment));
-        self.ask(9, &ask, code_of, &[allowed]).await;
+        let one: &'static [i16] =
+            if segment < 1 << 20 { &[RECORD_LIST_TOO_LARGE] } else { &[MESSAGE_TOO_LARGE] };
+        self.ask(9, &ask, code_of, self.too_large(one)).await;
     }
 
     /// Requests at a time that together are more than a tight broker holds.
