@@ -2,6 +2,7 @@
 //!
 //! Owns: the commands and what they share. Each command's own arguments are in a file below.
 
+mod bench;
 mod consume;
 mod dump;
 mod group;
@@ -14,6 +15,7 @@ mod verify;
 use base::Duration;
 use clap::{Args, Parser, Subcommand};
 
+pub use bench::{Bench, BenchCommand, Compare, Growth, Idle, Load, Run, Target};
 pub use consume::{Consume, From};
 pub use dump::Dump;
 pub use group::{Group, GroupCommand};
@@ -64,6 +66,8 @@ pub enum Command {
     Dump(Dump),
     /// Say what a start would do to a data directory, without doing it
     Verify(Verify),
+    /// Measure what a broker costs and how fast it is
+    Bench(Bench),
     /// List the configuration keys, or check a configuration file
     Config(Keys),
     /// Print a completion script for a shell
