@@ -2,7 +2,7 @@
 //!
 //! Owns: the commands and what they share. Each command's own arguments are in a file below.
 
-mod bench;
+pub mod bench;
 mod consume;
 mod dump;
 mod group;

@@ -131,7 +131,10 @@ impl Store {
         let partition = locked(&partition);
         let batches = &partition.batches;
         let first = batches.partition_point(|batch| batch.0 <= fetch.offset).saturating_sub(1);
-        let at = batches.get(first).map_or(partition.next_position, |batch| batch.1);
+        let at = match batches.get(first) {
+            Some(batch) if fetch.offset < partition.next_offset => batch.1,
+            _ => partition.next_position,
+        };
         let behind = batches.partition_point(|batch| batch.1 <= at + fetch.bytes_max);
         let all = partition.next_position <= at + fetch.bytes_max;
         let end = match behind.checked_sub(1).and_then(|last| batches.get(last)) {

@@ -46,8 +46,7 @@ impl Floor {
         self.stream.read_exact(&mut length).unwrap();
         let mut answer = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
         self.stream.read_exact(&mut answer).unwrap();
-        let (correlation, response) =
-            frame::read_response::<R>(&answer.into(), version).unwrap();
+        let (correlation, response) = frame::read_response::<R>(&answer.into(), version).unwrap();
         assert_eq!(correlation, 5);
         response
     }

@@ -97,7 +97,8 @@ impl Spec {
 /// An append of these batches, each in two pieces as the broker hands them in.
 pub fn append_of(batches: &[BatchView]) -> Append {
     let durability = Durability::Replicated;
-    let mut append = Append { bufs: IoBufs::new(), batches: SmallVec::new(), durability };
+    let mut append =
+        Append { bufs: IoBufs::new(), batches: SmallVec::new(), durability, owned: false };
     for batch in batches {
         append.bufs.push(batch.bytes().slice(..16));
         append.bufs.push(batch.bytes().slice(16..));

@@ -325,7 +325,7 @@ mod tests {
             seconds: 1.0,
             warmup: 1.0,
             dir: std::env::temp_dir(),
-            printing: crate::cli::bench::Printing { json: false, plot: None },
+            printing: cli::bench::Printing { json: false, plot: None },
         };
         let told = run(&arguments).unwrap_err().to_string();
         assert!(told.contains("bogus") && told.contains("small-produce"), "{told}");

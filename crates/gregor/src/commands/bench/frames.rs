@@ -278,7 +278,7 @@ mod tests {
     use protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
     use protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
     use protocol::messages::{FetchResponse, ProduceResponse};
-    use protocol::{Message, Reader};
+    use protocol::{Message, Reader, Wire};
 
     use super::*;
 
