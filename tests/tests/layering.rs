@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("proto", &[]),
     ("tests", &[]),
+    ("floor", &[]),
 ];
 
 /// Pure crates: nothing of `IMPURE` may appear anywhere under them, however deep.

@@ -25,7 +25,8 @@ use records::{
     BatchError, BatchHeader, BatchView, Bounds, CodecError, Depth, Patch, Policy, Stamp,
     TimestampType, exactly_one, inflated_bytes_max, validate,
 };
-use storage::{Append, DirectoryFailed, Durability, Log, WriteError};
+use smallvec::SmallVec;
+use storage::{Append, COPY_BYTES_BELOW, DirectoryFailed, Durability, Log, WriteError};
 use tokio::sync::oneshot;
 
 use crate::api::{Acks, ProduceError, Produced};
@@ -370,7 +371,8 @@ impl<E: Env> Partition<E> {
 
     async fn write_run(&self, run: Run) {
         let (end, bytes) = (run.end, run.bytes);
-        let headers: Vec<BatchHeader> = run.batches.iter().map(|batch| *batch.header()).collect();
+        let headers: SmallVec<[BatchHeader; 1]> =
+            run.batches.iter().map(|batch| *batch.header()).collect();
         // Planted: what was accepted under another mode is acknowledged by the one of now.
         let durability = if self.env().probe().mutant("ack_by_new_mode") {
             self.config().durability
@@ -464,10 +466,24 @@ impl<E: Env> Partition<E> {
     }
 }
 
-/// The run as the log takes it: heads in one new buffer, the rest shared with what was received.
+/// The run as the log takes it: heads in one new buffer, the rest shared with what was received; a
+/// small batch that is alone copied, as the log would do.
 fn to_append(run: Run, durability: Durability) -> Append {
-    let batches = smallvec::SmallVec::new();
-    let mut append = Append { bufs: IoBufs::new(), batches, durability };
+    let mut append =
+        Append { bufs: IoBufs::new(), batches: SmallVec::new(), durability, owned: false };
+    if let [batch] = run.batches.as_slice() {
+        append.batches.push(*batch.header());
+        if batch.len_bytes() < COPY_BYTES_BELOW {
+            let mut whole = BytesMut::with_capacity(batch.len_bytes());
+            batch.write_to(&mut whole);
+            append.bufs.push(whole.freeze());
+            append.owned = true;
+        } else {
+            append.bufs.push(Bytes::copy_from_slice(batch.head()));
+            append.bufs.push(batch.tail().clone());
+        }
+        return append;
+    }
     let heads = run.batches.iter().map(|batch| batch.head().len()).sum();
     let mut head = BytesMut::with_capacity(heads);
     for batch in &run.batches {

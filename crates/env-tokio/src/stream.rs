@@ -147,12 +147,18 @@ impl TokioStream {
 impl Stream for TokioStream {
     type File = TokioFile;
 
-    async fn read_into(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
-        if buf.len() == buf.capacity() {
+    async fn readable(&mut self) -> io::Result<()> {
+        // Not its `readable`, which leaves a task no less busy than it was: others have to have a turn.
+        std::future::poll_fn(|cx| self.tcp.poll_read_ready(cx)).await
+    }
+
+    async fn read_at_most(&mut self, buf: &mut BytesMut, most: usize) -> io::Result<usize> {
+        let most = most.min(READ_CHUNK_BYTES).min(buf.capacity() - buf.len());
+        if most == 0 {
             return Ok(0);
         }
         loop {
-            match self.tcp.read_buf(&mut (&mut *buf).limit(READ_CHUNK_BYTES)).await {
+            match self.tcp.read_buf(&mut (&mut *buf).limit(most)).await {
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {},
                 done => {
                     if let Ok(bytes) = done {

@@ -31,20 +31,21 @@ fn nested_locks_lose_no_step_between_threads() {
 fn use_buffers(pools: &Pools, owned: &Lock<BTreeSet<usize>>, mark: u8) {
     let mut held = Vec::new();
     for round in 0..ROUNDS / 10 {
-        let mut buffer = pools.take_read();
+        let mut buffer = pools.take(1);
         assert!(buffer.is_empty() && buffer.capacity() >= Pools::READ_BYTES);
         let at = buffer.as_ptr().addr();
         assert!(owned.lock().insert(at), "one buffer, two owners");
-        buffer.extend_from_slice(&[mark; 512]);
-        if round % 7 == 0 {
-            held.push(buffer.split_to(256).freeze());
-        }
+        buffer.bytes_mut().extend_from_slice(&[mark; 512]);
         assert!(buffer.iter().all(|byte| *byte == mark));
-        // Before it is given back: the next owner may have it at once.
-        owned.lock().remove(&at);
-        pools.give_read(buffer);
+        if round % 7 == 0 {
+            held.push((at, buffer.freeze().slice(..256)));
+        } else {
+            // Before it is given back: the next owner may have it at once.
+            owned.lock().remove(&at);
+        }
         if held.len() == 20 {
-            assert!(held.iter().flatten().all(|byte| *byte == mark));
+            assert!(held.iter().flat_map(|(_, bytes)| bytes).all(|byte| *byte == mark));
+            held.iter().for_each(|(at, _)| assert!(owned.lock().remove(at)));
             held.clear();
         }
     }
@@ -65,10 +66,12 @@ fn a_pooled_buffer_has_one_owner_and_held_bytes_stay() {
 #[test]
 fn a_pool_hands_out_what_it_was_given() {
     let pools = Pools::default();
-    let taken: Vec<_> = (0..2 * Pools::KEPT_MAX).map(|_| pools.take_read()).collect();
+    let kept_max = Pools::KEPT_BYTES_MAX / Pools::READ_BYTES;
+    let taken: Vec<_> = (0..2 * kept_max).map(|_| pools.take(1)).collect();
     let given: BTreeSet<_> = taken.iter().map(|buffer| buffer.as_ptr().addr()).collect();
-    assert_eq!(given.len(), 2 * Pools::KEPT_MAX);
-    taken.into_iter().for_each(|buffer| pools.give_read(buffer));
-    let again: Vec<_> = (0..Pools::KEPT_MAX).map(|_| pools.take_read()).collect();
+    assert_eq!(given.len(), 2 * kept_max);
+    drop(taken);
+    assert_eq!(pools.kept_bytes(), Pools::KEPT_BYTES_MAX);
+    let again: Vec<_> = (0..kept_max).map(|_| pools.take(1)).collect();
     assert!(again.iter().all(|buffer| given.contains(&buffer.as_ptr().addr())));
 }

@@ -84,6 +84,7 @@ macro_rules! contracts {
             ]
             streams: [
                 bytes_arrive_in_order,
+                a_reader_is_told_of_bytes_and_of_the_end,
                 both_directions_are_independent,
                 segments_and_regions_leave_in_order,
                 empty_segments_are_harmless,

@@ -25,7 +25,7 @@ pub use std::sync::atomic;
 
 use base::{Duration, Instant, Probe, Timestamp, Uuid};
 
-pub use buffer::Pools;
+pub use buffer::{Buffer, Pools};
 pub use disk::{Access, Disk, Entry, EntryKind, File, FileRegion, IoBufs};
 pub use host::{DirIdentity, Host};
 pub use lock::{Guard, Lock, Rank};

@@ -44,9 +44,24 @@ pub trait Stream: Send + 'static {
     /// Files whose regions it can send.
     type File: File;
 
-    /// Reads at least one byte into the spare capacity of `buf`, never growing it; 0 means the
-    /// peer has finished (or `buf` is full). Cancel-safe: a cancelled call has read nothing.
-    fn read_into(&mut self, buf: &mut BytesMut) -> impl Future<Output = io::Result<usize>> + Send;
+    /// Completes when a read would not wait: bytes have come, the peer has finished, or the
+    /// connection failed. It may be wrong, but not again and again. Who waits here holds no buffer.
+    /// Cancel-safe.
+    fn readable(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Reads at least one byte and at most `most` into the spare capacity of `buf`, never growing it;
+    /// 0 means the peer has finished (or there is no room). Cancel-safe: a cancelled call has read
+    /// nothing.
+    fn read_at_most(
+        &mut self,
+        buf: &mut BytesMut,
+        most: usize,
+    ) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// [`Stream::read_at_most`] as fits.
+    fn read_into(&mut self, buf: &mut BytesMut) -> impl Future<Output = io::Result<usize>> + Send {
+        self.read_at_most(buf, usize::MAX)
+    }
     /// Writes everything in `queue`, emptying it. Not cancel-safe: drop the stream after a
     /// cancelled or failed call.
     fn write_segments(

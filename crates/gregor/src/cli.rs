@@ -2,6 +2,7 @@
 //!
 //! Owns: the commands and what they share. Each command's own arguments are in a file below.
 
+pub mod bench;
 mod consume;
 mod dump;
 mod group;
@@ -16,6 +17,7 @@ mod verify;
 use base::Duration;
 use clap::{Args, Parser, Subcommand};
 
+pub use bench::{Bench, BenchCommand, Compare, Growth, Idle, Load, Run, Target};
 pub use consume::{Consume, From};
 pub use dump::Dump;
 pub use group::{DeleteOffsets, Group, GroupCommand, ResetOffsets, Scope, Strategy};
@@ -68,6 +70,8 @@ pub enum Command {
     Dump(Dump),
     /// Say what a start would do to a data directory, without doing it
     Verify(Verify),
+    /// Measure what a broker costs and how fast it is
+    Bench(Bench),
     /// Write down what a running broker's flight recorder holds
     Record(Record),
     /// List the configuration keys, check a file, show or change settings of running brokers

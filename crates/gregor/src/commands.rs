@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod bench;
 pub mod config;
 pub mod consume;
 pub mod dump;

@@ -66,6 +66,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Group(arguments) => commands::group::run(arguments.command),
         Command::Dump(arguments) => commands::dump::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments.command),
         Command::Record(arguments) => commands::record::run(arguments.command),
         Command::Config(arguments) => commands::config::run(arguments.command),
         Command::Metrics(arguments) => commands::metrics::run(&arguments),

@@ -96,13 +96,26 @@ pub(crate) async fn handle<E: Env>(
     c: &Context<'_, E>,
     body: Frame,
 ) -> Result<Outcome<FileOf<E>>, DecodeError> {
-    let outcome = match c.header.api_key {
+    match c.header.api_key {
+        ApiKey::Produce => produce::handle(c, &body.bytes).await,
         // What waits for somebody else to do something gives its bytes back first.
         ApiKey::Fetch => {
             let asked = fetch::read(c, &body.bytes)?;
             drop(body);
-            fetch::handle(c, asked).await
+            Ok(fetch::handle(c, asked).await)
         },
+        // A connection's memory is not that of the largest handler.
+        _ => Box::pin(handle_rare(c, body)).await,
+    }
+}
+
+/// Handles what is not the bulk of a broker's work.
+async fn handle_rare<E: Env>(
+    c: &Context<'_, E>,
+    body: Frame,
+) -> Result<Outcome<FileOf<E>>, DecodeError> {
+    let outcome = match c.header.api_key {
+        // What waits for somebody else to do something gives its bytes back first.
         ApiKey::JoinGroup => {
             let asked = membership::read_join(c, decode(c, &body)?);
             drop(body);
@@ -113,7 +126,6 @@ pub(crate) async fn handle<E: Env>(
             drop(body);
             membership::sync(c, asked).await
         },
-        ApiKey::Produce => produce::handle(c, &body.bytes).await?,
         ApiKey::ListOffsets => list_offsets::handle(c, decode(c, &body)?).await,
         ApiKey::Metadata => {
             let request = MetadataView::read(&mut Reader::from(&body.bytes), c.version())?;

@@ -242,6 +242,16 @@ impl SimStream {
         Ok(sent)
     }
 
+    /// Waits while this process does not read.
+    async fn reads_again(&self) {
+        let world = &self.process.world;
+        loop {
+            let again = world.net.lock().reads_again_at(self.process.node, world.now());
+            let Some(until) = again else { break };
+            world.sleep_until(until).await;
+        }
+    }
+
     async fn send_all(&self, mut bytes: Bytes) -> io::Result<()> {
         while !bytes.is_empty() {
             let sent = self.send_some(&bytes).await?;
@@ -280,19 +290,33 @@ impl SimStream {
 impl Stream for SimStream {
     type File = SimFile;
 
-    async fn read_into(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
-        let spare = buf.capacity() - buf.len();
+    async fn readable(&mut self) -> io::Result<()> {
+        self.reads_again().await;
+        let process = &self.process;
+        std::future::poll_fn(|cx| {
+            if !process.alive() {
+                return Poll::Pending;
+            }
+            let mut net = process.world.net.lock();
+            match net.pipes.get_mut(&(self.out ^ 1)) {
+                Some(pipe) if pipe.ready.is_empty() && !pipe.reset && !pipe.ended => {
+                    pipe.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                },
+                Some(_) | None => Poll::Ready(Ok(())),
+            }
+        })
+        .await
+    }
+
+    async fn read_at_most(&mut self, buf: &mut BytesMut, most: usize) -> io::Result<usize> {
+        let spare = most.min(buf.capacity() - buf.len());
         if spare == 0 {
             return Ok(0);
         }
+        self.reads_again().await;
         let process = &self.process;
         let inward = self.out ^ 1;
-        let world = &process.world;
-        loop {
-            let again = world.net.lock().reads_again_at(process.node, world.now());
-            let Some(until) = again else { break };
-            world.sleep_until(until).await;
-        }
         let (count, writer) = std::future::poll_fn(|cx| {
             if !process.alive() {
                 return Poll::Pending;

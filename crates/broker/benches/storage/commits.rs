@@ -137,8 +137,12 @@ async fn write(log: Log<TokioEnv>, begun: Instant) -> Outcome<Vec<Duration>> {
     while begun.elapsed() < SPAN {
         let batch: BatchView = records::exactly_one(&batch(log.end(), VALUE_BYTES)?)?;
         let bufs: IoBufs = smallvec![batch.bytes().clone()];
-        let append =
-            Append { bufs, batches: smallvec![*batch.header()], durability: Durability::Fsync };
+        let append = Append {
+            bufs,
+            batches: smallvec![*batch.header()],
+            durability: Durability::Fsync,
+            owned: false,
+        };
         let one = Instant::now();
         log.append(append).await?;
         took.push(one.elapsed());

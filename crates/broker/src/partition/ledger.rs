@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use base::{LeaderEpoch, Offset, Probe, Timestamp};
 use records::{BatchHeader, BatchView, Patch, Patched, Stamp};
+use smallvec::SmallVec;
 use storage::{Durability, ProducerBatch, ProducerStates, Verdict};
 use tokio::sync::{Notify, oneshot};
 
@@ -97,15 +98,18 @@ struct Waiting {
 
 impl Waiting {
     /// Takes out who waits for the log to end at `end` or earlier.
-    fn take_appenders(&mut self, end: Offset) -> Vec<oneshot::Sender<Written>> {
+    fn take_appenders(&mut self, end: Offset) -> Appenders {
         let done = self.appenders.partition_point(|appender| appender.end <= end);
         self.appenders.drain(..done).map(|appender| appender.done).collect()
     }
 }
 
+/// Usually it is one.
+type Appenders = SmallVec<[oneshot::Sender<Written>; 2]>;
+
 /// Batches for one append.
 pub(crate) struct Run {
-    pub(crate) batches: Vec<Patched>,
+    pub(crate) batches: SmallVec<[Patched; 1]>,
     pub(crate) bytes: usize,
     /// One past its last record.
     pub(crate) end: Offset,
@@ -130,7 +134,7 @@ pub(crate) struct Enqueued {
 
 /// Appenders to be told after the lock is released.
 pub(crate) struct Completed {
-    appenders: Vec<oneshot::Sender<Written>>,
+    appenders: Appenders,
     outcome: Written,
 }
 
@@ -170,7 +174,7 @@ impl Ledger {
     }
 
     /// Takes out who waits for the log to end at `end` or earlier.
-    fn take_appenders(&mut self, end: Offset) -> Vec<oneshot::Sender<Written>> {
+    fn take_appenders(&mut self, end: Offset) -> Appenders {
         self.waiting.as_mut().map(|waiting| waiting.take_appenders(end)).unwrap_or_default()
     }
 
@@ -338,7 +342,7 @@ impl Ledger {
     /// What the writer writes next; `None` ends its work.
     pub(crate) fn take_run(&mut self) -> Option<Run> {
         let durability = Durability::Replicated;
-        let mut run = Run { batches: Vec::new(), bytes: 0, end: self.end, durability };
+        let mut run = Run { batches: SmallVec::new(), bytes: 0, end: self.end, durability };
         let Some(waiting) = &mut self.waiting else {
             self.writing = false;
             return None;
@@ -423,7 +427,7 @@ impl Ledger {
         }
         self.wake_readers();
         let Some(error) = outcome else {
-            return Completed { appenders: Vec::new(), outcome: Ok(()) };
+            return Completed { appenders: Appenders::new(), outcome: Ok(()) };
         };
         if let Some(waiting) = &mut self.waiting {
             waiting.pending.clear();

@@ -469,7 +469,11 @@ impl Listener for NoNet {
 impl Stream for NoNet {
     type File = ShakyFile;
 
-    async fn read_into(&mut self, _buf: &mut BytesMut) -> io::Result<usize> {
+    async fn readable(&mut self) -> io::Result<()> {
+        none()
+    }
+
+    async fn read_at_most(&mut self, _buf: &mut BytesMut, _most: usize) -> io::Result<usize> {
         none()
     }
 

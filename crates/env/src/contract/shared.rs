@@ -64,31 +64,37 @@ pub async fn a_lock_admits_one_at_a_time<E: Env>(env: &E, _dir: &Path) -> Verdic
 /// What comes back is handed out again, empty and with its room.
 pub async fn a_returned_buffer_is_reused<E: Env>(env: &E, _dir: &Path) -> Verdict {
     env.yield_now().await;
-    let mut buffer = env.pools().take_read();
-    check!(buffer.capacity() >= Pools::READ_BYTES, "room for {}", buffer.capacity());
-    check!(buffer.is_empty(), "a buffer with {} bytes in it", buffer.len());
-    let at = buffer.as_ptr().addr();
-    buffer.extend_from_slice(&[7; 100]);
-    env.pools().give_read(buffer);
-    let again = env.pools().take_read();
-    check!(again.is_empty(), "a buffer came back with {} bytes in it", again.len());
-    check!(again.capacity() >= Pools::READ_BYTES, "shrunk to {}", again.capacity());
-    check!(again.as_ptr().addr() == at, "the buffer was not reused");
-    let other = env.pools().take_read();
-    check!(other.as_ptr().addr() != at, "one buffer, two owners");
+    for bytes in [1, 1_000_000] {
+        let mut buffer = env.pools().take(bytes);
+        check!(buffer.capacity() >= bytes.max(Pools::READ_BYTES), "room for {}", buffer.capacity());
+        check!(buffer.is_empty(), "a buffer with {} bytes in it", buffer.len());
+        buffer.bytes_mut().extend_from_slice(&[7; 100]);
+        let at = buffer.as_ptr().addr();
+        drop(buffer);
+        let again = env.pools().take(bytes);
+        check!(again.is_empty(), "a buffer came back with {} bytes in it", again.len());
+        check!(again.capacity() >= bytes, "shrunk to {}", again.capacity());
+        check!(again.as_ptr().addr() == at, "the buffer was not reused");
+        let other = env.pools().take(bytes);
+        check!(other.as_ptr().addr() != at, "one buffer, two owners");
+    }
     Ok(())
 }
 
 /// Bytes that somebody still holds do not change.
 pub async fn a_buffer_still_referenced_is_not_reused<E: Env>(env: &E, _dir: &Path) -> Verdict {
     env.yield_now().await;
-    let mut buffer = env.pools().take_read();
-    buffer.extend_from_slice(&[7; 100]);
-    let held = buffer.split_to(60).freeze();
-    env.pools().give_read(buffer);
-    let mut next = env.pools().take_read();
-    next.extend_from_slice(&[9; 1000]);
+    let mut buffer = env.pools().take(100);
+    buffer.bytes_mut().extend_from_slice(&[7; 100]);
+    let at = buffer.as_ptr().addr();
+    let whole = buffer.freeze();
+    let held = whole.slice(..60);
+    drop(whole);
+    let mut next = env.pools().take(100);
+    next.bytes_mut().extend_from_slice(&[9; 1000]);
     check!(held.iter().all(|byte| *byte == 7), "held bytes were overwritten");
-    check!(next.capacity() >= Pools::READ_BYTES, "a shrunk buffer was handed out");
+    drop(held);
+    let last = env.pools().take(100);
+    check!(last.as_ptr().addr() == at, "the buffer did not come back with its last bytes");
     Ok(())
 }

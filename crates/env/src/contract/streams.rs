@@ -40,6 +40,24 @@ pub async fn bytes_arrive_in_order<E: Env>(env: &E, _dir: &Path) -> Verdict {
     same(&got?, &all, "received")
 }
 
+/// Without a buffer, and before anything is read.
+pub async fn a_reader_is_told_of_bytes_and_of_the_end<E: Env>(env: &E, _dir: &Path) -> Verdict {
+    let (mut client, mut server) = connected(env).await?;
+    send::<E>(&mut client, Bytes::from_static(b"0123456789")).await?;
+    server.readable().await?;
+    let mut buffer = BytesMut::with_capacity(100);
+    while buffer.len() < 7 {
+        let most = 7 - buffer.len();
+        let read = server.read_at_most(&mut buffer, most).await?;
+        check!(0 < read && read <= most, "{read} bytes where {most} were asked for");
+    }
+    server.readable().await?;
+    same(&receive::<E>(&mut server, 3, 100).await?, b"789", "the rest")?;
+    client.finish().await?;
+    server.readable().await?;
+    at_end::<E>(&mut server).await
+}
+
 /// A question and its answer, many times.
 pub async fn both_directions_are_independent<E: Env>(env: &E, _dir: &Path) -> Verdict {
     let (mut client, mut server) = connected(env).await?;

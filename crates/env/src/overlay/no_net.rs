@@ -51,7 +51,11 @@ impl<F: File> Listener for NoNet<F> {
 impl<F: File> Stream for NoNet<F> {
     type File = F;
 
-    async fn read_into(&mut self, _buf: &mut BytesMut) -> io::Result<usize> {
+    async fn readable(&mut self) -> io::Result<()> {
+        refused()
+    }
+
+    async fn read_at_most(&mut self, _buf: &mut BytesMut, _most: usize) -> io::Result<usize> {
         refused()
     }
 

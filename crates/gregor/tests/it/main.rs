@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "how a test fails")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "real processes")]
 
+mod bench;
 mod daemon;
 mod dump;
 mod groups;

@@ -30,7 +30,7 @@ type Pieces = SmallVec<[Bytes; 2]>;
 /// What goes into one segment with one write.
 struct Chunk {
     bufs: IoBufs,
-    batches: Vec<(BatchHeader, Pieces)>,
+    batches: SmallVec<[(BatchHeader, Pieces); 1]>,
 }
 
 /// Where a chunk went.
@@ -73,7 +73,7 @@ impl<E: Env> Log<E> {
     }
 
     async fn append_all(&self, append: Append) -> Result<(), WriteError> {
-        let Append { mut bufs, batches, durability } = append;
+        let Append { mut bufs, batches, durability, owned } = append;
         let wall = self.env().wall();
         let mut last = None;
         let mut rest = batches.as_slice();
@@ -95,7 +95,7 @@ impl<E: Env> Log<E> {
             }
             let (now, later) = rest.split_at(count);
             self.begin_epochs(now).await?;
-            let chunk = take_chunk(&mut bufs, now);
+            let chunk = take_chunk(&mut bufs, now, owned);
             let keep = durability == Durability::Fsync;
             last = Some(self.write(chunk, wall, keep).await?);
             rest = later;
@@ -292,8 +292,20 @@ impl<F> SegmentState<F> {
 
 /// Takes the bytes of `batches` off the front of `bufs`. Small batches are copied together (so that
 /// none of them keeps a whole receive buffer alive), large ones stay where they are.
-fn take_chunk(bufs: &mut IoBufs, batches: &[BatchHeader]) -> Chunk {
-    let mut chunk = Chunk { bufs: IoBufs::new(), batches: Vec::with_capacity(batches.len()) };
+fn take_chunk(bufs: &mut IoBufs, batches: &[BatchHeader], owned: bool) -> Chunk {
+    let mut chunk = Chunk { bufs: IoBufs::new(), batches: SmallVec::with_capacity(batches.len()) };
+    if let [header] = batches
+        && bufs.iter().map(Bytes::len).sum::<usize>() == header.len_bytes()
+    {
+        chunk.bufs = std::mem::take(bufs);
+        if !owned && header.len_bytes() < COPY_BYTES_BELOW {
+            let mut small = Vec::with_capacity(header.len_bytes());
+            chunk.bufs.drain(..).for_each(|piece| small.extend_from_slice(&piece));
+            chunk.bufs.push(small.into());
+        }
+        chunk.batches.push((*header, chunk.bufs.iter().cloned().collect()));
+        return chunk;
+    }
     let mut source = bufs.drain(..).collect::<std::collections::VecDeque<_>>();
     let mut small = Vec::new();
     let mut small_headers: Vec<BatchHeader> = Vec::new();

@@ -97,7 +97,8 @@ impl Spec {
 /// An append of these batches, each in two pieces as the broker hands them in.
 pub fn append_of(batches: &[BatchView]) -> Append {
     let durability = Durability::Replicated;
-    let mut append = Append { bufs: IoBufs::new(), batches: SmallVec::new(), durability };
+    let mut append =
+        Append { bufs: IoBufs::new(), batches: SmallVec::new(), durability, owned: false };
     for batch in batches {
         append.bufs.push(batch.bytes().slice(..16));
         append.bufs.push(batch.bytes().slice(16..));
@@ -186,7 +187,11 @@ impl Listener for NoNet {
 impl Stream for NoNet {
     type File = MemFile;
 
-    async fn read_into(&mut self, _buf: &mut BytesMut) -> io::Result<usize> {
+    async fn readable(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn read_at_most(&mut self, _buf: &mut BytesMut, _most: usize) -> io::Result<usize> {
         Ok(0)
     }
 

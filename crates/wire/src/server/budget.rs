@@ -53,6 +53,10 @@ impl Share {
         Self { free: Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(1))), units }
     }
 
+    fn left_bytes(&self) -> usize {
+        self.free.available_permits().saturating_mul(UNIT_BYTES)
+    }
+
     fn used(&self) -> usize {
         let units = usize::try_from(self.units).unwrap_or(0);
         units.saturating_sub(self.free.available_permits()) * UNIT_BYTES
@@ -95,6 +99,18 @@ impl ByteBudget {
             },
             Err(_) => false,
         }
+    }
+
+    /// Raises `charge` if at least half of the room is left after it; false if not.
+    pub(crate) fn try_charge_plenty(
+        &self,
+        charge: &mut Charge,
+        bytes: usize,
+        request: usize,
+    ) -> bool {
+        let share = self.share(request);
+        let left = units(share.left_bytes()).saturating_sub(Self::missing(charge, bytes));
+        left >= share.units / 2 && self.try_charge(charge, bytes, request)
     }
 
     /// Raises `charge` to cover `bytes` of a request of `request` bytes, waiting for room or for
@@ -171,6 +187,18 @@ mod tests {
         assert_eq!(budget.used(), 2 * UNIT_BYTES);
         drop(charge);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn room_is_plenty_while_half_of_it_is_left() {
+        let budget = ByteBudget::new(9 * MIB, MIB);
+        let mut charges: Vec<Charge> = (0..4).map(|_| Charge::default()).collect();
+
+        let plenty: Vec<bool> =
+            charges.iter_mut().map(|c| budget.try_charge_plenty(c, MIB, MIB)).collect();
+
+        assert_eq!(plenty, [true, true, false, false], "of 4 MiB for large requests");
+        assert_eq!(budget.used(), 2 * MIB);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! One connection: requests in, replies out, in order.
 //!
-//! Invariants: every whole request in the buffer is handled before one write; replies that are
+//! Invariants: a connection on which nothing happens is small: no buffer, no half-done work, only who
+//! waits for its next byte; every whole request in the buffer is handled before one write; replies that are
 //! ready never wait behind a request that is not; replies that wait for the socket are bounded and
 //! hold nothing of the budget that others need, however long their client does not read; a request
 //! that cannot be answered ends the connection and no other. One request at a time, as Kafka does it, so effects are in order.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -25,9 +26,9 @@ const OUT_BYTES_MAX: usize = 256 * 1024;
 
 /// What one connection may have read, asked and been answered in one go before the others get their
 /// turn, in bytes.
-const TURN_BYTES: usize = 256 * 1024;
+const TURN_BYTES: usize = 512 * 1024;
 /// What a request counts for beside the bytes it came in and the bytes of its reply.
-const TURN_REQUEST_BYTES: usize = TURN_BYTES / 16;
+const TURN_REQUEST_BYTES: usize = TURN_BYTES / 64;
 
 /// Serves one connection until either side ends it.
 pub(crate) async fn run<E: Env>(
@@ -42,6 +43,7 @@ pub(crate) async fn run<E: Env>(
         frames: Frames::default(),
         out: Out { queue: SegmentQueue::new(), bytes: 0 },
         spent: 0,
+        alarm: None,
     };
     if let Err(end) = connection.serve().await {
         debug!(%peer, %end, "connection ended");
@@ -56,6 +58,16 @@ struct Connection<E: Env> {
     out: Out<FileOf<E>>,
     /// Of [`TURN_BYTES`], since the others had their turn.
     spent: usize,
+    /// Rings when the connection has been idle for too long, or earlier: it is not set anew whenever
+    /// something came.
+    alarm: Option<Alarm>,
+}
+
+type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Rings at `until`.
+fn ring_at<E: Env>(env: E, until: Instant) -> Alarm {
+    Box::pin(async move { env.sleep_until(until).await })
 }
 
 /// Replies that are ready.
@@ -67,6 +79,53 @@ struct Out<F> {
 
 impl<E: Env> Connection<E> {
     async fn serve(&mut self) -> Result<(), FrameEnd> {
+        while self.wait_idle().await? {
+            // What it takes to handle requests is much more than to wait for them.
+            let mut busy: Pin<Box<dyn Future<Output = Result<bool, FrameEnd>> + Send + '_>> =
+                Box::pin(self.work());
+            if !busy.as_mut().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the first byte of a request; false when the server stops or the client was idle too
+    /// long.
+    async fn wait_idle(&mut self) -> Result<bool, FrameEnd> {
+        let Self { shared, stream, alarm, .. } = self;
+        let shared = &**shared;
+        if shared.stop.is_stopping() {
+            return Ok(false);
+        }
+        let idle = shared.settings.idle_max;
+        let until = idle.map(|idle| shared.env.now().after(idle));
+        let mut readable = pin!(stream.readable());
+        let wait = poll_fn(move |cx| {
+            if let Poll::Ready(readable) = readable.as_mut().poll(cx) {
+                return Poll::Ready(readable.map(|()| true));
+            }
+            let Some(until) = until else { return Poll::Pending };
+            loop {
+                let ring = alarm.get_or_insert_with(|| ring_at(shared.env.clone(), until));
+                if ring.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                *alarm = None;
+                if shared.env.now() >= until {
+                    shared.env.probe().reached("connection_idle_closed");
+                    return Poll::Ready(Ok(false));
+                }
+            }
+        });
+        match shared.stop.unless(wait).await {
+            Some(readable) => Ok(readable?),
+            None => Ok(false),
+        }
+    }
+
+    /// Handles requests until nothing of a further one is there; false if the connection ends.
+    async fn work(&mut self) -> Result<bool, FrameEnd> {
         loop {
             while let Some(length) = self.frames.whole(&self.shared)? {
                 if !self.frames.try_charge(&self.shared, length) {
@@ -83,22 +142,26 @@ impl<E: Env> Connection<E> {
                 match outcome {
                     Outcome::Reply(reply) => self.spent += self.out.push(reply),
                     Outcome::Silent => {},
-                    Outcome::Close => return self.write().await,
+                    Outcome::Close => return self.write().await.map(|()| false),
                 }
                 if self.shared.stop.is_stopping() {
-                    return self.write().await;
+                    return self.write().await.map(|()| false);
                 }
                 if self.out.bytes >= OUT_BYTES_MAX {
                     self.shared.env.probe().reached("replies_written_early");
                     self.write().await?;
                 }
-                self.end_turn().await;
+                // Who has asked for nothing more gives up its turn by waiting.
+                if self.frames.whole(&self.shared)?.is_some() {
+                    self.end_turn().await;
+                }
             }
             self.write().await?;
-            if !self.wait_for_bytes().await? {
-                return Ok(());
+            match self.wait_for_bytes().await? {
+                Came::More => self.end_turn().await,
+                Came::Nothing => return Ok(true),
+                Came::End => return Ok(false),
             }
-            self.end_turn().await;
         }
     }
 
@@ -176,35 +239,49 @@ impl<E: Env> Connection<E> {
         Ok(())
     }
 
-    /// Whether more bytes came; false when the server stops or the client was idle too long.
-    async fn wait_for_bytes(&mut self) -> Result<bool, FrameEnd> {
+    /// Whether more bytes came. Waits for them only if a request has begun.
+    async fn wait_for_bytes(&mut self) -> Result<Came, FrameEnd> {
         let shared = Arc::clone(&self.shared);
         if shared.stop.is_stopping() {
-            return Ok(false);
+            return Ok(Came::End);
         }
+        let nothing_yet = self.frames.is_empty();
         let mut read = pin!(self.frames.read(&shared, &mut self.stream));
         let at_once = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx)));
         if let Poll::Ready(read) = at_once.await {
             self.spent += read?;
-            return Ok(true);
+            return Ok(Came::More);
         }
         // Whoever waits has given up its turn.
         self.spent = 0;
+        if nothing_yet {
+            return Ok(Came::Nothing);
+        }
         let idle = shared.settings.idle_max;
         let at = idle.map_or(base::Instant::NEVER, |idle| shared.env.now().after(idle));
         let read = timeout_at(&shared.env, at, read);
-        let Some(read) = shared.stop.unless(read).await else { return Ok(false) };
+        let Some(read) = shared.stop.unless(read).await else { return Ok(Came::End) };
         match read {
             Ok(read) => read.map(|read| {
                 self.spent += read;
-                true
+                Came::More
             }),
             Err(env::Elapsed) => {
                 shared.env.probe().reached("connection_idle_closed");
-                Ok(false)
+                Ok(Came::End)
             },
         }
     }
+}
+
+/// What a wait for bytes brought.
+enum Came {
+    /// Bytes.
+    More,
+    /// Nothing so far, and nothing was left of earlier ones.
+    Nothing,
+    /// The server stops, or the client was idle too long.
+    End,
 }
 
 impl<F> Out<F> {

@@ -2,20 +2,27 @@
 //!
 //! Owns: one connection's read buffer. Invariants: a length is judged before anything is allocated
 //! for it; bytes are charged to the budget before room is made for them, as they arrive, so that
-//! an announced but unsent request costs no more than what was sent of it; a large request comes at
-//! the pace that is asked of it or ends the connection; an idle connection holds no buffer.
+//! an announced but unsent request costs no more than what was sent of it, or, of a client whose
+//! last request was as large, no more than what is plentiful; a large request comes at the pace that
+//! is asked of it or ends the connection; who waits for the first bytes of a request holds no buffer;
+//! requests are slices of what was read, and only what a read brought of the next one is moved.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use base::{Instant, Probe};
 use bytes::{Buf, Bytes, BytesMut};
-use env::{Env, Pools, Stream, timeout_at};
+use env::{Buffer, Env, Pools, Stream, timeout_at};
 use protocol::frame::{self, LENGTH_BYTES};
 use thiserror::Error;
 
 use super::Shared;
 use super::budget::{Charge, SMALL_BYTES};
 
-/// Bytes taken in while a request is waited for, so that a client's end is noticed.
-const WATCH_BYTES: usize = 512;
+/// Bytes taken in while a request is waited for, so that a client's end is noticed; a beginning of
+/// a request that is as short needs no buffer of the pool while the rest is waited for.
+const LITTLE_BYTES: usize = 512;
 
 /// Why no further request comes.
 #[derive(Debug, Error)]
@@ -45,11 +52,19 @@ pub(crate) struct Frame {
 /// The read side of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    buffer: BytesMut,
-    /// Charged for the unfinished request at the buffer's front.
+    /// Whole requests, each behind its length.
+    ready: Bytes,
+    /// Charged for the request at the front of these.
     charge: Charge,
+    /// What came behind them, in a buffer of the pool or, if it is little, without one; never both.
+    begun: Option<Buffer>,
+    little: BytesMut,
+    /// Charged for the unfinished request that has begun.
+    begun_charge: Charge,
     /// While that request is a large one.
     pace: Option<Progress>,
+    /// Bytes of the last request with its length; 0 before the first one.
+    last: usize,
 }
 
 /// What must still come of a large request, and by when.
@@ -60,34 +75,81 @@ struct Progress {
 }
 
 impl Frames {
-    /// Whether a whole request is in the buffer, and how long it is.
-    pub(crate) fn whole<E: Env>(&self, shared: &Shared<E>) -> Result<Option<usize>, FrameEnd> {
-        let length = self.announced(shared)?;
-        Ok(length.filter(|length| self.buffer.len() >= LENGTH_BYTES + length))
+    /// Whether a whole request is there, and how long it is.
+    pub(crate) fn whole<E: Env>(&mut self, shared: &Shared<E>) -> Result<Option<usize>, FrameEnd> {
+        if self.ready.is_empty() {
+            self.cut(shared);
+        }
+        if let Some(prefix) = self.ready.first_chunk::<LENGTH_BYTES>() {
+            return judged(shared, *prefix).map(Some);
+        }
+        self.announced(shared).map(|_| None)
     }
 
-    /// Charges the request of `length` bytes at the buffer's front; false if there is no room.
+    /// Charges the request of `length` bytes at the front; false if there is no room.
     pub(crate) fn try_charge<E: Env>(&mut self, shared: &Shared<E>, length: usize) -> bool {
         shared.budget.try_charge(&mut self.charge, length, length)
     }
 
-    /// Charges the request of `length` bytes at the buffer's front, waiting for room.
+    /// Charges the request of `length` bytes at the front, waiting for room.
     pub(crate) async fn charge<E: Env>(&mut self, shared: &Shared<E>, length: usize) {
         shared.budget.charge(&mut self.charge, length, length).await;
     }
 
-    /// Takes the request of `length` bytes, which is whole and charged, from the buffer.
+    /// Takes the request of `length` bytes, which is whole and charged.
     pub(crate) fn take(&mut self, length: usize) -> Frame {
-        self.buffer.advance(LENGTH_BYTES);
-        let bytes = self.buffer.split_to(length).freeze();
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
-        }
-        self.pace = None;
+        self.ready.advance(LENGTH_BYTES);
+        let bytes = self.ready.split_to(length);
+        self.last = LENGTH_BYTES + length;
         Frame { bytes, _charge: std::mem::take(&mut self.charge) }
     }
 
-    /// Reads more bytes from the socket; how many. Cancel-safe.
+    /// Whether nothing has come of a further request.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.unfinished().is_empty()
+    }
+
+    /// What has come behind the whole requests.
+    fn unfinished(&self) -> &[u8] {
+        self.begun.as_deref().unwrap_or(&self.little)
+    }
+
+    /// Makes whole requests of what has come.
+    fn cut<E: Env>(&mut self, shared: &Shared<E>) {
+        let bytes = self.unfinished();
+        let mut end = 0;
+        while let Some(prefix) = bytes.get(end..).and_then(|rest| rest.first_chunk())
+            && let Ok(length) = frame::length(*prefix, shared.settings.request_bytes_max)
+            && bytes.len() - end >= LENGTH_BYTES + length
+        {
+            end += LENGTH_BYTES + length;
+        }
+        if end == 0 {
+            return;
+        }
+        self.charge = std::mem::take(&mut self.begun_charge);
+        self.pace = None;
+        let Some(buffer) = self.begun.take() else {
+            self.ready = self.little.split_to(end).freeze();
+            if self.little.is_empty() {
+                self.little = BytesMut::new();
+            }
+            return;
+        };
+        let rest = buffer.get(end..).unwrap_or_default();
+        if rest.len() > LITTLE_BYTES {
+            let mut next = shared.env.pools().take(rest.len());
+            next.bytes_mut().extend_from_slice(rest);
+            self.begun = Some(next);
+        } else if !rest.is_empty() {
+            self.little = BytesMut::from(rest);
+        }
+        let mut ready = buffer.freeze();
+        ready.truncate(end);
+        self.ready = ready;
+    }
+
+    /// Reads more bytes from the socket, once no whole request is left; how many. Cancel-safe.
     pub(crate) async fn read<E: Env>(
         &mut self,
         shared: &Shared<E>,
@@ -95,7 +157,7 @@ impl Frames {
     ) -> Result<usize, FrameEnd> {
         self.make_room(shared).await?;
         let due = self.due(shared)?;
-        let read = stream.read_into(&mut self.buffer);
+        let read = self.read_some(shared, stream);
         let read = match due {
             None => read.await?,
             Some(until) => {
@@ -112,7 +174,57 @@ impl Frames {
         if read == 0 { Err(FrameEnd::Closed) } else { Ok(read) }
     }
 
-    /// When more of the request at the buffer's front is too late; none if it has all the time.
+    /// Reads into the buffer there is; if there is none, takes one once something has come.
+    async fn read_some<E: Env>(
+        &mut self,
+        shared: &Shared<E>,
+        stream: &mut impl Stream,
+    ) -> Result<usize, FrameEnd> {
+        let announced = self.announced(shared)?;
+        if let Some(buffer) = &mut self.begun {
+            let upto = match announced.filter(|length| is_large(*length)) {
+                Some(length) => LENGTH_BYTES + length,
+                None => aligned(buffer.capacity(), self.last),
+            };
+            let most = upto.checked_sub(buffer.len()).filter(|most| *most > 0);
+            let read = stream.read_at_most(buffer.bytes_mut(), most.unwrap_or(usize::MAX));
+            return Ok(read.await?);
+        }
+        loop {
+            stream.readable().await?;
+            let (mut buffer, most) = self.first_buffer(shared);
+            buffer.bytes_mut().extend_from_slice(&self.little);
+            let read = {
+                let most = most.saturating_sub(self.little.len());
+                let mut read = pin!(stream.read_at_most(buffer.bytes_mut(), most));
+                poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await
+            };
+            if let Poll::Ready(read) = read {
+                let read = read?;
+                self.little = BytesMut::new();
+                self.begun = Some(buffer);
+                return Ok(read);
+            }
+            // Nothing had come after all, or others have to have their turn first.
+            self.begun_charge = Charge::default();
+            drop(buffer);
+            shared.env.yield_now().await;
+        }
+    }
+
+    /// A buffer for the beginning of a request, and how much to read into it. Requests of the same
+    /// size as the last one are expected: bytes behind the last one that fits stay in the socket, as
+    /// they would have to be moved, and a large one lies in its buffer from its first byte on.
+    fn first_buffer<E: Env>(&mut self, shared: &Shared<E>) -> (Buffer, usize) {
+        let length = self.last.saturating_sub(LENGTH_BYTES);
+        let charge = &mut self.begun_charge;
+        if is_large(length) && shared.budget.try_charge_plenty(charge, self.last, length) {
+            return (shared.env.pools().take(self.last), self.last);
+        }
+        (shared.env.pools().take(1), aligned(Pools::READ_BYTES, self.last))
+    }
+
+    /// When more of the unfinished request is too late; none if it has all the time.
     fn due<E: Env>(&mut self, shared: &Shared<E>) -> Result<Option<Instant>, FrameEnd> {
         let large = self.announced(shared)?.is_some_and(|length| length > SMALL_BYTES);
         let Some(pace) = shared.settings.large_request_pace.filter(|_| large) else {
@@ -128,14 +240,18 @@ impl Frames {
         }
     }
 
-    /// Completes when the client is gone; until then takes in what fits a small buffer, no more.
-    /// Cancel-safe.
+    /// Completes when the client is gone; until then takes in what fits into the buffer there is, or
+    /// into a small one, and no more. Cancel-safe.
     pub(crate) async fn gone(&mut self, stream: &mut impl Stream) -> FrameEnd {
-        if self.buffer.capacity() == 0 {
-            self.buffer.reserve(WATCH_BYTES);
+        if self.begun.is_none() {
+            self.little.reserve(LITTLE_BYTES.saturating_sub(self.little.len()));
         }
-        while self.buffer.len() < self.buffer.capacity() {
-            match stream.read_into(&mut self.buffer).await {
+        let buffer = match &mut self.begun {
+            Some(buffer) => buffer.bytes_mut(),
+            None => &mut self.little,
+        };
+        while buffer.len() < buffer.capacity() {
+            match stream.read_into(buffer).await {
                 Ok(0) => return FrameEnd::Closed,
                 Ok(_) => {},
                 Err(error) => return error.into(),
@@ -144,42 +260,71 @@ impl Frames {
         std::future::pending().await
     }
 
+    /// How long the unfinished request says it is.
     fn announced<E: Env>(&self, shared: &Shared<E>) -> Result<Option<usize>, FrameEnd> {
-        let Some(prefix) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-        let bytes_max = shared.settings.request_bytes_max;
-        frame::length(*prefix, bytes_max).map(Some).map_err(|error| {
-            shared.env.probe().reached("request_length_refused");
-            error.into()
-        })
+        let Some(prefix) = self.unfinished().first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        judged(shared, *prefix).map(Some)
     }
 
-    /// Room for at least one more byte of the request at the buffer's front.
+    /// Room for at least one more byte of the unfinished request, if it is a large one or has a
+    /// buffer. What is little needs none before more of it has come.
     async fn make_room<E: Env>(&mut self, shared: &Shared<E>) -> Result<(), FrameEnd> {
-        if self.buffer.capacity() == 0 {
-            self.buffer = shared.env.pools().take_read();
-        }
-        let Some(length) = self.announced(shared)? else {
-            self.buffer.reserve(LENGTH_BYTES);
+        let announced = self.announced(shared)?;
+        let have = self.unfinished().len();
+        let room_now = self.begun.as_ref().map_or(0, Buffer::capacity);
+        let Some(length) = announced.filter(|length| is_large(*length)) else {
+            if have <= LITTLE_BYTES
+                && let Some(buffer) = self.begun.take()
+            {
+                self.little = BytesMut::from(&*buffer);
+                self.begun_charge = Charge::default();
+            }
             return Ok(());
         };
-        let (have, whole) = (self.buffer.len(), LENGTH_BYTES + length);
-        if have >= whole || whole <= self.buffer.capacity() {
+        let whole = LENGTH_BYTES + length;
+        if have >= whole || whole <= room_now {
             return Ok(());
         }
-        if have < self.buffer.capacity() && self.buffer.capacity() >= Pools::READ_BYTES {
+        let expected = whole <= self.last
+            && shared.budget.try_charge_plenty(&mut self.begun_charge, whole, length);
+        if have < room_now && !expected {
             return Ok(());
         }
-        let room = whole.min(have.saturating_mul(2).max(Pools::READ_BYTES));
-        if !shared.budget.try_charge(&mut self.charge, room, length) {
-            shared.budget.charge(&mut self.charge, room, length).await;
-            // The client was not read meanwhile, so it was not slow.
-            self.pace = None;
+        let mut room = whole;
+        if !expected {
+            room = whole.min(have.saturating_mul(2).max(Pools::READ_BYTES));
+            if !shared.budget.try_charge(&mut self.begun_charge, room, length) {
+                shared.budget.charge(&mut self.begun_charge, room, length).await;
+                // The client was not read meanwhile, so it was not slow.
+                self.pace = None;
+            }
         }
-        // Of exactly what was charged: room for more would also be filled with the front of the
-        // next request, which would then hold all of this one's memory, charged or not.
-        let mut larger = BytesMut::with_capacity(room);
-        larger.extend_from_slice(&self.buffer);
-        self.buffer = larger;
+        let mut larger = shared.env.pools().take(room);
+        larger.bytes_mut().extend_from_slice(self.unfinished());
+        self.little = BytesMut::new();
+        self.begun = Some(larger);
         Ok(())
     }
+}
+
+/// So many bytes of a room that requests of `each` bytes fill them.
+fn aligned(room: usize, each: usize) -> usize {
+    match room.checked_div(each) {
+        None | Some(0) => room,
+        Some(count) => count.saturating_mul(each),
+    }
+}
+
+/// Whether a request has a buffer of its own.
+fn is_large(length: usize) -> bool {
+    length + LENGTH_BYTES > Pools::READ_BYTES
+}
+
+/// The length at the front of a request, if it may be that long.
+fn judged<E: Env>(shared: &Shared<E>, prefix: [u8; LENGTH_BYTES]) -> Result<usize, FrameEnd> {
+    let length = frame::length(prefix, shared.settings.request_bytes_max);
+    length.map_err(|error| {
+        shared.env.probe().reached("request_length_refused");
+        error.into()
+    })
 }
