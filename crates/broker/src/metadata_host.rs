@@ -109,7 +109,9 @@ async fn run<E: Env>(
 /// What makes the cluster larger leaves room for what makes it smaller.
 fn need_of(command: &Command) -> Need {
     match command {
-        Command::CreateTopics { .. } | Command::ReserveProducerIds { .. } => Need::Beside,
+        Command::AddPartitions { .. }
+        | Command::CreateTopics { .. }
+        | Command::ReserveProducerIds { .. } => Need::Beside,
         _ => Need::Reserve,
     }
 }

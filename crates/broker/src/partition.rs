@@ -27,7 +27,7 @@ use records::{
 use storage::{Append, DirectoryFailed, Durability, Log, WriteError};
 use tokio::sync::oneshot;
 
-use crate::api::{Acks, ProduceError, Produced};
+use crate::api::{Acks, ActiveProducer, ProduceError, Produced};
 use crate::config::TopicConfig;
 use crate::openers::Openers;
 use crate::partition::ledger::{Accepted, Fate, Ledger, Run, Written};
@@ -137,6 +137,11 @@ impl<E: Env> Partition<E> {
 
     pub(crate) fn log(&self) -> &Log<E> {
         &self.log
+    }
+
+    /// The idempotent producers that it remembers, by id.
+    pub(crate) fn active_producers(&self) -> Vec<ActiveProducer> {
+        self.ledger.lock().active_producers()
     }
 
     fn env(&self) -> &E {

@@ -23,6 +23,9 @@ mod lifecycle;
 #[path = "broker/modes.rs"]
 mod modes;
 #[cfg(test)]
+#[path = "broker/partitions.rs"]
+mod partitions;
+#[cfg(test)]
 #[path = "broker/produce.rs"]
 mod produce;
 #[cfg(test)]

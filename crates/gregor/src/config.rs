@@ -308,6 +308,7 @@ impl Keys {
             connections_per_ip_max: self.size("max.connections.per.ip"),
             describe_partitions_max: self.size("max.request.partition.size.limit"),
             static_configs: self.static_configs(),
+            working_dir: std::env::current_dir().unwrap_or_default(),
             ..ServerSettings::new(broker.node_id, advertised)
         })
     }

@@ -70,6 +70,8 @@ pub enum Change {
     TopicCreated(Arc<Topic>),
     /// A topic's overrides are others.
     TopicConfigured(Arc<Topic>),
+    /// A topic has more partitions: those from this index on.
+    PartitionsAdded(Arc<Topic>, usize),
     /// A topic vanished.
     TopicDeleted(Arc<Topic>),
     /// Partitions of these topics have a new leader epoch.
@@ -111,6 +113,16 @@ impl Image {
                 Some(topic) => {
                     Arc::make_mut(topic).configs.clone_from(configs);
                     Change::TopicConfigured(Arc::clone(topic))
+                },
+                None => Change::None,
+            },
+            Record::PartitionsAdded { id, partitions } => match self.topics.get_mut(id) {
+                Some(topic) => {
+                    let all = &mut Arc::make_mut(topic).partitions;
+                    let first = all.len();
+                    all.extend_from_slice(partitions);
+                    share_lists(all);
+                    Change::PartitionsAdded(Arc::clone(topic), first)
                 },
                 None => Change::None,
             },

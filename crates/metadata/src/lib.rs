@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod alter;
+mod assign;
 mod command;
 mod decide;
+mod grow;
 mod image;
 mod names;
 mod record;
@@ -17,11 +19,14 @@ mod generated {
     include!("generated/metadata.rs");
 }
 
+pub use assign::check_assignment;
 pub use command::{
-    AlterTopic, Command, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic, Decision, Defaults,
-    ProducerIdBlock, Reply, TopicError, TopicRef,
+    AddPartitions, AlterTopic, Command, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic,
+    Decision, Defaults, ProducerIdBlock, Reply, TopicError, TopicRef,
 };
 pub use decide::{MARKS, decide};
 pub use image::{Broker, Change, Image, Partition, Topic};
-pub use names::{INTERNAL_TOPICS, OFFSETS_TOPIC, is_internal, is_legal_name};
+pub use names::{
+    INTERNAL_TOPICS, OFFSETS_TOPIC, check as check_topic_name, is_internal, is_legal_name,
+};
 pub use record::{Record, RecordError};

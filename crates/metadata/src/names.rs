@@ -19,7 +19,7 @@ pub fn is_legal_name(name: &str) -> bool {
 ///
 /// # Errors
 /// Kafka's sentence about what is wrong.
-pub(crate) fn check(name: &str) -> Result<(), String> {
+pub fn check(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("Topic name is invalid: the empty string is not allowed".to_owned());
     }

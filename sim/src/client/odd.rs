@@ -8,6 +8,7 @@ mod cluster;
 mod data;
 mod groups;
 mod members;
+mod operators;
 mod raw;
 mod topics;
 
@@ -56,6 +57,7 @@ pub async fn odd(job: Job, env: SimEnv) {
         let millis = odd.dice.between(1, 60);
         odd.env.sleep(Duration::from_millis(millis)).await;
     }
+    odd.operators().await;
 }
 
 impl Odd {

@@ -1,6 +1,7 @@
 //! Limits of the front door, each with Kafka's property where there is one.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use base::{BrokerId, Duration};
 
@@ -53,6 +54,8 @@ pub struct ServerSettings {
     pub connections_per_ip_max: usize,
     /// `max.request.partition.size.limit`.
     pub describe_partitions_max: usize,
+    /// Where relative paths of log directories begin, for clients to be told absolute ones.
+    pub working_dir: PathBuf,
     /// Values of broker keys as given in the configuration file, for DescribeConfigs.
     pub static_configs: BTreeMap<String, String>,
 }
@@ -70,6 +73,7 @@ impl ServerSettings {
             connections_max: 100_000,
             connections_per_ip_max: usize::MAX,
             describe_partitions_max: 2_000,
+            working_dir: PathBuf::new(),
             static_configs: BTreeMap::new(),
         }
     }
