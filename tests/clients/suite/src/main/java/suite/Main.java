@@ -49,6 +49,7 @@ public final class Main {
             new CodecChecks(suite, broker).run();
             new GroupChecks(suite, broker).run();
             new AdminChecks(suite, broker).run();
+            new OperatorChecks(suite, broker).run();
             new LogChecks(suite, broker).run();
         }
     }
