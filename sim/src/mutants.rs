@@ -34,6 +34,11 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant("ack_on_full_disk", "own", "a batch that found no room is acknowledged"),
     mutant(
+        "added_partitions_not_durable",
+        "own",
+        "new partitions are answered for once the metadata log is written, and not synced",
+    ),
+    mutant(
         "ancestors_trusted",
         "own",
         "only the first start syncs the folders above the directory",
@@ -223,6 +228,11 @@ pub const MUTANTS: &[Mutant] = &[
         "mode_change_without_flush",
         "own",
         "a change to `fsync` is answered without making durable what was acknowledged before it",
+    ),
+    mutant(
+        "new_partitions_await_start",
+        "own",
+        "new partitions are in the metadata and shown to clients, and only the next start makes their logs",
     ),
     mutant(
         "read_bound_again",

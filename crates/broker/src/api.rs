@@ -11,14 +11,16 @@ pub mod group;
 mod offsets;
 mod produce;
 mod records;
+mod replicas;
 
 pub use cluster::{BrokerView, ClusterView, PartitionView, TopicView};
-pub use directories::{DirectoryState, DirectoryView};
+pub use directories::{DirectoryState, DirectoryUsage, DirectoryView, LogUsage};
 pub use fetch::{Fetch, FetchError, FetchPartition, FetchedData, FetchedPartition, Isolation};
 pub use metadata::{
-    AlterSettings, AlterTopic, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic, OFFSETS_TOPIC,
-    Resource, TopicError, TopicRef, check_name, is_legal_name,
+    AddPartitions, AlterSettings, AlterTopic, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic,
+    OFFSETS_TOPIC, Resource, TopicError, TopicRef, check_name, is_legal_name,
 };
-pub use offsets::{FoundOffset, ListOffset, ListOffsetError, OffsetSpec};
-pub use produce::{Acks, Produce, ProduceError, Produced};
+pub use offsets::{EpochEnd, FoundOffset, ListOffset, ListOffsetError, OffsetSpec};
+pub use produce::{Acks, ActiveProducer, Produce, ProduceError, Produced};
 pub use records::DeleteRecordsError;
+pub use replicas::{Election, NoElection, ReassignError};

@@ -4,6 +4,7 @@
 //! (refuse, coordinators, drain writers, seal). Invariants: after `stop` began nothing new is
 //! accepted; the directory is sealed only if every writer has finished; every request has an end.
 
+mod admin;
 pub(crate) mod opened;
 mod start;
 

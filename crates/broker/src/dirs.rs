@@ -182,6 +182,19 @@ impl<E: Env> Dirs<E> {
             .any(|(takes, failure)| *takes && failure.is_none())
     }
 
+    /// Those that partitions may live in: path, and the directory unless it failed.
+    pub(crate) fn of_logs(&self) -> Vec<(usize, PathBuf, Option<&LogDir<E>>)> {
+        let state = self.state.lock();
+        let (takes_logs, failures) = (state.takes_logs.clone(), state.failures.clone());
+        drop(state);
+        let all = self.all.iter().zip(takes_logs.into_iter().zip(failures)).enumerate();
+        all.filter(|(_, (_, (takes, _)))| *takes)
+            .map(|(at, ((path, dir), (_, failure)))| {
+                (at, path.clone(), dir.as_ref().filter(|_| failure.is_none()))
+            })
+            .collect()
+    }
+
     /// As an operator sees them.
     pub(crate) fn views(&self) -> Vec<DirectoryView> {
         let state = self.state.lock();

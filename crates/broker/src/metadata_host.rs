@@ -126,7 +126,9 @@ fn halt<E: Env>(node: &Node<E>, error: &std::io::Error) {
 /// What makes the cluster larger leaves room for what makes it smaller.
 fn need_of(command: &Command) -> Need {
     match command {
-        Command::CreateTopics { .. } | Command::ReserveProducerIds { .. } => Need::Beside,
+        Command::AddPartitions { .. }
+        | Command::CreateTopics { .. }
+        | Command::ReserveProducerIds { .. } => Need::Beside,
         _ => Need::Reserve,
     }
 }

@@ -222,6 +222,16 @@ impl<E: Env> MetadataLog<E> {
         self.next_index
     }
 
+    /// Planted: what is answered while only the page cache has it.
+    fn is_hasty(&self, records: &[Record]) -> bool {
+        let probe = self.env.probe();
+        records.iter().all(|record| match record {
+            Record::TopicConfigured { .. } => probe.mutant("config_change_not_durable"),
+            Record::PartitionsAdded { .. } => probe.mutant("added_partitions_not_durable"),
+            _ => false,
+        })
+    }
+
     /// Makes `records` durable as one entry.
     ///
     /// # Errors
@@ -237,9 +247,7 @@ impl<E: Env> MetadataLog<E> {
         }
         let entry = encode_entry(self.next_index, records);
         let bytes = u64::try_from(entry.len()).unwrap_or(u64::MAX);
-        // Planted: a change of overrides is answered while only the page cache has it.
-        let hasty = self.env.probe().mutant("config_change_not_durable")
-            && records.iter().all(|record| matches!(record, Record::TopicConfigured { .. }));
+        let hasty = self.is_hasty(records);
         let room = self.reserve(bytes).await;
         let outcome = match (room, need) {
             (Err(AppendError::Full), Need::Reserve) | (Ok(()), _) => {

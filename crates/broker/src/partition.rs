@@ -29,7 +29,7 @@ use smallvec::SmallVec;
 use storage::{Append, COPY_BYTES_BELOW, DirectoryFailed, Durability, Log, WriteError};
 use tokio::sync::oneshot;
 
-use crate::api::{Acks, ProduceError, Produced};
+use crate::api::{Acks, ActiveProducer, ProduceError, Produced};
 use crate::config::TopicConfig;
 use crate::openers::Openers;
 use crate::partition::ledger::{Accepted, Fate, Ledger, Run, Written};
@@ -148,6 +148,11 @@ impl<E: Env> Partition<E> {
 
     pub(crate) fn log(&self) -> &Log<E> {
         &self.log
+    }
+
+    /// The idempotent producers that it remembers, by id.
+    pub(crate) fn active_producers(&self) -> Vec<ActiveProducer> {
+        self.ledger.lock().active_producers()
     }
 
     fn env(&self) -> &E {

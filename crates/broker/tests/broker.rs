@@ -26,6 +26,9 @@ mod measure;
 #[path = "broker/modes.rs"]
 mod modes;
 #[cfg(test)]
+#[path = "broker/partitions.rs"]
+mod partitions;
+#[cfg(test)]
 #[path = "broker/produce.rs"]
 mod produce;
 #[cfg(test)]

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use base::measure::TimeCounts;
-use env::{Access, DirIdentity, Disk, Entry, EntryKind, Lock, Rank};
-use rustix::fs::{FlockOperation, flock, fstat, stat, syncfs};
+use env::{Access, DirIdentity, Disk, Entry, EntryKind, Lock, Rank, Space};
+use rustix::fs::{FlockOperation, flock, fstat, stat, statvfs, syncfs};
 use tokio::runtime::Handle;
 
 use crate::blocking::Blocking;
@@ -125,6 +125,16 @@ impl Disk for TokioDisk {
             let locked = OwnedFd::from(options(Access::CreateOrWrite).open(path)?);
             file::retried(|| flock(&locked, FlockOperation::NonBlockingLockExclusive))?;
             Ok(TokioDirLock { _locked: locked })
+        })
+        .await
+    }
+
+    async fn space(&self, dir: &Path) -> io::Result<Space> {
+        self.run(dir, |dir| {
+            let found = statvfs(dir)?;
+            let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+            let total_bytes = bytes(found.f_blocks);
+            Ok(Space { total_bytes, usable_bytes: bytes(found.f_bavail).min(total_bytes) })
         })
         .await
     }

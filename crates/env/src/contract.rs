@@ -78,6 +78,7 @@ macro_rules! contracts {
                 a_listing_is_sorted_and_typed,
                 missing_paths_are_not_found,
                 a_lock_is_exclusive_until_dropped,
+                a_file_system_has_room_and_a_missing_directory_none,
                 an_identity_is_stable_and_tells_directories_apart,
                 a_replaced_directory_has_another_identity,
                 the_host_stays_the_same,

@@ -45,6 +45,15 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
+/// Room of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it, bytes.
+    pub total_bytes: u64,
+    /// What this process may still use, bytes; at most `total_bytes`.
+    pub usable_bytes: u64,
+}
+
 /// Files and directories of one process.
 pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file.
@@ -77,6 +86,8 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// # Errors
     /// `WouldBlock` while a living process holds it.
     fn lock_dir(&self, path: &Path) -> impl Future<Output = io::Result<Self::DirLock>> + Send;
+    /// How large the file system is that holds `dir`, and how much of it is left.
+    fn space(&self, dir: &Path) -> impl Future<Output = io::Result<Space>> + Send;
     /// Which directory this is: survives a restart, changes if it was replaced.
     fn identity(&self, dir: &Path) -> impl Future<Output = io::Result<DirIdentity>> + Send;
 }

@@ -26,7 +26,7 @@ pub use std::sync::atomic;
 use base::{Duration, Instant, Probe, Timestamp, Uuid};
 
 pub use buffer::{Buffer, Pools};
-pub use disk::{Access, Disk, Entry, EntryKind, File, FileRegion, IoBufs};
+pub use disk::{Access, Disk, Entry, EntryKind, File, FileRegion, IoBufs, Space};
 pub use host::{DirIdentity, Host};
 pub use lock::{Guard, Lock, Rank};
 pub use net::{Listener, Net, Segment, SegmentQueue, Stream};

@@ -370,6 +370,7 @@ impl Keys {
                 self.given("max.connections.per.ip.overrides").unwrap_or_default(),
             )
             .map_err(Failure::Config)?,
+            working_dir: std::env::current_dir().unwrap_or_default(),
             ..ServerSettings::new(broker.node_id, advertised)
         })
     }

@@ -39,6 +39,13 @@ pub enum Command {
         /// Which.
         topics: Vec<TopicRef>,
     },
+    /// Topics to be given more partitions, each succeeding or failing alone and whole.
+    AddPartitions {
+        /// Which, and how many. No topic twice: each is decided on the image as it is.
+        topics: Vec<AddPartitions>,
+        /// Check everything, change nothing.
+        validate_only: bool,
+    },
     /// Overrides of topics to be changed, each topic succeeding or failing alone and whole.
     AlterTopics {
         /// Which, and how. No topic twice: each is decided on the image as it is.
@@ -96,6 +103,17 @@ pub struct CreateTopic {
     pub assignment: Option<BTreeMap<i32, Vec<BrokerId>>>,
     /// Overrides of the broker's defaults. `None` values are refused.
     pub configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic to be given more partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddPartitions {
+    /// Its name.
+    pub name: String,
+    /// How many it has then.
+    pub count: i32,
+    /// Replicas of each new partition, in order, instead of a placement of ours.
+    pub assignment: Option<Vec<Vec<BrokerId>>>,
 }
 
 /// A change of one topic's overrides.
@@ -177,6 +195,8 @@ pub enum Reply {
     Created(Vec<Result<CreatedTopic, TopicError>>),
     /// In the order of the request.
     Deleted(Vec<Result<(String, TopicId), TopicError>>),
+    /// In the order of the request.
+    Added(Vec<Result<(), TopicError>>),
     /// In the order of the request.
     Altered(Vec<Result<(), TopicError>>),
     /// A block; `None` when the 2^63 ids are used up.

@@ -8,32 +8,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::config::{topic_fault, topic_key};
-use base::{BrokerId, LeaderEpoch, Probe, ProducerId, TopicId};
+use base::{BrokerId, Probe, ProducerId, TopicId};
 
 use crate::alter::alter_topics;
+use crate::assign::{check_assignment, new_partition, place};
 use crate::command::{
     Command, CreateTopic, CreatedTopic, Decision, Defaults, ProducerIdBlock, Reply, TopicError,
     TopicRef,
 };
+use crate::grow::add_partitions;
 use crate::image::share_lists;
 use crate::settings::{alter_settings, layers};
 use crate::{Image, Partition, Record, Topic, names};
 
 /// Kafka's limit on partitions created by one request.
-const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
+pub(crate) const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
 /// Kafka's limit on the length of one value.
 const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 
 /// Rare branches a campaign must reach.
 pub const MARKS: &[&str] = &[
-    "metadata_topic_exists",
-    "metadata_topic_invalid",
-    "metadata_topic_unknown",
+    "metadata_partitions_added",
+    "metadata_partitions_not_added",
     "metadata_producer_ids_reserved",
-    "metadata_topic_configured",
-    "metadata_topic_not_configured",
     "metadata_settings_changed",
     "metadata_settings_refused",
+    "metadata_topic_configured",
+    "metadata_topic_exists",
+    "metadata_topic_invalid",
+    "metadata_topic_not_configured",
+    "metadata_topic_unknown",
 ];
 
 /// Decides one command on `image`.
@@ -57,6 +61,13 @@ pub fn decide<P: Probe>(image: &Image, command: Command, probe: &P) -> Decision 
             decision
         },
         Command::DeleteTopics { topics } => delete_topics(image, &topics, probe),
+        Command::AddPartitions { topics, validate_only } => {
+            let mut decision = add_partitions(image, &topics, probe);
+            if validate_only {
+                decision.records.clear();
+            }
+            decision
+        },
         Command::AlterTopics { topics, validate_only } => {
             let mut decision = alter_topics(image, &topics, probe);
             if validate_only {
@@ -147,9 +158,8 @@ fn create_topics<P: Probe>(
         replies.push(outcome.map(|topic| describe(&topic)));
     }
     if total > PARTITIONS_PER_REQUEST_MAX {
-        let error = TopicError::Policy(format!(
-            "Excessively large number of partitions per request: {total} > {PARTITIONS_PER_REQUEST_MAX}"
-        ));
+        let why = "Excessively large number of partitions per request.".to_owned();
+        let error = TopicError::Policy(why);
         created.clear();
         replies.iter_mut().for_each(|reply| *reply = Err(error.clone()));
     }
@@ -235,16 +245,6 @@ pub(crate) fn check_config(name: &str, value: &str) -> Result<(Arc<str>, Arc<str
     Ok((Arc::from(name), Arc::from(value.trim())))
 }
 
-fn partition(replicas: Vec<BrokerId>) -> Partition {
-    let replicas: Arc<[BrokerId]> = replicas.into();
-    Partition {
-        isr: Arc::clone(&replicas),
-        leader: replicas.first().copied(),
-        leader_epoch: LeaderEpoch(0),
-        replicas,
-    }
-}
-
 fn assigned(
     image: &Image,
     wish: &CreateTopic,
@@ -257,26 +257,16 @@ fn assigned(
     }
     let refuse = |why: String| Err(TopicError::InvalidAssignment(why));
     let mut partitions = Vec::new();
-    let mut factor = None;
     for (expected, (index, replicas)) in (0_i32..).zip(assignment) {
         if *index != expected {
             return refuse(
                 "partitions should be a consecutive 0-based integer sequence".to_owned(),
             );
         }
-        let distinct: BTreeSet<_> = replicas.iter().collect();
-        if replicas.is_empty() || distinct.len() != replicas.len() {
-            return refuse(format!("partition {index} has an empty or repeating replica list"));
-        }
-        if let Some(unknown) = replicas.iter().find(|id| !image.brokers.contains_key(id)) {
-            return refuse(format!(
-                "The manual partition assignment includes broker {unknown}, but no such broker is registered."
-            ));
-        }
-        if *factor.get_or_insert(replicas.len()) != replicas.len() {
-            return refuse("Inconsistent replication factor between partitions".to_owned());
-        }
-        partitions.push(partition(replicas.clone()));
+        let of_others = partitions.first().map(|first: &Partition| first.replicas.len());
+        check_assignment(|id| image.brokers.contains_key(id), replicas, of_others)
+            .map_err(TopicError::InvalidAssignment)?;
+        partitions.push(new_partition(replicas.clone()));
     }
     if partitions.is_empty() {
         return refuse("the manual partition assignment is empty".to_owned());
@@ -296,9 +286,8 @@ fn placed(
         ));
     }
     if i64::from(count) > PARTITIONS_PER_REQUEST_MAX {
-        return Err(TopicError::Policy(format!(
-            "Excessively large number of partitions per request: {count} > {PARTITIONS_PER_REQUEST_MAX}"
-        )));
+        let why = "Excessively large number of partitions per request.".to_owned();
+        return Err(TopicError::Policy(why));
     }
     let alive: Vec<BrokerId> = image.brokers.keys().copied().collect();
     let wanted = wish.replication_factor.unwrap_or(defaults.replication_factor);
@@ -315,10 +304,7 @@ fn placed(
         )));
     }
     let count = usize::try_from(count).unwrap_or(0);
-    let replicas_of = |index: usize| {
-        alive.iter().cycle().skip(index % alive.len().max(1)).take(wanted).copied().collect()
-    };
-    Ok((0..count).map(|index| partition(replicas_of(index))).collect())
+    Ok(place(&alive, 0..count, wanted))
 }
 
 #[cfg(test)]

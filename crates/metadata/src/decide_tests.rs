@@ -1,6 +1,6 @@
 //! Decisions, applied and checked.
 
-use base::Uuid;
+use base::{LeaderEpoch, Uuid};
 
 use super::*;
 use crate::Change;

@@ -86,6 +86,8 @@ pub enum Change {
     TopicCreated(Arc<Topic>),
     /// A topic's overrides are others.
     TopicConfigured(Arc<Topic>),
+    /// A topic has more partitions: those from this index on.
+    PartitionsAdded(Arc<Topic>, usize),
     /// A topic vanished.
     TopicDeleted(Arc<Topic>),
     /// Something else has other settings.
@@ -140,6 +142,16 @@ impl Image {
                     settings.insert(resource.clone(), configs.clone());
                 }
                 Change::Configured(resource.clone())
+            },
+            Record::PartitionsAdded { id, partitions } => match self.topics.get_mut(id) {
+                Some(topic) => {
+                    let all = &mut Arc::make_mut(topic).partitions;
+                    let first = all.len();
+                    all.extend_from_slice(partitions);
+                    share_lists(all);
+                    Change::PartitionsAdded(Arc::clone(topic), first)
+                },
+                None => Change::None,
             },
             Record::ProducerIdsReserved { next, .. } => {
                 self.next_producer = self.next_producer.max(*next);

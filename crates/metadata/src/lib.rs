@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod alter;
+mod assign;
 mod command;
 mod decide;
+mod grow;
 mod image;
 mod names;
 mod record;
@@ -18,9 +20,10 @@ mod generated {
     include!("generated/metadata.rs");
 }
 
+pub use assign::check_assignment;
 pub use command::{
-    AlterSettings, AlterTopic, Command, ConfigChange, ConfigEdit, CreateTopic, CreatedTopic,
-    Decision, Defaults, ProducerIdBlock, Reply, TopicError, TopicRef,
+    AddPartitions, AlterSettings, AlterTopic, Command, ConfigChange, ConfigEdit, CreateTopic,
+    CreatedTopic, Decision, Defaults, ProducerIdBlock, Reply, TopicError, TopicRef,
 };
 pub use decide::{MARKS, decide};
 pub use image::{Broker, Change, Image, Partition, Resource, Topic};

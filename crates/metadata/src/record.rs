@@ -54,6 +54,13 @@ pub enum Record {
         /// All of it, by key.
         configs: Configs,
     },
+    /// A topic has these partitions too, behind its others.
+    PartitionsAdded {
+        /// Which topic.
+        id: TopicId,
+        /// By index, from the first new one on.
+        partitions: Vec<Partition>,
+    },
     /// Producer ids below `next` are never handed out again.
     ProducerIdsReserved {
         /// Which broker got the block.
@@ -108,6 +115,12 @@ impl Record {
             Self::Configured { resource, configs } => {
                 Kind::Configured(encode_settings(resource, configs))
             },
+            Self::PartitionsAdded { id, partitions } => {
+                Kind::PartitionsAdded(stored::PartitionsAdded {
+                    topic_id: id.0.0.to_vec(),
+                    partitions: encode_partitions(partitions),
+                })
+            },
             Self::ProducerIdsReserved { broker, next } => {
                 Kind::ProducerIdsReserved(stored::ProducerIdsReserved {
                     node_id: broker.0,
@@ -146,6 +159,10 @@ impl Record {
             Kind::Configured(settings) => Ok(Self::Configured {
                 resource: decode_resource(&settings)?,
                 configs: decode_configs(settings.configs),
+            }),
+            Kind::PartitionsAdded(added) => Ok(Self::PartitionsAdded {
+                id: TopicId(uuid(&added.topic_id)?),
+                partitions: decode_partitions(added.partitions),
             }),
             Kind::ProducerIdsReserved(block) => Ok(Self::ProducerIdsReserved {
                 broker: BrokerId(block.node_id),
@@ -191,23 +208,23 @@ fn encode_topic(topic: &Topic) -> stored::TopicCreated {
         topic_id: topic.id.0.0.to_vec(),
         name: topic.name.to_string(),
         configs: encode_configs(&topic.configs),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| stored::Partition {
-                replicas: partition.replicas.iter().map(|id| id.0).collect(),
-                isr: partition.isr.iter().map(|id| id.0).collect(),
-                leader: partition.leader.map(|id| id.0),
-                leader_epoch: partition.leader_epoch.0,
-            })
-            .collect(),
+        partitions: encode_partitions(&topic.partitions),
     }
 }
 
-fn decode_topic(topic: stored::TopicCreated) -> Result<Record, RecordError> {
-    let configs = decode_configs(topic.configs);
+fn encode_partitions(partitions: &[Partition]) -> Vec<stored::Partition> {
+    let stored = partitions.iter().map(|partition| stored::Partition {
+        replicas: partition.replicas.iter().map(|id| id.0).collect(),
+        isr: partition.isr.iter().map(|id| id.0).collect(),
+        leader: partition.leader.map(|id| id.0),
+        leader_epoch: partition.leader_epoch.0,
+    });
+    stored.collect()
+}
+
+fn decode_partitions(stored: Vec<stored::Partition>) -> Vec<Partition> {
     let brokers = |ids: Vec<i32>| ids.into_iter().map(BrokerId).collect();
-    let stored = topic.partitions.into_iter();
+    let stored = stored.into_iter();
     let mut partitions: Vec<_> = stored
         .map(|partition| Partition {
             replicas: brokers(partition.replicas),
@@ -217,6 +234,12 @@ fn decode_topic(topic: stored::TopicCreated) -> Result<Record, RecordError> {
         })
         .collect();
     share_lists(&mut partitions);
+    partitions
+}
+
+fn decode_topic(topic: stored::TopicCreated) -> Result<Record, RecordError> {
+    let configs = decode_configs(topic.configs);
+    let partitions = decode_partitions(topic.partitions);
     let (id, name) = (TopicId(uuid(&topic.topic_id)?), topic.name.into());
     Ok(Record::TopicCreated(Arc::new(Topic { id, name, configs, partitions })))
 }

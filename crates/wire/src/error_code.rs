@@ -7,7 +7,10 @@
 
 use broker::ProducerIdError;
 use broker::api::group::GroupError;
-use broker::api::{DeleteRecordsError, FetchError, ListOffsetError, ProduceError, TopicError};
+use broker::api::{
+    DeleteRecordsError, FetchError, ListOffsetError, NoElection, ProduceError, ReassignError,
+    TopicError,
+};
 use records::{BatchError, Refusal};
 
 /// A number in a response.
@@ -290,6 +293,31 @@ impl From<&TopicError> for ErrorCode {
             TopicError::StorageFailed | TopicError::StorageFull | TopicError::NotDurable(_) => {
                 Self::KAFKA_STORAGE_ERROR
             },
+        }
+    }
+}
+
+impl From<&NoElection> for ErrorCode {
+    fn from(why: &NoElection) -> Self {
+        match why {
+            NoElection::UnknownTopic(_) | NoElection::UnknownPartition(..) => {
+                Self::UNKNOWN_TOPIC_OR_PARTITION
+            },
+            NoElection::NotNeeded => Self::ELECTION_NOT_NEEDED,
+            NoElection::PreferredNotAvailable => Self::PREFERRED_LEADER_NOT_AVAILABLE,
+            NoElection::NoneEligible => Self::ELIGIBLE_LEADERS_NOT_AVAILABLE,
+        }
+    }
+}
+
+impl From<&ReassignError> for ErrorCode {
+    fn from(error: &ReassignError) -> Self {
+        match error {
+            ReassignError::UnknownTopic(_) | ReassignError::UnknownPartition(..) => {
+                Self::UNKNOWN_TOPIC_OR_PARTITION
+            },
+            ReassignError::NoneInProgress => Self::NO_REASSIGNMENT_IN_PROGRESS,
+            ReassignError::InvalidAssignment(_) => Self::INVALID_REPLICA_ASSIGNMENT,
         }
     }
 }

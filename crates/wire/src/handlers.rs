@@ -10,18 +10,24 @@ mod alter_configs;
 pub(crate) mod api_versions;
 mod config_resources;
 mod configs;
+mod create_partitions;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
+mod end_of_epochs;
 mod fetch;
 mod find_coordinator;
 mod group_admin;
 mod group_deletion;
 mod init_producer_id;
 mod list_offsets;
+mod log_dirs;
 mod membership;
 mod metadata;
 mod offset_commit;
@@ -61,18 +67,25 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::DeleteTopics,
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
+    ApiKey::DescribeLogDirs,
     ApiKey::SaslAuthenticate,
+    ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
     ApiKey::OffsetDelete,
     ApiKey::DescribeClientQuotas,
+    ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
     ApiKey::ListConfigResources,
+    ApiKey::DescribeProducers,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -148,17 +161,24 @@ async fn handle_rare<E: Env>(
         ApiKey::DeleteRecords => delete_records::handle(c, decode(c, &body)?).await,
         ApiKey::DeleteTopics => delete_topics::handle(c, decode(c, &body)?).await,
         ApiKey::InitProducerId => init_producer_id::handle(c, decode(c, &body)?).await,
+        ApiKey::OffsetForLeaderEpoch => end_of_epochs::handle(c, decode(c, &body)?),
         ApiKey::DescribeConfigs => describe_configs::handle(c, decode(c, &body)?),
         ApiKey::AlterConfigs => alter_configs::replace(c, decode(c, &body)?).await,
         ApiKey::DeleteGroups => group_deletion::groups(c, decode(c, &body)?).await,
+        ApiKey::DescribeLogDirs => log_dirs::handle(c, decode(c, &body)?).await,
+        ApiKey::CreatePartitions => create_partitions::handle(c, decode(c, &body)?).await,
+        ApiKey::ElectLeaders => elect_leaders::handle(c, decode(c, &body)?),
         ApiKey::IncrementalAlterConfigs => alter_configs::edit(c, decode(c, &body)?).await,
-        ApiKey::ListPartitionReassignments => reassignments::handle(c, &decode(c, &body)?),
+        ApiKey::AlterPartitionReassignments => reassignments::alter(c, decode(c, &body)?),
+        ApiKey::ListPartitionReassignments => reassignments::list(c, &decode(c, &body)?),
+        ApiKey::DescribeQuorum => describe_quorum::handle(c, decode(c, &body)?),
         ApiKey::OffsetDelete => group_deletion::offsets(c, decode(c, &body)?).await,
         ApiKey::DescribeClientQuotas => quotas::describe(c, decode(c, &body)?),
         ApiKey::DescribeCluster => describe_cluster::handle(c, &decode(c, &body)?),
         ApiKey::DescribeTransactions => transactions::describe(c, decode(c, &body)?),
         ApiKey::ListTransactions => transactions::list(c, decode(c, &body)?),
         ApiKey::ListConfigResources => config_resources::list(c, decode(c, &body)?),
+        ApiKey::DescribeProducers => describe_producers::handle(c, decode(c, &body)?),
         ApiKey::DescribeTopicPartitions => describe_topic_partitions::handle(c, decode(c, &body)?),
         _ => Outcome::Close,
     };

@@ -1,4 +1,4 @@
-//! Which topics must exist, must not, or may.
+//! Which topics must exist, must not, or may; and how many partitions the common one must have.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,8 @@ use crate::world::World;
 pub(super) struct Topics {
     /// What was last asked for, and whether it was answered.
     wishes: BTreeMap<String, (bool, bool)>,
+    /// Partitions of the topic everybody works on, as far as was answered.
+    partitions: u32,
 }
 
 impl History {
@@ -21,6 +23,28 @@ impl History {
     /// It was.
     pub fn topic_settled(&self, name: &str, exists: bool) {
         self.seen().topics.wishes.insert(name.to_owned(), (exists, true));
+    }
+
+    /// It was answered that the topic everybody works on has so many partitions.
+    pub fn partitions_added(&self, count: u32) {
+        let known = &mut self.seen().topics.partitions;
+        *known = count.max(*known);
+    }
+
+    /// How many partitions that topic has for certain, from now on.
+    pub fn partitions_known(&self) -> u32 {
+        self.seen().topics.partitions
+    }
+
+    /// Holds the partitions that the topic is described with against what was answered `before` that
+    /// was asked for.
+    pub fn partitions_described(&self, world: &World, before: u32, described: usize) {
+        let fits = usize::try_from(before).is_ok_and(|before| described >= before);
+        world.check("topics", fits, || {
+            format!(
+                "the topic is described with {described} partitions; {before} were answered for"
+            )
+        });
     }
 
     /// What is settled now: of those a listing that begins now must tell the truth.
@@ -45,6 +69,20 @@ impl History {
             world.check("topics", seen.topics.wishes.contains_key(name), || {
                 format!("{name} is listed, and nobody wished for it")
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_that_were_answered_for_are_never_fewer() {
+        let history = History::new();
+        for (answered, known) in [(0, 0), (3, 3), (2, 3), (5, 5)] {
+            history.partitions_added(answered);
+            assert_eq!(history.partitions_known(), known);
         }
     }
 }

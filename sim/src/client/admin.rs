@@ -16,7 +16,7 @@ use super::errors::{
     NONE, TOPIC_ALREADY_EXISTS, TOPIC_DELETION_DISABLED, UNKNOWN_TOPIC_OR_PARTITION, is_retriable,
 };
 use super::groups::groups_that_go;
-use super::{Job, TOPIC, operate, switch_modes};
+use super::{Job, TOPIC, grow, operate, switch_modes};
 use crate::durability::Promise;
 use crate::fault::BROKER;
 use crate::world::{Dice, SimEnv};
@@ -37,18 +37,23 @@ pub async fn admin(job: Job, env: SimEnv) {
     let dice = job.world.dice("admin");
     let connection = Connection::new(env.clone(), BROKER, "admin".into());
     let mut admin = Admin { job, env, dice, connection, lives: 0 };
-    let partitions = i32::try_from(admin.job.work.partitions).unwrap_or(1);
+    let first = admin.job.work.partitions_at_first();
     let (fsync, changes) = (admin.job.work.fsync, admin.job.work.mode_changes > 0);
     if fsync && !changes {
         admin.job.history.topic_is_fsync();
     }
-    admin.create(TOPIC, partitions).await;
+    admin.create(TOPIC, i32::try_from(first).unwrap_or(1)).await;
+    admin.job.history.partitions_added(first);
     let id = admin.topic_id(TOPIC).await;
     // Changes are only asked for once the topic is known.
     if fsync && changes && !admin.job.history.is_topic_known() {
         admin.job.history.created_with_fsync();
     }
     admin.job.history.topic_known(id);
+    if admin.job.work.grown > 0 {
+        let (job, env) = (admin.job.clone(), admin.env.clone());
+        admin.env.spawn("growth", grow(job, env));
+    }
     if changes {
         let (job, env) = (admin.job.clone(), admin.env.clone());
         admin.env.spawn("mode changes", switch_modes(job, env));
@@ -193,7 +198,13 @@ impl Admin {
     async fn topics(&mut self) -> Vec<(String, Uuid)> {
         loop {
             let ask = MetadataRequest { topics: None, ..MetadataRequest::default() };
+            let before = self.job.history.partitions_known();
             if let Ok(answer) = self.connection.call(12, &ask, TIMEOUT).await {
+                let common = |topic: &&MetadataResponseTopic| topic.name.as_deref() == Some(TOPIC);
+                if let Some(found) = answer.topics.iter().find(common) {
+                    let (history, described) = (&self.job.history, found.partitions.len());
+                    history.partitions_described(&self.job.world, before, described);
+                }
                 let named =
                     |topic: &MetadataResponseTopic| Some((topic.name.clone()?, topic.topic_id));
                 return answer.topics.iter().filter_map(named).collect();

@@ -70,6 +70,8 @@ struct Member {
     heartbeat_due: Instant,
     /// Power losses of the broker when it last committed.
     losses: u64,
+    /// Partitions that were known when it last joined.
+    dealt: u32,
 }
 
 /// Consumes for ever.
@@ -100,6 +102,7 @@ pub async fn consumer(job: Job, env: SimEnv) {
         committed: BTreeMap::new(),
         heartbeat_due: Instant(0),
         losses: 0,
+        dealt: 0,
     };
     loop {
         if member.join().await == Step::Done {
@@ -138,6 +141,7 @@ impl Member {
 
     async fn join(&mut self) -> Step {
         self.positions.clear();
+        self.dealt = self.job.history.partitions_known();
         let ask = FindCoordinatorRequest { key: GROUP.into(), ..FindCoordinatorRequest::default() };
         match self.connection.call(2, &ask, TIMEOUT).await {
             Ok(answer) if answer.error_code == NONE => {},
@@ -185,7 +189,7 @@ impl Member {
         if joined.leader == joined.member_id {
             let members: Vec<&str> =
                 joined.members.iter().map(|member| member.member_id.as_str()).collect();
-            assignments = share_out(&members, self.job.work.partitions);
+            assignments = share_out(&members, self.dealt);
         }
         let ask = SyncGroupRequest {
             group_id: GROUP.into(),
@@ -232,7 +236,7 @@ impl Member {
 
     /// Looks at the committed offsets of all partitions, as an onlooker does.
     async fn look(&mut self) {
-        let partitions = i32::try_from(self.job.work.partitions).unwrap_or(1);
+        let partitions = i32::try_from(self.job.history.partitions_known()).unwrap_or(1);
         let topic = OffsetFetchRequestTopic {
             name: TOPIC.into(),
             partition_indexes: (0..partitions).collect(),
@@ -253,6 +257,10 @@ impl Member {
 
     /// One fetch, and what is due besides.
     async fn round(&mut self) -> Step {
+        // As kafka-clients do when they hear of more partitions.
+        if self.dealt < self.job.history.partitions_known() {
+            return Step::Rejoin;
+        }
         if self.env.now() >= self.heartbeat_due {
             self.heartbeat_due = self.env.now().after(HEARTBEAT_EVERY);
             if self.heartbeat().await == Step::Rejoin {

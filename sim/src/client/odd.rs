@@ -8,6 +8,7 @@ mod cluster;
 mod data;
 mod groups;
 mod members;
+mod operators;
 mod raw;
 mod sessions;
 mod topics;
@@ -58,6 +59,7 @@ pub async fn odd(job: Job, env: SimEnv) {
         odd.env.sleep(Duration::from_millis(millis)).await;
     }
     odd.sessions().await;
+    odd.operators().await;
 }
 
 impl Odd {

@@ -241,7 +241,9 @@ impl Sender {
         if left == 0 || self.refused {
             return None;
         }
-        let partition = self.dice.index(self.sequences.len());
+        // Those that were answered for.
+        let known = usize::try_from(self.job.history.partitions_known()).unwrap_or(1);
+        let partition = self.dice.index(known.clamp(1, self.sequences.len()));
         let waits = |(key, batch): (&u64, &Batch)| {
             usize::try_from(batch.partition) == Ok(partition) && !self.is_flying(*key)
         };

@@ -20,7 +20,7 @@ const IN_VAIN_MAX: u32 = 200;
 /// Reads every partition until a fetch brings nothing more.
 pub async fn read_all(job: Job, env: SimEnv) {
     let mut connection = Connection::new(env.clone(), BROKER, "reader".into());
-    let partitions = i32::try_from(job.work.partitions).unwrap_or(1);
+    let partitions = i32::try_from(job.history.partitions_known()).unwrap_or(1);
     let mut positions: BTreeMap<i32, i64> = (0..partitions).map(|index| (index, 0)).collect();
     let mut handed: BTreeMap<i32, Handed> = BTreeMap::new();
     let begun = job.history.asked();
@@ -77,7 +77,7 @@ pub async fn read_all(job: Job, env: SimEnv) {
 /// Asks how far the group has committed, until that is answered.
 pub async fn read_commits(job: Job, env: SimEnv) {
     let mut connection = Connection::new(env.clone(), BROKER, "reader".into());
-    let partitions = i32::try_from(job.work.partitions).unwrap_or(1);
+    let partitions = i32::try_from(job.history.partitions_known()).unwrap_or(1);
     let indexes = (0..partitions).collect();
     let topic = OffsetFetchRequestTopic { name: TOPIC.into(), partition_indexes: indexes };
     let ask = OffsetFetchRequest {

@@ -5,7 +5,10 @@
 //! which no fault hits; a fault of one device leaves the others alone; healing forgets what waits,
 //! and not what has happened.
 
+use std::io;
 use std::path::Path;
+
+use env::Space;
 
 use super::image::{Image, Inode};
 use super::names::{DirOp, ROOT, parts};
@@ -100,6 +103,15 @@ impl Image {
     pub fn device_of(&self, path: &Path) -> usize {
         let names = parts(path).unwrap_or_default();
         names.first().map_or(self.home_of(ROOT), |name| self.mounted(name))
+    }
+
+    /// Room of the device that a directory is on.
+    pub fn space(&self, path: &Path) -> io::Result<Space> {
+        /// Of a disk that is not full: as much as anybody may ask for.
+        const ALL: u64 = 1 << 40;
+        self.dir(self.resolve(&parts(path)?)?)?;
+        let left = self.devices[self.device_of(path)].room.unwrap_or(ALL);
+        Ok(Space { total_bytes: ALL, usable_bytes: left.min(ALL) })
     }
 
     fn mounted(&self, name: &str) -> usize {

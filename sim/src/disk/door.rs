@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
-use env::{Access, DirIdentity, Disk, Entry, EntryKind, File, IoBufs};
+use env::{Access, DirIdentity, Disk, Entry, EntryKind, File, IoBufs, Space};
 
 use super::armed::{OpKind, Sprung};
 use super::image::Image;
@@ -202,6 +202,10 @@ impl Disk for SimDisk {
     async fn lock_dir(&self, path: &Path) -> io::Result<SimDirLock> {
         let lock = self.on_path("lock", path, None, |image| image.lock(path)).await?;
         Ok(SimDirLock { process: self.0.clone(), lock })
+    }
+
+    async fn space(&self, dir: &Path) -> io::Result<Space> {
+        self.on_path("space", dir, None, |image| image.space(dir)).await
     }
 
     async fn identity(&self, dir: &Path) -> io::Result<DirIdentity> {

@@ -38,6 +38,10 @@ const KEEPER: u32 = 600;
 /// Per mille of seeds in which the disks are full while all is quiet.
 const FULL_WHEN_QUIET: u32 = 150;
 
+/// Per mille of seeds in which the topic gets more partitions, and how many at most.
+const GROWN: u32 = 350;
+const GROWN_MAX: u64 = 3;
+
 /// Per mille of seeds in which sequences wrap.
 const WRAPS: u32 = 200;
 
@@ -130,6 +134,11 @@ impl Plan {
         let mut dice = Dice::new(seed, "plan: topics of the keeper");
         plan.work.both = plan.work.keeper && dice.chance(500);
         plan.work.keeper_ids = plan.work.keeper && dice.chance(500);
+        let mut dice = Dice::new(seed, "plan: added partitions");
+        if dice.chance(GROWN) {
+            plan.work.grown = u32::try_from(dice.between(1, GROWN_MAX)).unwrap_or(1);
+            plan.work.partitions += plan.work.grown;
+        }
         plan.work.wraps = Dice::new(seed, "plan: sequences").chance(WRAPS);
         plan.work.full_when_quiet =
             Dice::new(seed, "plan: full when quiet").chance(FULL_WHEN_QUIET);
@@ -164,6 +173,7 @@ fn draw_work(dice: &mut Dice) -> Work {
         batch_max,
         think_max_ms: *dice.pick(&[0, 5, 50, 100]),
         in_flight: 1,
+        grown: 0,
         side_topics: dice.below(4),
         segment_bytes: *dice.pick(&[batch_bytes, 3 * batch_bytes, 10 * batch_bytes, 1 << 20]),
         tight: false,

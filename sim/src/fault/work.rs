@@ -18,6 +18,9 @@ pub struct Work {
     pub consumers: usize,
     /// Partitions of the topic.
     pub partitions: u32,
+    /// How many of them are added while everybody works; one at least is there from the beginning.
+    #[serde(default)]
+    pub grown: u32,
     /// Records each producer has to get acknowledged.
     pub records: u64,
     /// Largest batch, records.
@@ -85,6 +88,11 @@ pub struct Work {
 }
 
 impl Work {
+    /// With how many partitions the topic is created.
+    pub fn partitions_at_first(&self) -> u32 {
+        self.partitions.saturating_sub(self.grown).max(1)
+    }
+
     /// The broker's directories: where logs live, and which holds the metadata.
     pub fn dirs(&self) -> (&'static [&'static str], usize) {
         let most = DATA_DIRS.len() - 1;
@@ -95,4 +103,19 @@ impl Work {
 
 fn one() -> usize {
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Plan;
+    use super::Work;
+
+    #[test]
+    fn one_partition_at_least_is_there_from_the_beginning() {
+        let work = Plan::draw(1).work;
+        let first =
+            |partitions, grown| Work { partitions, grown, ..work.clone() }.partitions_at_first();
+
+        assert_eq!([first(4, 0), first(4, 3), first(1, 3)], [4, 1, 1]);
+    }
 }

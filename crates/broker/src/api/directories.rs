@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base::{Instant, Uuid};
+use base::{Instant, PartitionId, Uuid};
+use env::Space;
 
 /// One log directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,4 +38,26 @@ pub enum DirectoryState {
         /// Why.
         reason: Arc<str>,
     },
+}
+
+/// What a log directory is used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryUsage {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Nothing is served from it; then nothing else is known of it.
+    pub is_failed: bool,
+    /// The file system's room, if it says.
+    pub space: Option<Space>,
+    /// The logs in it that were asked for, in order.
+    pub logs: Vec<LogUsage>,
+}
+
+/// What a log takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogUsage {
+    /// Whose it is.
+    pub partition: PartitionId,
+    /// Its segments, bytes.
+    pub bytes: u64,
 }

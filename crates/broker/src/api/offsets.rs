@@ -44,6 +44,17 @@ pub struct FoundOffset {
     pub leader_epoch: Option<LeaderEpoch>,
 }
 
+/// A question about where an epoch ended.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochEnd {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// Which epoch; `None` is one that nobody knows.
+    pub epoch: Option<LeaderEpoch>,
+    /// The leader epoch the client believes in, if it said.
+    pub current_leader_epoch: Option<LeaderEpoch>,
+}
+
 /// Why there is no answer. "No such record" is not an error but `Ok(None)`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ListOffsetError {

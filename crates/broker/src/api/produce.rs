@@ -1,6 +1,8 @@
 //! Appending one batch to one partition.
 
-use base::{BrokerId, Instant, LeaderEpoch, Offset, PartitionId, Timestamp};
+use base::{
+    BrokerId, Instant, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp,
+};
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -106,4 +108,17 @@ pub enum ProduceError {
     /// The broker is stopping.
     #[error("the broker is stopping")]
     Stopping,
+}
+
+/// An idempotent producer that a partition remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Who.
+    pub id: ProducerId,
+    /// Its newest incarnation.
+    pub epoch: ProducerEpoch,
+    /// Number of its last record.
+    pub last_sequence: i32,
+    /// Largest timestamp of its last batch.
+    pub last_timestamp: Timestamp,
 }

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use storage::{Durability, ProducerBatch, ProducerStates, Verdict};
 use tokio::sync::{Notify, oneshot};
 
-use crate::api::ProduceError;
+use crate::api::{ActiveProducer, ProduceError};
 use crate::partition::awaited::Awaited;
 use crate::partition::readers::{Readers, Signal};
 
@@ -462,6 +462,20 @@ impl Ledger {
     }
 
     /// Forgets producers that have not written for `after`.
+    /// The idempotent producers, by id.
+    pub(crate) fn active_producers(&self) -> Vec<ActiveProducer> {
+        let known = self.producers.iter().filter_map(|(id, state)| {
+            let last = state.batches.back()?;
+            Some(ActiveProducer {
+                id,
+                epoch: state.epoch,
+                last_sequence: last.last_sequence,
+                last_timestamp: last.timestamp,
+            })
+        });
+        known.collect()
+    }
+
     pub(crate) fn expire_producers(&mut self, now: Timestamp, after: base::Duration) {
         self.producers.expire(now, after);
         if let Some(waiting) = &mut self.waiting {

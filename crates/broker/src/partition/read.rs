@@ -12,8 +12,8 @@ use env::{Disk, Env};
 use storage::ReadError;
 
 use crate::api::{
-    FetchError, FetchPartition, FetchedData, FoundOffset, Isolation, ListOffset, ListOffsetError,
-    OffsetSpec,
+    EpochEnd, FetchError, FetchPartition, FetchedData, FoundOffset, Isolation, ListOffset,
+    ListOffsetError, OffsetSpec,
 };
 use crate::partition::Partition;
 use crate::partition::ledger::{Fate, Ledger};
@@ -187,6 +187,23 @@ impl<E: Env> Partition<E> {
             timestamp: Some(hit.timestamp),
             leader_epoch: Some(hit.epoch),
         }))
+    }
+
+    /// The largest epoch not above `wish.epoch`, and where it ended; `None` for an epoch that never was
+    /// here. The present one ends where the log does, also before it has a record.
+    pub(crate) fn end_of_epoch(
+        &self,
+        wish: &EpochEnd,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, ListOffsetError> {
+        let seen = self.bounds(wish.current_leader_epoch).map_err(to_list_error)?;
+        let Some(asked) = wish.epoch else { return Ok(None) };
+        if asked == seen.epoch {
+            return Ok(Some((asked, seen.end)));
+        }
+        // The history of a log without records has no epoch at all: all of them ended at its end.
+        let before_any =
+            (asked < seen.epoch && self.log.latest_epoch().is_none()).then_some((asked, seen.end));
+        Ok(self.log.end_of_epoch(asked).or(before_any))
     }
 
     /// The epoch in which the record at `offset` was written, or will be while there is none.

@@ -11,7 +11,7 @@ use base::{Duration, Instant, Probe, Timestamp};
 use bytes::{Bytes, BytesMut};
 use env::{
     Access, DirIdentity, Disk, Entry, Env, File, Host, IoBufs, Listener, Lock, Net, Pools, Rank,
-    SegmentQueue, Stream,
+    SegmentQueue, Space, Stream,
 };
 use env_tokio::{TokioDisk, TokioEnv, TokioFile};
 use tokio::sync::Notify;
@@ -309,6 +309,10 @@ impl Disk for ShakyDisk {
 
     async fn lock_dir(&self, path: &Path) -> io::Result<Self::DirLock> {
         self.inner.lock_dir(path).await
+    }
+
+    async fn space(&self, dir: &Path) -> io::Result<Space> {
+        self.inner.space(dir).await
     }
 
     async fn identity(&self, dir: &Path) -> io::Result<DirIdentity> {

@@ -172,6 +172,17 @@ pub async fn a_replaced_directory_has_another_identity<E: Env>(env: &E, dir: &Pa
     Ok(())
 }
 
+/// What is left of a file system is a part of it.
+pub async fn a_file_system_has_room_and_a_missing_directory_none<E: Env>(
+    env: &E,
+    dir: &Path,
+) -> Verdict {
+    let space = env.disk().space(dir).await?;
+    check!(space.total_bytes > 0, "no bytes at all: {space:?}");
+    check!(space.usable_bytes <= space.total_bytes, "more is left than there is: {space:?}");
+    fails_as(env.disk().space(&dir.join("nowhere")).await, ErrorKind::NotFound, "a missing one")
+}
+
 /// The boot id is there and does not change while we run.
 pub async fn the_host_stays_the_same<E: Env>(env: &E, _dir: &Path) -> Verdict {
     let before = env.host();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use bytes::{Bytes, BytesMut};
 
 use super::extents::{Extents, laid_over};
-use crate::{Access, DirIdentity, Disk, Entry, EntryKind, File, IoBufs, Lock, Rank};
+use crate::{Access, DirIdentity, Disk, Entry, EntryKind, File, IoBufs, Lock, Rank, Space};
 
 /// Taken alone.
 const NODES_RANK: Rank = Rank(245);
@@ -268,6 +268,10 @@ impl<D: Disk> Disk for OverlayDisk<D> {
     }
 
     /// That of a directory which is not there below is made up, on the device of the nearest that is.
+    async fn space(&self, dir: &Path) -> io::Result<Space> {
+        self.below.space(dir).await
+    }
+
     async fn identity(&self, dir: &Path) -> io::Result<DirIdentity> {
         match self.find(dir) {
             Found::Nothing => Err(missing()),

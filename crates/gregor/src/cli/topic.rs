@@ -48,7 +48,7 @@ pub enum TopicCommand {
         #[command(flatten)]
         format: Format,
     },
-    /// Change settings of a topic, in force at once
+    /// Change settings of a topic, or add partitions, in force at once
     Alter(AlterTopic),
     /// Delete topics and all their records
     #[command(after_help = "Examples:
@@ -100,9 +100,12 @@ pub struct CreateTopic {
 #[command(after_help = "Examples:
   gregor topic alter orders --config gregor.durability=fsync
   gregor topic alter orders --config retention.ms=3600000 --delete-config segment.bytes
+  gregor topic alter orders --partitions 12
   gregor topic alter orders --config segment.bytes=1 --validate-only
 
-All of it is changed or, if anything is refused, nothing. Every record acknowledged after a change to
+All settings are changed or, if one is refused, none; partitions are added after that.
+Partitions only become more: records stay where they are, and from then on a key may go to another
+partition than before. Every record acknowledged after a change to
 gregor.durability=fsync is durable, and so is everything before it.
 `gregor topic describe` shows a topic's settings, `gregor config list --topic` what there is to set.")]
 pub struct AlterTopic {
@@ -110,11 +113,14 @@ pub struct AlterTopic {
     pub name: String,
     /// A setting and its new value; may be repeated
     #[arg(short, long = "config", value_name = "KEY=VALUE", value_parser = pair)]
-    #[arg(required_unless_present = "deleted")]
+    #[arg(required_unless_present_any = ["deleted", "partitions"])]
     pub configs: Vec<(String, String)>,
     /// A setting that goes back to the broker's default; may be repeated
     #[arg(short, long = "delete-config", value_name = "KEY")]
     pub deleted: Vec<String>,
+    /// How many partitions it has then; more than before
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    pub partitions: Option<i32>,
     /// Check everything, change nothing
     #[arg(long)]
     pub validate_only: bool,

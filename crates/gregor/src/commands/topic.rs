@@ -99,19 +99,46 @@ fn say(out: &mut Output, topic: &str, done: &'static str) -> Result<(), Failure>
     out.flush()
 }
 
+#[derive(Serialize)]
+struct Altered<'a> {
+    topic: &'a str,
+    done: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partitions: Option<i32>,
+}
+
 async fn alter(mut remote: Remote, arguments: AlterTopic) -> Result<(), Failure> {
     let mut out = Output::new(arguments.format.json);
     let (name, validate_only) = (arguments.name, arguments.validate_only);
     notes(&arguments.configs);
     let set = arguments.configs.into_iter().map(|(key, value)| (key, Some(value)));
     let edits: Vec<_> = set.chain(arguments.deleted.into_iter().map(|key| (key, None))).collect();
-    let what = format!("changing topic '{name}'");
-    let question = async |broker: &mut remote::Broker, at| {
-        broker.alter_topic(&name, &edits, validate_only, at).await
-    };
-    let altered = remote.ask(To::Any, &what, question).await;
-    altered.map_err(|failure| unknown_topic(failure, &name))?;
-    say(&mut out, &name, if validate_only { "checked" } else { "altered" })
+    if !edits.is_empty() {
+        let what = format!("changing topic '{name}'");
+        let question = async |broker: &mut remote::Broker, at| {
+            broker.alter_topic(&name, &edits, validate_only, at).await
+        };
+        let altered = remote.ask(To::Any, &what, question).await;
+        altered.map_err(|failure| unknown_topic(failure, &name))?;
+    }
+    let partitions = arguments.partitions;
+    if let Some(count) = partitions {
+        let what = format!("adding partitions to topic '{name}'");
+        let question = async |broker: &mut remote::Broker, at| {
+            broker.add_partitions(&name, count, validate_only, at).await
+        };
+        let added = remote.ask(To::Any, &what, question).await;
+        added.map_err(|failure| unknown_topic(failure, &name))?;
+    }
+    let done = if validate_only { "checked" } else { "altered" };
+    if out.is_json() {
+        out.object(&Altered { topic: &name, done, partitions })?;
+    } else {
+        let partitions = partitions.map(|count| u64::try_from(count).unwrap_or(0));
+        let with = partitions.map(|count| format!(": {}", counted(count, "partition")));
+        out.line(&format!("{done} {name}{}", with.unwrap_or_default()))?;
+    }
+    out.flush()
 }
 
 async fn delete(mut remote: Remote, names: Vec<String>, mut out: Output) -> Result<(), Failure> {

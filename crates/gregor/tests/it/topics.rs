@@ -55,6 +55,32 @@ fn a_setting_of_a_topic_is_changed_and_taken_back_or_nothing_is() {
 }
 
 #[test]
+fn a_topic_gets_more_partitions_and_never_fewer() {
+    let broker = Broker::start(&fresh_dir("grown"));
+    broker.prints(&["topic", "create", "orders"]);
+    let count = || broker.json(&["topic", "list"])[0]["partitions"].to_string();
+
+    let checked = ["topic", "alter", "orders", "--partitions", "3", "--validate-only"];
+    assert_eq!(broker.prints(&checked), "checked orders: 3 partitions\n");
+    assert_eq!(count(), "1");
+    let altered = broker.prints(&["topic", "alter", "orders", "--partitions", "3"]);
+    assert_eq!(altered, "altered orders: 3 partitions\n");
+    assert_eq!(count(), "3");
+
+    let said = error(&broker.run(&["topic", "alter", "orders", "--partitions", "2"]));
+    assert!(said.contains("currently has 3 partition(s); 2 would not be an increase"), "{said}");
+    let said = error(&broker.run(&["topic", "alter", "nowhere", "--partitions", "2"]));
+    assert!(said.contains("there is no topic 'nowhere'"), "{said}");
+    let both = ["topic", "alter", "orders", "-p", "4", "-c", "retention.ms=60000"];
+    let altered = &broker.json(&both)[0];
+    assert_eq!(altered.to_string(), r#"{"done":"altered","partitions":4,"topic":"orders"}"#);
+    let described = &broker.json(&["topic", "describe", "orders"])[0];
+    assert_eq!(described["configs"]["retention.ms"], "60000");
+    assert_eq!(described["partitions"][3]["leader"], 1);
+    assert!(broker.stop());
+}
+
+#[test]
 fn an_error_says_what_to_do_next() {
     let broker = Broker::start(&fresh_dir("errors"));
 

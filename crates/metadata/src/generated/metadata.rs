@@ -3,7 +3,7 @@
 /// One entry of the log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 12")]
+    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 12")]
     pub kind: ::core::option::Option<record::Kind>,
 }
 /// Nested message and enum types in `Record`.
@@ -22,6 +22,8 @@ pub mod record {
         ProducerIdsReserved(super::ProducerIdsReserved),
         #[prost(message, tag = "6")]
         TopicConfigured(super::TopicConfigured),
+        #[prost(message, tag = "7")]
+        PartitionsAdded(super::PartitionsAdded),
         #[prost(message, tag = "12")]
         Configured(super::Configured),
     }
@@ -105,6 +107,16 @@ pub struct TopicConfigured {
     /// All of them, sorted by key.
     #[prost(message, repeated, tag = "2")]
     pub configs: ::prost::alloc::vec::Vec<Config>,
+}
+/// A topic has more partitions than before: one record, so that no observer sees half of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PartitionsAdded {
+    /// Which topic.
+    #[prost(bytes = "vec", tag = "1")]
+    pub topic_id: ::prost::alloc::vec::Vec<u8>,
+    /// Those that are new, behind the ones that the topic has.
+    #[prost(message, repeated, tag = "2")]
+    pub partitions: ::prost::alloc::vec::Vec<Partition>,
 }
 /// Producer ids below `next` are handed out or lost, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -12,7 +12,7 @@ use std::{io, ops::Range};
 use base::{Duration, Instant, Prng, Probe, ReplicaGen, Timestamp};
 use bytes::Bytes;
 use env::{
-    Access, DirIdentity, Disk, Entry, EntryKind, Env, File, Host, IoBufs, Lock, Pools, Rank,
+    Access, DirIdentity, Disk, Entry, EntryKind, Env, File, Host, IoBufs, Lock, Pools, Rank, Space,
 };
 
 pub use crate::batches::*;
@@ -523,6 +523,10 @@ impl Disk for MemEnv {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(MemDirLock)
+    }
+
+    async fn space(&self, _dir: &Path) -> io::Result<Space> {
+        Ok(Space { total_bytes: 1 << 30, usable_bytes: 1 << 30 })
     }
 
     async fn identity(&self, _dir: &Path) -> io::Result<DirIdentity> {

@@ -2,6 +2,7 @@
 
 use base::Instant;
 use env::Env;
+use protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::incremental_alter_configs_request::{
@@ -9,14 +10,15 @@ use protocol::messages::incremental_alter_configs_request::{
 };
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
-    IncrementalAlterConfigsRequest, MetadataRequest, MetadataResponse,
+    ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteTopicsRequest, IncrementalAlterConfigsRequest, MetadataRequest, MetadataResponse,
 };
 
 use super::{Client, ClientError, accepted};
 
 const API_VERSIONS_VERSION: i16 = 4;
 const METADATA_VERSION: i16 = 12;
+const CREATE_PARTITIONS_VERSION: i16 = 3;
 const CREATE_TOPICS_VERSION: i16 = 7;
 const DELETE_TOPICS_VERSION: i16 = 6;
 const ALTER_CONFIGS_VERSION: i16 = 1;
@@ -102,6 +104,28 @@ impl<E: Env> Client<E> {
         };
         let response = self.call(CREATE_TOPICS_VERSION, &request, deadline).await?;
         let topic = response.topics.into_iter().next().ok_or(ClientError::Incomplete)?;
+        accepted(topic.error_code, topic.error_message.as_deref())
+    }
+
+    /// Gives a topic more partitions, so that it has `count`. With `validate_only` nothing is changed.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the topic has as many as before then, unless the answer was lost.
+    pub async fn add_partitions(
+        &mut self,
+        name: &str,
+        count: i32,
+        validate_only: bool,
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
+        let topic = CreatePartitionsTopic { name: name.to_owned(), count, assignments: None };
+        let request = CreatePartitionsRequest {
+            topics: vec![topic],
+            timeout_ms: ADMIN_TIMEOUT_MS,
+            validate_only,
+        };
+        let response = self.call(CREATE_PARTITIONS_VERSION, &request, deadline).await?;
+        let topic = response.results.into_iter().next().ok_or(ClientError::Incomplete)?;
         accepted(topic.error_code, topic.error_message.as_deref())
     }
 

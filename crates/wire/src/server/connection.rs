@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use base::Probe;
+use base::{Instant, Probe};
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
 use tracing::debug;
 
@@ -225,7 +225,7 @@ impl<E: Env> Connection<E> {
     async fn write(&mut self) -> Result<(), FrameEnd> {
         if !self.out.queue.is_empty() {
             let idle = self.shared.settings.idle_max;
-            let at = idle.map_or(base::Instant::NEVER, |idle| self.shared.env.now().after(idle));
+            let at = idle.map_or(Instant::NEVER, |idle| self.shared.env.now().after(idle));
             let write = self.stream.write_segments(&mut self.out.queue);
             match timeout_at(&self.shared.env, at, write).await {
                 Ok(written) => written?,
@@ -258,7 +258,7 @@ impl<E: Env> Connection<E> {
             return Ok(Came::Nothing);
         }
         let idle = shared.settings.idle_max;
-        let at = idle.map_or(base::Instant::NEVER, |idle| shared.env.now().after(idle));
+        let at = idle.map_or(Instant::NEVER, |idle| shared.env.now().after(idle));
         let read = timeout_at(&shared.env, at, read);
         let Some(read) = shared.stop.unless(read).await else { return Ok(Came::End) };
         match read {

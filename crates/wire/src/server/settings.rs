@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{BrokerId, Duration};
@@ -66,6 +67,8 @@ pub struct ServerSettings {
     pub fetch_session_idle_min: Duration,
     /// `max.request.partition.size.limit`.
     pub describe_partitions_max: usize,
+    /// Where relative paths of log directories begin, for clients to be told absolute ones.
+    pub working_dir: PathBuf,
     /// `max.connections.per.ip.overrides`.
     pub connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// The levels of the loggers.
@@ -112,6 +115,7 @@ impl ServerSettings {
             describe_partitions_max: 2_000,
             connections_per_ip_overrides: BTreeMap::new(),
             loggers: Arc::new(FixedLoggers),
+            working_dir: PathBuf::new(),
         }
     }
 }

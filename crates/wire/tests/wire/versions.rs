@@ -27,6 +27,9 @@ use wire::client::Client;
 
 use crate::world::{Served, World, batch};
 
+#[path = "operators.rs"]
+mod operators;
+
 /// What has been asked in which versions.
 struct Table {
     served: Served,
@@ -91,6 +94,7 @@ fn every_advertised_version_answers() {
             members(&mut table).await;
             deletions(&mut table).await;
             nobodys(&mut table).await;
+            operators::every_version(&mut table).await;
 
             table.seen.sort_unstable();
             let all: Vec<i16> = table.advertised.keys().copied().collect();

@@ -56,6 +56,7 @@ public final class Main {
             new GroupAdminChecks(suite, broker).run();
             new AdminChecks(suite, broker).run();
             new FetchChecks(suite, broker).run();
+            new OperatorChecks(suite, broker).run();
             new LogChecks(suite, broker).run();
         }
     }
