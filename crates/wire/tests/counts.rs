@@ -2,6 +2,7 @@
 //!
 //! The client here allocates nothing while it is counted, so what is counted is the broker's.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "how a test fails")]
+#![expect(clippy::disallowed_methods, reason = "tests make and remove their own directories")]
 #![expect(clippy::disallowed_types, reason = "a client of plain sockets, which allocates nothing")]
 
 #[path = "wire/world.rs"]

@@ -250,7 +250,7 @@ mod tests {
         (image, inodes)
     }
 
-    fn sync(image: &mut Image, inode: u64) -> std::io::Result<()> {
+    fn sync(image: &mut Image, inode: u64) -> io::Result<()> {
         let point = image.sync_begin(inode).unwrap();
         image.sync_end(inode, point)
     }
@@ -320,6 +320,6 @@ mod tests {
 
         let error = image.rename(from, to).unwrap_err();
 
-        assert_eq!(error.kind(), std::io::ErrorKind::CrossesDevices);
+        assert_eq!(error.kind(), io::ErrorKind::CrossesDevices);
     }
 }

@@ -284,7 +284,7 @@ mod tests {
 
     fn answer(key: ApiKey, version: i16, body: &impl Message) -> Vec<u8> {
         let parts = frame::response(key, version, 77, body).unwrap();
-        let bytes = parts.iter().flat_map(|part| match part {
+        let bytes = parts.parts.iter().flat_map(|part| match part {
             Part::Bytes(bytes) => bytes.to_vec(),
             Part::External { .. } => Vec::new(),
         });

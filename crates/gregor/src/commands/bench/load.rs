@@ -362,11 +362,8 @@ impl Worker<'_> {
             let writer = scope.spawn(move || {
                 let mut at = first;
                 let mut out = Vec::new();
-                while !gate.is_stopped() {
-                    std::thread::sleep(at.saturating_duration_since(Instant::now()));
-                    if due.send(at).is_err() {
-                        break;
-                    }
+                // Whoever reads the answers may have given up.
+                while !gate.is_stopped() && wait_until(at, &due) {
                     send(stream, &mut out, 1, work).map_err(|error| broken(to, &error))?;
                     at += every;
                 }
@@ -380,6 +377,12 @@ impl Worker<'_> {
         })?;
         Ok(self.latencies)
     }
+}
+
+/// Waits for the instant at which a request is due, and says so; whether anybody wants to know.
+fn wait_until(at: Instant, due: &SyncSender<Instant>) -> bool {
+    std::thread::sleep(at.saturating_duration_since(Instant::now()));
+    due.send(at).is_ok()
 }
 
 /// Counts an answer, and its latency if the measurement is under way.

@@ -256,16 +256,14 @@ impl Broker {
                     Err(error) => return Err(refused("creating a topic", error)),
                 }
             }
-            for partition in 0..partitions {
-                loop {
-                    let asked = (name, partition);
-                    match client.list_offset(asked, WhichOffset::Latest, deadline).await {
-                        Ok(_) => break,
-                        Err(error) if is_passing(&error) && env.now() < deadline => {
-                            env.sleep(Duration::from_millis(20)).await;
-                        },
-                        Err(error) => return Err(refused("waiting for a leader", error)),
-                    }
+            let mut led = 0;
+            while led < partitions {
+                match client.list_offset((name, led), WhichOffset::Latest, deadline).await {
+                    Ok(_) => led += 1,
+                    Err(error) if is_passing(&error) && env.now() < deadline => {
+                        env.sleep(Duration::from_millis(20)).await;
+                    },
+                    Err(error) => return Err(refused("waiting for a leader", error)),
                 }
             }
             Ok(())
