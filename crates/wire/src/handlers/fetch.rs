@@ -170,13 +170,21 @@ fn sort_out<E: Env>(
 }
 
 fn refused<E: Env>(context: &Context<'_, E>, why: Refusal) -> ErrorCode {
-    let (mark, error) = match why {
-        Refusal::Unknown => ("fetch_session_unknown", ErrorCode::FETCH_SESSION_ID_NOT_FOUND),
-        Refusal::Epoch => ("fetch_session_other_epoch", ErrorCode::INVALID_FETCH_SESSION_EPOCH),
-        Refusal::TopicIds => ("fetch_session_other_names", ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR),
-    };
-    context.probe().reached(mark);
-    error
+    let probe = context.probe();
+    match why {
+        Refusal::Unknown => {
+            probe.reached("fetch_session_unknown");
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND
+        },
+        Refusal::Epoch => {
+            probe.reached("fetch_session_other_epoch");
+            ErrorCode::INVALID_FETCH_SESSION_EPOCH
+        },
+        Refusal::TopicIds => {
+            probe.reached("fetch_session_other_names");
+            ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
+        },
+    }
 }
 
 /// Which topic is meant, if it has the partition. Of an id that a session knew by name, it depends on

@@ -104,10 +104,10 @@ fn admitted<E: Env>(
     let worth = (privileged, Weight::of(&asking.asked));
     let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
     let (made, evicted) = context.shared.sessions.admit(env.now(), env.random_u64(), worth, by_id);
-    context.probe().reached(match &made {
-        Some(_) => "fetch_session_made",
-        None => "fetch_session_no_room",
-    });
+    match &made {
+        Some(_) => context.probe().reached("fetch_session_made"),
+        None => context.probe().reached("fetch_session_no_room"),
+    }
     if evicted {
         context.probe().reached("fetch_session_evicted");
     }
