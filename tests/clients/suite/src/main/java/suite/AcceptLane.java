@@ -16,8 +16,8 @@ final class AcceptLane {
 
     static void run(Suite suite) throws Exception {
         Setup setup = suite.setup();
-        try (Broker shared = broker(setup, "acceptance", "0");
-                Broker killed = broker(setup, "acceptance-killed", "1500")) {
+        try (Broker shared = broker(setup, "acceptance", "0", "30000");
+                Broker killed = broker(setup, "acceptance-killed", "1500", "1500")) {
             List<Thread> threads = new ArrayList<>();
             threads.add(lane(suite, "asks", List.of(new AcceptProtocol(suite, shared),
                 new AcceptTopics(suite, shared), new AcceptProduce(suite, shared),
@@ -43,7 +43,8 @@ final class AcceptLane {
     }
 
     /** What runs in the background does so often, and sessions may be short. */
-    private static Broker broker(Setup setup, String name, String delay) throws Exception {
+    private static Broker broker(Setup setup, String name, String delay, String genuineSession)
+            throws Exception {
         Map<String, String> keys = new TreeMap<>(Map.of(
             "log.retention.check.interval.ms", "300",
             "log.cleaner.backoff.ms", "200",
@@ -51,6 +52,8 @@ final class AcceptLane {
             "group.initial.rebalance.delay.ms", delay));
         if (setup.kind() == Setup.Kind.KAFKA) {
             keys.put("log.initial.task.delay.ms", "500");
+            // Where it is not killed, its controller is not to take it for dead on a busy machine.
+            keys.put("broker.session.timeout.ms", genuineSession);
         }
         Path dir = setup.work().resolve(name);
         return new Broker(setup, dir, Broker.freePort(), keys);

@@ -64,7 +64,7 @@ final class Broker implements AutoCloseable {
         keys.put("controller.listener.names", "CONTROLLER");
         keys.put("controller.quorum.voters", "1@127.0.0.1:" + controller);
         // Otherwise a killed broker is taken back only after nine seconds.
-        keys.put("broker.session.timeout.ms", "1500");
+        keys.putIfAbsent("broker.session.timeout.ms", "1500");
         keys.put("broker.heartbeat.interval.ms", "500");
         keys.put("transaction.state.log.replication.factor", "1");
         keys.put("transaction.state.log.min.isr", "1");
