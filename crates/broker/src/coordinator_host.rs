@@ -229,15 +229,23 @@ impl<E: Env> Coordinators<E> {
         let (env, probe) = (&self.node.env, self.node.env.probe());
         let group = command.group().unwrap_or_default();
         let refused = match self.handle(group) {
-            None => ("group_not_coordinator", GroupError::NotCoordinator),
+            None => {
+                probe.reached("group_not_coordinator");
+                GroupError::NotCoordinator
+            },
             Some((_, Phase::Loading)) => {
-                ("group_load_in_progress", GroupError::CoordinatorLoadInProgress)
+                probe.reached("group_load_in_progress");
+                GroupError::CoordinatorLoadInProgress
             },
             Some((_, Phase::Broken)) => {
-                ("group_coordinator_broken", GroupError::CoordinatorNotAvailable)
+                probe.reached("group_coordinator_broken");
+                GroupError::CoordinatorNotAvailable
             },
             Some((mailbox, Phase::Serving)) => match mailbox.try_reserve() {
-                Err(_) => ("group_mailbox_full", GroupError::CoordinatorNotAvailable),
+                Err(_) => {
+                    probe.reached("group_mailbox_full");
+                    GroupError::CoordinatorNotAvailable
+                },
                 Ok(slot) => {
                     // Only what is written has a time limit of its own; the shard bounds how long
                     // others wait.
@@ -257,9 +265,7 @@ impl<E: Env> Coordinators<E> {
                 },
             },
         };
-        let (mark, why) = refused;
-        probe.reached(mark);
-        Err(Box::new(refuse(&command, why)))
+        Err(Box::new(refuse(&command, refused)))
     }
 
     async fn finish(&self, asked: Asked) -> Reply {

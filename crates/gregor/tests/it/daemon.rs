@@ -153,6 +153,7 @@ fn sighup_without_a_file_is_the_end_of_the_terminal_and_a_clean_stop() {
     broker.signal("HUP");
 
     broker.logs("stopped");
+    assert!(broker.ends());
     assert!(Broker::start(&dir).log.contains("it was closed cleanly"));
 }
 

@@ -151,6 +151,11 @@ impl Broker {
         sent.success() && self.child.wait().unwrap().success()
     }
 
+    /// Waits for its end; whether it ended well.
+    pub fn ends(mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
