@@ -56,7 +56,7 @@ impl Tree {
         }
         let inner = folders_in(&root.join("crates"))?.into_iter();
         let mut places: Vec<PathBuf> = inner.map(|name| Path::new("crates").join(name)).collect();
-        places.extend(["proto", "sim", "tests"].map(PathBuf::from));
+        places.extend(["proto", "sim", "tests", "tests/floor"].map(PathBuf::from));
         for place in places {
             let manifest = std::fs::read_to_string(root.join(&place).join("Cargo.toml"))?;
             let name = manifest.lines().find_map(|line| line.strip_prefix("name = \""));

@@ -82,10 +82,10 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::DescribeClientQuotas,
     ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
     ApiKey::ListConfigResources,
-    ApiKey::DescribeProducers,
     ApiKey::DescribeTopicPartitions,
 ];
 

@@ -4,10 +4,12 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use base::{
     BrokerId, LeaderEpoch, Offset, PartitionId, PartitionIndex, ProducerEpoch, ProducerId,
-    Timestamp, TopicId, Uuid,
+    ReplicaGen, Timestamp, TopicId, Uuid,
 };
 use bytes::{Bytes, BytesMut};
 use env::{File, IoBufs, Listener, Net, Segment, SegmentQueue, Stream};
@@ -19,6 +21,20 @@ use storage::{
 };
 
 use crate::support::*;
+
+pub const GEN: ReplicaGen = ReplicaGen(1);
+
+/// Runs a future that never really waits.
+pub fn run<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..1_000_000 {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+    }
+    unreachable!("a future that waits for ever");
+}
 
 pub fn root() -> PathBuf {
     PathBuf::from("data")

@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::{io, ops::Range};
 
-use base::{Duration, Instant, Prng, Probe, ReplicaGen, Timestamp};
+use base::{Duration, Instant, Prng, Probe, Timestamp};
 use bytes::Bytes;
 use env::{
     Access, DirIdentity, Disk, Entry, EntryKind, Env, File, Host, IoBufs, Lock, Pools, Rank, Space,
@@ -18,18 +17,6 @@ use env::{
 pub use crate::batches::*;
 
 const SECTOR: usize = 512;
-
-/// Runs a future that never really waits.
-pub fn run<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..1_000_000 {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
-    }
-    unreachable!("a future that waits for ever");
-}
 
 #[derive(Clone, Default)]
 struct Inode {
@@ -599,5 +586,3 @@ impl Env for MemEnv {
         unreachable!("storage never halts: {reason}");
     }
 }
-
-pub const GEN: ReplicaGen = ReplicaGen(1);
