@@ -49,6 +49,7 @@ fn use_buffers(pools: &Pools, owned: &Lock<BTreeSet<usize>>, mark: u8) {
             held.clear();
         }
     }
+    held.iter().for_each(|(at, _)| assert!(owned.lock().remove(at)));
 }
 
 #[test]

@@ -5,9 +5,10 @@
 
 use base::codec::{DecodeError, EncodeError, Message, Part, Reader, Wire as _, Writer};
 use bytes::Bytes;
+use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::{ApiKey, Request, RequestHeader, ResponseHeader};
+use crate::{ApiKey, ClientId, Request, RequestHeader, ResponseHeader};
 
 /// The bytes of the length in front of a frame.
 pub const LENGTH_BYTES: usize = 4;
@@ -31,6 +32,38 @@ pub fn length(prefix: [u8; LENGTH_BYTES], bytes_max: usize) -> Result<usize, Fra
     match usize::try_from(length) {
         Ok(bytes) if bytes <= bytes_max => Ok(bytes),
         _ => Err(FrameLengthError { length, bytes_max }),
+    }
+}
+
+/// Bytes of a response that need no memory of their own.
+pub const SHORT_BYTES_MAX: usize = 128;
+
+/// A whole frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Framed {
+    /// Short and complete.
+    Short(SmallVec<[u8; SHORT_BYTES_MAX]>),
+    /// In pieces, some of which may lie elsewhere.
+    Parts(Vec<Part>),
+}
+
+/// As [`response`]; `body` writes what follows the header.
+///
+/// # Errors
+/// Those of `body`.
+pub fn framed(
+    api_key: ApiKey,
+    api_version: i16,
+    correlation_id: i32,
+    body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
+) -> Result<Framed, EncodeError> {
+    let mut writer = Writer::with_capacity(256);
+    writer.i32(0);
+    ResponseHeader { correlation_id }.encode(&mut writer, api_key, api_version);
+    body(&mut writer)?;
+    match writer.whole_frame() {
+        Some(whole) if whole.len() <= SHORT_BYTES_MAX => Ok(Framed::Short(whole.into())),
+        _ => Ok(Framed::Parts(writer.into_frame()?)),
     }
 }
 
@@ -63,7 +96,7 @@ pub fn request<R: Request>(
 ) -> Result<Vec<Part>, EncodeError> {
     let mut writer = Writer::with_capacity(256);
     writer.i32(0);
-    let client_id = client_id.map(str::to_owned);
+    let client_id = client_id.map(ClientId::from);
     RequestHeader { api_key: R::KEY, api_version, correlation_id, client_id }
         .encode(&mut writer)?;
     body.encode(&mut writer, api_version)?;
