@@ -32,7 +32,7 @@ use tokio::sync::oneshot;
 use crate::api::{Acks, ActiveProducer, ProduceError, Produced};
 use crate::config::TopicConfig;
 use crate::openers::Openers;
-use crate::partition::ledger::{Accepted, Fate, Ledger, Run, Written};
+use crate::partition::ledger::{Accepted, Block, Fate, Ledger, Run, Written};
 
 pub(crate) use cleaning::CleaningEnd;
 pub(crate) use read::{Park, ReadLimits};
@@ -388,9 +388,14 @@ impl<E: Env> Partition<E> {
             let promised = self.ledger.lock().promise_unwritten(end);
             promised.tell();
         }
-        let completed = match self.log.append(to_append(run, durability)).await {
+        let (append, block) = to_append(run, durability);
+        let completed = match self.log.append(append).await {
             Ok(_) => {
-                let completed = self.ledger.lock().written(end, bytes);
+                let completed = {
+                    let mut ledger = self.ledger.lock();
+                    ledger.keep_block(block);
+                    ledger.written(end, bytes)
+                };
                 self.log.note_high_watermark(end);
                 let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
                 self.traffic.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -473,21 +478,19 @@ impl<E: Env> Partition<E> {
 
 /// The run as the log takes it: heads in one new buffer, the rest shared with what was received; a
 /// small batch that is alone copied, as the log would do.
-fn to_append(run: Run, durability: Durability) -> Append {
+fn to_append(mut run: Run, durability: Durability) -> (Append, Block) {
     let mut append =
         Append { bufs: IoBufs::new(), batches: SmallVec::new(), durability, owned: false };
     if let [batch] = run.batches.as_slice() {
         append.batches.push(*batch.header());
         if batch.len_bytes() < COPY_BYTES_BELOW {
-            let mut whole = BytesMut::with_capacity(batch.len_bytes());
-            batch.write_to(&mut whole);
-            append.bufs.push(whole.freeze());
+            append.bufs.push(run.block.copy(batch));
             append.owned = true;
         } else {
             append.bufs.push(Bytes::copy_from_slice(batch.head()));
             append.bufs.push(batch.tail().clone());
         }
-        return append;
+        return (append, run.block);
     }
     let heads = run.batches.iter().map(|batch| batch.head().len()).sum();
     let mut head = BytesMut::with_capacity(heads);
@@ -497,5 +500,5 @@ fn to_append(run: Run, durability: Durability) -> Append {
         append.bufs.push(batch.tail().clone());
         append.batches.push(*batch.header());
     }
-    append
+    (append, run.block)
 }

@@ -5,9 +5,10 @@
 
 use base::codec::{DecodeError, EncodeError, Message, Part, Reader, Wire as _, Writer};
 use bytes::Bytes;
+use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::{ApiKey, Request, RequestHeader, ResponseHeader};
+use crate::{ApiKey, ClientId, Request, RequestHeader, ResponseHeader};
 
 /// The bytes of the length in front of a frame.
 pub const LENGTH_BYTES: usize = 4;
@@ -43,6 +44,50 @@ pub struct Response {
     pub errors: Vec<(i16, u32)>,
 }
 
+/// Bytes of a response that need no memory of their own.
+pub const SHORT_BYTES_MAX: usize = 128;
+
+/// A whole frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Framed {
+    /// Short and complete.
+    Short(SmallVec<[u8; SHORT_BYTES_MAX]>),
+    /// In pieces, some of which may lie elsewhere.
+    Parts(Vec<Part>),
+}
+
+impl Framed {
+    /// Bytes of it.
+    pub fn len_bytes(&self) -> usize {
+        match self {
+            Self::Short(bytes) => bytes.len(),
+            Self::Parts(parts) => parts.iter().map(Part::len).sum(),
+        }
+    }
+}
+
+/// As [`response`], with the error codes that are not 0; `body` writes what follows the header.
+///
+/// # Errors
+/// Those of `body`.
+pub fn framed(
+    api_key: ApiKey,
+    api_version: i16,
+    correlation_id: i32,
+    body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
+) -> Result<(Framed, Vec<(i16, u32)>), EncodeError> {
+    let mut writer = Writer::with_capacity(256);
+    writer.i32(0);
+    ResponseHeader { correlation_id }.encode(&mut writer, api_key, api_version);
+    body(&mut writer)?;
+    let errors = writer.take_errors();
+    let framed = match writer.whole_frame() {
+        Some(whole) if whole.len() <= SHORT_BYTES_MAX => Framed::Short(whole.into()),
+        _ => Framed::Parts(writer.into_frame()?),
+    };
+    Ok((framed, errors))
+}
+
 /// A whole frame, length included, that answers a request.
 ///
 /// # Errors
@@ -73,7 +118,7 @@ pub fn request<R: Request>(
 ) -> Result<Vec<Part>, EncodeError> {
     let mut writer = Writer::with_capacity(256);
     writer.i32(0);
-    let client_id = client_id.map(str::to_owned);
+    let client_id = client_id.map(ClientId::from);
     RequestHeader { api_key: R::KEY, api_version, correlation_id, client_id }
         .encode(&mut writer)?;
     body.encode(&mut writer, api_version)?;

@@ -4,6 +4,7 @@
 //! `ApiKey::request_header_version`. Source: KIP-482; the client id is never compact.
 
 use base::codec::{DecodeError, EncodeError, Reader, Writer};
+use smallvec::SmallVec;
 
 use crate::ApiKey;
 
@@ -27,6 +28,25 @@ impl RequestStart {
     }
 }
 
+/// What a client calls itself. Names of the usual length need no memory of their own: every request
+/// has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientId(SmallVec<[u8; 32]>);
+
+impl ClientId {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        // It was text when it came in.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<&str> for ClientId {
+    fn from(text: &str) -> Self {
+        Self(SmallVec::from_slice(text.as_bytes()))
+    }
+}
+
 /// The header of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHeader {
@@ -37,7 +57,7 @@ pub struct RequestHeader {
     /// Chosen by the client, repeated in the answer.
     pub correlation_id: i32,
     /// What the client calls itself.
-    pub client_id: Option<String>,
+    pub client_id: Option<ClientId>,
 }
 
 impl RequestHeader {
@@ -50,7 +70,7 @@ impl RequestHeader {
         let Some(api_key) = ApiKey::from_i16(start.api_key) else { return Ok(None) };
         reader.take(4)?;
         let correlation_id = reader.i32()?;
-        let client_id = reader.nullable_string(false)?;
+        let client_id = reader.nullable_str(false)?.map(ClientId::from);
         if api_key.request_header_version(start.api_version) >= 2 {
             reader.skip_tags()?;
         }
@@ -65,7 +85,7 @@ impl RequestHeader {
         writer.i16(self.api_key.to_i16());
         writer.i16(self.api_version);
         writer.i32(self.correlation_id);
-        writer.nullable_string(self.client_id.as_deref(), false)?;
+        writer.nullable_string(self.client_id.as_ref().map(ClientId::as_str), false)?;
         if self.api_key.request_header_version(self.api_version) >= 2 {
             writer.uvarint(0);
         }

@@ -20,5 +20,5 @@ pub use base::codec::{DecodeError, EncodeError, Message, Part, Reader, Wire, Wri
 pub use api::{ApiVersions, Request};
 pub use generated::api_key::ApiKey;
 pub use generated::messages;
-pub use header::{RequestHeader, ResponseHeader};
+pub use header::{ClientId, RequestHeader, ResponseHeader};
 pub use records::Records;

@@ -62,7 +62,8 @@ pub struct Append {
     pub batches: SmallVec<[BatchHeader; 4]>,
     /// When the append is done.
     pub durability: Durability,
-    /// Whether nothing but the batches lies in the memory of `bufs`: then they are kept as they are.
+    /// Whether little but batches of this log lies in the memory of `bufs`: then they are kept as they
+    /// are, however small.
     pub owned: bool,
 }
 

@@ -10,8 +10,8 @@ use base::{BrokerId, Probe};
 use broker::api::ClusterView;
 use bytes::{Buf, Bytes};
 use env::{Env, Segment};
-use protocol::frame::{LENGTH_BYTES, Response};
-use protocol::{ApiKey, EncodeError, Message, Part, Reader, RequestHeader};
+use protocol::frame::{Framed, LENGTH_BYTES};
+use protocol::{ApiKey, ClientId, EncodeError, Message, Reader, RequestHeader, Writer};
 use tracing::debug;
 
 use crate::handlers;
@@ -32,7 +32,7 @@ pub(crate) enum Outcome<F> {
 /// `externals`.
 #[derive(Debug)]
 pub(crate) struct Reply<F> {
-    pub(crate) parts: Vec<Part>,
+    pub(crate) frame: Framed,
     pub(crate) externals: Vec<Vec<Segment<F>>>,
 }
 
@@ -84,7 +84,7 @@ impl<E: Env> Context<'_, E> {
 
     /// What the client calls itself; empty if it does not say.
     pub(crate) fn client_id(&self) -> &str {
-        self.header.client_id.as_deref().unwrap_or("")
+        self.header.client_id.as_ref().map_or("", ClientId::as_str)
     }
 
     /// A response without file regions.
@@ -98,10 +98,20 @@ impl<E: Env> Context<'_, E> {
         body: &impl Message,
         externals: Vec<Vec<Segment<FileOf<E>>>>,
     ) -> Outcome<FileOf<E>> {
+        let version = self.header.api_version;
+        self.reply_by(|writer| body.encode(writer, version), externals)
+    }
+
+    /// A response whose body is written by `body`.
+    pub(crate) fn reply_by(
+        &self,
+        body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
+        externals: Vec<Vec<Segment<FileOf<E>>>>,
+    ) -> Outcome<FileOf<E>> {
         let header = &self.header;
-        let version = header.api_version;
+        let (version, correlation_id) = (header.api_version, header.correlation_id);
         self.finish(
-            protocol::frame::response(header.api_key, version, header.correlation_id, body),
+            protocol::frame::framed(header.api_key, version, correlation_id, body),
             externals,
         )
     }
@@ -109,14 +119,13 @@ impl<E: Env> Context<'_, E> {
     /// A response that is encoded, or could not be.
     pub(crate) fn finish(
         &self,
-        encoded: Result<Response, EncodeError>,
+        encoded: Result<(Framed, Vec<(i16, u32)>), EncodeError>,
         externals: Vec<Vec<Segment<FileOf<E>>>>,
     ) -> Outcome<FileOf<E>> {
         match encoded {
-            Ok(Response { parts, errors }) => {
-                let bytes = parts.iter().map(Part::len).sum();
-                self.shared.counters.answer(self.header.api_key, bytes, &errors);
-                Outcome::Reply(Reply { parts, externals })
+            Ok((frame, errors)) => {
+                self.shared.counters.answer(self.header.api_key, frame.len_bytes(), &errors);
+                Outcome::Reply(Reply { frame, externals })
             },
             Err(error) => {
                 debug!(%error, "a response cannot be encoded; closing the connection");

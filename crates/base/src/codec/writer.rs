@@ -136,6 +136,18 @@ impl Writer {
         Ok(self.into_parts())
     }
 
+    /// The message, if all of it is in the memory of this writer, after its first four bytes were
+    /// replaced as [`Writer::into_frame`] does; nothing if a part lies elsewhere or was shared.
+    pub fn whole_frame(&mut self) -> Option<&[u8]> {
+        if self.closed > 0 {
+            return None;
+        }
+        let length =
+            self.open.len().checked_sub(4).and_then(|length| i32::try_from(length).ok())?;
+        *self.open.first_chunk_mut::<4>()? = length.to_be_bytes();
+        Some(&self.open)
+    }
+
     /// The message in one piece, or nothing if a part lies elsewhere. Copies if there is more
     /// than one part.
     pub fn into_bytes(self) -> Option<Bytes> {

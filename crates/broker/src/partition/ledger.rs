@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base::{LeaderEpoch, Offset, Probe, Timestamp};
+use bytes::{Bytes, BytesMut};
 use records::{BatchHeader, BatchView, Patch, Patched, Stamp};
 use smallvec::SmallVec;
 use storage::{Durability, ProducerBatch, ProducerStates, Verdict};
@@ -89,6 +90,8 @@ struct Waiting {
     awaited: Awaited,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
+    /// Small batches are copied into this, one behind the other.
+    block: Block,
     /// By `end`, smallest first.
     appenders: VecDeque<Appender>,
     readers: Readers,
@@ -115,6 +118,32 @@ pub(crate) struct Run {
     pub(crate) end: Offset,
     /// The strongest promise among its batches.
     pub(crate) durability: Durability,
+    /// Where small batches go; given back with [`Ledger::keep_block`].
+    pub(crate) block: Block,
+}
+
+/// Memory for small batches, so that few allocations serve many of them. It grows with use: a
+/// partition with one batch has no more than that.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    free: BytesMut,
+    bytes: usize,
+}
+
+impl Block {
+    /// Bytes of a block at most.
+    const BYTES_MAX: usize = 64 * 1024;
+
+    /// The batch, copied.
+    pub(crate) fn copy(&mut self, batch: &Patched) -> Bytes {
+        let len = batch.len_bytes();
+        if self.free.capacity() < len {
+            self.bytes = self.bytes.saturating_mul(2).min(Self::BYTES_MAX).max(len);
+            self.free = BytesMut::with_capacity(self.bytes);
+        }
+        batch.write_to(&mut self.free);
+        self.free.split().freeze()
+    }
 }
 
 /// A batch that has its offset.
@@ -342,7 +371,13 @@ impl Ledger {
     /// What the writer writes next; `None` ends its work.
     pub(crate) fn take_run(&mut self) -> Option<Run> {
         let durability = Durability::Replicated;
-        let mut run = Run { batches: SmallVec::new(), bytes: 0, end: self.end, durability };
+        let mut run = Run {
+            batches: SmallVec::new(),
+            bytes: 0,
+            end: self.end,
+            durability,
+            block: Block::default(),
+        };
         let Some(waiting) = &mut self.waiting else {
             self.writing = false;
             return None;
@@ -365,7 +400,13 @@ impl Ledger {
             self.writing = false;
             return None;
         }
+        run.block = std::mem::take(&mut waiting.block);
         Some(run)
+    }
+
+    /// Keeps what is left of a run's block for the next one.
+    pub(crate) fn keep_block(&mut self, block: Block) {
+        self.waiting().block = block;
     }
 
     /// The log has written a run that ends at `end`.

@@ -8,9 +8,9 @@
 
 use base::Probe;
 use env::Env;
-use protocol::ApiKey;
 use protocol::messages::api_versions_response::ApiVersion;
 use protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use protocol::{ApiKey, Wire};
 
 use super::{SERVED, advertised};
 use crate::dispatch::{Context, Outcome};
@@ -56,8 +56,10 @@ pub(crate) fn unknown_version<E: Env>(context: &Context<'_, E>) -> Outcome<FileO
         ..ApiVersionsResponse::default()
     };
     let correlation_id = context.header.correlation_id;
-    let encoded = protocol::frame::response(ApiKey::ApiVersions, 0, correlation_id, &response);
-    context.finish(encoded, Vec::new())
+    let frame = protocol::frame::framed(ApiKey::ApiVersions, 0, correlation_id, |writer| {
+        response.encode(writer, 0)
+    });
+    context.finish(frame, Vec::new())
 }
 
 fn entry(key: ApiKey) -> Option<ApiVersion> {

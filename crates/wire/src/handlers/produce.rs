@@ -7,7 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use base::{BrokerId, Duration, Instant, Offset, PartitionId, PartitionIndex, Probe, TopicId};
+use base::{
+    BrokerId, Duration, Instant, Offset, PartitionId, PartitionIndex, Probe, TopicId, Uuid,
+};
 use broker::Submitted;
 use broker::api::{Acks, ClusterView, Produce, ProduceError, Produced};
 use bytes::Bytes;
@@ -18,8 +20,9 @@ use protocol::messages::produce_response::{
     TopicProduceResponse,
 };
 use protocol::views::{ProducePartitionView, ProduceTopicView, ProduceView};
-use protocol::{DecodeError, Reader};
+use protocol::{DecodeError, EncodeError, Reader, Writer};
 use records::{BatchError, BatchHeader, Compression, Fault, FaultKind, Refusal, exactly_one};
+use smallvec::SmallVec;
 
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -27,6 +30,12 @@ use crate::server::FileOf;
 
 /// The only client that may write internal topics.
 const ADMIN_CLIENT: &str = "__admin_client";
+/// The first version that tells the log's start.
+const LOG_START_VERSION_MIN: i16 = 5;
+/// The first version that tells which records are at fault.
+const RECORD_ERRORS_VERSION_MIN: i16 = 8;
+/// The first version with compact lengths and tagged fields.
+const FLEXIBLE_VERSION_MIN: i16 = 9;
 /// The first version whose clients understand zstd.
 const ZSTD_VERSION_MIN: i16 = 7;
 /// The first version in which an error may name the new leader.
@@ -54,13 +63,23 @@ enum Refused {
     There(ProduceError),
 }
 
-/// A partition's batch, and what has become of it so far.
-struct Part {
+/// What has become of the batches of one topic; usually there is one.
+struct OfTopic<'a, T, R = Refused> {
+    name: &'a str,
+    id: Uuid,
+    parts: SmallVec<[Part<T, R>; 1]>,
+}
+
+/// What has become of one batch.
+struct Part<T, R> {
     index: i32,
     /// Where it goes, if there is such a topic.
     id: Option<PartitionId>,
-    progress: Result<Submitted, Refused>,
+    outcome: Result<T, R>,
 }
+
+/// Usually there is one.
+type Topics<'a, T, R = Refused> = SmallVec<[OfTopic<'a, T, R>; 1]>;
 
 /// Handles a request.
 ///
@@ -72,7 +91,7 @@ pub(crate) async fn handle<E: Env>(
 ) -> Result<Outcome<FileOf<E>>, DecodeError> {
     let request = ProduceView::read(&mut Reader::from(body), context.version())?;
     let mut plan = Plan::of(context, body, &request);
-    let mut topics = Vec::with_capacity(request.topics.len());
+    let mut topics = Topics::new();
     for topic in request.topics.clone() {
         topics.push(submit_topic(context, &mut plan, topic).await);
     }
@@ -83,27 +102,27 @@ pub(crate) async fn handle<E: Env>(
 async fn answer<E: Env>(
     context: &Context<'_, E>,
     plan: &Plan<'_>,
-    topics: Vec<(TopicProduceResponse, Vec<Part>)>,
+    topics: Topics<'_, Submitted>,
 ) -> Outcome<FileOf<E>> {
-    let mut answer = Answer { response: ProduceResponse::default(), leaders: BTreeSet::new() };
     let mut failed = false;
-    for (mut topic, parts) in topics {
-        for part in parts {
-            let outcome = match part.progress {
+    let mut done = Topics::<Produced, (Refused, Place)>::new();
+    for OfTopic { name, id, parts } in topics {
+        let mut outcomes = SmallVec::with_capacity(parts.len());
+        for Part { index, id: place, outcome } in parts {
+            let outcome = match outcome {
                 Ok(submitted) => {
                     context.shared.broker.proven(submitted).await.map_err(Refused::There)
                 },
                 Err(refused) => Err(refused),
             };
             let outcome = outcome.map_err(|refused| {
-                let place = Place::of(context, part.id, &refused);
+                let place = Place::of(context, place, &refused);
                 (refused, place)
             });
             failed |= outcome.is_err();
-            let response = answer.partition(context.version(), part.index, outcome);
-            topic.partition_responses.push(response);
+            outcomes.push(Part { index, id: place, outcome });
         }
-        answer.response.responses.push(topic);
+        done.push(OfTopic { name, id, parts: outcomes });
     }
     if matches!(plan.acks, Ok(Acks::None)) {
         if failed {
@@ -111,6 +130,23 @@ async fn answer<E: Env>(
             return Outcome::Close;
         }
         return Outcome::Silent;
+    }
+    if !failed {
+        let version = context.version();
+        return context.reply_by(|writer| write_accepted(writer, version, &done), Vec::new());
+    }
+    let mut answer = Answer { response: ProduceResponse::default(), leaders: BTreeSet::new() };
+    for OfTopic { name, id, parts } in done {
+        let parts = parts.into_iter();
+        let responses =
+            parts.map(|part| answer.partition(context.version(), part.index, part.outcome));
+        let partition_responses = responses.collect();
+        let name = name.to_owned();
+        answer.response.responses.push(TopicProduceResponse {
+            name,
+            topic_id: id,
+            partition_responses,
+        });
     }
     if !answer.leaders.is_empty() {
         let view = context.shared.broker.cluster();
@@ -173,11 +209,11 @@ fn has_transactional(request: &ProduceView<'_>) -> bool {
 }
 
 /// Submits the batches of one topic, in order.
-async fn submit_topic<E: Env>(
+async fn submit_topic<'a, E: Env>(
     context: &Context<'_, E>,
     plan: &mut Plan<'_>,
-    topic: ProduceTopicView<'_>,
-) -> (TopicProduceResponse, Vec<Part>) {
+    topic: ProduceTopicView<'a>,
+) -> OfTopic<'a, Submitted> {
     let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
     let view = context.shared.broker.cluster();
     let found = if by_id {
@@ -190,7 +226,7 @@ async fn submit_topic<E: Env>(
     if found.is_err() {
         context.probe().reached("produce_unknown_topic");
     }
-    let mut parts = Vec::with_capacity(topic.partitions.len());
+    let mut parts = SmallVec::with_capacity(topic.partitions.len());
     for part in topic.partitions {
         let index = part.index;
         let progress = match (plan.refused, found) {
@@ -198,14 +234,53 @@ async fn submit_topic<E: Env>(
             (None, Ok(id)) => submit(context, plan, &view, id, part).await,
         };
         let id = found.ok().map(|topic| PartitionId { topic, index: PartitionIndex(index) });
-        parts.push(Part { index, id, progress });
+        parts.push(Part { index, id, outcome: progress });
     }
-    let response = TopicProduceResponse {
-        name: topic.name.to_owned(),
-        topic_id: topic.topic_id,
-        ..TopicProduceResponse::default()
-    };
-    (response, parts)
+    OfTopic { name: topic.name, id: topic.topic_id, parts }
+}
+
+/// The body of an answer in which every batch was appended, without building it first: this is what
+/// brokers do most.
+fn write_accepted(
+    writer: &mut Writer,
+    version: i16,
+    topics: &[OfTopic<'_, Produced, (Refused, Place)>],
+) -> Result<(), EncodeError> {
+    let flexible = version >= FLEXIBLE_VERSION_MIN;
+    writer.length(Some(topics.len()), flexible)?;
+    for topic in topics {
+        if version < TOPIC_ID_VERSION_MIN {
+            writer.string(topic.name, flexible)?;
+        } else {
+            writer.uuid(topic.id);
+        }
+        writer.length(Some(topic.parts.len()), flexible)?;
+        for Part { index, outcome, .. } in &topic.parts {
+            let Ok(produced) = outcome else { unreachable!("every batch was appended") };
+            writer.i32(*index);
+            writer.i16(ErrorCode::NONE.0);
+            writer.i64(produced.base_offset.0);
+            writer.i64(produced.log_append_time.map_or(-1, |time| time.0));
+            if version >= LOG_START_VERSION_MIN {
+                writer.i64(produced.log_start.0);
+            }
+            if version >= RECORD_ERRORS_VERSION_MIN {
+                writer.length(Some(0), flexible)?;
+                writer.nullable_string(None, flexible)?;
+            }
+            if flexible {
+                writer.uvarint(0);
+            }
+        }
+        if flexible {
+            writer.uvarint(0);
+        }
+    }
+    writer.i32(0);
+    if flexible {
+        writer.uvarint(0);
+    }
+    Ok(())
 }
 
 async fn submit<E: Env>(
@@ -415,6 +490,42 @@ fn summary(faults: &[Fault], errors: &[BatchIndexAndErrorMessage]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_written_at_once_is_the_one_that_would_be_built() {
+        use base::{Offset, Timestamp};
+        use protocol::{ApiKey, Wire, frame};
+        use smallvec::smallvec;
+
+        let produced = |offset, time| Produced {
+            base_offset: Offset(offset),
+            log_append_time: time,
+            log_start: Offset(3),
+        };
+        for (first, last) in [(5, None), (1 << 40, Some(Timestamp(77)))] {
+            let part = |index, produced| Part { index, id: None, outcome: Ok(produced) };
+            let parts = smallvec![part(0, produced(first, last)), part(7, produced(9, None))];
+            let id = Uuid([5; 16]);
+            let topics = [OfTopic { name: "a topic", id, parts }];
+            let mut answer =
+                Answer { response: ProduceResponse::default(), leaders: BTreeSet::new() };
+            for version in 3..=13 {
+                let partition_responses = [(0, produced(first, last)), (7, produced(9, None))]
+                    .into_iter()
+                    .map(|(index, produced)| answer.partition(version, index, Ok(produced)))
+                    .collect();
+                let name = "a topic".to_owned();
+                let topic = TopicProduceResponse { name, topic_id: id, partition_responses };
+                let response = ProduceResponse { responses: vec![topic], ..Default::default() };
+                let built =
+                    frame::framed(ApiKey::Produce, version, 1, |w| response.encode(w, version));
+                let written = frame::framed(ApiKey::Produce, version, 1, |w| {
+                    write_accepted(w, version, &topics)
+                });
+                assert_eq!(written, built, "version {version}");
+            }
+        }
+    }
 
     #[test]
     fn a_batch_never_keeps_a_much_larger_request_in_memory() {

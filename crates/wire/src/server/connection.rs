@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use base::{Instant, Probe};
+use bytes::BytesMut;
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
+use protocol::frame::Framed;
 use tracing::debug;
 
 use super::frames::{Frame, FrameEnd, Frames};
@@ -23,6 +25,9 @@ use crate::dispatch::{self, Outcome, Reply};
 /// Replies in memory that wait for the end of a run of requests to leave in one write; from here on
 /// they leave at once, so that short requests with long answers cannot pile up answers.
 const OUT_BYTES_MAX: usize = 256 * 1024;
+
+/// Room for short replies that leave together, to begin with.
+const SHORT_REPLIES_BYTES: usize = 1024;
 
 /// What one connection may have read, asked and been answered in one go before the others get their
 /// turn, in bytes.
@@ -41,7 +46,7 @@ pub(crate) async fn run<E: Env>(
         stream,
         peer,
         frames: Frames::default(),
-        out: Out { queue: SegmentQueue::new(), bytes: 0 },
+        out: Out { queue: SegmentQueue::new(), short: BytesMut::new(), bytes: 0 },
         spent: 0,
         alarm: None,
     };
@@ -73,6 +78,8 @@ fn ring_at<E: Env>(env: E, until: Instant) -> Alarm {
 /// Replies that are ready.
 struct Out<F> {
     queue: SegmentQueue<F>,
+    /// Short replies behind the queue, which leave in one piece.
+    short: BytesMut,
     /// Of those in memory.
     bytes: usize,
 }
@@ -223,6 +230,7 @@ impl<E: Env> Connection<E> {
     }
 
     async fn write(&mut self) -> Result<(), FrameEnd> {
+        self.out.end_short();
         if !self.out.queue.is_empty() {
             let idle = self.shared.settings.idle_max;
             let at = idle.map_or(Instant::NEVER, |idle| self.shared.env.now().after(idle));
@@ -288,7 +296,19 @@ impl<F> Out<F> {
     /// Queues a reply, with its segments in their places; how many of its bytes are in memory.
     fn push(&mut self, mut reply: Reply<F>) -> usize {
         let before = self.bytes;
-        for part in reply.parts {
+        let parts = match reply.frame {
+            Framed::Short(bytes) => {
+                if self.short.capacity() == 0 {
+                    self.short.reserve(SHORT_REPLIES_BYTES);
+                }
+                self.short.extend_from_slice(&bytes);
+                self.bytes = self.bytes.saturating_add(bytes.len());
+                return bytes.len();
+            },
+            Framed::Parts(parts) => parts,
+        };
+        self.end_short();
+        for part in parts {
             match part {
                 protocol::Part::Bytes(bytes) => self.push_segment(Segment::Bytes(bytes)),
                 protocol::Part::External { token, .. } => {
@@ -301,6 +321,12 @@ impl<F> Out<F> {
             }
         }
         self.bytes.saturating_sub(before)
+    }
+
+    fn end_short(&mut self) {
+        if !self.short.is_empty() {
+            self.queue.push_back(Segment::Bytes(std::mem::take(&mut self.short).freeze()));
+        }
     }
 
     fn push_segment(&mut self, segment: Segment<F>) {

@@ -211,7 +211,8 @@ final class AcceptRestart extends Acceptance {
     private void replaced(Path at) throws Exception {
         int port = Broker.freePort();
         try (Broker first = new Broker(suite.setup(), at.resolve("first"), port, Map.of());
-                Broker second = new Broker(suite.setup(), at.resolve("second"), port, Map.of())) {
+                Broker second = new Broker(suite.setup(), at.resolve("second"), port,
+                    Map.of("auto.create.topics.enable", "false"))) {
             first.start();
             Records.createTopic(first, "replaced", 1);
             try (var producer = Records.producer(first, Map.of("reconnect.backoff.max.ms", "100",

@@ -78,17 +78,17 @@ final class OperatorChecks {
     }
 
     private void refused(Path at) throws Exception {
-        Records.createTopic(broker, "fixed", 2);
+        Records.createTopic(broker, "steady", 2);
         for (String[] asked : new String[][] {
             {"2", "Topic already has 2 partition(s)."},
-            {"1", "The topic fixed currently has 2 partition(s); 1 would not be an increase."},
+            {"1", "The topic steady currently has 2 partition(s); 1 would not be an increase."},
             {"20000", "Excessively large number of additional partitions per request."},
         }) {
-            Result result = topics(at, "--alter", "--topic", "fixed", "--partitions", asked[0]);
+            Result result = topics(at, "--alter", "--topic", "steady", "--partitions", asked[0]);
             Wait.equal(1, result.exit(), "exit code with " + asked[0] + " partitions");
             contains(result, asked[1]);
         }
-        Result elsewhere = topics(at, "--alter", "--topic", "fixed", "--partitions", "3",
+        Result elsewhere = topics(at, "--alter", "--topic", "steady", "--partitions", "3",
             "--replica-assignment", "1,1,9");
         Wait.equal(1, elsewhere.exit(), "exit code with a broker that is not there");
         contains(elsewhere, "The manual partition assignment includes broker 9, but no such broker "
@@ -98,8 +98,8 @@ final class OperatorChecks {
         contains(nowhere, "Topic 'nowhere' does not exist as expected");
         Wait.equal("", Tools.ok(topics(at, "--alter", "--if-exists", "--topic", "nowhere",
             "--partitions", "3")), "--if-exists");
-        Wait.equal("fixed:0:0\nfixed:1:0\n",
-            Tools.ok(tool(at, "GetOffsetShell", 0, "--topic", "fixed")), "nothing has changed");
+        Wait.equal("steady:0:0\nfixed:1:0\n",
+            Tools.ok(tool(at, "GetOffsetShell", 0, "--topic", "steady")), "nothing has changed");
     }
 
     private void logDirs(Path at) throws Exception {
@@ -119,7 +119,7 @@ final class OperatorChecks {
         Wait.that(Pattern.compile("\\{\"partition\":\"sized-1\",\"size\":[1-9][0-9]{2,4},"
             + "\"offsetLag\":0,\"isFuture\":false\\}").matcher(json).find(),
             "a partition with 100 records in <" + json + ">");
-        Wait.that(!json.contains("fixed"), "only what was asked for in <" + json + ">");
+        Wait.that(!json.contains("steady"), "only what was asked for in <" + json + ">");
     }
 
     private void quorum(Path at) throws Exception {
@@ -183,9 +183,9 @@ final class OperatorChecks {
     }
 
     private void reassign(Path at) throws Exception {
-        Records.createTopic(broker, "moved", 2);
+        Records.createTopic(broker, "shifted", 2);
         Path wish = at.resolve("topics.json");
-        Files.writeString(wish, "{\"version\":1,\"topics\":[{\"topic\":\"moved\"}]}");
+        Files.writeString(wish, "{\"version\":1,\"topics\":[{\"topic\":\"shifted\"}]}");
         String main = "reassign.ReassignPartitionsCommand";
         List<String> plans = Tools.ok(tool(at, main, 0, "--generate", "--broker-list", "1",
             "--topics-to-move-json-file", wish.toString())).lines().toList();
@@ -196,14 +196,14 @@ final class OperatorChecks {
         Files.writeString(plan, plans.get(4));
         String started = Tools.ok(tool(at, main, 0, "--execute", "--reassignment-json-file",
             plan.toString()));
-        Wait.that(started.contains("Successfully started partition reassignments for moved-0,moved-1"),
+        Wait.that(started.contains("Successfully started partition reassignments for shifted-0,shifted-1"),
             "what --execute printed <" + started + ">");
         Wait.equal("No partition reassignments found.\n", Tools.ok(tool(at, main, 0, "--list")),
             "--list");
         String verified = Tools.ok(tool(at, main, 0, "--verify", "--preserve-throttles",
             "--reassignment-json-file", plan.toString()));
         for (int partition = 0; partition < 2; partition++) {
-            Wait.that(verified.contains("Reassignment of partition moved-" + partition
+            Wait.that(verified.contains("Reassignment of partition shifted-" + partition
                 + " is completed."), "what --verify printed <" + verified + ">");
         }
         String canceled = Tools.ok(tool(at, main, 0, "--cancel", "--preserve-throttles",
@@ -224,7 +224,8 @@ final class OperatorChecks {
         Files.writeString(file, "{\"version\":1,\"partitions\":[{\"topic\":\"cut-short\","
             + "\"partition\":0,\"offset\":5}]}");
         Result result = tool(at, "DeleteRecordsCommand", 0, "--offset-json-file", file.toString());
-        contains(result, "partition: cut-short-0\terror: The requested offset is not within the "
+        contains(result, "partition: cut-short-0\terror: org.apache.kafka.common.errors."
+            + "OffsetOutOfRangeException: The requested offset is not within the "
             + "range of offsets maintained by the server.");
         Wait.equal("cut-short:0:0\n", Tools.ok(tool(at, "GetOffsetShell", 0, "--topic", "cut-short",
             "--time", "earliest")), "the first offset");
