@@ -98,7 +98,7 @@ final class OperatorChecks {
         contains(nowhere, "Topic 'nowhere' does not exist as expected");
         Wait.equal("", Tools.ok(topics(at, "--alter", "--if-exists", "--topic", "nowhere",
             "--partitions", "3")), "--if-exists");
-        Wait.equal("steady:0:0\nfixed:1:0\n",
+        Wait.equal("steady:0:0\nsteady:1:0\n",
             Tools.ok(tool(at, "GetOffsetShell", 0, "--topic", "steady")), "nothing has changed");
     }
 
@@ -153,7 +153,7 @@ final class OperatorChecks {
         String said = Tools.ok(tool(at, "FeatureCommand", 0, "describe"));
         boolean genuine = suite.setup().kind() == Setup.Kind.KAFKA;
         // Ours: nothing hangs on a feature, so that none is there.
-        Wait.equal(genuine, said.contains("Feature: metadata.version\t"), "features <" + said + ">");
+        Wait.equal(genuine, said.contains("Feature: metadata.version"), "features <" + said + ">");
     }
 
     private void apiVersions(Path at) throws Exception {
@@ -183,27 +183,29 @@ final class OperatorChecks {
     }
 
     private void reassign(Path at) throws Exception {
-        Records.createTopic(broker, "shifted", 2);
+        Records.createTopic(broker, "relocated", 2);
         Path wish = at.resolve("topics.json");
-        Files.writeString(wish, "{\"version\":1,\"topics\":[{\"topic\":\"shifted\"}]}");
+        Files.writeString(wish, "{\"version\":1,\"topics\":[{\"topic\":\"relocated\"}]}");
         String main = "reassign.ReassignPartitionsCommand";
         List<String> plans = Tools.ok(tool(at, main, 0, "--generate", "--broker-list", "1",
             "--topics-to-move-json-file", wish.toString())).lines().toList();
         Wait.equal("Current partition replica assignment", plans.get(0), "first line");
         Wait.equal("Proposed partition reassignment configuration", plans.get(3), "fourth line");
-        Wait.equal(plans.get(1), plans.get(4), "there is one broker, so that nothing is proposed");
+        // What is proposed leaves the directory open.
+        String now = plans.get(1).replaceAll("\"log_dirs\":\\[\"[^\"]*\"\\]", "\"log_dirs\":[\"any\"]");
+        Wait.equal(now, plans.get(4), "there is one broker, so that nothing is proposed");
         Path plan = at.resolve("plan.json");
         Files.writeString(plan, plans.get(4));
         String started = Tools.ok(tool(at, main, 0, "--execute", "--reassignment-json-file",
             plan.toString()));
-        Wait.that(started.contains("Successfully started partition reassignments for shifted-0,shifted-1"),
+        Wait.that(started.contains("Successfully started partition reassignments for relocated-0,relocated-1"),
             "what --execute printed <" + started + ">");
         Wait.equal("No partition reassignments found.\n", Tools.ok(tool(at, main, 0, "--list")),
             "--list");
         String verified = Tools.ok(tool(at, main, 0, "--verify", "--preserve-throttles",
             "--reassignment-json-file", plan.toString()));
         for (int partition = 0; partition < 2; partition++) {
-            Wait.that(verified.contains("Reassignment of partition shifted-" + partition
+            Wait.that(verified.contains("Reassignment of partition relocated-" + partition
                 + " is completed."), "what --verify printed <" + verified + ">");
         }
         String canceled = Tools.ok(tool(at, main, 0, "--cancel", "--preserve-throttles",
