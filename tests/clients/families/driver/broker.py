@@ -26,6 +26,8 @@ class Broker:
             "log.dirs": str(self.at / "data"),
             "node.id": "1",
             "auto.create.topics.enable": "false",
+            # Records say that they are of 2020.
+            "log.retention.ms": "-1",
             "offsets.topic.replication.factor": "1",
             "offsets.topic.num.partitions": "4",
             "group.initial.rebalance.delay.ms": "0",
