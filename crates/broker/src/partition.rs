@@ -14,7 +14,7 @@ pub(crate) mod readers;
 mod retention;
 
 use env::atomic::{AtomicU64, Ordering};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -365,7 +365,7 @@ impl<E: Env> Partition<E> {
             let Some(run) = run else {
                 break;
             };
-            self.write_run(run).await;
+            pin!(self.write_run(run)).await;
             self.env().seam("partition_published").await;
         }
         let idle = self.ledger.lock().idle();
@@ -389,7 +389,7 @@ impl<E: Env> Partition<E> {
             promised.tell();
         }
         let (append, block) = to_append(run, durability);
-        let completed = match self.log.append(append).await {
+        let completed = match pin!(self.log.append(append)).await {
             Ok(_) => {
                 let completed = {
                     let mut ledger = self.ledger.lock();

@@ -46,6 +46,7 @@ impl TokioDisk {
                 append_inline_bytes_max: settings.append_inline_bytes_max,
                 read_inline_bytes_max: settings.read_inline_bytes_max,
                 syncs: Arc::default(),
+                stalls: Arc::default(),
             },
             synced: Arc::new(Lock::new(Rank(251), BTreeMap::new())),
         }

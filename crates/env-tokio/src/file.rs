@@ -1,7 +1,7 @@
 //! Open files: positioned reads and writes, inline where they are short.
 //!
-//! Invariants: an append is all or an error; it runs inline unless it is large or the same file is
-//! being synced, in which case it may wait for the disk and moves to the blocking pool. A read runs
+//! Invariants: an append is all or an error; it runs inline unless it is large, or the same file is
+//! being synced and such appends have lately waited for the disk: then it moves to the blocking pool. A read runs
 //! inline only as far as the page cache holds the bytes.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -18,6 +18,7 @@ use rustix::fs::{FallocateFlags, fallocate, fdatasync, fstat, ftruncate};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwritev};
 
 use crate::blocking::Blocking;
+use crate::stalls::Stalls;
 
 /// Buffers per write call; the kernel takes at most 1024.
 const IOVECS_MAX: usize = 64;
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) read_inline_bytes_max: usize,
     /// How long the disk took for each sync of a file or a directory.
     pub(crate) syncs: Arc<Times>,
+    /// What appends to files under a sync have met.
+    pub(crate) stalls: Arc<Stalls>,
 }
 
 /// An open file.
@@ -87,11 +90,20 @@ impl TokioFile {
 impl File for TokioFile {
     async fn append(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
         let len: usize = bufs.iter().map(Bytes::len).sum();
-        let syncing = self.inner.syncing.load(Ordering::Relaxed) > 0;
-        if len <= self.inner.shared.append_inline_bytes_max && !syncing {
+        let shared = &self.inner.shared;
+        if len > shared.append_inline_bytes_max {
+            return self.work(move |fd| write_all(fd, at, bufs)).await;
+        }
+        if self.inner.syncing.load(Ordering::Relaxed) == 0 {
             return write_all(&self.inner.fd, at, bufs);
         }
-        self.work(move |fd| write_all(fd, at, bufs)).await
+        let begun = Instant::now();
+        if !shared.stalls.allows(begun) {
+            return self.work(move |fd| write_all(fd, at, bufs)).await;
+        }
+        let written = write_all(&self.inner.fd, at, bufs);
+        shared.stalls.note(begun, Instant::now());
+        written
     }
 
     async fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {

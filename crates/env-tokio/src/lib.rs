@@ -18,6 +18,7 @@ mod disk;
 mod file;
 mod host;
 mod net;
+mod stalls;
 mod stream;
 
 use std::fmt;
@@ -58,7 +59,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            append_inline_bytes_max: 256 * 1024,
+            // With a batch of `message.max.bytes`; a write of that size keeps its thread for half a
+            // millisecond, and to hand it over costs as much again.
+            append_inline_bytes_max: 2 * 1024 * 1024,
             read_inline_bytes_max: 64 * 1024,
             backlog: 1024,
             blocking_max: 64,

@@ -1,7 +1,8 @@
 //! The last batches of a log in memory, so that readers at the end touch no file.
 //!
-//! Invariants: the batches are contiguous and end where the log ends; bytes are counted against
-//! one budget for the whole directory and given back when dropped.
+//! Invariants: the batches are contiguous and end where the log ends, or there are none; bytes are
+//! counted against one budget for the whole directory and given back when dropped; nothing is kept
+//! where nobody has read at the end lately.
 
 use env::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::collections::VecDeque;
@@ -14,6 +15,9 @@ use smallvec::SmallVec;
 
 use crate::config::TAIL_BYTES_PER_LOG;
 use crate::log::ReadSlice;
+
+/// Who has read at a log's end within this time is expected again.
+const WANTED_SECONDS: u64 = 10;
 
 /// How many bytes all tails of a directory may hold.
 #[derive(Clone, Debug)]
@@ -62,6 +66,16 @@ impl TailBudget {
     }
 }
 
+/// What a tail may hold.
+#[derive(Clone, Copy)]
+pub(crate) struct Allowance<'a> {
+    pub(crate) budget: &'a TailBudget,
+    /// Next to nothing, to meet the tail's beginning more often.
+    pub(crate) tiny: bool,
+    /// Planted bug: batches that are not kept leave those before them where they are.
+    pub(crate) gaps: bool,
+}
+
 struct TailBatch {
     base: Offset,
     last: Offset,
@@ -69,7 +83,7 @@ struct TailBatch {
     bufs: SmallVec<[Bytes; 2]>,
 }
 
-/// The last batches of one log. Nothing is kept for a log that nobody writes to.
+/// The last batches of one log. Nothing is kept for a log that nobody writes to and reads.
 #[derive(Default)]
 pub(crate) struct Tail {
     kept: Option<Box<Kept>>,
@@ -81,25 +95,48 @@ struct Kept {
     batches: VecDeque<TailBatch>,
     bytes: usize,
     used_at: Instant,
+    /// When somebody read at the end.
+    wanted_at: Option<Instant>,
 }
 
 impl Tail {
-    /// Takes a batch, of these first and last offsets, that was just written at the log's end. A
-    /// `tiny` tail keeps next to nothing.
+    /// Takes a batch, of these first and last offsets, that was just written at the log's end;
+    /// without its bytes if it is not to be kept.
     pub(crate) fn push(
         &mut self,
         offsets: (Offset, Offset),
-        bufs: SmallVec<[Bytes; 2]>,
+        bufs: Option<SmallVec<[Bytes; 2]>>,
         now: Instant,
-        budget: &TailBudget,
-        tiny: bool,
+        of: Allowance<'_>,
     ) {
-        let bytes_max = if tiny { 256 } else { TAIL_BYTES_PER_LOG };
-        let kept = self.kept.get_or_insert_with(|| {
-            let (budget, batches) = (budget.clone(), VecDeque::new());
-            Box::new(Kept { budget, bytes_max, batches, bytes: 0, used_at: now })
-        });
-        kept.push(offsets, bufs, now);
+        let kept = self.kept(of);
+        kept.used_at = now;
+        match bufs {
+            Some(bufs) => kept.push(offsets, bufs),
+            // Planted: what was kept before is believed to reach to the log's end.
+            None if of.gaps => {},
+            None => self.clear(),
+        }
+    }
+
+    /// Somebody read at the log's end.
+    pub(crate) fn want(&mut self, now: Instant, of: Allowance<'_>) {
+        self.kept(of).wanted_at = Some(now);
+    }
+
+    /// Whether somebody has read at the log's end lately.
+    pub(crate) fn is_wanted(&self, now: Instant) -> bool {
+        let wanted_at = self.kept.as_ref().and_then(|kept| kept.wanted_at);
+        wanted_at.is_some_and(|at| now.since(at).as_secs() < WANTED_SECONDS)
+    }
+
+    fn kept(&mut self, of: Allowance<'_>) -> &mut Kept {
+        self.kept.get_or_insert_with(|| {
+            let bytes_max = if of.tiny { 256 } else { TAIL_BYTES_PER_LOG };
+            let (budget, batches) = (of.budget.clone(), VecDeque::new());
+            let used_at = Instant(0);
+            Box::new(Kept { budget, bytes_max, batches, bytes: 0, used_at, wanted_at: None })
+        })
     }
 
     /// Gives back the batches that end before `offset`: on disk they are not what they were.
@@ -152,8 +189,7 @@ impl Tail {
 }
 
 impl Kept {
-    fn push(&mut self, (base, last): (Offset, Offset), bufs: SmallVec<[Bytes; 2]>, now: Instant) {
-        self.used_at = now;
+    fn push(&mut self, (base, last): (Offset, Offset), bufs: SmallVec<[Bytes; 2]>) {
         let bytes: usize = bufs.iter().map(Bytes::len).sum();
         while self.bytes.saturating_add(bytes) > self.bytes_max && self.pop() {}
         while bytes <= self.bytes_max && !self.budget.take(bytes) {

@@ -5,8 +5,9 @@
 //! version 0; a handler never panics on what a client sent.
 
 use std::net::IpAddr;
+use std::pin::pin;
 
-use base::{BrokerId, Probe};
+use base::{BrokerId, Instant, Probe};
 use broker::api::ClusterView;
 use bytes::{Buf, Bytes};
 use env::{Env, Segment};
@@ -49,6 +50,8 @@ pub(crate) struct Context<'a, E: Env> {
     pub(crate) shared: &'a Shared<E>,
     pub(crate) peer: IpAddr,
     pub(crate) header: RequestHeader,
+    /// When it was begun to be handled.
+    pub(crate) begun: Instant,
 }
 
 impl<E: Env> Context<'_, E> {
@@ -158,7 +161,7 @@ pub(crate) async fn handle<E: Env>(
     let version = header.api_version;
     let header_bytes = request.bytes.len().saturating_sub(reader.remaining());
     request.bytes.advance(header_bytes);
-    let context = Context { shared, peer, header };
+    let context = Context { shared, peer, header, begun };
     if context.header.api_key == ApiKey::ApiVersions && !ApiKey::ApiVersions.has_version(version) {
         shared.env.probe().reached("api_versions_unknown_version");
         shared.counters.request(ApiKey::ApiVersions, bytes);
@@ -169,7 +172,7 @@ pub(crate) async fn handle<E: Env>(
     }
     let key = context.header.api_key;
     shared.counters.request(key, bytes);
-    match handlers::handle(&context, request).await {
+    match pin!(handlers::handle(&context, request)).await {
         Ok(outcome) => {
             shared.counters.handled(key, shared.env.now().since(begun));
             outcome

@@ -39,6 +39,8 @@ mod sasl;
 mod topics;
 mod transactions;
 
+use std::pin::pin;
+
 use env::Env;
 use protocol::views::{MetadataView, OffsetCommitView};
 use protocol::{ApiKey, DecodeError, Reader, Request};
@@ -110,12 +112,13 @@ pub(crate) async fn handle<E: Env>(
     body: Frame,
 ) -> Result<Outcome<FileOf<E>>, DecodeError> {
     match c.header.api_key {
-        ApiKey::Produce => produce::handle(c, &body.bytes).await,
-        // What waits for somebody else to do something gives its bytes back first.
+        ApiKey::Produce => pin!(produce::handle(c, &body.bytes)).await,
+        // What waits for somebody else to do something gives its bytes back first, and a future that
+        // is moved into its place for each request, whatever it asks, is small.
         ApiKey::Fetch => {
             let asked = fetch::read(c, &body.bytes)?;
             drop(body);
-            Ok(fetch::handle(c, asked).await)
+            Ok(Box::pin(fetch::handle(c, asked)).await)
         },
         // A connection's memory is not that of the largest handler.
         _ => Box::pin(handle_rare(c, body)).await,

@@ -6,6 +6,8 @@
 //! directory and not a guess; one for which the disk has no room leaves whole batches, and behind
 //! them in the file bytes that nobody counts: that segment gets no further batch.
 
+use std::pin::pin;
+
 use base::{Instant, LeaderEpoch, Offset, Probe, Timestamp, invariant};
 use bytes::{Bytes, BytesMut};
 use env::{Env, File, IoBufs};
@@ -22,15 +24,32 @@ use crate::envelope::add_batch;
 use crate::error::{DirectoryFailed, WriteError};
 use crate::journal::{Change, JournalBatch};
 use crate::names::SegmentName;
-use crate::tail::TailBudget;
+use crate::tail::Allowance;
+
+/// One piece more in a write costs as much as to copy so many bytes.
+const JOINED_BYTES_BELOW: usize = 1024;
 
 /// A batch's bytes in one or more pieces.
 type Pieces = SmallVec<[Bytes; 2]>;
+
+/// What is to be done for the next part of an append.
+struct Ready {
+    now: Instant,
+    /// Batches that go into the open segment; none if there has to be another one.
+    count: usize,
+    /// Too much is not durable.
+    must_flush: bool,
+    begins_epoch: bool,
+    /// Somebody reads at the end.
+    keeps_tail: bool,
+}
 
 /// What goes into one segment with one write.
 struct Chunk {
     bufs: IoBufs,
     batches: SmallVec<[(BatchHeader, Pieces); 1]>,
+    /// Whether memory keeps it for readers at the end.
+    keeps_tail: bool,
 }
 
 /// Where a chunk went.
@@ -58,11 +77,11 @@ impl<E: Env> Log<E> {
         self.inner.dir.check_room()?;
         let guard = AppendGuard::begin(self);
         let durability = append.durability;
-        let written = self.append_all(append).await;
+        let written = pin!(self.append_all(append)).await;
         match &written {
             Ok(()) => self.inner.dir.note_room(),
             Err(WriteError::Full(_)) if durability == Durability::Fsync => {
-                self.flush().await?;
+                Box::pin(self.flush()).await?;
             },
             Err(WriteError::Full(_) | WriteError::Failed(_)) => {},
         }
@@ -72,39 +91,57 @@ impl<E: Env> Log<E> {
         written.map(|()| Appended { end: self.end() })
     }
 
+    /// What is rare has its future in a box: the one of an append is moved into its place for each.
     async fn append_all(&self, append: Append) -> Result<(), WriteError> {
         let Append { mut bufs, batches, durability, owned } = append;
         let wall = self.env().wall();
         let mut last = None;
         let mut rest = batches.as_slice();
         while !rest.is_empty() {
-            let (count, must_flush) = {
-                let shared = self.inner.shared.lock();
-                let hasty = self.env().probe().buggify("storage_flush_bound");
-                let dirty_max = if hasty { 1 } else { FLUSH_BYTES_HARD };
-                (self.fitting(&shared, rest, wall), shared.dirty_bytes >= dirty_max)
-            };
-            if must_flush {
+            let ready = self.prepare(rest, wall);
+            if ready.must_flush {
                 self.env().probe().reached("storage_append_waits_for_flush");
-                self.checkpoint().await?;
+                Box::pin(self.checkpoint()).await?;
             }
-            if count == 0 {
+            if ready.count == 0 {
                 // Closing a segment makes it durable, so that only the last chunk may not be.
-                self.roll(&rest[0]).await?;
+                Box::pin(self.roll(&rest[0])).await?;
                 continue;
             }
-            let (now, later) = rest.split_at(count);
-            self.begin_epochs(now).await?;
-            let chunk = take_chunk(&mut bufs, now, owned);
+            let (now, later) = rest.split_at(ready.count);
+            if ready.begins_epoch {
+                Box::pin(self.begin_epochs(now)).await?;
+            }
+            let mut chunk = take_chunk(&mut bufs, now, owned || !ready.keeps_tail);
+            chunk.keeps_tail = ready.keeps_tail;
             let keep = durability == Durability::Fsync;
-            last = Some(self.write(chunk, wall, keep).await?);
+            last = Some(pin!(self.write(chunk, (wall, ready.now), keep)).await?);
             rest = later;
         }
         invariant!(LOG_4, bufs.iter().all(Bytes::is_empty), "bytes without a batch header");
         if let (Durability::Fsync, Some(place)) = (durability, last) {
-            self.make_durable(place).await?;
+            Box::pin(self.make_durable(place)).await?;
         }
         Ok(())
+    }
+
+    /// What the next part of an append needs.
+    fn prepare(&self, batches: &[BatchHeader], wall: Timestamp) -> Ready {
+        let probe = self.env().probe();
+        let dirty_max = if probe.buggify("storage_flush_bound") { 1 } else { FLUSH_BYTES_HARD };
+        let now = self.env().now();
+        let shared = self.inner.shared.lock();
+        let count = self.fitting(&shared, batches, wall);
+        let latest = shared.epochs.latest().map(|entry| entry.epoch.0);
+        let last = batches.get(..count).and_then(<[_]>::last);
+        Ready {
+            now,
+            count,
+            must_flush: shared.dirty_bytes >= dirty_max,
+            // Epochs only grow.
+            begins_epoch: last.is_some_and(|last| Some(last.partition_leader_epoch) > latest),
+            keeps_tail: shared.tail.is_wanted(now) && !probe.buggify("storage_tail_unwanted"),
+        }
     }
 
     /// How many of `batches` go into the open segment; none means that it is full, or that there is
@@ -153,7 +190,12 @@ impl<E: Env> Log<E> {
     }
 
     /// Writes a chunk; `keep` its bytes for who has to make them durable.
-    async fn write(&self, chunk: Chunk, wall: Timestamp, keep: bool) -> Result<Place, WriteError> {
+    async fn write(
+        &self,
+        chunk: Chunk,
+        (wall, now): (Timestamp, Instant),
+        keep: bool,
+    ) -> Result<Place, WriteError> {
         let (file, segment, position, base) = {
             let shared = self.inner.shared.lock();
             let Some(segment) = shared.active() else { unreachable!("a segment was begun") };
@@ -161,21 +203,21 @@ impl<E: Env> Log<E> {
         };
         let file = match file {
             Some(file) => file,
-            None => self.open_active(segment).await?,
+            None => Box::pin(self.open_active(segment)).await?,
         };
         let bufs = if keep { chunk.bufs.clone() } else { IoBufs::new() };
         if let Err(error) = file.append(u64::from(position), chunk.bufs).await {
             if is_full(&error) {
-                self.spoil(&file).await;
+                Box::pin(self.spoil(&file)).await;
             }
             return Err(self.inner.dir.refuse("append to", &self.inner.folder(), &error));
         }
-        let now = self.env().now();
         let (first_dirt, urgent, end) = {
             let mut shared = self.inner.shared.lock();
             let was_clean = shared.dirty_since.is_none();
             for (header, pieces) in chunk.batches {
-                shared.take_batch(&header, pieces, (wall, now), &self.inner.dir.tail_budget);
+                let pieces = chunk.keeps_tail.then_some(pieces);
+                shared.take_batch(&header, pieces, (wall, now), self);
                 if self.env().probe().buggify("storage_short_run")
                     && let Some(segment) = shared.active_mut()
                 {
@@ -188,6 +230,12 @@ impl<E: Env> Log<E> {
             self.inner.dir.note_dirty(self.found(), urgent);
         }
         Ok(Place { segment, position, base, end, bufs })
+    }
+
+    /// What the tail of this log may hold.
+    pub(super) fn tail_allowance(&self, tiny: bool) -> Allowance<'_> {
+        let gaps = self.env().probe().mutant("tail_with_a_gap");
+        Allowance { budget: &self.inner.dir.tail_budget, tiny, gaps }
     }
 
     /// A part of a batch may lie behind the end of the open segment.
@@ -243,12 +291,12 @@ impl<E: Env> Log<E> {
 
 impl<F> Shared<F> {
     /// Notes a batch that was just written at the end.
-    fn take_batch(
+    fn take_batch<E: Env>(
         &mut self,
         header: &BatchHeader,
-        pieces: Pieces,
+        pieces: Option<Pieces>,
         (wall, now): (Timestamp, Instant),
-        budget: &TailBudget,
+        log: &Log<E>,
     ) {
         let bytes = u32::try_from(header.len_bytes()).unwrap_or(u32::MAX);
         if let Some(segment) = self.active_mut() {
@@ -256,13 +304,8 @@ impl<F> Shared<F> {
         }
         self.producers.apply(header, wall);
         self.note_marker(header);
-        self.tail.push(
-            (header.base_offset, header.last_offset()),
-            pieces,
-            now,
-            budget,
-            self.tiny_tail,
-        );
+        let offsets = (header.base_offset, header.last_offset());
+        self.tail.push(offsets, pieces, now, log.tail_allowance(self.tiny_tail));
         self.end = header.next_offset();
         self.dirty_since.get_or_insert(now);
         self.dirty_bytes = self.dirty_bytes.saturating_add(u64::from(bytes));
@@ -290,10 +333,12 @@ impl<F> SegmentState<F> {
     }
 }
 
-/// Takes the bytes of `batches` off the front of `bufs`. Small batches are copied together (so that
-/// none of them keeps a whole receive buffer alive), large ones stay where they are.
+/// Takes the bytes of `batches` off the front of `bufs`. Small batches are copied together, so that
+/// none of them keeps a whole receive buffer alive, and large ones stay where they are; what is
+/// `owned`, or not kept, is copied only where that is cheaper than to name one more piece.
 fn take_chunk(bufs: &mut IoBufs, batches: &[BatchHeader], owned: bool) -> Chunk {
-    let mut chunk = Chunk { bufs: IoBufs::new(), batches: SmallVec::with_capacity(batches.len()) };
+    let of_batches = SmallVec::with_capacity(batches.len());
+    let mut chunk = Chunk { bufs: IoBufs::new(), batches: of_batches, keeps_tail: true };
     if let [header] = batches
         && bufs.iter().map(Bytes::len).sum::<usize>() == header.len_bytes()
     {
@@ -306,12 +351,13 @@ fn take_chunk(bufs: &mut IoBufs, batches: &[BatchHeader], owned: bool) -> Chunk 
         chunk.batches.push((*header, chunk.bufs.iter().cloned().collect()));
         return chunk;
     }
+    let copied_below = if owned { JOINED_BYTES_BELOW } else { COPY_BYTES_BELOW };
     let mut source = bufs.drain(..).collect::<std::collections::VecDeque<_>>();
     let mut small = Vec::new();
     let mut small_headers: Vec<BatchHeader> = Vec::new();
     for header in batches {
         let pieces = take_pieces(&mut source, header.len_bytes());
-        if header.len_bytes() < COPY_BYTES_BELOW {
+        if header.len_bytes() < copied_below {
             pieces.iter().for_each(|piece| small.extend_from_slice(piece));
             small_headers.push(*header);
             continue;

@@ -92,22 +92,32 @@ impl<E: Env> Log<E> {
     }
 
     fn look_up(&self, want: &Want) -> Result<Lookup<FileOf<E>>, ReadError> {
-        let shared = self.inner.shared.lock();
+        let now = self.env().now();
+        let mut shared = self.inner.shared.lock();
         if want.from < shared.start || want.from > shared.end {
             self.env().probe().reached("storage_read_out_of_range");
             return Err(ReadError::OutOfRange { start: shared.start, end: shared.end });
         }
         let upto = want.upto.min(shared.end);
+        let of = self.tail_allowance(shared.tiny_tail);
         if want.from >= upto {
+            shared.tail.want(now, of);
             return Ok(Lookup::Memory(ReadSlice::default()));
         }
         let bound = upto;
         let upto = shared.sound_upto(want.from, bound)?;
         if let Some(slice) = shared.tail.read(want.from, upto, want.max_bytes, want.min_one) {
+            shared.tail.want(now, of);
             return Ok(Lookup::Memory(slice));
         }
         let want = Want { upto, damaged: upto < bound, ..*want };
-        shared.plan(&want)
+        let lookup = shared.plan(&want)?;
+        if let Lookup::File(plan) = &lookup
+            && plan.runs.last().is_some_and(|run| run.end() >= shared.end)
+        {
+            shared.tail.want(now, of);
+        }
+        Ok(lookup)
     }
 
     async fn read_planned(

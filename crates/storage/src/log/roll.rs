@@ -146,14 +146,7 @@ impl<E: Env> Log<E> {
 
     /// Journals the epochs that begin within `batches`, which are about to be written.
     pub(super) async fn begin_epochs(&self, batches: &[BatchHeader]) -> Result<(), WriteError> {
-        let mut epochs = {
-            let shared = self.inner.shared.lock();
-            let latest = shared.epochs.latest().map(|entry| entry.epoch.0);
-            if batches.iter().all(|header| Some(header.partition_leader_epoch) <= latest) {
-                return Ok(());
-            }
-            shared.epochs.clone()
-        };
+        let mut epochs = self.inner.shared.lock().epochs.clone();
         let mut changes = Vec::new();
         for header in batches {
             let (epoch, start) = (LeaderEpoch(header.partition_leader_epoch), header.base_offset);

@@ -6,6 +6,7 @@
 //! error then closes the connection. Source: KIP-98, KIP-467, KIP-951.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 
 use base::{
     BrokerId, Duration, Instant, Offset, PartitionId, PartitionIndex, Probe, TopicId, Uuid,
@@ -95,7 +96,7 @@ pub(crate) async fn handle<E: Env>(
     for topic in request.topics.clone() {
         topics.push(submit_topic(context, &mut plan, topic).await);
     }
-    Ok(answer(context, &plan, topics).await)
+    Ok(pin!(answer(context, &plan, topics)).await)
 }
 
 /// Waits for what was submitted.
@@ -192,7 +193,7 @@ impl<'a> Plan<'a> {
             body,
             work: 0,
             acks,
-            deadline: context.shared.env.now().after(timeout),
+            deadline: context.begun.after(timeout),
             internal_allowed: context.client_id() == ADMIN_CLIENT,
             refused: unnamed.then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
         }

@@ -144,7 +144,8 @@ impl<E: Env> Connection<E> {
                 // What it holds of the budget is free before its reply leaves, and before it waits for
                 // something to happen: how long that takes is up to the client.
                 let frame = self.frames.take(length);
-                let outcome = self.handle(frame).await?;
+                // Where it lies, and not moved there as an `await` of its own would have it.
+                let outcome = pin!(self.handle(frame)).await?;
                 self.spent += TURN_REQUEST_BYTES;
                 match outcome {
                     Outcome::Reply(reply) => self.spent += self.out.push(reply),
@@ -194,6 +195,17 @@ impl<E: Env> Connection<E> {
         if let Poll::Ready(outcome) = first.await {
             return Ok(outcome);
         }
+        // In a box, for most are ready: what is moved for each request is small.
+        Box::pin(self.handle_slowly(handling, may_wait)).await
+    }
+
+    /// Handles a request that is not ready at once.
+    async fn handle_slowly(
+        &mut self,
+        mut handling: Pin<&mut (impl Future<Output = Outcome<FileOf<E>>> + Send)>,
+        may_wait: bool,
+    ) -> Result<Outcome<FileOf<E>>, FrameEnd> {
+        let shared = Arc::clone(&self.shared);
         // Both at once: a client that does not read must not hold up what its request has in hand.
         let mut outcome = None;
         let written = {
