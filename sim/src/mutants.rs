@@ -251,6 +251,11 @@ pub const MUTANTS: &[Mutant] = &[
         "an unknown producer's first batch that came damaged leaves no note, so what was sent behind it is let in before it",
     ),
     mutant(
+        "reserved_cut_short",
+        "own",
+        "who gives back the room reserved behind a segment cuts off the segment's last byte with it",
+    ),
+    mutant(
         "retention_age_halved",
         "own",
         "records are deleted once they are half as old as `retention.ms` says",
@@ -296,6 +301,11 @@ pub const MUTANTS: &[Mutant] = &[
         "tail_trusted",
         "own",
         "a start does not write the tail again that it takes in, which may be in the page cache alone",
+    ),
+    mutant(
+        "tail_with_a_gap",
+        "own",
+        "batches that memory does not keep leave those before them where they are, as if they reached to the log's end",
     ),
     mutant("tombstone_dropped_early", "own", "`delete.retention.ms` is taken for 0"),
     mutant(

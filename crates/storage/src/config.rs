@@ -3,13 +3,13 @@
 use base::{BrokerId, Duration};
 
 /// A log's background flush starts at the latest when this much is not yet durable.
-pub const FLUSH_BYTES: u64 = 8 * 1024 * 1024;
+pub const FLUSH_BYTES: u64 = 32 * 1024 * 1024;
 /// A log's background flush starts at the latest this long after the oldest byte not yet durable.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(200);
 /// With this much not yet durable an append flushes itself first: the bound of the recovery scan.
-pub const FLUSH_BYTES_HARD: u64 = 32 * 1024 * 1024;
+pub const FLUSH_BYTES_HARD: u64 = 128 * 1024 * 1024;
 /// The producer snapshot is at most this many bytes of log old, so that recovery re-reads no more.
-pub const STATE_BYTES: u64 = 8 * 1024 * 1024;
+pub const STATE_BYTES: u64 = 64 * 1024 * 1024;
 /// A run of batches is closed when it has this many bytes; one larger batch is a run of its own.
 pub const RUN_BYTES: u32 = 64 * 1024;
 /// From this many bytes on, a read is answered with a file region instead of bytes.

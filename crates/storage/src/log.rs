@@ -17,6 +17,7 @@ mod read;
 mod rebuild;
 mod recover;
 mod reindex;
+mod reserve;
 mod roll;
 mod run_walk;
 mod scan;
@@ -228,6 +229,8 @@ pub(crate) struct SegmentState<F> {
     pub(crate) run_open: bool,
     /// Whether bytes that nobody counts lie behind its end: nothing is added to it any more.
     pub(crate) spoiled: bool,
+    /// Up to here room was reserved in its file, as far as this process knows.
+    pub(crate) reserved: u32,
 }
 
 impl<F> Shared<F> {

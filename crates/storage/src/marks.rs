@@ -35,6 +35,8 @@ pub const MARKS: &[&str] = &[
     "storage_manifest_written",
     "storage_producers_lost",
     "storage_read_out_of_range",
+    "storage_reserved_room_given_back",
+    "storage_room_reserved",
     "storage_sealed",
     "storage_segment_closed_at_rest",
     "storage_segment_rolled",
@@ -75,6 +77,7 @@ pub const MARKS_DAMAGE: &[&str] = &[
     "storage_log_made_beside_its_files",
     "storage_manifest_damaged",
     "storage_manifest_of_another_directory",
+    "storage_no_room_to_reserve",
     "storage_old_format",
     "storage_other_cluster",
     "storage_other_node",
@@ -131,6 +134,7 @@ pub const MUTANTS: &[&str] = &[
     "merge_ahead_of_flush",
     "read_bound_again",
     "recycle_keeps_nonce",
+    "reserved_cut_short",
     "sealed_not_flushed",
     "skip_dir_sync",
     "snapshot_holds_future",
@@ -138,6 +142,7 @@ pub const MUTANTS: &[&str] = &[
     "sync_tried_again",
     "tail_synced_if_written",
     "tail_trusted",
+    "tail_with_a_gap",
     "tombstone_dropped_early",
     "trust_page_cache",
     "unlink_before_drop_flushed",
@@ -150,7 +155,9 @@ pub const MUTANTS_OF_THREADS: &[&str] = &["dirty_note_taken_late", "tail_budget_
 
 /// Where the simulator may ask for small segments, tails, runs and an early flush.
 pub const BUGGIFY_SITES: &[&str] = &[
+    "storage_reserve_early",
     "storage_segment_bytes",
+    "storage_tail_unwanted",
     "storage_tiny_tail",
     "storage_short_run",
     "storage_flush_bound",

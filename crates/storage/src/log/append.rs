@@ -196,15 +196,21 @@ impl<E: Env> Log<E> {
         (wall, now): (Timestamp, Instant),
         keep: bool,
     ) -> Result<Place, WriteError> {
-        let (file, segment, position, base) = {
+        let (file, segment, position, reserved, base) = {
             let shared = self.inner.shared.lock();
             let Some(segment) = shared.active() else { unreachable!("a segment was begun") };
-            (segment.file.clone(), segment.name, segment.bytes, shared.end)
+            let file = segment.file.clone();
+            (file, segment.name, segment.bytes, segment.reserved, shared.end)
         };
         let file = match file {
             Some(file) => file,
             None => Box::pin(self.open_active(segment)).await?,
         };
+        let len: usize = chunk.bufs.iter().map(Bytes::len).sum();
+        let behind = u64::from(position).saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        if u64::from(reserved) < behind {
+            Box::pin(self.reserve(&file, behind)).await?;
+        }
         let bufs = if keep { chunk.bufs.clone() } else { IoBufs::new() };
         if let Err(error) = file.append(u64::from(position), chunk.bufs).await {
             if is_full(&error) {

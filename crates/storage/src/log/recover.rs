@@ -416,6 +416,7 @@ impl<F> SegmentState<F> {
             enveloped: 0,
             run_open: false,
             spoiled: false,
+            reserved: 0,
         }
     }
 }

@@ -37,6 +37,7 @@ impl<E: Env> Log<E> {
         } else {
             self.inner.shared.lock().end
         };
+        self.give_back_reserved().await?;
         if !upkeep.has_folder {
             let created = self.env().disk().create_dir(&self.inner.folder()).await;
             created.map_err(|error| dir.refuse("create", &self.inner.folder(), &error))?;
@@ -205,6 +206,7 @@ impl<E: Env> Log<E> {
 
     async fn close_held(&self, upkeep: &mut Upkeep) -> Result<(), WriteError> {
         self.save_producers(upkeep).await?;
+        self.give_back_reserved().await?;
         let changes = {
             let shared = self.inner.shared.lock();
             let close = shared.active().map(|segment| Change::Close(segment.summary()));
@@ -346,6 +348,7 @@ impl<F> SegmentState<F> {
             enveloped: 0,
             run_open: false,
             spoiled: false,
+            reserved: 0,
         }
     }
 }

@@ -15,6 +15,7 @@ mod model;
 mod opening;
 mod producers;
 mod reading;
+mod reserving;
 mod salvage;
 mod support;
 mod transactions;

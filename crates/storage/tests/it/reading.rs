@@ -16,11 +16,46 @@ use crate::support::{
 fn recent_batches_come_from_memory_and_older_ones_from_the_file() {
     let env = MemEnv::new();
     let (_dir, log) = fresh(&env);
+    run(log.read(Offset(0), Offset(0), 1000, true)).unwrap();
     append_some(&log, 20);
 
     let before = env.body_reads();
     run(log.read(Offset(15), Offset(20), 1000, true)).unwrap();
     assert_eq!(env.body_reads(), before);
+}
+
+#[test]
+fn nothing_is_kept_in_memory_where_nobody_reads_at_the_end() {
+    let env = MemEnv::new();
+    let (dir, log) = fresh(&env);
+    append_some(&log, 20);
+    assert_eq!(dir.tail_bytes(), 0);
+
+    // Who comes to the end is expected again.
+    run(log.read(Offset(15), Offset(20), 1000, true)).unwrap();
+    append_some(&log, 5);
+    assert!(dir.tail_bytes() > 0);
+    let before = env.body_reads();
+    let kept = run(log.read(Offset(20), Offset(25), 100_000, true)).unwrap();
+    assert_eq!((kept.first_base, kept.next), (Some(Offset(20)), Some(Offset(25))));
+    assert_eq!(env.body_reads(), before);
+
+    env.advance(Duration::from_millis(10_000));
+    append_some(&log, 5);
+    assert_eq!(dir.tail_bytes(), 0, "but not for ever");
+    assert_eq!(read_all(&log, Offset(20)).len(), 10);
+}
+
+#[test]
+fn what_memory_does_not_keep_leaves_no_gap_in_what_it_does() {
+    let env = MemEnv::new().with_buggify("storage_tail_unwanted");
+    let (dir, log) = fresh(&env);
+    for end in [5, 10, 15] {
+        append_some(&log, 5);
+        let read = run(log.read(Offset(end - 5), Offset(end), 100_000, true)).unwrap();
+        assert_eq!((read.first_base, read.next), (Some(Offset(end - 5)), Some(Offset(end))));
+    }
+    assert_eq!(dir.tail_bytes(), 0);
 }
 
 #[test]

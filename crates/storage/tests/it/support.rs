@@ -35,6 +35,8 @@ pub struct Faults {
     pub fail_sync_at: Option<u64>,
     /// No file can grow and none be made.
     pub full: bool,
+    /// No room is left to reserve.
+    pub no_reserve: bool,
     /// When the disk is full no longer; never by itself if there is no such time.
     pub full_until: Option<Instant>,
     /// So many bytes of what finds no room are written all the same.
@@ -411,7 +413,10 @@ impl File for MemFile {
     }
 
     async fn preallocate(&self, _len: u64) -> io::Result<()> {
-        let full = self.env.world.lock().faults.full;
+        let full = {
+            let world = self.env.world.lock();
+            world.faults.full || world.faults.no_reserve
+        };
         if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 }
