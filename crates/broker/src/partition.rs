@@ -26,7 +26,7 @@ use records::{
     TimestampType, exactly_one, inflated_bytes_max, validate,
 };
 use smallvec::SmallVec;
-use storage::{Append, COPY_BYTES_BELOW, DirectoryFailed, Durability, Log, WriteError};
+use storage::{Append, DirectoryFailed, Durability, Log, WriteError};
 use tokio::sync::oneshot;
 
 use crate::api::{Acks, ActiveProducer, ProduceError, Produced};
@@ -388,7 +388,7 @@ impl<E: Env> Partition<E> {
             let promised = self.ledger.lock().promise_unwritten(end);
             promised.tell();
         }
-        let (append, block) = to_append(run, durability);
+        let (append, block) = to_append(run, durability, self.log.copies_below());
         let completed = match pin!(self.log.append(append)).await {
             Ok(_) => {
                 let completed = {
@@ -478,16 +478,16 @@ impl<E: Env> Partition<E> {
 
 /// The run as the log takes it: heads in one new buffer, the rest shared with what was received; a
 /// small batch that is alone copied, as the log would do.
-fn to_append(mut run: Run, durability: Durability) -> (Append, Block) {
+fn to_append(mut run: Run, durability: Durability, copies_below: usize) -> (Append, Block) {
     let mut append =
         Append { bufs: IoBufs::new(), batches: SmallVec::new(), durability, owned: false };
     if let [batch] = run.batches.as_slice() {
         append.batches.push(*batch.header());
-        if batch.len_bytes() < COPY_BYTES_BELOW {
+        if batch.len_bytes() < copies_below {
             append.bufs.push(run.block.copy(batch));
             append.owned = true;
         } else {
-            append.bufs.push(Bytes::copy_from_slice(batch.head()));
+            append.bufs.push(run.block.copy_head(batch));
             append.bufs.push(batch.tail().clone());
         }
         return (append, run.block);

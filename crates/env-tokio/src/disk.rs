@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use base::measure::TimeCounts;
@@ -46,6 +47,7 @@ impl TokioDisk {
                 append_inline_bytes_max: settings.append_inline_bytes_max,
                 read_inline_bytes_max: settings.read_inline_bytes_max,
                 syncs: Arc::default(),
+                writes: Arc::default(),
                 stalls: Arc::default(),
             },
             synced: Arc::new(Lock::new(Rank(251), BTreeMap::new())),
@@ -55,6 +57,11 @@ impl TokioDisk {
     /// How long the disk took for each sync of a file or a directory so far.
     pub fn sync_times(&self) -> TimeCounts {
         self.pools.syncs.read()
+    }
+
+    /// Calls that wrote to a file so far.
+    pub fn write_calls(&self) -> u64 {
+        self.pools.writes.load(Ordering::Relaxed)
     }
 
     async fn run<T: Send + 'static>(

@@ -7,7 +7,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use base::measure::Times;
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) read_inline_bytes_max: usize,
     /// How long the disk took for each sync of a file or a directory.
     pub(crate) syncs: Arc<Times>,
+    /// Calls that wrote to a file.
+    pub(crate) writes: Arc<AtomicU64>,
     /// What appends to files under a sync have met.
     pub(crate) stalls: Arc<Stalls>,
 }
@@ -78,6 +80,12 @@ impl TokioFile {
         self.inner.shared.reads.run(move || read_all(&inner.fd, at, len)).await
     }
 
+    /// Writes on the blocking pool.
+    async fn write_elsewhere(&self, at: u64, bufs: IoBufs) -> io::Result<()> {
+        let inner = Arc::clone(&self.inner);
+        self.inner.shared.work.run(move || write_all(&inner, at, bufs)).await
+    }
+
     async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce(&OwnedFd) -> io::Result<T> + Send + 'static,
@@ -92,16 +100,16 @@ impl File for TokioFile {
         let len: usize = bufs.iter().map(Bytes::len).sum();
         let shared = &self.inner.shared;
         if len > shared.append_inline_bytes_max {
-            return self.work(move |fd| write_all(fd, at, bufs)).await;
+            return self.write_elsewhere(at, bufs).await;
         }
         if self.inner.syncing.load(Ordering::Relaxed) == 0 {
-            return write_all(&self.inner.fd, at, bufs);
+            return write_all(&self.inner, at, bufs);
         }
         let begun = Instant::now();
         if !shared.stalls.allows(begun) {
-            return self.work(move |fd| write_all(fd, at, bufs)).await;
+            return self.write_elsewhere(at, bufs).await;
         }
-        let written = write_all(&self.inner.fd, at, bufs);
+        let written = write_all(&self.inner, at, bufs);
         shared.stalls.note(begun, Instant::now());
         written
     }
@@ -178,8 +186,11 @@ fn file_len(fd: &OwnedFd) -> io::Result<u64> {
 }
 
 /// Writes every byte of `bufs` at `at`, however many calls that takes.
-fn write_all(fd: &OwnedFd, at: u64, bufs: IoBufs) -> io::Result<()> {
-    write_all_by(at, bufs, |slices, at| pwritev(fd, slices, at))
+fn write_all(file: &Inner, at: u64, bufs: IoBufs) -> io::Result<()> {
+    write_all_by(at, bufs, |slices, at| {
+        file.shared.writes.fetch_add(1, Ordering::Relaxed);
+        pwritev(&file.fd, slices, at)
+    })
 }
 
 /// As [`write_all`], by any call that writes a part and says how much.

@@ -26,6 +26,8 @@ pub struct TokioNet {
 /// What the streams of a process have sent and received so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    pub(crate) receive_calls: AtomicU64,
+    pub(crate) send_calls: AtomicU64,
     pub(crate) received_bytes: AtomicU64,
     pub(crate) sendfile_calls: AtomicU64,
     pub(crate) sendfile_bytes: AtomicU64,
@@ -36,6 +38,10 @@ pub(crate) struct Counters {
 /// A reading of what the streams of a process have sent and received so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetCounts {
+    /// Calls that brought bytes in.
+    pub receive_calls: u64,
+    /// Calls that sent bytes from memory.
+    pub send_calls: u64,
     /// Bytes that came in.
     pub received_bytes: u64,
     /// Successful `sendfile` calls.
@@ -64,6 +70,8 @@ impl TokioNet {
     pub fn counts(&self) -> NetCounts {
         let counters = &self.counters;
         NetCounts {
+            receive_calls: counters.receive_calls.load(Ordering::Relaxed),
+            send_calls: counters.send_calls.load(Ordering::Relaxed),
             received_bytes: counters.received_bytes.load(Ordering::Relaxed),
             sendfile_calls: counters.sendfile_calls.load(Ordering::Relaxed),
             sendfile_bytes: counters.sendfile_bytes.load(Ordering::Relaxed),

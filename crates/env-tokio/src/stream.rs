@@ -64,6 +64,7 @@ impl TokioStream {
             }
             self.send(&slices[..count], flags).await?
         };
+        self.counters.send_calls.fetch_add(1, Ordering::Relaxed);
         self.counters.memory_bytes.fetch_add(widen(written), Ordering::Relaxed);
         advance(queue, written);
         Ok(())
@@ -162,6 +163,7 @@ impl Stream for TokioStream {
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {},
                 done => {
                     if let Ok(bytes) = done {
+                        self.counters.receive_calls.fetch_add(1, Ordering::Relaxed);
                         self.counters.received_bytes.fetch_add(widen(bytes), Ordering::Relaxed);
                     }
                     return done;

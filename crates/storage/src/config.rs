@@ -14,8 +14,11 @@ pub const STATE_BYTES: u64 = 64 * 1024 * 1024;
 pub const RUN_BYTES: u32 = 64 * 1024;
 /// From this many bytes on, a read is answered with a file region instead of bytes.
 pub const REGION_BYTES_MIN: usize = 64 * 1024;
-/// Batches below this size are copied together before they are written; larger ones never.
+/// Batches below this size are copied together before they are written, if memory keeps them for
+/// readers at the end ([`crate::Log::copies_below`]); larger ones never.
 pub const COPY_BYTES_BELOW: usize = 16 * 1024;
+/// One piece more in a write costs as much as to copy so many bytes: smaller batches always are.
+pub const JOINED_BYTES_BELOW: usize = 1024;
 /// Recent bytes kept in memory per log.
 pub const TAIL_BYTES_PER_LOG: usize = 1024 * 1024;
 /// The largest batch a segment may hold, and with it the largest segment: positions are `u32`.

@@ -34,7 +34,7 @@ use env::{Disk, Env, IoBufs, Lock, Rank, Segment};
 use records::BatchHeader;
 use smallvec::SmallVec;
 
-use crate::config::{Durability, LogConfig};
+use crate::config::{COPY_BYTES_BELOW, Durability, JOINED_BYTES_BELOW, LogConfig};
 use crate::dir::{DirShared, Found};
 use crate::envelope::Run;
 use crate::epochs::{EpochHistory, EpochStart};
@@ -328,6 +328,14 @@ impl<E: Env> Log<E> {
     /// Ranges known to be damaged.
     pub fn faulty(&self) -> Vec<FaultyRange> {
         self.inner.shared.lock().faulty().to_vec()
+    }
+
+    /// Batches below this size had better not share the memory of what they came in: they would keep
+    /// much more of it alive than they are, or are so small that it costs more to name them.
+    pub fn copies_below(&self) -> usize {
+        let now = self.inner.dir.env.now();
+        let keeps = self.inner.shared.lock().tail.is_wanted(now);
+        if keeps { COPY_BYTES_BELOW } else { JOINED_BYTES_BELOW }
     }
 
     /// The high watermark last noted: a hint for the next start, capped by the log's end.

@@ -62,24 +62,42 @@ fn skip_answers(stream: &mut TcpStream, count: usize) {
     }
 }
 
-/// Allocations of the broker for one of many requests, [`DEPTH`] at a time.
-fn allocations(served: &Served, request: &Bytes) -> f64 {
+/// What one of many requests cost.
+struct Cost {
+    allocations: f64,
+    allocated_bytes: f64,
+    /// Calls that receive, write to a file or send.
+    calls: f64,
+}
+
+fn calls(served: &Served) -> u64 {
+    let net = served.env.net().counts();
+    net.receive_calls + net.send_calls + served.env.disk().write_calls()
+}
+
+/// What the broker spends for one of many requests, `depth` at a time.
+fn cost(served: &Served, request: &Bytes, depth: usize) -> Cost {
     let mut together = BytesMut::new();
-    (0..DEPTH).for_each(|_| together.extend_from_slice(request));
+    (0..depth).for_each(|_| together.extend_from_slice(request));
     let mut stream = TcpStream::connect(served.addr).unwrap();
     let mut rounds = |count: u32| {
         for _ in 0..count {
             stream.write_all(&together).unwrap();
-            skip_answers(&mut stream, DEPTH);
+            skip_answers(&mut stream, depth);
         }
     };
     // Until what is kept has its size.
     rounds(ROUNDS);
-    let region = Region::new(COUNTED);
+    let (region, before) = (Region::new(COUNTED), calls(served));
     rounds(ROUNDS);
-    let change = region.change();
-    let counted = u32::try_from(change.allocations + change.reallocations).unwrap();
-    f64::from(counted) / f64::from(ROUNDS) / f64::from(u32::try_from(DEPTH).unwrap())
+    let (change, calls) = (region.change(), calls(served) - before);
+    let requests = f64::from(ROUNDS) * f64::from(u32::try_from(depth).unwrap());
+    let each = |count: usize| f64::from(u32::try_from(count).unwrap()) / requests;
+    Cost {
+        allocations: each(change.allocations + change.reallocations),
+        allocated_bytes: each(change.bytes_allocated),
+        calls: each(usize::try_from(calls).unwrap()),
+    }
 }
 
 #[test]
@@ -89,13 +107,63 @@ fn records_cost_no_allocation_and_a_produce_request_a_few() {
         |_, _| {},
         |served| async move {
             served.topic("t", 1).await;
-            let one = allocations(&served, &produce(batch(&["x"])));
-            let many = allocations(&served, &produce(batch(&["x"; 500])));
+            let one = cost(&served, &produce(batch(&["x"])), DEPTH).allocations;
+            let many = cost(&served, &produce(batch(&["x"; 500])), DEPTH).allocations;
 
             println!("{one} allocations a request with 1 record, {many} with 500");
-            // A larger request may take a buffer more; 499 records more take nothing.
-            assert!(many - one < 2.0, "{one} with one record, {many} with 500");
-            assert!(one <= 4.0, "{one} allocations a request");
+            // A larger request may take a part of a buffer more; 499 records more take nothing.
+            assert!(many - one < 0.5, "{one} with one record, {many} with 500");
+            assert!(many <= 4.0, "{many} allocations a request");
+        },
+    );
+}
+
+#[test]
+fn a_produce_request_of_a_pipeline_costs_at_most_two_system_calls() {
+    let _alone = ALONE.lock();
+    World::new("counts-calls").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let large = "x".repeat(1000);
+            for (records, depth) in [(1, 16), (16, 5), (64, 5)] {
+                let request = produce(batch(&vec![large.as_str(); records]));
+                let Cost { calls, .. } = cost(&served, &request, depth);
+                println!("{calls} calls a request with {records} KB, {depth} at a time");
+                assert!(calls <= 2.0, "{calls} calls with {records} KB, {depth} at a time");
+            }
+        },
+    );
+}
+
+#[test]
+fn a_batch_is_copied_once_if_it_is_small_and_read_at_the_end_and_else_never() {
+    let _alone = ALONE.lock();
+    World::new("counts-copies").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let large = "x".repeat(1000);
+            let small = produce(batch(&[large.as_str(); 15]));
+            let whole = produce(batch(&[large.as_str(); 64]));
+            let bytes = |request: &Bytes| cost(&served, request, 5).allocated_bytes;
+            let unread = [bytes(&small), bytes(&whole)];
+            // The last batch, and with it the log's end.
+            let mut stream = TcpStream::connect(served.addr).unwrap();
+            let end = i64::from(2 * ROUNDS) * 5 * (15 + 64);
+            stream.write_all(&fetch(end - 1, 1)).unwrap();
+            skip_answers(&mut stream, 1);
+            let read = [bytes(&small), bytes(&whole)];
+
+            println!(
+                "bytes allocated: {unread:?} where nobody reads, {read:?} where somebody does"
+            );
+            // What is copied goes into memory of its own; where bytes are received is reused, and some
+            // is for the work itself.
+            let work = 0.0..9_000.0;
+            assert!(unread.iter().all(|bytes| work.contains(bytes)), "{unread:?}");
+            assert!((15_000.0..15_000.0 + work.end).contains(&read[0]), "{read:?}");
+            assert!(work.contains(&read[1]), "{read:?}");
         },
     );
 }

@@ -81,6 +81,7 @@ pub const RARE: &[(u64, &[&str])] = &[
             "storage_envelopes_missing",
             "storage_epoch_learned",
             "storage_journal_spare_gone",
+            "storage_no_room_to_reserve",
             "storage_producers_put_away",
             "storage_seal_withheld",
             "storage_segment_made_again",

@@ -56,8 +56,8 @@ impl History {
         }
     }
 
-    /// The offset of a group was looked up. `asked` is what was known before, and `losses` from then;
-    /// nobody else has asked for anything since.
+    /// The offset of a group was looked up. `asked` is what was known before, and `losses` from then.
+    /// Where somebody has asked for a change since, either may be found.
     pub fn fate_is_seen(
         &self,
         world: &World,
@@ -65,7 +65,7 @@ impl History {
         (asked, losses): (Option<Fate>, u64),
         found: Option<i64>,
     ) {
-        if !self.groups_can_be_judged(world, losses) {
+        if !self.groups_can_be_judged(world, losses) || self.fate(group) != asked {
             return;
         }
         match asked {

@@ -136,13 +136,23 @@ impl Block {
 
     /// The batch, copied.
     pub(crate) fn copy(&mut self, batch: &Patched) -> Bytes {
-        let len = batch.len_bytes();
+        self.room_for(batch.len_bytes());
+        batch.write_to(&mut self.free);
+        self.free.split().freeze()
+    }
+
+    /// The part of the batch that was not received.
+    pub(crate) fn copy_head(&mut self, batch: &Patched) -> Bytes {
+        self.room_for(batch.head().len());
+        self.free.extend_from_slice(batch.head());
+        self.free.split().freeze()
+    }
+
+    fn room_for(&mut self, len: usize) {
         if self.free.capacity() < len {
             self.bytes = self.bytes.saturating_mul(2).min(Self::BYTES_MAX).max(len);
             self.free = BytesMut::with_capacity(self.bytes);
         }
-        batch.write_to(&mut self.free);
-        self.free.split().freeze()
     }
 }
 

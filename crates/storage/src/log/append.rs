@@ -17,7 +17,8 @@ use smallvec::SmallVec;
 
 use super::{Append, Appended, FileOf, Log, SegmentState, Shared};
 use crate::config::{
-    COPY_BYTES_BELOW, Durability, FLUSH_BYTES, FLUSH_BYTES_HARD, SEGMENT_BYTES_MAX,
+    COPY_BYTES_BELOW, Durability, FLUSH_BYTES, FLUSH_BYTES_HARD, JOINED_BYTES_BELOW,
+    SEGMENT_BYTES_MAX,
 };
 use crate::dir::is_full;
 use crate::envelope::add_batch;
@@ -25,9 +26,6 @@ use crate::error::{DirectoryFailed, WriteError};
 use crate::journal::{Change, JournalBatch};
 use crate::names::SegmentName;
 use crate::tail::Allowance;
-
-/// One piece more in a write costs as much as to copy so many bytes.
-const JOINED_BYTES_BELOW: usize = 1024;
 
 /// A batch's bytes in one or more pieces.
 type Pieces = SmallVec<[Bytes; 2]>;

@@ -38,9 +38,9 @@ impl<E: Env> Log<E> {
                 return Ok(());
             }
             let early = self.env().probe().buggify("storage_reserve_early");
-            let unit = if early { 512 } else { RESERVE_BYTES_MIN };
+            let unit = if early { 16 * 1024 } else { RESERVE_BYTES_MIN };
             // Whether there is room or not, it is not asked for again before that much is written.
-            let is_small = end < unit;
+            let is_small = !early && end < unit;
             let wanted = if is_small { unit } else { wanted(end, most, unit) };
             segment.reserved = u32::try_from(wanted).unwrap_or(u32::MAX);
             if is_small { end } else { wanted }

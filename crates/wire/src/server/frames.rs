@@ -221,6 +221,11 @@ impl Frames {
         if is_large(length) && shared.budget.try_charge_plenty(charge, self.last, length) {
             return (shared.env.pools().take(self.last), self.last);
         }
+        // Of middling ones as many as of small ones fit into a larger buffer.
+        let few = 2 * Pools::READ_BYTES;
+        if length > Pools::READ_BYTES / 4 && shared.budget.try_charge_plenty(charge, few, length) {
+            return (shared.env.pools().take(few), aligned(few, self.last));
+        }
         (shared.env.pools().take(1), aligned(Pools::READ_BYTES, self.last))
     }
 
