@@ -28,7 +28,7 @@ The record is text, a line for each thing that the broker's cores took in: nanos
 the thing. gregor.flight.recorder.bytes says how much is kept.")]
     Dump {
         /// Where the broker serves its metrics (gregor.http.listener)
-        #[arg(long, value_name = "HOST:PORT", default_value = "localhost:9404")]
+        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9404")]
         http: String,
         /// The file to write; standard output if none is named
         #[arg(short, long, value_name = "FILE")]

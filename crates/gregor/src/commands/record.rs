@@ -37,7 +37,11 @@ pub fn run(command: RecordCommand) -> Result<(), Failure> {
 
 /// The body of an answer of the side door.
 fn get(at: &str, path: &str, timeout: Duration) -> Result<String, Failure> {
-    let failed = |source| Failure::Connect { at: at.to_owned(), source };
+    let failed = |why: io::Error| Failure::Advised {
+        what: format!("cannot connect to {at}: {why}"),
+        hint: "the broker logs where it serves metrics when it starts; --http HOST:PORT names it"
+            .to_owned(),
+    };
     let broken = |why: String| Failure::Broken { at: at.to_owned(), why };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut stream = None;
@@ -50,11 +54,7 @@ fn get(at: &str, path: &str, timeout: Duration) -> Result<String, Failure> {
             Err(error) => last = error,
         }
     }
-    let mut stream = stream.ok_or_else(|| Failure::Advised {
-        what: format!("cannot connect to {at}: {last}"),
-        hint: "the broker logs where it serves metrics when it starts; --http HOST:PORT names it"
-            .to_owned(),
-    })?;
+    let mut stream = stream.ok_or_else(|| failed(last))?;
     let ask = || -> io::Result<Vec<u8>> {
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;

@@ -63,7 +63,9 @@ fn the_flight_record_is_dumped_and_names_what_was_done() {
     assert!(names(base::trace::Kind::Group, "billing"));
     let nobody = run(&["record", "dump", "--http", "127.0.0.1:1"], "");
     let said = crate::support::error(&nobody);
-    assert!(said.contains("cannot connect to 127.0.0.1:1") && said.contains("hint:"), "{said}");
+    assert!(said.contains("cannot connect to 127.0.0.1:1") && said.contains("--http"), "{said}");
+    let no_port = crate::support::error(&run(&["record", "dump", "--http", "here"], ""));
+    assert!(no_port.contains("--http HOST:PORT"), "{no_port}");
 }
 
 const STATE: &str = "document.getElementById('state').textContent";
