@@ -18,7 +18,8 @@ pub use group_keys::{CLIENT_METRICS_KEYS, GROUP_KEYS};
 pub use layers::{Configs, Layers, Setting, Source};
 pub use properties::{PropertiesError, parse_numbered_properties, parse_properties};
 pub use rules::{
-    connections_per_ip, dynamic_fault, file_fault, group_fault, metrics_fault, topic_fault,
+    connections_per_ip, dynamic_fault, file_fault, group_fault, layers_fault, metrics_fault,
+    topic_fault,
 };
 pub use topic_keys::TOPIC_KEYS;
 pub use value::{Bound, Kind, ValueError};

@@ -104,7 +104,7 @@ impl<E: Env> Broker<E> {
         self.inner.node.dirs.measures()
     }
 
-    /// What the broker was told.
+    /// What the broker was told at its start.
     pub fn config(&self) -> &crate::BrokerConfig {
         &self.inner.node.config
     }
@@ -298,7 +298,7 @@ impl<E: Env> Broker<E> {
     ) -> Vec<Result<(), TopicError>> {
         let asked = wishes.len();
         let of_mode: Vec<bool> = wishes.iter().map(|wish| changes_mode(&wish.change)).collect();
-        let file = Arc::clone(&self.inner.node.config.file);
+        let file = self.file();
         let command = Command::AlterSettings { wishes, file, validate_only };
         match self.inner.propose(command).await {
             Ok(Reply::Altered(outcomes)) if validate_only => outcomes,

@@ -8,11 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base::config::{Configs, Layers, TOPIC_KEYS};
+use base::config::{Configs, Layers, TOPIC_KEYS, layers_fault};
 use base::{BrokerId, Duration, TopicId, Uuid};
 use metadata::{Defaults, Resource};
 use records::{Compression, Encoder, TimestampType};
 use storage::Durability;
+
+/// What is set where nothing is.
+const NOTHING: &Configs = &Configs::new();
 
 /// Everything one broker is told at its start. Each field names its Kafka property.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,10 +133,8 @@ impl BrokerConfig {
     /// These, with what was set while the broker ran on top.
     #[must_use]
     pub fn with(&self, settings: &BTreeMap<Resource, Configs>) -> Self {
-        let (nothing, file) = (Configs::new(), BTreeMap::new());
-        let of = |resource| settings.get(&resource).unwrap_or(&nothing);
-        let (broker, cluster) = (of(Resource::Broker(self.node_id)), of(Resource::Brokers));
-        let set = Layers { broker, cluster, file: &file };
+        let file = BTreeMap::new();
+        let set = self.layers(settings, &file);
         let inherited = TOPIC_KEYS
             .iter()
             .filter_map(|key| Some((Arc::from(key.name), Arc::from(set.inherited(key)?.as_str()))));
@@ -153,6 +154,34 @@ impl BrokerConfig {
             config.producer_expiration = Duration::from_millis(millis);
         }
         config
+    }
+
+    /// These, but with what may change while the broker runs as the file has it now.
+    #[must_use]
+    pub fn retold(&self, now: &Self) -> Self {
+        Self {
+            topic_defaults: now.topic_defaults.clone(),
+            cleaner_backoff: now.cleaner_backoff,
+            cleaner_map_bytes: now.cleaner_map_bytes,
+            cleaner_bytes_per_second: now.cleaner_bytes_per_second,
+            producer_expiration: now.producer_expiration,
+            file: Arc::clone(&now.file),
+            ..self.clone()
+        }
+    }
+
+    /// What is wrong between the file and what was set while the broker ran, each sound by itself.
+    pub(crate) fn fault(&self, settings: &BTreeMap<Resource, Configs>) -> Option<String> {
+        layers_fault(&self.layers(settings, &self.file))
+    }
+
+    fn layers<'a>(
+        &self,
+        settings: &'a BTreeMap<Resource, Configs>,
+        file: &'a BTreeMap<String, String>,
+    ) -> Layers<'a> {
+        let of = |resource| settings.get(&resource).unwrap_or(NOTHING);
+        Layers { broker: of(Resource::Broker(self.node_id)), cluster: of(Resource::Brokers), file }
     }
 
     /// What the metadata core takes where a topic does not say.

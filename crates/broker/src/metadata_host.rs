@@ -14,6 +14,7 @@ use metadata::{Change, Command, Image, Record, Reply, decide};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::BrokerConfig;
 use crate::metadata_log::{AppendError, MetadataLog, Need};
 use crate::node::Node;
 
@@ -41,9 +42,24 @@ pub(crate) trait Publish: Send + 'static {
         next_index: u64,
         changes: Vec<Change>,
     ) -> impl Future<Output = ()> + Send;
+
+    /// Puts in force what the broker's file says anew, below what `image` has of settings.
+    fn retell(&mut self, image: &Image, told: &BrokerConfig) -> impl Future<Output = ()> + Send;
 }
 
-type Mail = (Command, oneshot::Sender<Result<Reply, MetadataFailed>>);
+/// Why the broker goes by what its file said before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotRetold {
+    /// It clashes with what was set while the broker ran, as this says.
+    Fault(String),
+    /// The metadata log failed, or the broker is stopping.
+    Gone,
+}
+
+enum Mail {
+    Propose(Command, oneshot::Sender<Result<Reply, MetadataFailed>>),
+    Retell(Box<BrokerConfig>, oneshot::Sender<Result<(), NotRetold>>),
+}
 
 /// Where commands are proposed.
 #[derive(Clone, Debug)]
@@ -71,8 +87,20 @@ impl MetadataHost {
     /// [`MetadataFailed`].
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, MetadataFailed> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send((command, reply)).await.map_err(|_| MetadataFailed::Gone)?;
+        let mail = Mail::Propose(command, reply);
+        self.mailbox.send(mail).await.map_err(|_| MetadataFailed::Gone)?;
         answer.await.unwrap_or(Err(MetadataFailed::Gone))
+    }
+
+    /// Takes what the broker's file says anew, between two commands, and waits until it is in force.
+    ///
+    /// # Errors
+    /// [`NotRetold`]; nothing is changed then.
+    pub(crate) async fn retell(&self, told: BrokerConfig) -> Result<(), NotRetold> {
+        let (reply, answer) = oneshot::channel();
+        let mail = Mail::Retell(Box::new(told), reply);
+        self.mailbox.send(mail).await.map_err(|_| NotRetold::Gone)?;
+        answer.await.unwrap_or(Err(NotRetold::Gone))
     }
 }
 
@@ -84,7 +112,15 @@ async fn run<E: Env>(
     mut mail: mpsc::Receiver<Mail>,
 ) {
     let env = &node.env;
-    while let Some((command, reply)) = mail.recv().await {
+    while let Some(mail) = mail.recv().await {
+        let (command, reply) = match mail {
+            Mail::Propose(command, reply) => (command, reply),
+            Mail::Retell(told, reply) => {
+                let outcome = retell(&node, &image, &mut publisher, &told).await;
+                drop(reply.send(outcome));
+                continue;
+            },
+        };
         node.record(Kind::Metadata, &command);
         let need = need_of(&command);
         let decision = decide(&image, command, env.probe());
@@ -114,6 +150,22 @@ async fn run<E: Env>(
             return halt(&node, &error);
         }
     }
+}
+
+/// The file is of this broker alone, so nothing of it is logged; but what is set lies on top of it, so
+/// that it has its turn among the changes of settings.
+async fn retell<E: Env>(
+    node: &Node<E>,
+    image: &Image,
+    publisher: &mut impl Publish,
+    told: &BrokerConfig,
+) -> Result<(), NotRetold> {
+    node.record(Kind::Metadata, &format_args!("the file is read again"));
+    if let Some(why) = told.fault(&image.settings) {
+        return Err(NotRetold::Fault(why));
+    }
+    publisher.retell(image, told).await;
+    Ok(())
 }
 
 /// A broker whose metadata log failed cannot know what it said.

@@ -39,8 +39,7 @@ pub(crate) struct Node<E: Env> {
     pub(crate) env: E,
     /// As it was started.
     pub(crate) config: BrokerConfig,
-    /// As it is now, with what was set while it ran.
-    rules: Lock<Arc<BrokerConfig>>,
+    rules: Lock<Rules>,
     pub(crate) dirs: Dirs<E>,
     pub(crate) partitions: Partitions<E>,
     pub(crate) unmade: UnmadeLogs,
@@ -56,10 +55,19 @@ pub(crate) struct Node<E: Env> {
     pub(crate) stop: tokio::sync::Notify,
 }
 
+/// The configuration while the broker runs.
+struct Rules {
+    /// As the file has it: as it was started, until the file is read again.
+    told: Arc<BrokerConfig>,
+    /// With what was set while the broker ran on top.
+    in_force: Arc<BrokerConfig>,
+}
+
 impl<E: Env> Node<E> {
     pub(crate) fn new(env: E, config: BrokerConfig, dirs: Dirs<E>) -> Arc<Self> {
         let recorder = Recorder::new(config.flight_recorder_bytes);
-        let rules = Lock::new(RULES_RANK, Arc::new(config.clone()));
+        let told = Arc::new(config.clone());
+        let rules = Lock::new(RULES_RANK, Rules { in_force: Arc::clone(&told), told });
         Arc::new(Self {
             env,
             config,
@@ -79,13 +87,20 @@ impl<E: Env> Node<E> {
 
     /// The configuration in force.
     pub(crate) fn rules(&self) -> Arc<BrokerConfig> {
-        Arc::clone(&self.rules.lock())
+        Arc::clone(&self.rules.lock().in_force)
     }
 
-    /// From now on these settings lie on top of those it was started with.
+    /// From now on these settings lie on top of what the file says.
     pub(crate) fn set_rules(&self, settings: &BTreeMap<Resource, Configs>) {
-        let rules = Arc::new(self.config.with(settings));
-        *self.rules.lock() = rules;
+        let mut rules = self.rules.lock();
+        rules.in_force = Arc::new(rules.told.with(settings));
+    }
+
+    /// From now on the file says this, below the settings.
+    pub(crate) fn retell(&self, told: &BrokerConfig, settings: &BTreeMap<Resource, Configs>) {
+        let told = Arc::new(self.config.retold(told));
+        let in_force = Arc::new(told.with(settings));
+        *self.rules.lock() = Rules { told, in_force };
     }
 
     /// The metadata as clients may see it now.

@@ -20,7 +20,7 @@ use storage::{DirectoryFailed, Found, Log, LogConfig, OpenError, WriteError};
 
 use crate::alive::Guard;
 use crate::api::{BrokerView, ClusterView, PartitionView, TopicView};
-use crate::config::TopicConfig;
+use crate::config::{BrokerConfig, TopicConfig};
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::Publish;
 use crate::node::Node;
@@ -164,6 +164,11 @@ impl<E: Env> Publisher<E> {
         self.node.env.probe().reached("broker_reconfigured");
         let before = self.node.rules();
         self.node.set_rules(&image.settings);
+        self.inherit(image, &before).await
+    }
+
+    /// Puts in force in all topics what they inherit, if that is not as it was `before`.
+    async fn inherit(&self, image: &Image, before: &BrokerConfig) -> Result<(), OpenError> {
         if before.topic_defaults != self.node.rules().topic_defaults {
             for topic in image.topics.values() {
                 self.configure(topic).await?;
@@ -253,6 +258,15 @@ impl<E: Env> Publish for Publisher<E> {
         if let Err(error) = self.act(image, next_index, changes).await {
             self.node.env.probe().reached("publisher_failed");
             self.node.env.halt(format!("cannot follow the metadata: {error}"));
+        }
+    }
+
+    async fn retell(&mut self, image: &Image, told: &BrokerConfig) {
+        let before = self.node.rules();
+        self.node.retell(told, &image.settings);
+        if let Err(error) = self.inherit(image, &before).await {
+            self.node.env.probe().reached("publisher_failed");
+            self.node.env.halt(format!("cannot follow the file: {error}"));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use env::{DirIdentity, Host};
-use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statfs, statvfs, statx};
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statfs, statx};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The running kernel.
@@ -23,25 +23,6 @@ pub fn raise_descriptor_limit() -> u64 {
         Ok(()) => raised.current.unwrap_or(u64::MAX),
         Err(_) => limit.current.unwrap_or(u64::MAX),
     }
-}
-
-/// Bytes of a file system.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Space {
-    /// All of them.
-    pub total: u64,
-    /// Those that an ordinary user may still take.
-    pub free: u64,
-}
-
-/// The room on the file system that `path` is on. May wait for the disk.
-///
-/// # Errors
-/// What the system says about the path.
-pub fn space(path: &Path) -> io::Result<Space> {
-    let stat = statvfs(path)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    Ok(Space { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
 }
 
 /// The directory at `path`, as its file system knows it.
@@ -94,13 +75,6 @@ mod tests {
         let host = host().unwrap();
         assert_eq!(host.boot_id.len(), 36);
         assert_eq!(host.boot_id, host.boot_id.trim());
-    }
-
-    #[test]
-    fn the_file_system_of_the_root_has_room_and_not_more_than_it_is_large() {
-        let space = space(Path::new("/")).unwrap();
-        assert!(space.total > 0 && space.free <= space.total, "{space:?}");
-        assert!(super::space(Path::new("/there/is/no/such")).is_err());
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::clock::Clock;
 
 pub use disk::{TokioDirLock, TokioDisk};
 pub use file::TokioFile;
-pub use host::{Space, raise_descriptor_limit, space};
+pub use host::raise_descriptor_limit;
 pub use net::{NetCounts, TokioListener, TokioNet};
 pub use stream::TokioStream;
 

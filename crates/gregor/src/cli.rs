@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 pub use bench::{Bench, BenchCommand, Compare, Growth, Idle, Load, Run, Target};
 pub use consume::{Consume, From};
 pub use dump::Dump;
-pub use group::{DeleteOffsets, Group, GroupCommand, ResetOffsets, Scope, Strategy};
+pub use group::{DeleteOffsets, Group, GroupCommand, Places, ResetOffsets, Scope, Strategy};
 pub use keys::{AlterSettings, ConfigCommand, DescribeSettings, Keys, Whose};
 pub use metrics::Metrics;
 pub use produce::{Acks, Produce};

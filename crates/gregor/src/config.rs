@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::config::{
-    BROKER_KEYS, Configs, Layers, TOPIC_KEYS, broker_key, connections_per_ip, file_fault,
-    parse_numbered_properties,
+    BROKER_KEYS, Configs, Layers, TOPIC_KEYS, broker_key, file_fault, parse_numbered_properties,
 };
 use base::{BrokerId, Duration};
 use broker::BrokerConfig;
-use wire::server::{Advertised, CONNECTIONS_MAX, Pace, ServerSettings};
+use wire::server::{Advertised, Pace, ServerSettings};
 
 use crate::cli::Serve;
 use crate::failure::Failure;
@@ -361,15 +360,9 @@ impl Keys {
             request_bytes_in_flight_max: self.request_bytes_in_flight(request_bytes_max)?,
             large_request_pace: Pace::per_second(self.size("gregor.large.request.min.rate")),
             idle_max: u64::try_from(idle).ok().map(Duration::from_millis),
-            connections_max: self.size("max.connections").min(CONNECTIONS_MAX),
-            connections_per_ip_max: self.size("max.connections.per.ip"),
             fetch_sessions_max: self.size("max.incremental.fetch.session.cache.slots"),
             fetch_session_bytes_max: self.size("gregor.fetch.session.cache.bytes"),
             describe_partitions_max: self.size("max.request.partition.size.limit"),
-            connections_per_ip_overrides: connections_per_ip(
-                self.given("max.connections.per.ip.overrides").unwrap_or_default(),
-            )
-            .map_err(Failure::Config)?,
             working_dir: std::env::current_dir().unwrap_or_default(),
             ..ServerSettings::new(broker.node_id, advertised)
         })

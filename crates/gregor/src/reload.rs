@@ -1,22 +1,34 @@
 //! SIGHUP: the properties file is read again, and what may change while the broker runs is put in
 //! force.
 //!
-//! Invariants: the log says of every key that changed whether it is in force, needs a restart or is
-//! bad; what is bad is left as it was; a file that cannot be read changes nothing. What needs a
-//! restart is told again at the next SIGHUP, until it was restarted or taken back.
+//! Invariants: the log says of every key that changed whether it is in force, is overridden by what
+//! was set while the broker ran, needs a restart or is bad; what is bad is left as it was, and keeps
+//! no other change out; a file that cannot be read changes nothing. What needs a restart is told again
+//! at the next SIGHUP, until it was restarted or taken back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base::config::broker_key;
+use base::config::{Key, Update, broker_key};
+use broker::api::TopicError;
 use tracing::{info, warn};
 
 use crate::cli::Serve;
 use crate::config::{self, Config, File};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Served};
 
-/// Keys that take effect while the broker runs.
-const LIVE: &[&str] =
-    &["gregor.log.level", "gregor.metrics.max.groups", "gregor.metrics.max.partitions"];
+/// What is logged: of all keys, the environment wins over this one.
+const LEVEL: &str = "gregor.log.level";
+/// Keys that take effect while the broker runs, though no client can change them.
+const OURS: &[&str] = &[LEVEL, "gregor.metrics.max.groups", "gregor.metrics.max.partitions"];
+/// Keys that clients can change while the broker runs, which takes effect with the next start: it
+/// listens where it did when it started.
+const AT_START: &[&str] = &["listeners"];
+
+/// Whether a change of a broker key in the file is in force after SIGHUP.
+pub fn is_live(key: &Key) -> bool {
+    let changes = key.update != Update::ReadOnly && !AT_START.contains(&key.name);
+    !key.inert && (changes || OURS.contains(&key.name))
+}
 
 /// The configuration in force.
 #[derive(Debug)]
@@ -65,7 +77,7 @@ impl Reloader {
     }
 
     /// Reads the file again and puts in force what may change.
-    pub fn reload(&mut self, daemon: &Daemon) {
+    pub async fn reload(&mut self, daemon: &Daemon) {
         let Some(path) = &self.arguments.config else { return };
         let file = match File::read(path) {
             Ok(file) => file,
@@ -76,53 +88,125 @@ impl Reloader {
         };
         info!("SIGHUP: reading {} again", file.shown);
         let wished = config::with_arguments(file.keys(), &self.arguments);
-        let changes = judge(&self.in_force, &wished);
+        let mut changes = judge(&self.in_force, &wished);
         if changes.is_empty() {
             info!("nothing has changed in it");
         }
-        for change in &changes {
-            self.carry_out(change, daemon);
+        let is_level = |change: &&mut Change| change.key == LEVEL && change.is_taken();
+        if let Some(level) = changes.iter_mut().find(is_level)
+            && daemon.levels().is_fixed()
+        {
+            let why = format!("{} in the environment wins", crate::logging::VARIABLE);
+            level.verdict = Verdict::Bad(why);
+        }
+        self.carry_out(&changes, daemon).await;
+    }
+
+    /// Puts in force together what may change, so that keys that belong together get in; or else, if
+    /// two of them clash, one after the other.
+    async fn carry_out(&mut self, changes: &[Change], daemon: &Daemon) {
+        let taken = || changes.iter().filter(|change| change.is_taken());
+        let mut all = self.in_force.clone();
+        taken().for_each(|change| change.make(&mut all));
+        let together = match taken().next() {
+            Some(_) => self.take(all, daemon).await,
+            None => Ok(()),
+        };
+        for change in changes {
+            let outcome = if together.is_ok() || !change.is_taken() {
+                Ok(())
+            } else {
+                let mut keys = self.in_force.clone();
+                change.make(&mut keys);
+                self.take(keys, daemon).await
+            };
+            match outcome {
+                Ok(()) => change.tell(daemon),
+                Err(why) => warn!("{}: left as it was: {why}", change.shown()),
+            }
         }
     }
 
-    fn carry_out(&mut self, change: &Change, daemon: &Daemon) {
-        let shown = |value: &Option<String>| value.clone().unwrap_or("the default".to_owned());
-        let Change { key, before, after, verdict } = change;
-        let what = format!("{key} was {} and is {}", shown(before), shown(after));
-        match verdict {
-            Verdict::InForce => {
-                let mut keys = self.in_force.clone();
-                put(&mut keys, key, after.as_deref());
-                match apply(key, &keys, daemon) {
-                    Ok(()) => {
-                        self.in_force = keys;
-                        info!("{what}: in force");
-                    },
-                    Err(why) => warn!("{what}: left as it was: {why}"),
-                }
+    /// Goes by these keys from now on.
+    ///
+    /// # Errors
+    /// Why not; nothing is changed then.
+    async fn take(
+        &mut self,
+        keys: BTreeMap<String, String>,
+        daemon: &Daemon,
+    ) -> Result<(), String> {
+        let config = config::from_keys(keys.clone()).map_err(|failure| failure.to_string())?;
+        let Some(Served { broker, .. }) = daemon.served() else {
+            return Err("the broker does not serve yet".to_owned());
+        };
+        match broker.retell(config.broker).await {
+            Ok(()) => {},
+            Err(error @ TopicError::NotDurable(_)) => warn!("{error}"),
+            Err(error) => return Err(error.to_string()),
+        }
+        // One that was set over HTTP stays until the file says another.
+        if keys.get(LEVEL) != self.in_force.get(LEVEL) {
+            daemon.levels().set(&config.log_level)?;
+        }
+        daemon.set_limits(config.limits);
+        self.in_force = keys;
+        Ok(())
+    }
+}
+
+impl Change {
+    /// Whether it becomes a part of what is in force, if it clashes with nothing.
+    fn is_taken(&self) -> bool {
+        match self.verdict {
+            Verdict::InForce | Verdict::NoEffect | Verdict::Unknown => true,
+            Verdict::NeedsRestart | Verdict::Bad(_) => false,
+        }
+    }
+
+    fn make(&self, keys: &mut BTreeMap<String, String>) {
+        match &self.after {
+            Some(value) => keys.insert(self.key.clone(), value.clone()),
+            None => keys.remove(&self.key),
+        };
+    }
+
+    fn shown(&self) -> String {
+        let [before, after] =
+            [&self.before, &self.after].map(|value| value.as_deref().unwrap_or("the default"));
+        format!("{} was {before} and is {after}", self.key)
+    }
+
+    /// Says what became of it.
+    fn tell(&self, daemon: &Daemon) {
+        let what = self.shown();
+        match &self.verdict {
+            Verdict::InForce => match daemon.served().and_then(|served| self.overridden(served)) {
+                Some(by) => warn!("{what}: is overridden by the dynamic value of {by}"),
+                None => info!("{what}: in force"),
             },
             Verdict::NeedsRestart => warn!("{what}: needs a restart"),
-            Verdict::NoEffect => {
-                put(&mut self.in_force, key, after.as_deref());
-                info!("{what}: without effect in this version");
+            Verdict::NoEffect => info!("{what}: without effect in this version"),
+            Verdict::Bad(why) => {
+                let before = self.before.as_deref().unwrap_or("the default");
+                warn!("{} is left at {before}: {why}", self.key);
             },
-            Verdict::Bad(why) => warn!("{key} is left at {}: {why}", shown(before)),
-            Verdict::Unknown => {
-                put(&mut self.in_force, key, after.as_deref());
-                warn!("{}; it is ignored", config::unknown_key(key));
-            },
+            Verdict::Unknown => warn!("{}; it is ignored", config::unknown_key(&self.key)),
         }
+    }
+
+    /// What was set while the broker ran and wins over the file.
+    fn overridden(&self, served: &Served) -> Option<String> {
+        let (broker, key) = (&served.broker, self.key.as_str());
+        let (view, file, node) = (broker.cluster(), broker.file(), broker.config().node_id);
+        let layers = view.layers(node, &file);
+        let of_one = layers.broker.get(key).map(|value| format!("broker {node}, {value}"));
+        of_one.or_else(|| Some(format!("all brokers, {}", layers.cluster.get(key)?)))
     }
 }
 
-fn put(keys: &mut BTreeMap<String, String>, key: &str, value: Option<&str>) {
-    match value {
-        Some(value) => keys.insert(key.to_owned(), value.to_owned()),
-        None => keys.remove(key),
-    };
-}
-
-/// What comes of each key that differs.
+/// What comes of each key that differs. They are judged together, for some belong together; or else
+/// each beside what is in force, so that one that is bad keeps no other out.
 pub fn judge(
     in_force: &BTreeMap<String, String>,
     wished: &BTreeMap<String, String>,
@@ -131,46 +215,33 @@ pub fn judge(
     let differing = keys.into_iter().filter(|key| in_force.get(*key) != wished.get(*key));
     let judged = differing.map(|key| {
         let (before, after) = (in_force.get(key).cloned(), wished.get(key).cloned());
-        let verdict = verdict(in_force, key, after.as_deref());
+        let verdict = verdict(key, after.as_deref());
         Change { key: key.clone(), before, after, verdict }
     });
-    judged.collect()
+    let mut changes: Vec<Change> = judged.collect();
+    let mut all = in_force.clone();
+    changes.iter().filter(|change| change.is_taken()).for_each(|change| change.make(&mut all));
+    if config::from_keys(all).is_ok() {
+        return changes;
+    }
+    for change in changes.iter_mut().filter(|change| change.is_taken()) {
+        let mut keys = in_force.clone();
+        change.make(&mut keys);
+        if let Err(failure) = config::from_keys(keys) {
+            change.verdict = Verdict::Bad(failure.to_string());
+        }
+    }
+    changes
 }
 
-fn verdict(in_force: &BTreeMap<String, String>, key: &str, after: Option<&str>) -> Verdict {
+/// What comes of a key by itself.
+fn verdict(key: &str, after: Option<&str>) -> Verdict {
     let Some(known) = broker_key(key) else { return Verdict::Unknown };
-    if let Some(after) = after
-        && let Err(error) = known.check(after)
-    {
-        return Verdict::Bad(error.to_string());
-    }
-    if known.inert {
-        return Verdict::NoEffect;
-    }
-    if !LIVE.contains(&key) {
-        return Verdict::NeedsRestart;
-    }
-    // Beside what is in force: another bad line must not keep this one out.
-    let mut keys = in_force.clone();
-    put(&mut keys, key, after);
-    match config::from_keys(keys) {
-        Ok(_) => Verdict::InForce,
-        Err(failure) => Verdict::Bad(failure.to_string()),
-    }
-}
-
-/// Puts one of [`LIVE`] in force, as these keys have it.
-fn apply(key: &str, keys: &BTreeMap<String, String>, daemon: &Daemon) -> Result<(), String> {
-    let config = config::from_keys(keys.clone()).map_err(|failure| failure.to_string())?;
-    match key {
-        "gregor.log.level" if daemon.levels().is_fixed() => {
-            Err(format!("{} in the environment wins", crate::logging::VARIABLE))
-        },
-        "gregor.log.level" => daemon.levels().set(&config.log_level),
-        _ => {
-            daemon.set_limits(config.limits);
-            Ok(())
-        },
+    match after.map(|after| known.check(after)) {
+        Some(Err(error)) => Verdict::Bad(error.to_string()),
+        _ if known.inert => Verdict::NoEffect,
+        _ if is_live(known) => Verdict::InForce,
+        _ => Verdict::NeedsRestart,
     }
 }
 
@@ -196,6 +267,7 @@ mod tests {
             ("num.partitions", "many"),
             ("log.cleaner.threads", "2"),
             ("log.retention.hours", "1"),
+            ("log.retention.ms", "1"),
             ("no.such.key", "1"),
         ]);
 
@@ -203,13 +275,14 @@ mod tests {
 
         let verdicts: Vec<_> =
             judged.iter().map(|change| (change.key.as_str(), &change.verdict)).collect();
-        let [level, groups, threads, retention, unknown, partitions] = &verdicts[..] else {
+        let [level, groups, threads, hours, millis, unknown, partitions] = &verdicts[..] else {
             panic!("{verdicts:?}")
         };
         assert_eq!(*level, ("gregor.log.level", &Verdict::InForce), "back to the default");
         assert_eq!(*groups, ("gregor.metrics.max.groups", &Verdict::InForce));
         assert_eq!(*threads, ("log.cleaner.threads", &Verdict::NoEffect));
-        assert_eq!(*retention, ("log.retention.hours", &Verdict::NeedsRestart));
+        assert_eq!(*hours, ("log.retention.hours", &Verdict::NeedsRestart));
+        assert_eq!(*millis, ("log.retention.ms", &Verdict::InForce));
         assert_eq!(*unknown, ("no.such.key", &Verdict::Unknown));
         assert!(matches!(partitions, ("num.partitions", Verdict::Bad(_))), "{partitions:?}");
     }
@@ -230,9 +303,32 @@ mod tests {
     }
 
     #[test]
-    fn live_keys_are_keys() {
-        for key in LIVE {
-            assert!(broker_key(key).is_some_and(|key| !key.inert), "{key}");
+    fn keys_that_belong_together_get_in_together_and_one_that_clashes_alone_stays_out() {
+        let overrides = ("max.connections.per.ip.overrides", "127.0.0.1:9");
+        let none = ("max.connections.per.ip", "0");
+        let verdicts = |after: &[(&str, &str)]| {
+            let judged = judge(&BTreeMap::new(), &keys(after));
+            judged.into_iter().map(|change| change.verdict).collect::<Vec<_>>()
+        };
+
+        assert_eq!(verdicts(&[overrides, none]), [Verdict::InForce, Verdict::InForce]);
+        let judged = verdicts(&[none, ("message.max.bytes", "9")]);
+        assert!(matches!(&judged[0], Verdict::Bad(why) if why.contains("only if")), "{judged:?}");
+        assert_eq!(judged[1], Verdict::InForce);
+        let judged = verdicts(&[("log.cleaner.threads", "1000")]);
+        assert!(matches!(&judged[0], Verdict::Bad(why) if why.contains("1MB")), "{judged:?}");
+    }
+
+    #[test]
+    fn what_clients_can_change_is_live_if_it_has_an_effect_and_so_are_three_keys_of_ours() {
+        let live = |name: &str| is_live(broker_key(name).expect("a key"));
+
+        for key in OURS.iter().chain(&["message.max.bytes", "max.connections", "compression.type"])
+        {
+            assert!(live(key), "{key}");
+        }
+        for key in AT_START.iter().chain(&["num.partitions", "log.dirs", "log.cleaner.threads"]) {
+            assert!(!live(key), "{key}");
         }
     }
 }

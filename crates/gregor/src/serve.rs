@@ -135,7 +135,7 @@ async fn until_told(
         match told {
             Told::Reload if reloader.has_file() => {
                 manager.tell("RELOADING=1");
-                reloader.reload(daemon);
+                reloader.reload(daemon).await;
                 manager.tell("READY=1");
             },
             // Without a file there is nothing to read again: the terminal has gone.

@@ -12,7 +12,6 @@ mod listener;
 mod settings;
 mod stop;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -76,11 +75,11 @@ pub(crate) struct Limits {
 }
 
 impl<E: Env> Shared<E> {
-    /// The limits in force for `ip`: those of the file, and on top of them what was set since.
+    /// The limits in force for `ip`: what was set while the broker ran, or else what its file says.
     pub(crate) fn limits(&self, ip: IpAddr) -> Limits {
         let settings = &self.settings;
         let view = self.broker.cluster();
-        let file = BTreeMap::new();
+        let file = self.broker.file();
         let set = view.layers(settings.node_id, &file);
         let number = |name: &str| {
             let value = set.set(name)?.trim().parse::<i64>().ok()?;
@@ -88,7 +87,7 @@ impl<E: Env> Shared<E> {
         };
         let overrides = set.set("max.connections.per.ip.overrides");
         let overrides = overrides.and_then(|list| connections_per_ip(list).ok());
-        let overrides = overrides.as_ref().unwrap_or(&settings.connections_per_ip_overrides);
+        let overrides = overrides.unwrap_or_default();
         // An address of version 4 may come as one of version 6.
         let of_address = overrides.get(&ip.to_canonical()).copied();
         let of_address = of_address.or_else(|| number("max.connections.per.ip"));

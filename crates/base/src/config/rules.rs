@@ -77,6 +77,12 @@ pub fn dynamic_fault(values: &Configs, for_one: bool, layers: &Layers<'_>) -> Op
             "Cannot update these configs at default cluster level, broker id must be specified: {names}"
         ));
     }
+    layers_fault(layers)
+}
+
+/// What is wrong between the values in force of a broker's keys, each sound by itself, wherever they
+/// are set.
+pub fn layers_fault(layers: &Layers<'_>) -> Option<String> {
     file_fault(|name| layers.value(name).map(str::to_owned)).or_else(|| local_fault(layers))
 }
 

@@ -1,7 +1,13 @@
 //! Settings that change while the broker runs, and what they do to what producers send.
 
-use base::Offset;
-use broker::api::{AlterSettings, AlterTopic, ConfigChange, ConfigEdit, ProduceError, Resource};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base::{Duration, Offset};
+use broker::api::{
+    AlterSettings, AlterTopic, ConfigChange, ConfigEdit, ProduceError, Resource, TopicError,
+};
+use broker::{Broker, BrokerConfig, TopicConfig};
 use bytes::Bytes;
 use records::{BatchBuilder, BatchError, Compression, NewRecord};
 
@@ -141,6 +147,75 @@ fn a_codec_that_is_set_for_one_broker_wins_over_that_of_all_and_a_topics_own_ove
             found.push(batch.header().attributes.compression().expect("known"));
         }
         assert_eq!(found, [Compression::Gzip, Compression::Lz4, Compression::Zstd]);
+        broker.stop().await;
+    });
+}
+
+/// A file that says this, which comes down to this largest batch.
+fn told(world: &World, batch_bytes_max: usize, file: &[(&str, &str)]) -> BrokerConfig {
+    let pairs = file.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    BrokerConfig {
+        topic_defaults: TopicConfig { batch_bytes_max, ..TopicConfig::default() },
+        file: Arc::new(pairs.collect::<BTreeMap<_, _>>()),
+        ..world.config()
+    }
+}
+
+#[test]
+fn what_the_file_says_anew_is_in_force_at_once_below_what_was_set_while_the_broker_ran() {
+    let world = World::new("retold");
+    world.runtime.block_on(async {
+        let before = told(&world, 100_000, &[("message.max.bytes", "100000")]);
+        let broker = Broker::start(world.env(), before).await.expect("starts");
+        let t = topic(&broker, "t", &[]).await;
+        let large = batch(&[&"x".repeat(5_000)]);
+        let fits = async || produce(&broker, t, large.clone()).await.is_ok();
+        assert!(fits().await);
+
+        let mut now = told(&world, 1_000, &[("message.max.bytes", "1000")]);
+        now.retention_check_interval = Duration::from_secs(7);
+        now.num_partitions = 9;
+        broker.retell(now).await.expect("taken");
+
+        assert!(!fits().await, "the file's new value is in force");
+        assert_eq!(broker.file()["message.max.bytes"], "1000");
+        assert_eq!(broker.config().num_partitions, 1, "what needs a restart is as it was");
+
+        let all = Resource::Brokers;
+        let change = set("message.max.bytes", "200000");
+        let wish = AlterSettings { resource: all.clone(), change };
+        assert_eq!(broker.alter_settings(vec![wish], false).await, [Ok(())]);
+        broker.retell(told(&world, 2_000, &[("message.max.bytes", "2000")])).await.expect("taken");
+        assert!(fits().await, "what was set wins over the file");
+
+        let change = ConfigChange::Edit(vec![("message.max.bytes".into(), ConfigEdit::Delete)]);
+        let wish = AlterSettings { resource: all, change };
+        assert_eq!(broker.alter_settings(vec![wish], false).await, [Ok(())]);
+        assert!(!fits().await, "the file's last value was kept below it");
+        broker.stop().await;
+        let refused = broker.retell(told(&world, 9, &[])).await;
+        assert_eq!(refused, Err(TopicError::StorageFailed));
+    });
+}
+
+#[test]
+fn a_file_that_clashes_with_what_was_set_while_the_broker_ran_changes_nothing() {
+    const OVERRIDES: &str = "max.connections.per.ip.overrides";
+    let world = World::new("clash");
+    world.runtime.block_on(async {
+        let before = told(&world, 100_000, &[(OVERRIDES, "127.0.0.1:9")]);
+        let broker = Broker::start(world.env(), before.clone()).await.expect("starts");
+        let change = set("max.connections.per.ip", "0");
+        let wish = AlterSettings { resource: Resource::Brokers, change };
+        assert_eq!(broker.alter_settings(vec![wish], false).await, [Ok(())]);
+
+        let refused = broker.retell(told(&world, 1_000, &[])).await;
+
+        let Err(TopicError::InvalidRequest(why)) = refused else { panic!("{refused:?}") };
+        assert!(why.contains("can be set to zero only if"), "{why}");
+        assert_eq!(*broker.file(), *before.file);
+        let t = topic(&broker, "t", &[]).await;
+        produce(&broker, t, batch(&[&"x".repeat(5_000)])).await.expect("as large as before");
         broker.stop().await;
     });
 }

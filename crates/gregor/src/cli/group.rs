@@ -1,6 +1,8 @@
 //! Arguments of `gregor group`, and the ways in which offsets can be named.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand};
 
 use super::consume::{thousandths, utc_millis};
 use super::{Connect, Format};
@@ -79,13 +81,19 @@ A group with members is not deleted: stop its consumers first.")]
   gregor group reset-offsets readers --all-topics --shift-by -100 --execute
   gregor group reset-offsets readers --all-topics --to-datetime 2026-01-31T12:00:00Z --execute
   gregor group reset-offsets readers --all-topics --by-duration PT1H30M --execute
+  gregor group reset-offsets readers --all-topics --to-current --export > offsets.csv
+  gregor group reset-offsets readers --from-file offsets.csv --execute
 
 Only a group without members takes it: stop its consumers first. An offset before the first record
-becomes the first, one behind the end becomes the end.")]
+becomes the first, one behind the end becomes the end.
+
+A file is CSV, as kafka-consumer-groups has it: topic,partition,offset in each line for one group, or
+group,topic,partition,offset.")]
+#[command(group = ArgGroup::new("what").args(["topics", "all_topics", "from_file"]).required(true))]
 pub struct ResetOffsets {
-    /// The group; it need not exist yet
-    #[arg(value_parser = name)]
-    pub group: String,
+    /// The groups; they need not exist yet
+    #[arg(value_name = "GROUP", required = true, value_parser = name)]
+    pub groups: Vec<String>,
     /// Which.
     #[command(flatten)]
     pub scope: Scope,
@@ -98,6 +106,9 @@ pub struct ResetOffsets {
     /// Commit the new offsets
     #[arg(long)]
     pub execute: bool,
+    /// Print the new offsets as --from-file reads them
+    #[arg(long, conflicts_with = "json")]
+    pub export: bool,
     /// Where.
     #[command(flatten)]
     pub connect: Connect,
@@ -114,6 +125,7 @@ pub struct ResetOffsets {
   gregor group delete-offsets readers --all-topics --json
 
 Offsets of a topic that a member reads are not deleted: stop those consumers first.")]
+#[command(group = ArgGroup::new("what").args(["topics", "all_topics"]).required(true))]
 pub struct DeleteOffsets {
     /// The group
     #[arg(value_parser = name)]
@@ -131,7 +143,7 @@ pub struct DeleteOffsets {
 
 /// Which of a group's offsets.
 #[derive(Args, Clone, Debug)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub struct Scope {
     /// A topic, or some of its partitions; may be given more than once
     #[arg(long = "topic", value_name = "TOPIC[:PARTITION,..]", value_parser = Places::parse)]
@@ -168,7 +180,7 @@ impl Places {
 }
 
 /// Where offsets are moved to.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub struct Strategy {
     /// To the first record
@@ -177,6 +189,9 @@ pub struct Strategy {
     /// Behind the last record
     #[arg(long)]
     pub to_latest: bool,
+    /// To what is committed now, or behind the last record where nothing is
+    #[arg(long)]
+    pub to_current: bool,
     /// To this offset
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub to_offset: Option<i64>,
@@ -190,6 +205,9 @@ pub struct Strategy {
     /// To the first record that is not older than this, such as PT1H30M or P7D
     #[arg(long, value_name = "DURATION", value_parser = duration_millis)]
     pub by_duration: Option<i64>,
+    /// To what this file says of each partition, which says which those are
+    #[arg(long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
 }
 
 fn name(text: &str) -> Result<String, String> {

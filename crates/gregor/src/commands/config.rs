@@ -9,6 +9,7 @@ use crate::cli::ConfigCommand;
 use crate::config::{File, unknown_key};
 use crate::failure::Failure;
 use crate::output::{Column, Output};
+use crate::reload::is_live;
 
 /// Runs `gregor config`.
 ///
@@ -40,6 +41,8 @@ struct Listed {
     default: Option<&'static str>,
     values: String,
     has_effect: bool,
+    /// A change in the file is in force after SIGHUP.
+    reloads: bool,
     doc: &'static str,
 }
 
@@ -62,6 +65,7 @@ fn list(out: &mut Output, keys: &'static [Key], word: Option<&str>) -> Result<()
                 default: key.default,
                 values: values(key.bound),
                 has_effect: !key.inert,
+                reloads: broker_key(key.name).is_some_and(|known| known == key && is_live(key)),
                 doc: key.doc,
             })?;
             continue;

@@ -1,6 +1,7 @@
 //! `gregor group`.
 
 mod change;
+mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -51,7 +51,6 @@ struct Done<'a> {
 async fn create(mut remote: Remote, arguments: CreateTopic) -> Result<(), Failure> {
     let mut out = Output::new(arguments.format.json);
     let name = arguments.name;
-    let asked = arguments.replication_factor;
     notes(&arguments.configs);
     let wish = TopicWish {
         name: name.clone(),
@@ -66,18 +65,8 @@ async fn create(mut remote: Remote, arguments: CreateTopic) -> Result<(), Failur
     if out.is_json() {
         return say(&mut out, &name, "created");
     }
-    let count = |count: usize, noun| counted(u64::try_from(count).unwrap_or(u64::MAX), noun);
-    let partitions = count(topic.partitions.len(), "partition");
-    let replicas = replication_factor(&topic);
-    let replicas = match asked.map(|asked| usize::try_from(asked).unwrap_or(0)) {
-        Some(asked) if asked != replicas => format!(
-            " and {} ({asked} asked, {})",
-            count(replicas, "replica"),
-            count(remote.brokers().len(), "broker")
-        ),
-        _ => String::new(),
-    };
-    out.line(&format!("created {name} with {partitions}{replicas}"))?;
+    let partitions = u64::try_from(topic.partitions.len()).unwrap_or(u64::MAX);
+    out.line(&format!("created {name} with {}", counted(partitions, "partition")))?;
     out.flush()
 }
 

@@ -162,8 +162,8 @@ fn directories(served: &ServedReading) -> Vec<DirectoryStatus> {
             state: state_name(&dir.view.state),
             reason: crate::daemon::Directory::from(dir.view.clone()).reason,
             partitions: dir.view.partitions,
-            total_bytes: space.map(|space| space.total),
-            free_bytes: space.map(|space| space.free),
+            total_bytes: space.map(|space| space.total_bytes),
+            free_bytes: space.map(|space| space.usable_bytes),
             journal_flushes: dir.journal_groups,
             path,
         }

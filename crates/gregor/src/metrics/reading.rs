@@ -11,8 +11,8 @@ use base::{Duration, PartitionIndex};
 use broker::Broker;
 use broker::api::group::{Command, GroupState, Reply};
 use broker::measure::Measures;
-use env::Env;
-use env_tokio::{NetCounts, Space, TokioEnv};
+use env::{Disk, Env, Space};
+use env_tokio::{NetCounts, TokioEnv};
 use wire::server::ServerMeasures;
 
 use super::process::{self, Process};
@@ -92,15 +92,11 @@ pub async fn take(daemon: &Daemon, time: Duration) -> Reading {
         None => None,
         Some(served) => {
             let broker = served.broker.clone();
-            // Looks at every partition and asks every disk.
-            let looked = tokio::task::spawn_blocking(move || {
-                let measures = broker.measure();
-                let spaces = spaces(&measures);
-                (measures, spaces)
-            });
-            match looked.await {
+            // Looks at every partition.
+            match tokio::task::spawn_blocking(move || broker.measure()).await {
                 Err(_) => None,
-                Ok((broker, spaces)) => {
+                Ok(broker) => {
+                    let spaces = spaces(daemon.env(), &broker).await;
                     let groups = groups(&served.broker, &broker, limits.groups);
                     Some(ServedReading {
                         node: served.broker.config().node_id.to_string(),
@@ -118,13 +114,14 @@ pub async fn take(daemon: &Daemon, time: Duration) -> Reading {
     Reading { readiness, process: process::read(), net, syncs, served, limits }
 }
 
-fn spaces(measures: &Measures) -> BTreeMap<String, Space> {
-    let dirs = measures.directories.iter();
-    dirs.filter_map(|dir| {
-        let path = &dir.view.path;
-        Some((path.display().to_string(), env_tokio::space(path).ok()?))
-    })
-    .collect()
+async fn spaces(env: &TokioEnv, measures: &Measures) -> BTreeMap<String, Space> {
+    let mut spaces = BTreeMap::new();
+    for path in measures.directories.iter().map(|dir| &dir.view.path) {
+        if let Ok(space) = env.disk().space(path).await {
+            spaces.insert(path.display().to_string(), space);
+        }
+    }
+    spaces
 }
 
 /// The groups of this broker, as its coordinators tell them; `None` if they do not.

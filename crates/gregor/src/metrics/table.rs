@@ -140,7 +140,7 @@ fn directory_states(r: &Reading, s: &mut Samples<'_>) -> Written {
     Ok(())
 }
 
-fn spaces(r: &Reading, s: &mut Samples<'_>, number: impl Fn(&env_tokio::Space) -> u64) -> Written {
+fn spaces(r: &Reading, s: &mut Samples<'_>, number: impl Fn(&env::Space) -> u64) -> Written {
     let mut all = r.served().flat_map(|served| &served.spaces);
     all.try_for_each(|(path, space)| s.whole(&[path], number(space)))
 }
@@ -236,13 +236,13 @@ metrics! {
         |r, s| one(r, s, |served| count(served.broker.directories.iter().filter(|dir| state_name(&dir.view.state) == "failed").count()));
     Gauge "gregor_log_directory_free_bytes" ["directory"] ""
         "Bytes free on the file system of a log directory."
-        |r, s| spaces(r, s, |space| space.free);
+        |r, s| spaces(r, s, |space| space.usable_bytes);
     Gauge "gregor_log_directory_partitions" ["directory"] ""
         "Partitions that live in a log directory."
         |r, s| directories(r, s, |dir| count(dir.view.partitions));
     Gauge "gregor_log_directory_size_bytes" ["directory"] ""
         "Bytes of the file system of a log directory, taken or not."
-        |r, s| spaces(r, s, |space| space.total);
+        |r, s| spaces(r, s, |space| space.total_bytes);
     Gauge "gregor_log_directory_state" ["directory" "state"] "kafka.log:type=LogManager,name=LogDirectoryOffline,logDirectory=*"
         "1 for the state that a log directory is in: online, full (reads go on) or failed."
         directory_states;

@@ -146,6 +146,51 @@ fn sighup_reads_the_file_again_and_says_what_became_of_every_change() {
 }
 
 #[test]
+fn sighup_puts_in_force_what_clients_may_change_below_what_they_have_set() {
+    let dir = fresh_dir("hup-live");
+    let file = dir.join("server.properties");
+    std::fs::write(&file, "log.retention.ms=3600000\nmax.connections=50\n").unwrap();
+    let broker =
+        Broker::ready(serve(&dir.join("data"), &["--config", file.to_str().unwrap()]), &dir);
+    broker.prints(&["topic", "create", "t"]);
+    let large = "x".repeat(5_000);
+    let fits = || broker.run_with(&["produce", "t"], &large).status.success();
+    let shown = |key: &str| {
+        let of_key = broker.json(&["config", "describe", key]);
+        let one = of_key.iter().find(|line| line["key"] == key).unwrap();
+        format!("{} from {}", one["value"].as_str().unwrap(), one["source"].as_str().unwrap())
+    };
+    assert!(fits());
+    broker.prints(&["config", "alter", "--broker", "1", "--set", "compression.type=lz4"]);
+
+    let wished = "compression.type=zstd\nlisteners=PLAINTEXT://127.0.0.1:0\n\
+        log.retention.minutes=9\nmessage.max.bytes=1000\n";
+    std::fs::write(&file, wished).unwrap();
+    broker.signal("HUP");
+
+    let said = broker.logs("message.max.bytes was");
+    for line in [
+        "compression.type was the default and is zstd: is overridden by the dynamic value of \
+         broker 1, lz4",
+        "log.retention.minutes was the default and is 9: needs a restart",
+        "log.retention.ms was 3600000 and is the default: in force",
+        "max.connections was 50 and is the default: in force",
+        "message.max.bytes was the default and is 1000: in force",
+    ] {
+        assert!(said.contains(line), "no '{line}' in\n{said}");
+    }
+    assert!(!fits(), "no more than 1000 bytes");
+    assert_eq!(shown("message.max.bytes"), "1000 from file or command line");
+    assert_eq!(shown("compression.type"), "lz4 from this broker, changed while it ran");
+    let of_topic = broker.prints(&["config", "describe", "--topic", "t", "retention.ms"]);
+    assert!(of_topic.contains("604800000  default"), "{of_topic}");
+
+    broker.prints(&["config", "alter", "--broker", "1", "--delete", "compression.type"]);
+    assert_eq!(shown("compression.type"), "zstd from file or command line");
+    assert!(broker.stop());
+}
+
+#[test]
 fn sighup_without_a_file_is_the_end_of_the_terminal_and_a_clean_stop() {
     let dir = fresh_dir("hangup");
     let broker = Broker::start(&dir);

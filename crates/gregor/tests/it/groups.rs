@@ -62,6 +62,77 @@ fn offsets_are_moved_by_every_strategy_and_only_with_execute() {
 }
 
 #[test]
+fn offsets_go_to_a_file_and_come_back_from_it() {
+    let broker = read_to_the_end("from-file");
+    let file = broker.dir.with_extension("csv");
+    let path: &'static str = file.display().to_string().leak();
+    broker.prints(&reset(&["--topic", "orders:0", "--to-offset", "2", "--execute"]));
+
+    let exported = broker.prints(&reset(&["--all-topics", "--to-current", "--export"]));
+    assert_eq!(exported, "orders,0,2\norders,1,5\n");
+    std::fs::write(&file, exported).unwrap();
+    broker.prints(&reset(&["--all-topics", "--to-earliest", "--execute"]));
+    assert_eq!(committed(&broker), [Some(0), Some(0)]);
+
+    let shown = broker.prints(&reset(&["--from-file", path]));
+    assert!(shown.contains("nothing is changed; --execute commits 2 offsets"), "{shown}");
+    assert_eq!(committed(&broker), [Some(0), Some(0)]);
+    let done = broker.prints(&reset(&["--from-file", path, "--execute"]));
+    assert!(done.ends_with("committed 2 offsets of group readers\n"), "{done}");
+    assert_eq!(committed(&broker), [Some(2), Some(5)]);
+
+    // A partition without a committed offset goes behind its last record.
+    broker.prints(&["group", "delete-offsets", "readers", "--topic", "orders:0"]);
+    broker.prints(&reset(&["--topic", "orders", "--to-current", "--execute"]));
+    assert_eq!(committed(&broker), [Some(5), Some(5)]);
+
+    // Several groups name themselves in each line; one that is behind its log's end is taken to it.
+    std::fs::write(&file, "readers,orders,1,3\nothers,orders,0,99\n").unwrap();
+    let both = ["group", "reset-offsets", "readers", "others", "--from-file", path];
+    let exported = broker.prints(&[&both[..], &["--execute", "--export"]].concat());
+    assert_eq!(exported, "readers,orders,1,3\nothers,orders,0,5\n");
+    assert_eq!(committed(&broker), [Some(5), Some(3)]);
+    let again = broker.json(&[&both[..], &["--dry-run"]].concat());
+    assert_eq!((&again[1]["group"], &again[1]["executed"]), (&"others".into(), &false.into()));
+    assert_eq!(again[1]["partitions"][0]["committed"], 5);
+    assert!(broker.stop());
+}
+
+#[test]
+fn a_file_of_offsets_that_is_wrong_in_one_line_changes_nothing_and_the_line_is_named() {
+    let broker = read_to_the_end("bad-file");
+    let file = broker.dir.with_extension("csv");
+    let path: &'static str = file.display().to_string().leak();
+    for (text, what) in [
+        (
+            "orders,0,1\norders,one,2\n",
+            "line 2: expected topic,partition,offset, found 'orders,one,2'",
+        ),
+        ("readers,orders,0,1\norders,1,2\n", "line 2: expected group,topic,partition,offset"),
+        ("others,orders,0,1\n", "has no offset of group 'readers'"),
+        ("", "has no offset of group 'readers'"),
+        ("orders,0,1\nnowhere,0,1\n", "there is no topic 'nowhere'"),
+        ("orders,0,1\norders,7,1\n", "has no partition 7"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let said = error(&broker.run(&reset(&["--from-file", path, "--execute"])));
+        assert!(said.contains(what) && said.contains("hint: "), "{said}");
+    }
+    let said = error(&broker.run(&reset(&["--from-file", "/no/such.csv"])));
+    assert!(said.contains("cannot read /no/such.csv"), "{said}");
+    for wrong in [
+        &["--from-file", path, "--all-topics"][..],
+        &["--from-file", path, "--to-current"],
+        &["--to-current"],
+        &["--all-topics", "--to-current", "--export", "--json"],
+    ] {
+        assert_eq!(broker.run(&reset(wrong)).status.code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(committed(&broker), [Some(5), Some(5)]);
+    assert!(broker.stop());
+}
+
+#[test]
 fn offsets_and_groups_are_deleted() {
     let broker = read_to_the_end("deleted");
 

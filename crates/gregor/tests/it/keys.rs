@@ -22,6 +22,33 @@ fn the_keys_in_the_documentation_are_those_of_the_table() {
 }
 
 #[test]
+fn the_keys_that_a_reload_puts_in_force_are_those_that_the_documentation_names() {
+    const BEGIN: &str = "<!-- reloaded: generated from `gregor config list --json` -->\n";
+    const END: &str = "<!-- end of reloaded -->";
+    let path = tests::root().join("docs/operations.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
+    let keys = json(&run(&["config", "list", "--json"], ""));
+    let named = keys.iter().filter(|key| key["reloads"] == true);
+    let expected: String =
+        named.map(|key| format!("* `{}`\n", key["key"].as_str().unwrap())).collect();
+
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}\n{expected}\n{END}{after}")).unwrap();
+        return;
+    }
+
+    assert!(expected.contains("message.max.bytes"), "{expected}");
+    assert!(
+        found == format!("\n{expected}\n"),
+        "docs/operations.md is stale: run this test with UPDATE=1"
+    );
+    let of_topics = json(&run(&["config", "list", "--topic", "--json"], ""));
+    assert!(of_topics.iter().all(|key| key["reloads"] == false), "a file has none of these");
+}
+
+#[test]
 fn a_word_filters_the_list() {
     let found = text(&run(&["config", "list", "NUM.PART"], ""));
     assert!(found.contains("num.partitions") && !found.contains("log.dirs"), "{found}");

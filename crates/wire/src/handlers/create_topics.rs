@@ -131,7 +131,7 @@ fn success<E: Env>(
         let broker = &context.shared.broker;
         let view = broker.cluster();
         let node_id = context.shared.settings.node_id;
-        configs::of_topic(overrides, &view.layers(node_id, &broker.config().file))
+        configs::of_topic(overrides, &view.layers(node_id, &broker.file()))
     } else {
         Vec::new()
     };

@@ -87,7 +87,8 @@ fn effective<E: Env>(
     let settings = &context.shared.settings;
     let broker = &context.shared.broker;
     let view = broker.cluster();
-    let layers = view.layers(settings.node_id, &broker.config().file);
+    let file = broker.file();
+    let layers = view.layers(settings.node_id, &file);
     let name = resource.resource_name.as_str();
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, Some(why)));
     match resource.resource_type {

@@ -1,7 +1,6 @@
 //! Limits of the front door, each with Kafka's property where there is one.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,9 +52,10 @@ pub struct ServerSettings {
     pub large_request_pace: Option<Pace>,
     /// `connections.max.idle.ms`; `None` is for ever.
     pub idle_max: Option<Duration>,
-    /// `max.connections`: further ones are closed at once.
+    /// Further connections are closed at once, where `max.connections` says nothing: neither what was
+    /// set while the broker runs nor its file.
     pub connections_max: usize,
-    /// `max.connections.per.ip`.
+    /// The same of one address, where `max.connections.per.ip` says nothing.
     pub connections_per_ip_max: usize,
     /// `max.incremental.fetch.session.cache.slots`: fetch sessions at a time; further fetches name
     /// all their partitions each time, and are answered with all of them.
@@ -69,8 +69,6 @@ pub struct ServerSettings {
     pub describe_partitions_max: usize,
     /// Where relative paths of log directories begin, for clients to be told absolute ones.
     pub working_dir: PathBuf,
-    /// `max.connections.per.ip.overrides`.
-    pub connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// The levels of the loggers.
     pub loggers: Arc<dyn Loggers>,
 }
@@ -113,7 +111,6 @@ impl ServerSettings {
             fetch_session_bytes_max: 134_217_728,
             fetch_session_idle_min: Duration::from_secs(120),
             describe_partitions_max: 2_000,
-            connections_per_ip_overrides: BTreeMap::new(),
             loggers: Arc::new(FixedLoggers),
             working_dir: PathBuf::new(),
         }

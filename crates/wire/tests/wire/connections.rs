@@ -1,6 +1,10 @@
 //! Connections: order, bounds, refusals, and bad input.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use base::{Duration, Prng};
+use broker::BrokerConfig;
 use broker::api::{Acks, AlterSettings, ConfigChange, Resource};
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -341,6 +345,33 @@ fn limits_on_connections_change_while_the_broker_runs_and_addresses_have_their_o
                 change: ConfigChange::Replace(pairs.to_vec()),
             };
             assert_eq!(served.broker.alter_settings(vec![wish], false).await, [Ok(())]);
+
+            let mut second = served.client().await;
+            second.call(0, &ApiVersionsRequest::default(), served.soon()).await.expect("answered");
+            assert_eq!(served.raw().await.frame().await, None, "two and no more");
+            drop((only, second));
+        },
+    );
+}
+
+#[test]
+fn limits_on_connections_are_those_of_the_file_as_it_was_read_last() {
+    let limit = |count: &str| {
+        Arc::new(BTreeMap::from([("max.connections.per.ip".to_owned(), count.to_owned())]))
+    };
+    World::new("file-limit").serve(
+        |config, _| config.file = limit("1"),
+        |served| async move {
+            let only = served.client().await;
+            let at = served.soon();
+            while served.server.connections() < 1 {
+                assert!(env::Env::now(&served.env) < at, "it is accepted");
+                env::Env::yield_now(&served.env).await;
+            }
+            assert_eq!(served.raw().await.frame().await, None);
+
+            let told = BrokerConfig { file: limit("2"), ..served.broker.config().clone() };
+            served.broker.retell(told).await.expect("taken");
 
             let mut second = served.client().await;
             second.call(0, &ApiVersionsRequest::default(), served.soon()).await.expect("answered");

@@ -1,7 +1,8 @@
 //! `gregor group reset-offsets`, `delete-offsets` and `delete`.
 //!
 //! Invariants: nothing is changed without `--execute` where that is asked for; what is printed as
-//! done was acknowledged; an offset that is committed lies within its log.
+//! done was acknowledged; an offset that is committed lies within its log, or was committed before;
+//! of several groups none is changed before all were looked at.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use serde::Serialize;
 use wire::client::{CommittedOffset, Member, WhichOffset};
 use wire::error_code::ErrorCode;
 
-use crate::cli::{DeleteOffsets, ResetOffsets, Scope, Strategy};
+use super::plan::{self, Plan};
+use crate::cli::{DeleteOffsets, Places, ResetOffsets, Scope, Strategy};
 use crate::failure::Failure;
 use crate::output::{Column, Output, counted, or_dash};
 use crate::remote::{Broker, Remote, To, TopicOf};
@@ -18,7 +20,8 @@ use crate::remote::{Broker, Remote, To, TopicOf};
 /// States of a group that has no members.
 const WITHOUT_MEMBERS: &[&str] = &["Empty", super::DEAD];
 
-type Place = (String, i32);
+/// Topic and partition.
+pub type Place = (String, i32);
 type Committed = BTreeMap<Place, i64>;
 
 #[derive(Serialize)]
@@ -39,45 +42,89 @@ struct Moved {
 /// `gregor group reset-offsets`.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`Failure`]; the groups before the one whose commit is refused are moved.
 pub async fn reset(mut remote: Remote, asked: ResetOffsets) -> Result<(), Failure> {
     let mut out = Output::new(asked.format.json);
-    let group = asked.group;
-    let coordinator = remote.coordinator(&group).await?;
-    let state = state_of(&mut remote, coordinator, &group).await?;
-    if !WITHOUT_MEMBERS.contains(&state.as_str()) {
-        return Err(has_members(&group, "move its offsets"));
+    let file = asked.strategy.from_file.as_deref();
+    let file = file.map(|path| Plan::read(path, &asked.groups)).transpose()?;
+    let mut resets = Vec::new();
+    for group in &asked.groups {
+        let planned = file.as_ref().map(|file| file.of(group)).transpose()?;
+        resets.push(planned_reset(&mut remote, group, planned, &asked).await?);
     }
-    let committed = committed(&mut remote, coordinator, &group).await?;
-    let mut partitions = Vec::new();
-    for (name, topic, indexes) in places(&mut remote, &group, &asked.scope, &committed).await? {
-        partitions.extend(
-            targets(&mut remote, (&name, &topic), &indexes, &committed, asked.strategy).await?,
-        );
-    }
-    if asked.execute {
-        let offsets: Vec<CommittedOffset> = partitions
-            .iter()
-            .map(|moved| CommittedOffset {
-                topic: moved.topic.clone(),
-                partition: moved.partition,
-                offset: moved.new_offset,
-                metadata: String::new(),
-            })
-            .collect();
-        let what = format!("the offsets of group '{group}'");
-        let question = async |broker: &mut Broker, at| {
-            broker.commit_offsets(&Member::outside(&group), &offsets, at).await
-        };
-        match remote.ask(coordinator, &what, question).await {
-            // Somebody has joined since it was looked at.
-            Err(Failure::Refused { code: ErrorCode::UNKNOWN_MEMBER_ID, .. }) => {
-                return Err(has_members(&group, "move its offsets"));
-            },
-            done => done?,
+    let is_only = resets.len() == 1;
+    for (coordinator, mut reset) in resets {
+        if asked.execute {
+            commit(&mut remote, coordinator, &reset).await?;
+            reset.executed = true;
+        }
+        if asked.export {
+            for moved in &reset.partitions {
+                let (place, group) = ((moved.topic.as_str(), moved.partition), &reset.group);
+                let group = (!is_only).then_some(group.as_str());
+                out.line(&plan::line(group, place, moved.new_offset))?;
+            }
+            out.flush()?;
+        } else {
+            print_reset(&mut out, reset)?;
         }
     }
-    print_reset(&mut out, Reset { group, executed: asked.execute, partitions })
+    Ok(())
+}
+
+/// Where the offsets of a group go, and who coordinates it. Nothing is changed.
+async fn planned_reset(
+    remote: &mut Remote,
+    group: &str,
+    planned: Option<&Committed>,
+    asked: &ResetOffsets,
+) -> Result<(To, Reset), Failure> {
+    let coordinator = remote.coordinator(group).await?;
+    let state = state_of(remote, coordinator, group).await?;
+    if !WITHOUT_MEMBERS.contains(&state.as_str()) {
+        return Err(has_members(group, "move its offsets"));
+    }
+    let committed = committed(remote, coordinator, group).await?;
+    let of_file = |planned: &Committed| {
+        let place = |(topic, partition): &Place| Places {
+            topic: topic.clone(),
+            partitions: Some(vec![*partition]),
+        };
+        Scope { topics: planned.keys().map(place).collect(), all_topics: false }
+    };
+    let scope = planned.map_or_else(|| asked.scope.clone(), of_file);
+    let known = Known { committed: &committed, planned };
+    let mut partitions = Vec::new();
+    for (name, topic, indexes) in places(remote, group, &scope, &committed).await? {
+        let found = targets(remote, (&name, &topic), &indexes, known, &asked.strategy).await?;
+        partitions.extend(found);
+    }
+    Ok((coordinator, Reset { group: group.to_owned(), executed: false, partitions }))
+}
+
+async fn commit(remote: &mut Remote, coordinator: To, reset: &Reset) -> Result<(), Failure> {
+    let group = reset.group.as_str();
+    let offsets: Vec<CommittedOffset> = reset
+        .partitions
+        .iter()
+        .map(|moved| CommittedOffset {
+            topic: moved.topic.clone(),
+            partition: moved.partition,
+            offset: moved.new_offset,
+            metadata: String::new(),
+        })
+        .collect();
+    let what = format!("the offsets of group '{group}'");
+    let question = async |broker: &mut Broker, at| {
+        broker.commit_offsets(&Member::outside(group), &offsets, at).await
+    };
+    match remote.ask(coordinator, &what, question).await {
+        // Somebody has joined since it was looked at.
+        Err(Failure::Refused { code: ErrorCode::UNKNOWN_MEMBER_ID, .. }) => {
+            Err(has_members(group, "move its offsets"))
+        },
+        done => done,
+    }
 }
 
 fn print_reset(out: &mut Output, reset: Reset) -> Result<(), Failure> {
@@ -106,13 +153,21 @@ fn print_reset(out: &mut Output, reset: Reset) -> Result<(), Failure> {
     out.flush()
 }
 
+/// What offsets of a group there are before they are moved.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    committed: &'a Committed,
+    /// Those of a file, where one is read.
+    planned: Option<&'a Committed>,
+}
+
 /// The new offsets of some partitions of a topic.
 async fn targets(
     remote: &mut Remote,
     (name, topic): (&str, &TopicOf),
     indexes: &[i32],
-    committed: &Committed,
-    strategy: Strategy,
+    known: Known<'_>,
+    strategy: &Strategy,
 ) -> Result<Vec<Moved>, Failure> {
     let starts = remote.offsets(name, topic, indexes, WhichOffset::Earliest).await?;
     let ends = remote.offsets(name, topic, indexes, WhichOffset::Latest).await?;
@@ -124,12 +179,14 @@ async fn targets(
     };
     let mut moved = Vec::new();
     for index in indexes {
-        let before = committed.get(&(name.to_owned(), *index)).copied();
+        let place = (name.to_owned(), *index);
+        let before = known.committed.get(&place).copied();
+        let planned = known.planned.and_then(|planned| planned.get(&place)).copied();
         let start = starts.get(index).copied().flatten().unwrap_or(0);
         let end = ends.get(index).copied().flatten().unwrap_or(start);
         let wanted = if strategy.to_earliest {
             start
-        } else if let Some(offset) = strategy.to_offset {
+        } else if let Some(offset) = planned.or(strategy.to_offset) {
             offset
         } else if let Some(by) = strategy.shift_by {
             let before = before.ok_or_else(|| Failure::Advised {
@@ -141,11 +198,13 @@ async fn targets(
             // Behind the end if there is no record of that time or later.
             by_time.get(index).copied().flatten().unwrap_or(end)
         };
-        let new_offset = wanted.clamp(start, end.max(start));
-        if new_offset != wanted {
+        // What is committed stays so, as in Kafka, wherever its log may begin by now.
+        let stays = before.filter(|_| strategy.to_current);
+        let new_offset = stays.unwrap_or_else(|| wanted.clamp(start, end.max(start)));
+        if stays.is_none() && new_offset != wanted {
             eprintln!("note: {name}-{index} holds {start} to {end}; {wanted} becomes {new_offset}");
         }
-        let (topic, partition) = (name.to_owned(), *index);
+        let (topic, partition) = place;
         moved.push(Moved { topic, partition, committed: before, new_offset });
     }
     Ok(moved)

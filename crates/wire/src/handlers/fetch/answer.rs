@@ -275,8 +275,8 @@ impl<'a, E: Env> Answer<'a, E> {
         let TopicKey::Name(name) = &asked.key.topic else { return false };
         let own = self.asking.view.topics.get(name).and_then(|topic| topic.configs.get(KEY));
         let shared = self.context.shared;
-        let file = &shared.broker.config().file;
-        let layers = self.asking.view.layers(shared.settings.node_id, file);
+        let file = shared.broker.file();
+        let layers = self.asking.view.layers(shared.settings.node_id, &file);
         own.map(|own| &**own).or(layers.value(KEY)) == Some("zstd")
     }
 }
