@@ -18,7 +18,7 @@ use env::Env;
 use metadata::{Broker, Change, Image, OFFSETS_TOPIC, Resource, Topic, is_internal};
 use storage::{DirectoryFailed, Found, Log, LogConfig, OpenError, WriteError};
 
-use crate::alive::Guard;
+use crate::alive::{Guard, side_by_side};
 use crate::api::{BrokerView, ClusterView, PartitionView, TopicView};
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::coordinator_host::Coordinators;
@@ -226,14 +226,23 @@ impl<E: Env> Publisher<E> {
     }
 
     async fn delete_logs(&self, topic: &Topic) -> Result<(), OpenError> {
-        for (id, _) in self.led(topic) {
-            // What a failed directory holds of it goes when that comes back, with a start.
-            if let Some((_, dir)) = self.node.dirs.of(&id) {
-                match dir.delete_log(id, REPLICA_GEN).await {
-                    Ok(()) | Err(OpenError::Missing { .. } | OpenError::Failed(_)) => {},
-                    Err(error) => return Err(error),
-                }
+        let led = self.led(topic);
+        // What a failed directory holds of it goes when that comes back, with a start.
+        let placed = |(id, _): &(PartitionId, LeaderEpoch)| {
+            self.node.dirs.of(id).map(|(_, dir)| (*id, dir.clone()))
+        };
+        let placed: Vec<_> = led.iter().filter_map(placed).collect();
+        let mut deletions =
+            side_by_side(&self.node.env, "delete_logs", placed, |(id, dir)| async move {
+                dir.delete_log(id, REPLICA_GEN).await
+            });
+        while let Some(deleted) = deletions.recv().await {
+            match deleted {
+                Ok(()) | Err(OpenError::Missing { .. } | OpenError::Failed(_)) => {},
+                Err(error) => return Err(error),
             }
+        }
+        for (id, _) in led {
             self.node.dirs.forget(&id);
         }
         self.node.env.probe().reached("topic_logs_deleted");

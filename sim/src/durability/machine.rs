@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Row] = &[
         cells: [
             Weak {
                 short: "last 200 ms before the crash",
-                loses: "What was acknowledged in the last 200 ms (or 8 MiB of a log) before the process crash and had not \
+                loses: "What was acknowledged in the last 200 ms (or 32 MiB of a log) before the process crash and had not \
                     been written again and synced by the start. Nothing older: recovery never makes durable bytes less so.",
                 plan: "weak-power-loss-during-start",
                 shows: Shows::Lost(Promise::Replicated),
@@ -185,7 +185,7 @@ pub(super) const ROWS: &[Row] = &[
 
 const POWER_REPLICATED: Cell = Weak {
     short: "last 200 ms",
-    loses: "What was acknowledged in the last 200 ms, or the last 8 MiB of a log if that is less, counted back from the instant the \
+    loses: "What was acknowledged in the last 200 ms, or the last 32 MiB of a log if that is less, counted back from the instant the \
         power went; longer if the disk was slow, full or stalled. What is older is safe (`flushed-in-time`, judged with 2 s).",
     plan: "weak-replicated-power-loss",
     shows: Shows::Lost(Promise::Replicated),

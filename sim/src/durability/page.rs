@@ -28,7 +28,7 @@ For who runs a broker and has to know what may be lost. A topic says with `grego
 ([how to change it](operations.md#changing-settings)):
 
 * **`replicated`** (the default): once every in-sync replica has it in its page cache; with one broker that is one. It survives
-  the process, and the power as well once a flush that runs behind has it: that begins after 200 ms or 8 MiB of a log at the
+  the process, and the power as well once a flush that runs behind has it: that begins after 200 ms or 32 MiB of a log at the
   latest, whichever comes first, and takes as long as the disk does (no setting changes it).
 * **`fsync`** (also `flush.messages=1` or `flush.ms=0`): once it is durable, with everything before it in its partition; one fsync of the
   journal serves all producers that wait. It survives the power from the acknowledgement on.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use base::Offset;
-use broker::api::{ProduceError, TopicError, TopicRef};
+use broker::api::{AddPartitions, ProduceError, TopicError, TopicRef};
 use broker::{Broker, StartError};
 
 use env::Env;
@@ -54,6 +54,28 @@ fn a_deleted_topic_does_not_come_back_and_its_name_is_free() {
         assert_eq!(produce(&broker, old, batch(&["a"])).await, Err(ProduceError::UnknownPartition));
         assert!(values(&broker, new, 0).await.is_empty());
         assert_eq!(broker.cluster().topics.len(), 1);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn the_logs_of_a_large_topic_are_deleted_side_by_side() {
+    const PARTITIONS: u64 = 256;
+    let world = World::new("delete-many");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        let all = i32::try_from(PARTITIONS).expect("few");
+        let wish = AddPartitions { name: "t".to_owned(), count: all, assignment: None };
+        broker.add_partitions(vec![wish], false).await.remove(0).expect("added");
+        let before = world.env().disk().sync_times().count();
+
+        let deleted = broker.delete_topics(vec![TopicRef::Id(t.topic)]).await;
+
+        assert!(deleted[0].is_ok());
+        // One after the other they are three each: twice the journal, and the folder.
+        let syncs = world.env().disk().sync_times().count() - before;
+        assert!(syncs < 2 * PARTITIONS, "{syncs} syncs for {PARTITIONS} partitions");
         broker.stop().await;
     });
 }
