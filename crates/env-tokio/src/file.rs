@@ -105,12 +105,11 @@ impl File for TokioFile {
         if self.inner.syncing.load(Ordering::Relaxed) == 0 {
             return write_all(&self.inner, at, bufs);
         }
-        let begun = Instant::now();
-        if !shared.stalls.allows(begun) {
+        let Some(trying) = shared.stalls.try_here() else {
             return self.write_elsewhere(at, bufs).await;
-        }
+        };
         let written = write_all(&self.inner, at, bufs);
-        shared.stalls.note(begun, Instant::now());
+        drop(trying);
         written
     }
 

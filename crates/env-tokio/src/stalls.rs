@@ -4,10 +4,10 @@
 //! it waits for the disk, and with it everything else that the thread has to do. How often that
 //! happens is a matter of the disk, so it is tried.
 //!
-//! Invariant: threads wait in such appends for at most about a hundredth of their time, for each wait
-//! is followed by a hundred times as long in which appends to files under a sync go elsewhere.
+//! Invariants: at most one thread of the process waits in such an append; each wait is followed by a
+//! hundred times as long in which appends to files under a sync go elsewhere.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What takes longer has waited for the disk.
@@ -21,22 +21,44 @@ pub(crate) struct Stalls {
     since: Instant,
     /// Until then appends go elsewhere; in nanoseconds after `since`.
     until: AtomicU64,
+    /// Whether somebody is trying.
+    busy: AtomicBool,
+}
+
+/// The right to try; given back with what came of it when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Try<'a> {
+    stalls: &'a Stalls,
+    begun: Instant,
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        self.stalls.note(self.begun, Instant::now());
+        self.stalls.busy.store(false, Ordering::Release);
+    }
 }
 
 impl Default for Stalls {
     fn default() -> Self {
-        Self { since: Instant::now(), until: AtomicU64::new(0) }
+        Self { since: Instant::now(), until: AtomicU64::new(0), busy: AtomicBool::new(false) }
     }
 }
 
 impl Stalls {
-    /// Whether an append that begins now may run in the calling task.
-    pub(crate) fn allows(&self, now: Instant) -> bool {
+    /// The right to run an append in the calling task, while it is held; `None` if it has to go
+    /// elsewhere.
+    pub(crate) fn try_here(&self) -> Option<Try<'_>> {
+        let begun = Instant::now();
+        let free = self.allows(begun) && !self.busy.swap(true, Ordering::Acquire);
+        free.then(|| Try { stalls: self, begun })
+    }
+
+    fn allows(&self, now: Instant) -> bool {
         self.nanos(now) >= self.until.load(Ordering::Relaxed)
     }
 
-    /// Takes note of an append to a file under a sync that ran in the calling task.
-    pub(crate) fn note(&self, begun: Instant, ended: Instant) {
+    fn note(&self, begun: Instant, ended: Instant) {
         let took = ended.saturating_duration_since(begun);
         if took >= STALL {
             let until = self.nanos(ended + took.saturating_mul(PENALTY));
@@ -65,6 +87,16 @@ mod tests {
         assert!(!stalls.allows(at(3_000)));
         assert!(!stalls.allows(at(202_999)));
         assert!(stalls.allows(at(203_000)));
+    }
+
+    #[test]
+    fn one_tries_at_a_time() {
+        let stalls = Stalls::default();
+        let trying = stalls.try_here();
+        assert!(trying.is_some());
+        assert!(stalls.try_here().is_none(), "another thread would wait, too");
+        drop(trying);
+        assert!(stalls.try_here().is_some());
     }
 
     #[test]

@@ -126,16 +126,26 @@ async fn until_told(
     signals: &mut Signals,
     reloader: &mut Reloader,
 ) -> Result<(), Failure> {
+    let mut meanwhile = None;
     loop {
-        let told = tokio::select! {
-            biased;
-            reason = daemon.env().halted() => return Err(Failure::Halted(reason)),
-            told = signals.next() => told,
+        let told = match meanwhile.take() {
+            Some(told) => told,
+            None => tokio::select! {
+                biased;
+                reason = daemon.env().halted() => return Err(Failure::Halted(reason)),
+                told = signals.next() => told,
+            },
         };
         match told {
             Told::Reload if reloader.has_file() => {
                 manager.tell("RELOADING=1");
-                reloader.reload(daemon).await;
+                // It may wait for a disk, and what is asked of the process meanwhile may not.
+                tokio::select! {
+                    biased;
+                    reason = daemon.env().halted() => return Err(Failure::Halted(reason)),
+                    told = signals.next() => meanwhile = Some(told),
+                    () = reloader.reload(daemon) => {},
+                }
                 manager.tell("READY=1");
             },
             // Without a file there is nothing to read again: the terminal has gone.

@@ -31,7 +31,7 @@ static ALONE: Lock<()> = Lock::new(Rank(0), ());
 
 /// Requests sent at a time, and how often.
 const DEPTH: usize = 16;
-const ROUNDS: u32 = 200;
+const ROUNDS: usize = 200;
 
 fn produce(batch: Bytes) -> Bytes {
     let request = ProduceRequest {
@@ -75,29 +75,33 @@ fn calls(served: &Served) -> u64 {
     net.receive_calls + net.send_calls + served.env.disk().write_calls()
 }
 
-/// What the broker spends for one of many requests, `depth` at a time.
+/// What the broker spends for one of many requests, `depth` at a time: the median of the rounds, for in
+/// some of them the disk is busy with a sync beside.
 fn cost(served: &Served, request: &Bytes, depth: usize) -> Cost {
     let mut together = BytesMut::new();
     (0..depth).for_each(|_| together.extend_from_slice(request));
     let mut stream = TcpStream::connect(served.addr).unwrap();
-    let mut rounds = |count: u32| {
-        for _ in 0..count {
-            stream.write_all(&together).unwrap();
-            skip_answers(&mut stream, depth);
-        }
+    let mut round = || {
+        stream.write_all(&together).unwrap();
+        skip_answers(&mut stream, depth);
     };
     // Until what is kept has its size.
-    rounds(ROUNDS);
-    let (region, before) = (Region::new(COUNTED), calls(served));
-    rounds(ROUNDS);
-    let (change, calls) = (region.change(), calls(served) - before);
-    let requests = f64::from(ROUNDS) * f64::from(u32::try_from(depth).unwrap());
-    let each = |count: usize| f64::from(u32::try_from(count).unwrap()) / requests;
-    Cost {
-        allocations: each(change.allocations + change.reallocations),
-        allocated_bytes: each(change.bytes_allocated),
-        calls: each(usize::try_from(calls).unwrap()),
+    (0..ROUNDS).for_each(|_| round());
+    let mut rounds = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let (region, before) = (Region::new(COUNTED), calls(served));
+        round();
+        let (change, calls) = (region.change(), calls(served) - before);
+        let allocations = change.allocations + change.reallocations;
+        rounds.push([allocations, change.bytes_allocated, usize::try_from(calls).unwrap()]);
     }
+    let [allocations, allocated_bytes, calls] = [0, 1, 2].map(|of| {
+        let mut values: Vec<usize> = rounds.iter().map(|round| round[of]).collect();
+        values.sort_unstable();
+        let median = u32::try_from(values[ROUNDS / 2]).unwrap();
+        f64::from(median) / f64::from(u32::try_from(depth).unwrap())
+    });
+    Cost { allocations, allocated_bytes, calls }
 }
 
 #[test]
@@ -112,25 +116,26 @@ fn records_cost_no_allocation_and_a_produce_request_a_few() {
 
             println!("{one} allocations a request with 1 record, {many} with 500");
             // A larger request may take a part of a buffer more; 499 records more take nothing.
-            assert!(many - one < 0.5, "{one} with one record, {many} with 500");
-            assert!(many <= 4.0, "{many} allocations a request");
+            assert!((many - one).abs() < 0.5, "{one} with one record, {many} with 500");
+            assert!(many.max(one) <= 4.0, "{one} with one record, {many} with 500");
         },
     );
 }
 
 #[test]
-fn a_produce_request_of_a_pipeline_costs_at_most_two_system_calls() {
+fn a_produce_request_of_a_pipeline_costs_at_most_two_calls_that_move_bytes() {
     let _alone = ALONE.lock();
     World::new("counts-calls").serve(
         |_, _| {},
         |served| async move {
             served.topic("t", 1).await;
             let large = "x".repeat(1000);
-            for (records, depth) in [(1, 16), (16, 5), (64, 5)] {
+            // One writes the batch; the others receive and send as much as there is at a time.
+            for (records, depth, most) in [(1, 16, 1.25), (15, 5, 1.75), (64, 5, 2.0)] {
                 let request = produce(batch(&vec![large.as_str(); records]));
                 let Cost { calls, .. } = cost(&served, &request, depth);
                 println!("{calls} calls a request with {records} KB, {depth} at a time");
-                assert!(calls <= 2.0, "{calls} calls with {records} KB, {depth} at a time");
+                assert!(calls <= most, "{calls} calls with {records} KB, {depth} at a time");
             }
         },
     );
@@ -150,10 +155,14 @@ fn a_batch_is_copied_once_if_it_is_small_and_read_at_the_end_and_else_never() {
             let unread = [bytes(&small), bytes(&whole)];
             // The last batch, and with it the log's end.
             let mut stream = TcpStream::connect(served.addr).unwrap();
-            let end = i64::from(2 * ROUNDS) * 5 * (15 + 64);
-            stream.write_all(&fetch(end - 1, 1)).unwrap();
-            skip_answers(&mut stream, 1);
-            let read = [bytes(&small), bytes(&whole)];
+            let rounds = i64::try_from(2 * ROUNDS).unwrap();
+            let mut end = rounds * 5 * (15 + 64);
+            let read = [(&small, 15), (&whole, 64)].map(|(request, records)| {
+                stream.write_all(&fetch(end - 1, 1)).unwrap();
+                skip_answers(&mut stream, 1);
+                end += rounds * 5 * records;
+                bytes(request)
+            });
 
             println!(
                 "bytes allocated: {unread:?} where nobody reads, {read:?} where somebody does"

@@ -20,9 +20,9 @@ pub enum Fate {
     Gone,
 }
 
-/// By group: what is known, since which loss.
+/// By group: what is known, since which loss; and how many changes were asked for.
 #[derive(Default)]
-pub(super) struct Fates(BTreeMap<String, (Fate, u64)>);
+pub(super) struct Fates(BTreeMap<String, (Fate, u64)>, BTreeMap<String, u64>);
 
 impl History {
     /// What is known of a group.
@@ -42,8 +42,16 @@ impl History {
     /// A request that changes a group is about to be sent. Returns what is known no more.
     pub fn fate_is_asked(&self, group: &str) -> Option<Fate> {
         let before = self.fate(group);
-        self.seen().fates.0.remove(group);
+        let mut seen = self.seen();
+        seen.fates.0.remove(group);
+        let asks = seen.fates.1.entry(group.to_owned()).or_default();
+        *asks = asks.saturating_add(1);
         before
+    }
+
+    /// How many changes of a group were asked for.
+    pub fn fate_asks(&self, group: &str) -> u64 {
+        self.seen().fates.1.get(group).copied().unwrap_or(0)
     }
 
     /// It was answered, or not sent at all; `losses` is from before.
@@ -56,16 +64,16 @@ impl History {
         }
     }
 
-    /// The offset of a group was looked up. `asked` is what was known before, and `losses` from then.
-    /// Where somebody has asked for a change since, either may be found.
+    /// The offset of a group was looked up. `asked` is what was known before, and `losses` and `asks`
+    /// are from then. Nothing is judged where somebody has asked for a change since.
     pub fn fate_is_seen(
         &self,
         world: &World,
         group: &str,
-        (asked, losses): (Option<Fate>, u64),
+        (asked, losses, asks): (Option<Fate>, u64, u64),
         found: Option<i64>,
     ) {
-        if !self.groups_can_be_judged(world, losses) || self.fate(group) != asked {
+        if !self.groups_can_be_judged(world, losses) || self.fate_asks(group) != asks {
             return;
         }
         match asked {

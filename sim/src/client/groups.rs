@@ -188,9 +188,10 @@ impl Groups {
     /// Looks up the offset of a group and has it judged. False if that was not answered.
     async fn look(&mut self, group: &str) -> bool {
         let losses = self.job.history.losses();
-        let asked = self.job.history.fate(group);
+        let history = &self.job.history;
+        let (asked, asks) = (history.fate(group), history.fate_asks(group));
         let Some(found) = self.offset_of(group).await else { return false };
-        self.job.history.fate_is_seen(&self.job.world, group, (asked, losses), found);
+        self.job.history.fate_is_seen(&self.job.world, group, (asked, losses, asks), found);
         true
     }
 

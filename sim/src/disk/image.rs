@@ -499,19 +499,16 @@ impl Image {
         Ok(())
     }
 
-    /// Reserves room for the first `len` bytes of a file.
+    /// Reserves room for the first `len` bytes of a file. Where there is not enough, what there was is
+    /// reserved all the same, as ext4 does it.
     pub fn reserve(&mut self, inode: u64, len: u64) -> io::Result<()> {
         let taken = self.file(inode)?.reserved.max(self.len_of(inode)?);
         let growth = len.saturating_sub(taken);
         let device = self.home_of(inode);
-        if self.devices[device].room.is_some_and(|room| room < growth) {
-            self.is_full(device);
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.devices[device].take_room(growth);
+        let got = self.take_room(device, growth);
         let file = self.file_mut(inode)?;
-        file.reserved = file.reserved.max(len);
-        Ok(())
+        file.reserved = file.reserved.max(taken.saturating_add(got).min(len));
+        if got < growth { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     /// Length in bytes.

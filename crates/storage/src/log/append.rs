@@ -207,7 +207,7 @@ impl<E: Env> Log<E> {
         let len: usize = chunk.bufs.iter().map(Bytes::len).sum();
         let behind = u64::from(position).saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         if u64::from(reserved) < behind {
-            Box::pin(self.reserve(&file, behind)).await?;
+            Box::pin(self.reserve(&file, behind)).await;
         }
         let bufs = if keep { chunk.bufs.clone() } else { IoBufs::new() };
         if let Err(error) = file.append(u64::from(position), chunk.bufs).await {

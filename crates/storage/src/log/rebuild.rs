@@ -8,6 +8,7 @@ use base::{Offset, Probe};
 use env::{Access, Disk, Env, File, IoBufs};
 
 use super::recover::{FaultyRange, Listing, Loaded, Opening};
+use super::reserve::give_back_reserved;
 use super::scan::{Holes, Place, from_envelopes};
 use super::{FileOf, SegmentState, Upkeep};
 use crate::config::STATE_BYTES;
@@ -472,6 +473,9 @@ impl<E: Env> Opening<E> {
             self.probe().reached("storage_envelopes_rewritten");
             self.replace_envelopes(segment).await?;
             segment.enveloped = segment.runs.as_ref().map_or(0, Vec::len);
+        }
+        if let Some(closed) = &findings.closed {
+            give_back_reserved(&self.dir.env, &self.folder.join(closed.name.log())).await;
         }
         let below = findings.below(known.start).map(|closed| closed.name);
         if let Some(name) = findings.emptied.or(below) {

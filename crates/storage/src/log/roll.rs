@@ -37,7 +37,6 @@ impl<E: Env> Log<E> {
         } else {
             self.inner.shared.lock().end
         };
-        self.give_back_reserved().await?;
         if !upkeep.has_folder {
             let created = self.env().disk().create_dir(&self.inner.folder()).await;
             created.map_err(|error| dir.refuse("create", &self.inner.folder(), &error))?;
@@ -76,6 +75,7 @@ impl<E: Env> Log<E> {
         }
         *upkeep = Upkeep { has_folder: true, ..Upkeep::default() };
         dir.note_opened();
+        let reserves = self.reserves();
         let gone = {
             let mut shared = self.inner.shared.lock();
             let below = self.let_go_below(shared.start);
@@ -87,6 +87,7 @@ impl<E: Env> Log<E> {
             shared.unload_but(LOADED_MAX);
             gone
         };
+        self.give_back_reserved(reserves).await;
         Ok(self.remove_segments(&gone).await?)
     }
 
@@ -116,7 +117,9 @@ impl<E: Env> Log<E> {
         };
         self.inner.dir.commit(self.found(), changes).await?;
         upkeep.env_bytes = 0;
+        let reserves = self.reserves();
         let gone = self.end_active(void);
+        self.give_back_reserved(reserves).await;
         Ok(self.remove_segments(&gone).await?)
     }
 
@@ -206,7 +209,6 @@ impl<E: Env> Log<E> {
 
     async fn close_held(&self, upkeep: &mut Upkeep) -> Result<(), WriteError> {
         self.save_producers(upkeep).await?;
-        self.give_back_reserved().await?;
         let changes = {
             let shared = self.inner.shared.lock();
             let close = shared.active().map(|segment| Change::Close(segment.summary()));
@@ -214,7 +216,9 @@ impl<E: Env> Log<E> {
         };
         self.inner.dir.commit(self.found(), changes).await?;
         self.env().probe().reached("storage_segment_closed_at_rest");
+        let reserves = self.reserves();
         let gone = self.end_active(None);
+        self.give_back_reserved(reserves).await;
         Ok(self.remove_segments(&gone).await?)
     }
 

@@ -202,10 +202,12 @@ impl<E: Env> Log<E> {
             }
             return Err(error.into());
         }
-        let (upto, mut gone) = (new.last().map(|segment| segment.end), old.to_vec());
+        let mut gone = old.to_vec();
         {
             let mut shared = self.inner.shared.lock();
             let start = shared.start;
+            let replaced = shared.segments.iter().filter(|segment| old.contains(&segment.name));
+            let upto = replaced.map(|segment| segment.end).max();
             shared.segments.retain(|segment| !old.contains(&segment.name));
             // The log's start may have moved beyond what a new segment holds.
             gone.extend(new.iter().filter(|segment| segment.end <= start).map(|s| s.name));

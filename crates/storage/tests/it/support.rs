@@ -24,6 +24,8 @@ struct Inode {
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
     unreadable: Range<usize>,
+    /// Up to here room was reserved.
+    reserved: usize,
 }
 
 /// What the disk does wrong.
@@ -157,6 +159,15 @@ impl MemEnv {
 
     pub fn body_reads(&self) -> u64 {
         self.world.lock().body_reads
+    }
+
+    /// Room reserved behind the ends of segments.
+    pub fn reserved(&self) -> usize {
+        let world = self.world.lock();
+        let segments =
+            world.names.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "log"));
+        let inodes = segments.map(|(_, inode)| &world.inodes[inode]);
+        inodes.map(|inode| inode.reserved.saturating_sub(inode.data.len())).sum()
     }
 
     pub fn syncs(&self) -> u64 {
@@ -403,6 +414,7 @@ impl File for MemFile {
             return Err(io::ErrorKind::StorageFull.into());
         }
         inode.data.resize(len, 0);
+        inode.reserved = len;
         Ok(())
     }
 
@@ -412,11 +424,14 @@ impl File for MemFile {
         Ok(u64::try_from(world.inodes[&self.inode].data.len()).unwrap())
     }
 
-    async fn preallocate(&self, _len: u64) -> io::Result<()> {
-        let full = {
-            let world = self.env.world.lock();
-            world.faults.full || world.faults.no_reserve
-        };
+    async fn preallocate(&self, len: u64) -> io::Result<()> {
+        let mut world = self.env.world.lock();
+        let full = world.faults.full || world.faults.no_reserve;
+        let inode = world.inodes.get_mut(&self.inode).unwrap();
+        let len = usize::try_from(len).unwrap();
+        // As ext4 does it, which keeps what it got.
+        let got = if full { usize::midpoint(inode.data.len(), len) } else { len };
+        inode.reserved = inode.reserved.max(got);
         if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 }

@@ -221,9 +221,10 @@ impl Frames {
         if is_large(length) && shared.budget.try_charge_plenty(charge, self.last, length) {
             return (shared.env.pools().take(self.last), self.last);
         }
-        // Of middling ones as many as of small ones fit into a larger buffer.
+        // Of middling ones several fit into a larger buffer. It is charged as a large request, as
+        // which it may have to grow: a charge is of one share.
         let few = 2 * Pools::READ_BYTES;
-        if length > Pools::READ_BYTES / 4 && shared.budget.try_charge_plenty(charge, few, length) {
+        if length > Pools::READ_BYTES / 4 && shared.budget.try_charge_plenty(charge, few, few) {
             return (shared.env.pools().take(few), aligned(few, self.last));
         }
         (shared.env.pools().take(1), aligned(Pools::READ_BYTES, self.last))

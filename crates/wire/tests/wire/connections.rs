@@ -8,15 +8,16 @@ use broker::BrokerConfig;
 use broker::api::{Acks, AlterSettings, ConfigChange, Resource};
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, FetchRequest, MetadataRequest,
     ProduceRequest,
 };
-use protocol::{Reader, Wire};
+use protocol::{Reader, Records, Wire};
 use wire::ErrorCode;
 use wire::server::Pace;
 
-use crate::world::{Served, World, framed};
+use crate::world::{Served, World, batch, framed};
 
 fn correlation(frame: &Bytes) -> i32 {
     i32::from_be_bytes(*frame.first_chunk().expect("a header"))
@@ -42,6 +43,20 @@ pub(crate) fn long_poll() -> FetchRequest {
     }
 }
 
+/// A request that appends one record to the topic `t`.
+fn produce_of(value: &str) -> Bytes {
+    let records = Records::from(batch(&[value]));
+    let partition_data = vec![PartitionProduceData { index: 0, records }];
+    let topic = TopicProduceData { name: "t".to_owned(), partition_data, ..Default::default() };
+    let request = ProduceRequest {
+        acks: 1,
+        timeout_ms: 30_000,
+        topic_data: vec![topic],
+        ..ProduceRequest::default()
+    };
+    framed(11, 1, &request)
+}
+
 async fn still_serves(served: &Served) {
     served.client().await.metadata(None, served.soon()).await.expect("served");
 }
@@ -62,6 +77,33 @@ fn pipelined_requests_are_answered_in_order() {
             for number in 0..500 {
                 assert_eq!(correlation(&raw.frame().await.expect("answered")), number);
             }
+        },
+    );
+}
+
+#[test]
+fn requests_of_any_size_may_follow_each_other_on_a_connection() {
+    World::new("sizes").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let mut raw = served.raw().await;
+            let sizes = [1, 40, 100, 200, 900].map(|kib| "x".repeat(kib * 1024));
+            let requests = sizes.map(|value| produce_of(&value));
+            // A buffer is expected to be needed again as it was, and is charged before it is known.
+            for first in &requests {
+                for second in &requests {
+                    for request in [first, second] {
+                        raw.send(request.clone()).await;
+                        raw.frame().await.expect("answered");
+                    }
+                    raw.send([first.clone(), second.clone(), first.clone()].concat()).await;
+                    for _ in 0..3 {
+                        raw.frame().await.expect("answered");
+                    }
+                }
+            }
+            still_serves(&served).await;
         },
     );
 }
@@ -296,7 +338,7 @@ fn a_large_request_that_comes_too_slowly_gives_its_memory_back_and_others_do_not
             // All of the room is there again, and whoever keeps the pace gets it.
             served.topic("t", 1).await;
             let large = "x".repeat(900_000);
-            let batch = crate::world::batch(&[&large]);
+            let batch = batch(&[&large]);
             let mut writer = served.client().await;
             writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
             assert_eq!(served.server.request_bytes_in_flight(), 0);
@@ -433,7 +475,7 @@ fn a_client_that_does_not_read_its_answers_is_closed() {
             served.topic("t", 1).await;
             let large = "x".repeat(900_000);
             let mut writer = served.client().await;
-            let batch = crate::world::batch(&[&large]);
+            let batch = batch(&[&large]);
             writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
             let mut raw = served.raw().await;
             let mut asked = BytesMut::new();
@@ -461,7 +503,7 @@ fn a_client_that_does_not_read_holds_up_no_stop() {
             served.topic("t", 1).await;
             let large = "x".repeat(900_000);
             let mut writer = served.client().await;
-            let batch = crate::world::batch(&[&large]);
+            let batch = batch(&[&large]);
             writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
             let mut raw = served.raw().await;
             let mut asked = BytesMut::new();
