@@ -156,7 +156,6 @@ pub const MUTANTS_OF_THREADS: &[&str] = &["dirty_note_taken_late", "tail_budget_
 /// Where the simulator may ask for small segments, tails, runs and an early flush.
 pub const BUGGIFY_SITES: &[&str] = &[
     "storage_reserve_early",
-    "storage_reserve_last_room",
     "storage_segment_bytes",
     "storage_tail_unwanted",
     "storage_tiny_tail",

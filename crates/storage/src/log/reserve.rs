@@ -44,7 +44,7 @@ impl<E: Env> Log<E> {
     /// Reserves room in the open segment, which is about to have `end` bytes, if none is left. Part of
     /// an append.
     pub(super) async fn reserve(&self, file: &FileOf<E>, end: u64) {
-        let wanted = {
+        let (wanted, early) = {
             let mut shared = self.inner.shared.lock();
             let most = shared.limits.segment_bytes.min(SEGMENT_BYTES_MAX);
             let Some(segment) = shared.active_mut() else { return };
@@ -57,9 +57,10 @@ impl<E: Env> Log<E> {
             let is_small = !early && end < unit;
             let wanted = if is_small { unit } else { wanted(end, most, unit) };
             segment.reserved = u32::try_from(wanted).unwrap_or(u32::MAX);
-            if is_small { end } else { wanted }
+            (if is_small { end } else { wanted }, early)
         };
-        if wanted <= end || !self.has_plenty(wanted - end).await {
+        // What is early takes the last room as well, to see that it is no harm.
+        if wanted <= end || !(early || self.has_plenty(wanted - end).await) {
             return;
         }
         match file.preallocate(wanted).await {
@@ -76,9 +77,7 @@ impl<E: Env> Log<E> {
     /// Whether the disk has much more than that.
     async fn has_plenty(&self, bytes: u64) -> bool {
         let space = self.env().disk().space(&self.inner.dir.path).await;
-        let plenty = space.is_ok_and(|space| space.usable_bytes / LEFT_TO_OTHERS >= bytes);
-        // That there is none is tried all the same, to see that it is no harm.
-        plenty || self.env().probe().buggify("storage_reserve_last_room")
+        space.is_ok_and(|space| space.usable_bytes / LEFT_TO_OTHERS >= bytes)
     }
 
     /// The open segment, if closing it has to give room back.

@@ -8,6 +8,7 @@ mod crash;
 mod every_crash;
 mod forgotten;
 mod full;
+mod inode;
 mod interleaving;
 mod journal;
 mod journaled;

@@ -14,19 +14,9 @@ use env::{
     Access, DirIdentity, Disk, Entry, EntryKind, Env, File, Host, IoBufs, Lock, Pools, Rank, Space,
 };
 
+use crate::inode::Inode;
+
 pub use crate::batches::*;
-
-const SECTOR: usize = 512;
-
-#[derive(Clone, Default)]
-struct Inode {
-    data: Vec<u8>,
-    durable: Vec<u8>,
-    dirty: BTreeSet<usize>,
-    unreadable: Range<usize>,
-    /// Up to here room was reserved.
-    reserved: usize,
-}
 
 /// What the disk does wrong.
 #[derive(Clone, Copy, Debug, Default)]
@@ -292,41 +282,6 @@ impl World {
         self.inodes.insert(number, Inode::default());
         self.names.insert(path.to_owned(), number);
         number
-    }
-}
-
-impl Inode {
-    fn write(&mut self, at: usize, bytes: &[u8]) {
-        let end = at + bytes.len();
-        if self.data.len() < end {
-            self.data.resize(end, 0);
-        }
-        self.data[at..end].copy_from_slice(bytes);
-        self.dirty.extend(at / SECTOR..=end.saturating_sub(1).max(at) / SECTOR);
-    }
-
-    fn sync(&mut self) {
-        self.durable.resize(self.data.len(), 0);
-        for sector in std::mem::take(&mut self.dirty) {
-            let range = sector * SECTOR..((sector + 1) * SECTOR).min(self.data.len());
-            if range.start < range.end {
-                self.durable[range.clone()].copy_from_slice(&self.data[range]);
-            }
-        }
-    }
-
-    fn lose_power(&mut self, prng: &mut Prng) {
-        if prng.below(2) == 0 && self.durable.len() < self.data.len() {
-            self.durable.resize(self.data.len(), 0);
-        }
-        for sector in std::mem::take(&mut self.dirty) {
-            let end = ((sector + 1) * SECTOR).min(self.data.len()).min(self.durable.len());
-            let range = sector * SECTOR..end;
-            if prng.below(2) == 0 && range.start < range.end {
-                self.durable[range.clone()].copy_from_slice(&self.data[range]);
-            }
-        }
-        self.data = self.durable.clone();
     }
 }
 
