@@ -20,14 +20,19 @@ use crate::daemon::{Daemon, Served};
 const LEVEL: &str = "gregor.log.level";
 /// Keys that take effect while the broker runs, though no client can change them.
 const OURS: &[&str] = &[LEVEL, "gregor.metrics.max.groups", "gregor.metrics.max.partitions"];
-/// Keys that clients can change while the broker runs, which takes effect with the next start: it
-/// listens where it did when it started.
+/// Keys that clients can change while the broker runs, which is kept and has no effect: it listens
+/// where it did when it started, and at a start where the file says.
 const AT_START: &[&str] = &["listeners"];
 
 /// Whether a change of a broker key in the file is in force after SIGHUP.
 pub fn is_live(key: &Key) -> bool {
-    let changes = key.update != Update::ReadOnly && !AT_START.contains(&key.name);
+    let changes = key.update != Update::ReadOnly && !is_only_kept(key);
     !key.inert && (changes || OURS.contains(&key.name))
+}
+
+/// Whether what clients set for a broker key has no effect, though they may set it.
+pub fn is_only_kept(key: &Key) -> bool {
+    AT_START.contains(&key.name)
 }
 
 /// The configuration in force.

@@ -207,7 +207,7 @@ pub struct Growth {
     #[arg(long, value_name = "BYTES", default_value = "1000", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub record_bytes: u32,
     /// How long to measure each, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = positive)]
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = positive)]
     pub seconds: f64,
     /// Where the broker keeps its data; a folder in it, removed at the end
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]

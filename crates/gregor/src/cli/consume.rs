@@ -1,8 +1,9 @@
 //! Arguments of `gregor consume`, and where a reader may start.
 
+use base::Duration;
 use clap::Args;
 
-use super::{Connect, Format};
+use super::{Connect, Format, seconds};
 
 /// Arguments of `gregor consume`.
 #[derive(Args, Debug)]
@@ -17,7 +18,9 @@ use super::{Connect, Format};
 
 Without --follow it ends at what was the end of each partition when it started.
 In a group, reading starts at the committed offset (or at --from where there is none), and the
-offset is committed after the records were printed, and on leaving.
+offset is committed after the records were printed, and on leaving. While whoever reads the output
+does not, the member stays in the group for --max-poll-interval; a group that rebalances meanwhile
+waits for it as long as --timeout. It leaves then, and joins again when the output goes on.
 --format knows %t topic, %p partition, %o offset, %T timestamp (ms), %k key, %s value, %h headers,
 %% and the escapes \\n, \\t and \\\\; a key or value that is null prints as nothing.
 --json prints partition, offset, timestamp, key, value and headers; bytes that are not UTF-8 are
@@ -47,6 +50,14 @@ pub struct Consume {
     /// Join this consumer group
     #[arg(short, long, value_parser = group)]
     pub group: Option<String>,
+    /// How long the group keeps a member that it does not hear of, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(requires = "group")]
+    pub session_timeout: Duration,
+    /// How long a member stays whose output takes nothing, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    #[arg(requires = "group")]
+    pub max_poll_interval: Duration,
     /// Wait for more records; Ctrl-C ends
     #[arg(long)]
     pub follow: bool,

@@ -103,14 +103,22 @@ fn case(
     load: &cli::Load,
     topic: &str,
 ) -> Result<Outcome, Failure> {
-    let mut plan = plan(workload, load, topic)?;
-    broker.create_topic(topic, plan.partitions)?;
+    carried_out(broker, workload, load, plan(workload, load, topic)?)
+}
+
+fn carried_out(
+    broker: &Broker,
+    workload: Workload,
+    load: &cli::Load,
+    mut plan: Plan,
+) -> Result<Outcome, Failure> {
+    broker.create_topic(&plan.topic, plan.partitions)?;
     if workload == Workload::Fetch {
         plan.stored_batches = stored_batches(&plan);
         fill(broker.at, &plan)?;
     }
     let measured = measure(broker.at, broker.pid, &plan)?;
-    broker.delete_topic(topic)?;
+    broker.delete_topic(&plan.topic)?;
     Ok(Outcome::new(broker.kind, workload.name(), load, &plan, measured))
 }
 
@@ -133,6 +141,7 @@ fn plan(workload: Workload, load: &cli::Load, topic: &str) -> Result<Plan, Failu
         stored_batches: 0,
         rate: load.rate.map(batches_a_second),
         warmup: Duration::from_secs_f64(load.warmup),
+        warmup_rounds: 0,
         duration: Duration::from_secs_f64(load.seconds),
         bytes_max: Duration::from_secs_f64(load.megabytes).as_secs().saturating_mul(1_000_000),
     })

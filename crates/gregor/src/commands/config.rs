@@ -9,7 +9,7 @@ use crate::cli::ConfigCommand;
 use crate::config::{File, unknown_key};
 use crate::failure::Failure;
 use crate::output::{Column, Output};
-use crate::reload::is_live;
+use crate::reload::{is_live, is_only_kept};
 
 /// Runs `gregor config`.
 ///
@@ -129,6 +129,8 @@ fn markdown_tables() -> String {
             let effect = if key.inert { "*inert* " } else { "" };
             let change = match key.update {
                 Update::ReadOnly => "",
+                // Its words say what becomes of a change.
+                _ if is_only_kept(key) => "",
                 Update::PerBroker => " Changes while it runs, for one broker.",
                 Update::ClusterWide => " Changes while it runs.",
             };

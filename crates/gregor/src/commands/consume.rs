@@ -2,30 +2,35 @@
 //!
 //! Invariants: each partition's records are printed in order and once per run; in a group an offset
 //! is committed only after what lies below it was handed to the system; without `--follow` the
-//! command ends at the ends that were there when it started.
+//! command ends at the ends that were there when it started; Ctrl-C ends it also while standard
+//! output takes nothing.
 
 mod assign;
 mod member;
 mod print;
 mod reader;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
 
 use base::Duration;
+use env::Env;
 use wire::client::WhichOffset;
 
 use crate::cli::{self, Consume};
 use crate::failure::Failure;
-use crate::output::Output;
 use crate::progress::Progress;
 use crate::remote::{self, Remote, TopicOf};
-use print::Printer;
+use print::{Nothing, Printer};
 pub use print::{OPEN_BYTES_MAX, RecordLine};
 use reader::Reader;
+use writer::Writer;
 
 /// How long a broker may wait for records with `--follow`.
 const WAIT: Duration = Duration::from_millis(500);
+/// How long standard output may take for what is printed when Ctrl-C comes; the rest is dropped.
+const STOP_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs `gregor consume`.
 ///
@@ -37,8 +42,9 @@ pub fn run(arguments: &Consume) -> Result<(), Failure> {
 
 async fn consume(remote: Remote, arguments: &Consume) -> Result<(), Failure> {
     let stop = pin!(interrupted());
-    let out = Output::new(arguments.output.json);
-    let printer = Printer::new(out, arguments.format.as_deref(), arguments.max);
+    let writer = Writer::new(std::io::stdout())?;
+    let json = arguments.output.json;
+    let printer = Printer::new(writer, json, arguments.format.as_deref(), arguments.max);
     match &arguments.group {
         Some(group) => member::consume(remote, arguments, group, printer, stop).await,
         None => alone(remote, arguments, printer, stop).await,
@@ -57,6 +63,33 @@ async fn interrupted() {
         biased;
         _ = terminate.recv() => {},
         _ = interrupt.recv() => {},
+    }
+}
+
+/// At Ctrl-C: waits for standard output, and not for ever.
+async fn settle(remote: &Remote, printer: &mut Printer) -> Result<(), Failure> {
+    let mut nothing = Nothing;
+    tokio::select! {
+        biased;
+        () = remote.env().sleep(STOP_WAIT) => Ok(()),
+        flushed = printer.flush(&mut nothing) => flushed,
+    }
+}
+
+/// What was printed before something failed is printed all the same, unless Ctrl-C comes.
+async fn fail(
+    failure: Failure,
+    printer: &mut Printer,
+    stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Failure {
+    if matches!(failure, Failure::Output(_)) {
+        return failure;
+    }
+    let mut nothing = Nothing;
+    tokio::select! {
+        biased;
+        () = stop => failure,
+        flushed = printer.flush(&mut nothing) => flushed.err().unwrap_or(failure),
     }
 }
 
@@ -89,20 +122,28 @@ async fn alone(
         None => left.map_or_else(Progress::hidden, |left| Progress::beside_output(left, "records")),
     };
     while !reader.is_done() && !printer.is_done() {
-        let round = tokio::select! {
+        let printed = tokio::select! {
             biased;
-            () = &mut stop => break,
-            round = reader.round(&mut remote, WAIT) => round?,
+            () = &mut stop => return settle(&remote, &mut printer).await,
+            printed = one_round(&mut remote, &mut reader, &mut printer) => printed,
         };
-        for batch in round {
-            printer.print(&mut reader, &batch)?;
+        if let Err(failure) = printed {
+            return Err(fail(failure, &mut printer, stop).await);
         }
-        printer.flush()?;
         let now = reader.remaining();
         progress.add(left.zip(now).map_or(0, |(before, now)| before.saturating_sub(now)));
         left = now;
     }
-    printer.flush()
+    Ok(())
+}
+
+async fn one_round(
+    remote: &mut Remote,
+    reader: &mut Reader,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let round = reader.round(remote, WAIT).await?;
+    printer.print_round(reader, &round, &mut Nothing).await
 }
 
 /// Refuses an offset that none of these partitions goes as far as.

@@ -191,6 +191,23 @@ fn sighup_puts_in_force_what_clients_may_change_below_what_they_have_set() {
 }
 
 #[test]
+fn listeners_set_while_it_runs_are_kept_and_shown_and_change_nothing_not_at_a_start_either() {
+    let dir = fresh_dir("listeners-set");
+    let broker = Broker::start(&dir);
+
+    let set = "listeners=PLAINTEXT://127.0.0.1:1";
+    broker.prints(&["config", "alter", "--broker", "1", "--set", set]);
+
+    let shown = |broker: &Broker| broker.prints(&["config", "describe", "listeners"]);
+    assert!(shown(&broker).contains("PLAINTEXT://127.0.0.1:1 "), "{}", shown(&broker));
+    assert!(broker.stop());
+    let broker = Broker::start(&dir);
+    assert_ne!(broker.at, "127.0.0.1:1");
+    assert!(shown(&broker).contains("PLAINTEXT://127.0.0.1:1 "), "{}", shown(&broker));
+    assert!(broker.stop());
+}
+
+#[test]
 fn sighup_without_a_file_is_the_end_of_the_terminal_and_a_clean_stop() {
     let dir = fresh_dir("hangup");
     let broker = Broker::start(&dir);

@@ -1,8 +1,14 @@
-//! Groups whose offsets are moved or deleted, and groups that are deleted.
+//! Groups whose offsets are moved or deleted, groups that are deleted, and members whose output
+//! nobody reads.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Broker, error, fresh_dir, text};
+use crate::support::{Broker, GREGOR, error, fresh_dir, text};
 
 /// A broker with a topic of two partitions, five records each, and a group that has read them.
 fn read_to_the_end(name: &str) -> Broker {
@@ -156,9 +162,9 @@ fn offsets_and_groups_are_deleted() {
 #[test]
 fn a_group_with_members_is_left_alone_and_the_error_says_what_to_do() {
     let broker = read_to_the_end("members");
-    let mut follower = std::process::Command::new(crate::support::GREGOR)
+    let mut follower = Command::new(GREGOR)
         .args(["consume", "orders", "--follow", "--group", "readers", "-b", &broker.at])
-        .stdout(std::process::Stdio::null())
+        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let stable = || broker.json(&["group", "describe", "readers"])[0]["state"] == "Stable";
@@ -214,5 +220,125 @@ fn what_cannot_be_moved_is_told_before_anything_is() {
         assert_eq!(broker.run(&reset(wrong)).status.code(), Some(2), "{wrong:?}");
     }
     assert_eq!(committed(&broker), [Some(5), Some(5)]);
+    assert!(broker.stop());
+}
+
+/// Records of the topic whose reader is slow: many times what a pipe takes.
+const LINES: usize = 100_000;
+/// What a member may take for what it does at once.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A broker that allows short sessions, and a follower of a filled topic in a group; nobody reads
+/// the follower's output yet.
+fn blocked_follower(name: &str, more: &[&str]) -> (Broker, Child) {
+    let broker = Broker::start_with(&fresh_dir(name), &["group.min.session.timeout.ms=1000"]);
+    broker.prints(&["topic", "create", "orders"]);
+    let lines: String = (0..LINES).map(|number| format!("record {number}\n")).collect();
+    text(&broker.run_with(&["produce", "orders"], &lines));
+    let follower = Command::new(GREGOR)
+        .args(["consume", "orders", "--follow", "--group", "readers", "-b", &broker.at])
+        .args(["--session-timeout", "2"])
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    (broker, follower)
+}
+
+fn described(broker: &Broker) -> Option<Value> {
+    broker.json(&["group", "list"]).first()?;
+    broker.json(&["group", "describe", "readers"]).into_iter().next()
+}
+
+/// What the group is like once it is like that.
+fn once(broker: &Broker, is: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let group = described(broker);
+        match group {
+            Some(group) if is(&group) => return group,
+            group => assert!(begun.elapsed() < SOON, "{group:?}"),
+        }
+    }
+}
+
+fn is_committed(group: &Value, offset: usize) -> bool {
+    group["consumed"].as_u64() == Some(u64::try_from(offset).unwrap())
+}
+
+fn end(mut follower: Child) {
+    let id = follower.id().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
+    assert!(follower.wait().unwrap().success());
+}
+
+#[test]
+fn a_member_whose_output_nobody_reads_stays_and_each_record_comes_once() {
+    let (broker, mut follower) = blocked_follower("blocked", &[]);
+    let joined = once(&broker, |group| group["state"] == "Stable");
+    let member = &joined["members"][0]["member"];
+
+    // Twice the session, and more.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(5) {
+        let group = described(&broker).unwrap();
+        assert_eq!(group["state"], "Stable", "{group}");
+        assert_eq!(&group["members"][0]["member"], member, "{group}");
+        assert!(!is_committed(&group, LINES), "what nobody has read is committed");
+    }
+
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    for number in 0..LINES {
+        assert_eq!(lines.next().unwrap().unwrap(), format!("record {number}"));
+    }
+    let group = once(&broker, |group| is_committed(group, LINES));
+    assert_eq!(&group["members"][0]["member"], member, "{group}");
+    end(follower);
+    assert_eq!(lines.count(), 0, "nothing came twice");
+    assert!(broker.stop());
+}
+
+#[test]
+fn a_member_whose_output_nobody_reads_for_too_long_leaves_and_comes_back() {
+    let (broker, mut follower) = blocked_follower("too-long", &["--max-poll-interval", "1.5"]);
+    let mut said = String::new();
+    let mut errors = BufReader::new(follower.stderr.take().unwrap());
+    errors.read_line(&mut said).unwrap();
+    let left = "left group 'readers': the output took nothing for 1.5 s; joins again when it does";
+    assert_eq!(said.trim_end(), left);
+    once(&broker, |group| group["state"] == "Empty");
+
+    let mut seen = BTreeSet::new();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    while seen.len() < LINES {
+        seen.insert(lines.next().unwrap().unwrap());
+    }
+
+    let group = once(&broker, |group| is_committed(group, LINES));
+    assert_eq!(group["state"], "Stable");
+    end(follower);
+    assert!(broker.stop());
+}
+
+#[test]
+fn a_member_whose_output_nobody_reads_ends_when_told_to_and_commits_what_was_taken() {
+    let (broker, mut follower) = blocked_follower("told-to-end", &[]);
+    let mut out = follower.stdout.take().unwrap();
+    let mut taken = vec![0; 300_000];
+    out.read_exact(&mut taken).unwrap();
+    // What was taken is committed while the output takes no more.
+    once(&broker, |group| group["consumed"].as_u64().is_some_and(|consumed| consumed > 0));
+
+    end(follower);
+
+    out.read_to_end(&mut taken).unwrap();
+    let group = described(&broker).unwrap();
+    assert_eq!(group["state"], "Empty", "{group}");
+    let committed = usize::try_from(group["consumed"].as_u64().unwrap()).unwrap();
+    let whole = taken.iter().filter(|byte| **byte == b'\n').count();
+    assert!(0 < committed && committed <= whole && whole < LINES, "{committed} of {whole}");
+    let rest = broker.prints(&["consume", "orders", "--group", "readers", "--max", "1"]);
+    assert_eq!(rest, format!("record {committed}\n"));
     assert!(broker.stop());
 }

@@ -11,7 +11,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::inert("listener.security.protocol.map", String, Some("PLAINTEXT:PLAINTEXT"), Any, &[],
         "Which protocol a listener speaks; only PLAINTEXT is served.").per_broker(),
     Key::live("listeners", List, Some("PLAINTEXT://localhost:9092"), Any, &[],
-        "Where clients are served, `PLAINTEXT://host:port`; an empty host is every address, localhost is 127.0.0.1 and, where there is one, ::1.").per_broker(),
+        "Where clients are served, `PLAINTEXT://host:port`; an empty host is every address, localhost is 127.0.0.1 and, where there is one, ::1. What is set for a broker while it runs is kept and shown and has no effect: at each start it listens where its file or --override says.").per_broker(),
     Key::live("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0), &[],
         "How often logs are looked at that may be due for compaction, in milliseconds.").dynamic(),
     Key::live("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any, &[],

@@ -3,11 +3,12 @@
 //! Invariants: a connection has a thread of its own and blocks in it, so that the client adds no
 //! queue of its own; where requests are due at fixed times, a latency counts from the time a request
 //! was due and not from when it could be sent, so a broker that stalls does not lower the load that
-//! it is judged by; an answer with an error ends the measurement.
+//! it is judged by; an answer with an error ends the measurement; the connections of each side go
+//! over all partitions together.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 const PACED_UNDER_WAY_MAX: usize = 65_536;
 /// How often the progress of a measurement is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How long a warm-up may go on for the batches that it must make.
+const WARMUP_MAX: Duration = Duration::from_secs(120);
 /// Enough for the client's threads, of which there are many.
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -57,8 +60,10 @@ pub struct Plan {
     pub stored_batches: u32,
     /// Appends a second in all; `None` is as fast as answers come.
     pub rate: Option<f64>,
-    /// Unmeasured at the beginning.
+    /// Unmeasured at the beginning, at least so long,
     pub warmup: Duration,
+    /// and until each connection has had so many answers for each of its partitions.
+    pub warmup_rounds: usize,
     /// Measured.
     pub duration: Duration,
     /// Ends the measurement early.
@@ -85,6 +90,8 @@ pub struct Measured {
 struct Gate {
     stop: AtomicBool,
     measuring: AtomicBool,
+    /// Connections whose part of the warm-up is done.
+    warm: AtomicUsize,
     requests: AtomicU64,
     bytes: AtomicU64,
 }
@@ -129,9 +136,8 @@ pub fn measure(to: SocketAddr, pid: Option<u32>, plan: &Plan) -> Result<Measured
 /// [`Failure`] if a connection broke or the broker answered with an error.
 pub fn fill(to: SocketAddr, plan: &Plan) -> Result<(), Failure> {
     const UNDER_WAY: usize = 8;
-    let mut alone = plan.clone();
-    alone.sides = vec![Side::Produce];
-    let mut work = Work::new(&alone, Side::Produce, 0)?;
+    let all = (0..partitions_of(plan)).collect();
+    let mut work = Work::new(plan, Side::Produce, all)?;
     let mut stream = connect(to)?;
     let clone = stream.try_clone().map_err(|error| broken(to, &error))?;
     let mut answers = Answers::new(clone, to, true);
@@ -165,10 +171,12 @@ fn spawn_all<'s, 'e>(
     let producers = plan.sides.iter().filter(|side| **side == Side::Produce).count();
     let begun = Instant::now();
     let mut threads = Vec::new();
-    for (index, side) in plan.sides.iter().enumerate() {
+    let shares = shares(&plan.sides, partitions_of(plan));
+    for (index, (side, share)) in plan.sides.iter().zip(shares).enumerate() {
         let worker = Worker {
             stream: connect(to)?,
-            work: Work::new(plan, *side, index)?,
+            warmup: Warmup::new(plan.warmup_rounds, share.len()),
+            work: Work::new(plan, *side, share)?,
             to,
             gate,
             latencies: histogram()?,
@@ -196,6 +204,62 @@ fn spawn_all<'s, 'e>(
 
 type Watched = (Duration, u64, u64, Option<(Usage, Usage)>);
 
+/// How many of its partitions a plan is about.
+fn partitions_of(plan: &Plan) -> usize {
+    usize::try_from(plan.partitions).unwrap_or(1).max(1)
+}
+
+/// The partitions of each connection. The connections of a side share them all out; of few
+/// partitions, each gets one.
+fn shares(sides: &[Side], partitions: usize) -> Vec<Vec<usize>> {
+    let share = |(index, side): (usize, &Side)| {
+        let same = |of: &[Side]| of.iter().filter(|other| *other == side).count();
+        let place = same(sides.get(..index).unwrap_or_default());
+        (place % partitions..partitions).step_by(same(sides).max(1)).collect()
+    };
+    sides.iter().enumerate().map(share).collect()
+}
+
+/// What a connection still has to do before the measurement may begin.
+#[derive(Clone, Copy, Debug)]
+struct Warmup {
+    answers_left: usize,
+}
+
+impl Warmup {
+    /// `rounds` answers for each of `partitions`, which take turns.
+    fn new(rounds: usize, partitions: usize) -> Self {
+        Self { answers_left: rounds.saturating_mul(partitions) }
+    }
+
+    /// Notes an answer; whether it was the last that was missing.
+    fn answered(&mut self) -> bool {
+        let was_last = self.answers_left == 1;
+        self.answers_left = self.answers_left.saturating_sub(1);
+        was_last
+    }
+}
+
+/// Whether the warm-up is over, so long after it began, with so many connections done.
+///
+/// # Errors
+/// [`Failure`] if it takes too long.
+fn is_warm(plan: &Plan, since: Duration, warm: usize) -> Result<bool, Failure> {
+    let (all, rounds) = (plan.sides.len(), plan.warmup_rounds);
+    if rounds == 0 || warm >= all {
+        return Ok(since >= plan.warmup);
+    }
+    if since < WARMUP_MAX.max(plan.warmup) {
+        return Ok(false);
+    }
+    Err(Failure::Other(format!(
+        "the warm-up took more than {} s: {warm} of {all} connections have had {rounds} answers for \
+         each of their share of {} partitions",
+        since.as_secs(),
+        plan.partitions
+    )))
+}
+
 /// Lets the load run, and measures between two points of time in it.
 fn watch(
     pid: Option<u32>,
@@ -205,8 +269,8 @@ fn watch(
 ) -> Result<Watched, Failure> {
     let look = || pid.map(usage).transpose();
     let begun = Instant::now();
-    while begun.elapsed() < plan.warmup && !ended() {
-        std::thread::sleep(LOOK_EVERY.min(plan.warmup));
+    while !is_warm(plan, begun.elapsed(), gate.warm.load(Ordering::Relaxed))? && !ended() {
+        std::thread::sleep(LOOK_EVERY);
     }
     let (from, before, start) = (gate.counts(), look()?, Instant::now());
     gate.measuring.store(true, Ordering::Relaxed);
@@ -247,10 +311,8 @@ struct Work {
 }
 
 impl Work {
-    /// The work of connection `index`: its share of the partitions; of few partitions, one.
-    fn new(plan: &Plan, side: Side, index: usize) -> Result<Self, Failure> {
-        let partitions = usize::try_from(plan.partitions).unwrap_or(1).max(1);
-        let mine = (index % partitions..partitions).step_by(plan.sides.len().max(1));
+    /// The work of a connection that has these partitions.
+    fn new(plan: &Plan, side: Side, partitions: Vec<usize>) -> Result<Self, Failure> {
         let batch_records = i64::from(plan.batch.records);
         let bytes = u64::try_from(plan.batch.bytes.len()).unwrap_or(u64::MAX);
         let fetch_bytes = bytes.saturating_mul(u64::from(plan.fetch_batches));
@@ -263,7 +325,7 @@ impl Work {
                 Side::Follow => Frame::fetch(&plan.topic, partition, fetch_bytes, 500),
             }
         };
-        let frames = mine.map(|partition| Ok((frame(partition)?, 0)));
+        let frames = partitions.into_iter().map(|partition| Ok((frame(partition)?, 0)));
         Ok(Self {
             side,
             frames: frames.collect::<Result<_, Failure>>()?,
@@ -318,6 +380,7 @@ impl Requests for Work {
 struct Worker<'g> {
     stream: TcpStream,
     work: Work,
+    warmup: Warmup,
     to: SocketAddr,
     gate: &'g Gate,
     latencies: Histogram<u64>,
@@ -341,7 +404,7 @@ impl Worker<'_> {
                 let answer = answers.next()?;
                 let since = under_way.pop_front().unwrap_or(now);
                 let bytes = self.work.answered(answer);
-                note(self.gate, &mut self.latencies, since, bytes);
+                note(self.gate, &mut self.warmup, &mut self.latencies, (since, bytes));
                 answered += 1;
             }
             to_send = if self.gate.is_stopped() { 0 } else { answered };
@@ -357,7 +420,7 @@ impl Worker<'_> {
             sync_channel(PACED_UNDER_WAY_MAX);
         let (gate, to, bytes) = (self.gate, self.to, self.work.batch_bytes);
         let (work, stream) = (&mut self.work, &mut self.stream);
-        let latencies = &mut self.latencies;
+        let (latencies, warmup) = (&mut self.latencies, &mut self.warmup);
         std::thread::scope(|scope| {
             let writer = scope.spawn(move || {
                 let mut at = first;
@@ -371,7 +434,7 @@ impl Worker<'_> {
             });
             while let Ok(since) = dues.recv() {
                 answers.next()?;
-                note(gate, latencies, since, bytes);
+                note(gate, warmup, latencies, (since, bytes));
             }
             writer.join().map_err(|_| thread_failed())?
         })?;
@@ -386,7 +449,15 @@ fn wait_until(at: Instant, due: &SyncSender<Instant>) -> bool {
 }
 
 /// Counts an answer, and its latency if the measurement is under way.
-fn note(gate: &Gate, latencies: &mut Histogram<u64>, since: Instant, bytes: u64) {
+fn note(
+    gate: &Gate,
+    warmup: &mut Warmup,
+    latencies: &mut Histogram<u64>,
+    (since, bytes): (Instant, u64),
+) {
+    if warmup.answered() {
+        gate.warm.fetch_add(1, Ordering::Relaxed);
+    }
     if gate.measuring.load(Ordering::Relaxed) {
         let us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         latencies.saturating_record(us.max(1));
@@ -412,25 +483,65 @@ mod tests {
             stored_batches: 5,
             rate: None,
             warmup: Duration::ZERO,
+            warmup_rounds: 0,
             duration: Duration::ZERO,
             bytes_max: 0,
         }
     }
 
-    fn frames(connections: usize, partitions: i32, index: usize) -> usize {
-        Work::new(&plan(connections, partitions), Side::Read, index).unwrap().frames.len()
+    #[test]
+    fn partitions_are_shared_out_to_connections_and_connections_to_partitions() {
+        let counts = |connections: usize, partitions: usize| -> Vec<usize> {
+            shares(&vec![Side::Read; connections], partitions).iter().map(Vec::len).collect()
+        };
+        assert_eq!(counts(3, 10), [4, 3, 3]);
+        assert_eq!(counts(256, 1), [1; 256]);
     }
 
     #[test]
-    fn partitions_are_shared_out_to_connections_and_connections_to_partitions() {
-        let shares: Vec<_> = (0..3).map(|index| frames(3, 10, index)).collect();
-        assert_eq!(shares, [4, 3, 3]);
-        assert_eq!([frames(256, 1, 0), frames(256, 1, 255)], [1, 1]);
+    fn every_partition_is_written_and_read_whatever_the_number_of_connections() {
+        for (connections, partitions) in (2..=9).flat_map(|c| (1..=9).map(move |p| (c, p))) {
+            let sides = crate::commands::bench::Workload::Mixed.sides(connections);
+            let shares = shares(&sides, partitions);
+            for side in [Side::Produce, Side::Follow] {
+                let of_side = sides.iter().zip(&shares).filter(|(of, _)| **of == side);
+                let mut reached: Vec<usize> =
+                    of_side.flat_map(|(_, share)| share.clone()).collect();
+                reached.sort_unstable();
+                reached.dedup();
+                let all: Vec<usize> = (0..partitions).collect();
+                assert_eq!(reached, all, "{side:?}: {connections} connections");
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_is_warm_with_the_last_batch_of_its_last_partition_and_not_before() {
+        let mut warmup = Warmup::new(2, 3);
+        let answered: Vec<bool> = (0..8).map(|_| warmup.answered()).collect();
+        assert_eq!(answered, [false, false, false, false, false, true, false, false]);
+        let mut none = Warmup::new(0, 3);
+        assert!(!none.answered(), "nobody waits for it");
+    }
+
+    #[test]
+    fn a_warm_up_ends_with_its_time_and_its_rounds_and_fails_where_they_take_too_long() {
+        let (second, mut plan) = (Duration::from_secs(1), plan(4, 10));
+        plan.warmup = second;
+        assert!(!is_warm(&plan, second / 2, 0).unwrap());
+        assert!(is_warm(&plan, second, 0).unwrap(), "no rounds are asked for");
+        plan.warmup_rounds = 2;
+        assert!(!is_warm(&plan, second, 3).unwrap());
+        assert!(!is_warm(&plan, second / 2, 4).unwrap());
+        assert!(is_warm(&plan, second, 4).unwrap());
+        let failure = is_warm(&plan, WARMUP_MAX, 3).unwrap_err().to_string();
+        assert!(failure.contains("took more than 120 s: 3 of 4 connections"), "{failure}");
+        assert!(is_warm(&plan, WARMUP_MAX, 4).unwrap());
     }
 
     #[test]
     fn a_reader_begins_again_before_the_end() {
-        let mut work = Work::new(&plan(1, 1), Side::Read, 0).unwrap();
+        let mut work = Work::new(&plan(1, 1), Side::Read, vec![0]).unwrap();
         let records = work.batch_records;
         let mut offsets = Vec::new();
         for _ in 0..4 {

@@ -1,8 +1,9 @@
 //! `gregor consume --group`: a member of a classic consumer group.
 //!
-//! Invariants: after a lost membership nothing is committed before the next join; what was printed
-//! is committed before the group is left; a heartbeat goes out at least every [`HEARTBEAT`], as
-//! long as whoever reads our output keeps up.
+//! Invariants: after a lost membership nothing is committed before the next join; what was written
+//! out is committed before the group is left, and nothing else ever is; a heartbeat goes out at least
+//! every [`HEARTBEAT`], also while whoever reads our output does not; whose output takes nothing for
+//! `--max-poll-interval` leaves, and joins again when it does.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,18 +15,16 @@ use wire::client::{CommittedOffset, Member};
 use wire::error_code::ErrorCode;
 
 use super::assign;
-use super::print::Printer;
+use super::print::{Meanwhile, Nothing, Printer};
 use super::reader::Reader;
-use super::starts;
+use super::{WAIT, fail, settle, starts};
 use crate::cli::Consume;
 use crate::commands::group::assigned_partitions;
 use crate::failure::Failure;
 use crate::remote::{Broker, Remote, To};
 
-const SESSION: Duration = Duration::from_secs(10);
+/// Kafka's `heartbeat.interval.ms`; of a short session, a third.
 const HEARTBEAT: Duration = Duration::from_secs(3);
-/// How long a broker may wait for records; also bounds how late a heartbeat is.
-const WAIT: Duration = Duration::from_millis(500);
 /// Kafka's `group.initial.rebalance.delay.ms`, and a little.
 const GROUP_DELAY: Duration = Duration::from_secs(4);
 /// The assignor that every Kafka client knows.
@@ -48,6 +47,11 @@ struct Consumer<'a> {
     member: Member,
     committed: BTreeMap<i32, i64>,
     heartbeat_due: Instant,
+    /// Whether a heartbeat was told that the group rebalances.
+    rebalances: bool,
+    /// When output that takes nothing ends the membership, and whether it did.
+    output_due: Instant,
+    was_blocked: bool,
     /// Trouble that may pass is borne until then.
     patience: Option<Instant>,
 }
@@ -74,7 +78,7 @@ pub async fn consume(
     // An unknown topic is a mistake to be told at once, not something to wait for.
     remote.topic(&arguments.topic).await?;
     let coordinator = remote.coordinator(group).await?;
-    let heartbeat_due = remote.env().now();
+    let now = remote.env().now();
     let member = Member::outside(group);
     let mut consumer = Consumer {
         remote,
@@ -82,26 +86,33 @@ pub async fn consume(
         coordinator,
         member,
         committed: BTreeMap::new(),
-        heartbeat_due,
+        heartbeat_due: now,
+        rebalances: false,
+        output_due: now,
+        was_blocked: false,
         patience: None,
     };
     loop {
         let end = tokio::select! {
             biased;
-            () = &mut stop => break,
+            () = &mut stop => {
+                settle(&consumer.remote, &mut printer).await?;
+                consumer.commit_last(printer.written()).await;
+                break;
+            },
             end = consumer.membership(&mut printer) => end,
         };
         match end {
             Ok(End::Done) => break,
             Ok(End::Rejoin) => consumer.patience = None,
+            Err(_) if std::mem::take(&mut consumer.was_blocked) => consumer.patience = None,
             Err(failure) if is_lost(&failure) || failure.is_passing() => {
                 consumer.bear(failure)?;
                 consumer.remote.pause().await;
             },
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(fail(failure, &mut printer, stop).await),
         }
     }
-    printer.flush()?;
     consumer.leave().await;
     Ok(())
 }
@@ -126,37 +137,47 @@ impl Consumer<'_> {
 
     /// Joins, reads until the membership ends, commits.
     async fn membership(&mut self, printer: &mut Printer) -> Result<End, Failure> {
+        printer.begin();
+        // Whose output takes nothing has no use for partitions.
+        printer.idle(&mut Nothing).await?;
         if self.patience.is_some() {
+            self.patience = Some(self.remote.deadline());
             self.coordinator = self.remote.coordinator(&self.member.group).await?;
         }
         let mine = self.join().await?;
         let mut reader = self.start(&mine).await?;
         loop {
             if printer.is_done() || reader.is_done() {
-                self.commit(&reader).await?;
+                self.commit(reader.positions()).await?;
                 return Ok(End::Done);
             }
-            if !self.remote.is_before(self.heartbeat_due) && self.heartbeat().await?.is_none() {
+            if !self.remote.is_before(self.heartbeat_due) {
+                self.heartbeat().await?;
+            }
+            if self.rebalances {
                 // The others wait for us; what we have printed is ours to commit until we join.
-                self.commit(&reader).await?;
+                self.commit(reader.positions()).await?;
                 return Ok(End::Rejoin);
             }
             if mine.is_empty() {
                 self.remote.pause().await;
                 continue;
             }
-            for read in reader.round(&mut self.remote, WAIT).await? {
-                printer.print(&mut reader, &read)?;
-            }
-            printer.flush()?;
-            self.commit(&reader).await?;
+            let wait = WAIT.min(self.heartbeat_every());
+            let round = reader.round(&mut self.remote, wait).await?;
+            printer.print_round(&mut reader, &round, self).await?;
+            self.commit(reader.positions()).await?;
         }
+    }
+
+    fn heartbeat_every(&self) -> Duration {
+        HEARTBEAT.min(self.arguments.session_timeout / 3)
     }
 
     async fn join(&mut self) -> Result<Vec<i32>, Failure> {
         let what = format!("joining group '{}'", self.member.group);
         let protocols = [(RANGE, assign::subscription(&self.arguments.topic))];
-        let times = (SESSION, self.remote.timeout());
+        let times = (self.arguments.session_timeout, self.remote.timeout());
         let member = &mut self.member;
         let question =
             async |broker: &mut Broker, at| broker.join_group(member, times, &protocols, at).await;
@@ -172,7 +193,8 @@ impl Consumer<'_> {
         let question =
             async |broker: &mut Broker, at| broker.sync_group(member, RANGE, assignments, at).await;
         let assignment = self.remote.ask(self.coordinator, &what, question).await?;
-        self.heartbeat_due = self.remote.env().now().after(HEARTBEAT);
+        self.heartbeat_due = self.remote.env().now().after(self.heartbeat_every());
+        self.rebalances = false;
         Ok(assigned_partitions(&assignment).remove(&self.arguments.topic).unwrap_or_default())
     }
 
@@ -222,24 +244,24 @@ impl Consumer<'_> {
         Ok(reader)
     }
 
-    /// A sign of life; nothing if the group rebalances.
-    async fn heartbeat(&mut self) -> Result<Option<()>, Failure> {
-        self.heartbeat_due = self.remote.env().now().after(HEARTBEAT);
+    /// A sign of life, which may be told that the group rebalances.
+    async fn heartbeat(&mut self) -> Result<(), Failure> {
+        self.heartbeat_due = self.remote.env().now().after(self.heartbeat_every());
         let what = format!("staying in group '{}'", self.member.group);
         let member = &self.member;
         let question = async |broker: &mut Broker, at| broker.heartbeat(member, at).await;
         match self.remote.ask(self.coordinator, &what, question).await {
-            Ok(()) => {
-                self.patience = None;
-                Ok(Some(()))
+            Ok(()) => self.patience = None,
+            Err(Failure::Refused { code: ErrorCode::REBALANCE_IN_PROGRESS, .. }) => {
+                self.rebalances = true;
             },
-            Err(Failure::Refused { code: ErrorCode::REBALANCE_IN_PROGRESS, .. }) => Ok(None),
-            Err(failure) => Err(failure),
+            Err(failure) => return Err(failure),
         }
+        Ok(())
     }
 
     /// Commits what has moved.
-    async fn commit(&mut self, reader: &Reader) -> Result<(), Failure> {
+    async fn commit(&mut self, positions: &BTreeMap<i32, i64>) -> Result<(), Failure> {
         let moved = |(index, at): (&i32, &i64)| {
             (self.committed.get(index) != Some(at)).then(|| CommittedOffset {
                 topic: self.arguments.topic.clone(),
@@ -248,7 +270,7 @@ impl Consumer<'_> {
                 metadata: String::new(),
             })
         };
-        let moved: Vec<CommittedOffset> = reader.positions().iter().filter_map(moved).collect();
+        let moved: Vec<CommittedOffset> = positions.iter().filter_map(moved).collect();
         if moved.is_empty() {
             return Ok(());
         }
@@ -262,6 +284,13 @@ impl Consumer<'_> {
         Ok(())
     }
 
+    /// Commits before the group is left. Where that fails, the records are read again.
+    async fn commit_last(&mut self, written: &BTreeMap<i32, i64>) {
+        if !self.member.id.is_empty() {
+            drop(self.commit(written).await);
+        }
+    }
+
     /// Leaves, so that the others need not wait for the session to end. Not leaving is no failure.
     async fn leave(&mut self) {
         if self.member.id.is_empty() {
@@ -270,5 +299,33 @@ impl Consumer<'_> {
         let member = &self.member;
         let question = async |broker: &mut Broker, at| broker.leave_group(member, at).await;
         drop(self.remote.ask(self.coordinator, "leaving the group", question).await);
+    }
+}
+
+impl Meanwhile for Consumer<'_> {
+    fn begin(&mut self) {
+        self.output_due = self.remote.env().now().after(self.arguments.max_poll_interval);
+    }
+
+    async fn due(&mut self) {
+        self.remote.env().sleep_until(self.heartbeat_due.min(self.output_due)).await;
+    }
+
+    async fn go_on(&mut self, written: &BTreeMap<i32, i64>) -> Result<(), Failure> {
+        if self.remote.is_before(self.output_due) {
+            self.heartbeat().await?;
+            return self.commit(written).await;
+        }
+        self.commit_last(written).await;
+        self.leave().await;
+        self.member = Member::outside(&self.member.group);
+        self.was_blocked = true;
+        let told = format!(
+            "left group '{}': the output took nothing for {} s; joins again when it does",
+            self.member.group,
+            self.arguments.max_poll_interval.as_secs_f64()
+        );
+        eprintln!("{told}");
+        Err(Failure::Other(told))
     }
 }

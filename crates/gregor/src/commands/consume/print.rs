@@ -1,21 +1,66 @@
 //! Printing records: values, a template, or JSON.
+//!
+//! Invariants: what is printed goes to the writer record by record, in order; at most [`HANDOVER_BYTES`]
+//! and a record wait while a piece is written; a position counts as written once standard output has
+//! taken every record below it; while standard output takes nothing, what must go on goes on.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::reader::{Read, Reader};
+use super::writer::Writer;
 use crate::failure::Failure;
-use crate::output::{Output, base64};
+use crate::output::base64;
 use records::{Record, RecordSet};
 
 /// A batch that opens to more is refused, bytes.
 pub const OPEN_BYTES_MAX: usize = 256 << 20;
+/// From so many bytes on, what was printed is handed over.
+const HANDOVER_BYTES: usize = 64 << 10;
+
+/// What goes on while standard output takes nothing.
+pub trait Meanwhile {
+    /// A wait for standard output begins.
+    fn begin(&mut self);
+    /// Completes when there is something to do; may be dropped before.
+    async fn due(&mut self);
+    /// Does it. Up to `written`, partitions are written out.
+    ///
+    /// # Errors
+    /// What must end the printing.
+    async fn go_on(&mut self, written: &BTreeMap<i32, i64>) -> Result<(), Failure>;
+}
+
+/// Nothing goes on.
+pub struct Nothing;
+
+impl Meanwhile for Nothing {
+    fn begin(&mut self) {}
+
+    async fn due(&mut self) {
+        std::future::pending().await
+    }
+
+    async fn go_on(&mut self, _: &BTreeMap<i32, i64>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
 
 /// See the module head.
 pub struct Printer {
-    out: Output,
+    writer: Writer,
+    json: bool,
     template: Option<Vec<Piece>>,
     /// Records still to be printed, if there is a limit.
     left: Option<u64>,
+    /// Printed and not handed over yet: the bytes, how many records, and up to which positions.
+    buffer: Vec<u8>,
+    buffered: u64,
+    reached: BTreeMap<i32, i64>,
+    /// Up to which positions everything is written once the writer is idle.
+    under_way: BTreeMap<i32, i64>,
+    written: BTreeMap<i32, i64>,
 }
 
 /// A part of `--format`.
@@ -32,9 +77,19 @@ enum Piece {
 }
 
 impl Printer {
-    /// Prints like `template` says, or values.
-    pub fn new(out: Output, template: Option<&str>, max: Option<u64>) -> Self {
-        Self { out, template: template.map(parse), left: max }
+    /// Prints like `template` says, or JSON, or values.
+    pub fn new(writer: Writer, json: bool, template: Option<&str>, max: Option<u64>) -> Self {
+        Self {
+            writer,
+            json,
+            template: template.map(parse),
+            left: max,
+            buffer: Vec::new(),
+            buffered: 0,
+            reached: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
     }
 
     /// Whether `--max` is reached.
@@ -42,19 +97,85 @@ impl Printer {
         self.left == Some(0)
     }
 
-    /// Hands over what was printed.
+    /// Up to where each partition that was printed since [`Printer::begin`] is written out.
+    pub fn written(&self) -> &BTreeMap<i32, i64> {
+        &self.written
+    }
+
+    /// Forgets what was printed and not handed over, and what is written; the writer ends what it
+    /// is at.
+    pub fn begin(&mut self) {
+        self.left = self.left.map(|left| left.saturating_add(self.buffered));
+        self.buffer.clear();
+        self.buffered = 0;
+        for positions in [&mut self.reached, &mut self.under_way, &mut self.written] {
+            positions.clear();
+        }
+    }
+
+    /// Waits until standard output has taken what was handed over.
     ///
     /// # Errors
-    /// [`Failure::Output`].
-    pub fn flush(&mut self) -> Result<(), Failure> {
-        self.out.flush()
+    /// [`Failure::Output`], and what ends `meanwhile`.
+    pub async fn idle(&mut self, meanwhile: &mut impl Meanwhile) -> Result<(), Failure> {
+        meanwhile.begin();
+        loop {
+            tokio::select! {
+                biased;
+                () = meanwhile.due() => meanwhile.go_on(&self.written).await?,
+                outcome = self.writer.idle() => {
+                    outcome?;
+                    self.written.append(&mut self.under_way);
+                    return Ok(());
+                },
+            }
+        }
+    }
+
+    /// Hands over what was printed, once what was handed over before is written.
+    async fn hand_over(&mut self, meanwhile: &mut impl Meanwhile) -> Result<(), Failure> {
+        self.idle(meanwhile).await?;
+        self.under_way = std::mem::take(&mut self.reached);
+        self.buffered = 0;
+        match self.buffer.is_empty() {
+            true => Ok(()),
+            false => self.writer.write(std::mem::take(&mut self.buffer)),
+        }
+    }
+
+    /// Waits until standard output has taken all that was printed.
+    ///
+    /// # Errors
+    /// [`Failure::Output`], and what ends `meanwhile`.
+    pub async fn flush(&mut self, meanwhile: &mut impl Meanwhile) -> Result<(), Failure> {
+        self.hand_over(meanwhile).await?;
+        self.idle(meanwhile).await
+    }
+
+    /// Prints all of a round, and waits until standard output has taken it.
+    ///
+    /// # Errors
+    /// [`Failure`] for batches that are damaged, for standard output, and what ends `meanwhile`.
+    pub async fn print_round(
+        &mut self,
+        reader: &mut Reader,
+        round: &[Read],
+        meanwhile: &mut impl Meanwhile,
+    ) -> Result<(), Failure> {
+        for read in round {
+            self.print(reader, read, meanwhile).await?;
+            self.reached.insert(read.partition, reader.position(read.partition));
+        }
+        self.flush(meanwhile).await
     }
 
     /// Prints what was read from the reader's position on, and moves the position.
-    ///
-    /// # Errors
-    /// [`Failure`] for batches that are damaged.
-    pub fn print(&mut self, reader: &mut Reader, read: &Read) -> Result<(), Failure> {
+    async fn print(
+        &mut self,
+        reader: &mut Reader,
+        read: &Read,
+        meanwhile: &mut impl Meanwhile,
+    ) -> Result<(), Failure> {
         let partition = read.partition;
         for batch in records::batches(read.bytes.clone()) {
             let batch = batch.map_err(|error| {
@@ -80,7 +201,7 @@ impl Printer {
             if !header.attributes.is_control() {
                 let set = batch.open(OPEN_BYTES_MAX);
                 let set = set.map_err(|error| damaged(reader, error.to_string()))?;
-                if !self.print_set(reader, partition, &set)? {
+                if !self.print_set(reader, partition, &set, meanwhile).await? {
                     return Ok(());
                 }
             }
@@ -90,11 +211,12 @@ impl Printer {
     }
 
     /// Prints records; returns whether all were wanted.
-    fn print_set(
+    async fn print_set(
         &mut self,
         reader: &mut Reader,
         partition: i32,
         set: &RecordSet,
+        meanwhile: &mut impl Meanwhile,
     ) -> Result<bool, Failure> {
         for record in set {
             let record = record.map_err(|error| Failure::Other(error.to_string()))?;
@@ -108,7 +230,12 @@ impl Printer {
             }
             self.print_record(reader.name(), partition, &record)?;
             self.left = self.left.map(|left| left - 1);
+            self.buffered += 1;
             reader.advance(partition, offset.saturating_add(1));
+            if self.buffer.len() >= HANDOVER_BYTES {
+                self.reached.insert(partition, reader.position(partition));
+                self.hand_over(meanwhile).await?;
+            }
         }
         Ok(true)
     }
@@ -119,14 +246,19 @@ impl Printer {
         partition: i32,
         record: &Record<'_>,
     ) -> Result<(), Failure> {
-        if self.out.is_json() {
-            return self.out.object(&RecordLine::new(topic, partition, record));
+        let line = &mut self.buffer;
+        if self.json {
+            let record = RecordLine::new(topic, partition, record);
+            let written = serde_json::to_writer(&mut *line, &record);
+            written.map_err(|error| Failure::Output(error.into()))?;
+            line.push(b'\n');
+            return Ok(());
         }
         let Some(template) = &self.template else {
-            self.out.bytes(record.value.unwrap_or_default())?;
-            return self.out.bytes(b"\n");
+            line.extend_from_slice(record.value.unwrap_or_default());
+            line.push(b'\n');
+            return Ok(());
         };
-        let mut line = Vec::new();
         for piece in template {
             match piece {
                 Piece::Text(text) => line.extend_from_slice(text),
@@ -138,10 +270,10 @@ impl Printer {
                 },
                 Piece::Key => line.extend_from_slice(record.key.unwrap_or_default()),
                 Piece::Value => line.extend_from_slice(record.value.unwrap_or_default()),
-                Piece::Headers => put_headers(&mut line, record),
+                Piece::Headers => put_headers(line, record),
             }
         }
-        self.out.bytes(&line)
+        Ok(())
     }
 }
 
