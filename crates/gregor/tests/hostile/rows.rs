@@ -136,7 +136,7 @@ fn bomb(codec: Compression) -> Vec<u8> {
     let value = vec![0; 256 * MIB];
     let mut batch = BatchBuilder::new().compression(codec);
     batch.push(&NewRecord { value: Some(&value), ..NewRecord::default() }).unwrap();
-    produce_of(1, batch.finish_bytes().unwrap())
+    produce_of(1, 0, batch.finish_bytes().unwrap())
 }
 
 fn bombs(broker: &Broker) {
