@@ -22,6 +22,7 @@ const CONNECTIONS_PER_CORE: usize = 8;
 const DEPTH: usize = 8;
 const LARGE_BATCH_BYTES: usize = 64 * 1024;
 const SMALL_BATCH_BYTES: usize = 1024;
+const MB: u64 = 1_000_000;
 /// Of the machine's processor time, while it is loaded.
 const IDLE_PERCENT_MAX: f64 = 10.0;
 
@@ -41,9 +42,14 @@ const BESIDES: usize = 64 * MIB;
 /// `retention.bytes` of all partitions together, and their `segment.bytes`.
 const RETAINED: usize = 256 * MIB;
 const SEGMENT: usize = 16 * MIB;
-/// Half a gigabyte may come meanwhile.
+/// `log.retention.check.interval.ms`.
 const RETENTION_CHECK_MS: usize = 500;
-const DATA_MAX: u64 = 2_000_000_000;
+/// Beyond what is retained only what came within this time may be on the disk: until the next look for
+/// old segments, and while those that the last one found are removed, one partition after the other,
+/// with a sync for each.
+const RETENTION_LAG_MAX: Duration = Duration::from_secs(10);
+/// Files of the storage journal, and other small ones.
+const JOURNAL: usize = 64 * MIB;
 
 /// What all threads share.
 pub struct Gate {
@@ -82,12 +88,11 @@ fn produce(broker: &Broker, gate: &Gate, index: usize) {
     batch.push(&NewRecord { value: Some(&value), ..NewRecord::default() }).unwrap();
     // Both sizes come to every partition.
     let partition = index / 2 % gate.partitions;
-    let frame = produce_of(0, partition, batch.finish_bytes().unwrap());
+    let mut frame = produce_of(0, partition, batch.finish_bytes().unwrap());
     let mut stream = broker.connect();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut under_way = VecDeque::new();
     for correlation in 0.. {
-        let mut frame = frame.clone();
         frame[CORRELATION_AT..][..4].copy_from_slice(&i32::to_be_bytes(correlation));
         stream.write_all(&frame).unwrap();
         under_way.push_back(correlation);
@@ -191,21 +196,28 @@ fn f64_of(count: u64) -> f64 {
 /// Looks at the broker for so long, or until somebody has given up; the most data there was.
 #[expect(clippy::print_stdout, reason = "how far it is, and whether memory grows")]
 fn watch(broker: &Broker, gate: &Gate, length: Duration, gave_up: impl Fn() -> bool) -> u64 {
+    let kept = u64::try_from(RETAINED + SEGMENT * gate.partitions + JOURNAL).unwrap();
     let first = Used::now(broker, gate);
-    let (mut last, mut data_most) = (first.at, 0);
+    let mut lately = VecDeque::from([(first.at, first.bytes)]);
+    let (mut told, mut data_most) = (first.at, 0);
     while first.at.elapsed() < length && !gave_up() {
         thread::sleep(Duration::from_millis(250));
-        let data = bytes_on_disk(&broker.data);
+        let (data, now) = (bytes_on_disk(&broker.data), Used::now(broker, gate));
+        lately.push_back((now.at, now.bytes));
+        while lately[1].0 + RETENTION_LAG_MAX < now.at {
+            lately.pop_front();
+        }
+        let data_max = kept + now.bytes - lately[0].1;
+        assert!(data <= data_max, "retention is late: {} of {} MB", data / MB, data_max / MB);
         data_most = data_most.max(data);
-        assert!(data <= DATA_MAX, "{} MB of data", data / 1_000_000);
-        if last.elapsed() >= length / 10 {
-            last = Instant::now();
+        if told.elapsed() >= length / 10 {
+            told = now.at;
             println!(
                 "{:>4} s: {}; resident {} MiB, data {} MB",
                 first.at.elapsed().as_secs(),
-                Used::now(broker, gate).line_since(&first),
+                now.line_since(&first),
                 broker.resident("VmRSS") / MIB,
-                data / 1_000_000,
+                data / MB,
             );
         }
     }
@@ -220,6 +232,32 @@ struct Load {
     data_most: u64,
     before: Used,
     after: Used,
+}
+
+impl Load {
+    #[expect(clippy::print_stdout, reason = "the figures for the documentation")]
+    fn print(&self) {
+        println!(
+            "{} MB in {} batches: {}",
+            self.after.bytes / MB,
+            self.after.batches,
+            self.after.line_since(&self.before),
+        );
+        for seen in &self.seen {
+            println!("member of {GROUP}, session {SESSION:?}: {seen:?}");
+        }
+        println!(
+            "/health and /ready: {} answers, p50 {:?}, p99 {:?}, slowest {:?}; bound {HEALTH_ANSWER_MAX:?}",
+            self.asked.len(),
+            percentile(&self.asked, 50),
+            percentile(&self.asked, 99),
+            percentile(&self.asked, 100),
+        );
+        println!(
+            "data: {} MB at most; bound: retained and what came within {RETENTION_LAG_MAX:?}",
+            self.data_most / MB,
+        );
+    }
 }
 
 fn load(broker: &Broker, gate: &Gate, connections: usize, length: Duration) -> Load {
@@ -283,39 +321,18 @@ fn a_load_on_every_core_expels_no_member_fails_no_health_check_and_leaves_memory
 
     let tails = DirOptions::default().tail_bytes_max;
     let buffers = Pools::KEPT_BYTES_MAX + connections * Pools::READ_BYTES;
-    let bound = load.resident_before
-        + [REQUESTS_BUDGET, tails, buffers, MEMBERS * FETCH, RECORDER, BESIDES]
-            .iter()
-            .sum::<usize>();
+    let allowed = [REQUESTS_BUDGET, tails, buffers, MEMBERS * FETCH, RECORDER, BESIDES];
+    let bound = load.resident_before + allowed.iter().sum::<usize>();
     let resident = broker.resident("VmHWM");
+    println!("{seconds} s of {connections} connections, {DEPTH} deep, on {cores} cores");
+    load.print();
     println!(
-        "{seconds} s of {connections} connections, {DEPTH} deep, on {cores} cores: {} MB in {} batches; {}",
-        load.after.bytes / 1_000_000,
-        load.after.batches,
-        load.after.line_since(&load.before),
-    );
-    for seen in &load.seen {
-        println!("member of {GROUP}, session {SESSION:?}: {seen:?}");
-    }
-    println!(
-        "/health and /ready: {} answers, p50 {:?}, p99 {:?}, slowest {:?}; bound {HEALTH_ANSWER_MAX:?}",
-        load.asked.len(),
-        percentile(&load.asked, 50),
-        percentile(&load.asked, 99),
-        percentile(&load.asked, 100),
-    );
-    println!(
-        "resident: {} MiB before, {} MiB at most; bound {} MiB = before + requests {} + tails {} + buffers {} + fetches {MEMBERS} + recorder {} + {}",
+        "resident: {} MiB before, {} MiB at most; bound {} MiB = before + {:?} for requests, tails, buffers, fetches, recorder and the rest",
         load.resident_before / MIB,
         resident / MIB,
         bound / MIB,
-        REQUESTS_BUDGET / MIB,
-        tails / MIB,
-        buffers / MIB,
-        RECORDER / MIB,
-        BESIDES / MIB,
+        allowed.map(|bytes| bytes / MIB),
     );
-    println!("data: {} MB at most; bound {} MB", load.data_most / 1_000_000, DATA_MAX / 1_000_000);
     assert!(load.seen.iter().all(|seen| seen.generation == load.seen[0].generation));
     assert!(load.seen.iter().all(|seen| seen.records > 0), "every member reads");
     assert!(resident <= bound);
