@@ -154,13 +154,18 @@ impl Broker {
 
     /// Processor time so far.
     fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let (_, after_name) = stat.rsplit_once(") ").unwrap();
-        let fields = after_name.split(' ').skip(11).take(2);
-        let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        // A tick is 10 ms wherever Linux runs on a machine of today.
-        Duration::from_millis(ticks * 10)
+        cpu_of(&self.child.id().to_string())
     }
+}
+
+/// Processor time that a process has used.
+fn cpu_of(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(") ").unwrap();
+    let fields = after_name.split(' ').skip(11).take(2);
+    let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    // A tick is 10 ms wherever Linux runs on a machine of today.
+    Duration::from_millis(ticks * 10)
 }
 
 const READY: &str = "is ready on ";
