@@ -147,11 +147,6 @@ impl Broker {
         kib * 1024
     }
 
-    /// How many it has open.
-    fn files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
-    }
-
     /// Processor time so far.
     fn cpu(&self) -> Duration {
         cpu_of(&self.child.id().to_string())

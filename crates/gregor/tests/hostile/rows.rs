@@ -204,11 +204,11 @@ fn ten_thousand(broker: &Broker) {
     let count = WANTED.min(usize::try_from(files.saturating_sub(OTHERS)).unwrap());
     let mut all: Vec<_> = (0..count).map(|_| broker.connect()).collect();
     let ask = frame_of(0, 1, &ApiVersionsRequest::default());
+    // The last one first: all that came before it are accepted then.
     for stream in all.iter_mut().rev().step_by(100) {
         stream.write_all(&ask).unwrap();
         read_frame(stream).expect("an answer");
     }
-    assert!(broker.files() >= count, "{} files for {count} connections", broker.files());
     if count < WANTED {
         // Not by a macro, whose words nobody reads while all is well.
         let mut stderr = std::io::stderr();
