@@ -27,8 +27,12 @@ use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[path = "hostile/members.rs"]
+mod members;
 #[path = "hostile/rows.rs"]
 mod rows;
+#[path = "hostile/saturation.rs"]
+mod saturation;
 
 use base::Prng;
 use bytes::Bytes;
@@ -60,11 +64,19 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The binary under test: of this build, or that which `GREGOR_BIN` names.
+fn program() -> PathBuf {
+    let built = env!("CARGO_BIN_EXE_gregor").into();
+    std::env::var_os("GREGOR_BIN").map_or(built, |named| tests::root().join(named))
+}
+
 /// A running `gregor serve`, killed when dropped.
 struct Broker {
     child: Child,
     at: SocketAddr,
     data: PathBuf,
+    /// What it logged until it was ready.
+    log: String,
 }
 
 impl Drop for Broker {
@@ -77,29 +89,43 @@ impl Drop for Broker {
 
 impl Broker {
     fn start(name: &str, overrides: &[&str]) -> Self {
+        Self::with_partitions(1, name, overrides)
+    }
+
+    /// A broker whose [`TOPIC`] has so many.
+    fn with_partitions(partitions: usize, name: &str, overrides: &[&str]) -> Self {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if data.exists() {
             std::fs::remove_dir_all(&data).unwrap();
         }
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_gregor"));
+        let mut serve = Command::new(program());
         serve.arg("serve").arg("--data").arg(&data);
         for pair in [&["listeners=PLAINTEXT://127.0.0.1:0"], overrides].concat() {
             serve.args(["--override", pair]);
         }
         let mut child = serve.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let ready = lines.by_ref().map(Result::unwrap).find(|line| line.contains("is ready on"));
-        let ready = ready.expect("a broker that starts");
+        let mut log = String::new();
+        let at = loop {
+            let line = lines.next().expect("a broker that starts").unwrap();
+            log = log + &line + "\n";
+            if line.contains(READY) {
+                break address_behind(&line, READY);
+            }
+        };
         thread::spawn(move || lines.for_each(drop));
-        let at = ready.split_once("is ready on ").unwrap().1;
-        let at = at.split([',', ' ']).next().unwrap().parse().expect("an address");
-        let broker = Self { child, at, data };
-        broker.create_topic(TOPIC, 1);
+        let broker = Self { child, at, data, log };
+        broker.create_topic(TOPIC, partitions);
         broker
     }
 
+    /// Where metrics and health checks are, if the system chose.
+    fn http(&self) -> SocketAddr {
+        address_behind(&self.log, "served on http://")
+    }
+
     fn create_topic(&self, name: &str, partitions: usize) {
-        let mut create = Command::new(env!("CARGO_BIN_EXE_gregor"));
+        let mut create = Command::new(program());
         create.args(["topic", "create", name, "--bootstrap-server", &self.at.to_string()]);
         create.args(["--partitions", &partitions.to_string()]);
         assert!(create.stdout(Stdio::null()).status().unwrap().success());
@@ -123,13 +149,25 @@ impl Broker {
 
     /// Processor time so far.
     fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let (_, after_name) = stat.rsplit_once(") ").unwrap();
-        let fields = after_name.split(' ').skip(11).take(2);
-        let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        // A tick is 10 ms wherever Linux runs on a machine of today.
-        Duration::from_millis(ticks * 10)
+        cpu_of(&self.child.id().to_string())
     }
+}
+
+/// Processor time that a process has used.
+fn cpu_of(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(") ").unwrap();
+    let fields = after_name.split(' ').skip(11).take(2);
+    let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    // A tick is 10 ms wherever Linux runs on a machine of today.
+    Duration::from_millis(ticks * 10)
+}
+
+const READY: &str = "is ready on ";
+
+fn address_behind(log: &str, words: &str) -> SocketAddr {
+    let (_, rest) = log.split_once(words).expect("an address in the log");
+    rest.split([',', ' ', '\n', '/', '"']).next().unwrap().parse().unwrap()
 }
 
 /// A frame as it goes to the socket.
@@ -148,13 +186,14 @@ fn produce_frame(correlation: i32, value_bytes: usize) -> Vec<u8> {
     let value = vec![7; value_bytes];
     let mut batch = BatchBuilder::new();
     batch.push(&NewRecord { value: Some(&value), ..NewRecord::default() }).unwrap();
-    produce_of(correlation, batch.finish_bytes().unwrap())
+    produce_of(correlation, 0, batch.finish_bytes().unwrap())
 }
 
 /// A produce request, `acks=all`, of one batch.
-fn produce_of(correlation: i32, batch: Bytes) -> Vec<u8> {
+fn produce_of(correlation: i32, partition: usize, batch: Bytes) -> Vec<u8> {
     let records = Records::from(batch);
-    let partition_data = vec![PartitionProduceData { index: 0, records }];
+    let index = partition.try_into().unwrap();
+    let partition_data = vec![PartitionProduceData { index, records }];
     let topic = TopicProduceData { name: TOPIC.into(), partition_data, ..Default::default() };
     let request = ProduceRequest {
         acks: -1,
@@ -166,8 +205,10 @@ fn produce_of(correlation: i32, batch: Bytes) -> Vec<u8> {
 }
 
 const PRODUCE_VERSION: i16 = 11;
+/// Where a frame has its correlation id: behind the length, the key and the version.
+const CORRELATION_AT: usize = 8;
 
-fn read_frame(stream: &mut TcpStream) -> std::io::Result<Bytes> {
+fn read_frame(stream: &mut impl Read) -> std::io::Result<Bytes> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let mut bytes = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
@@ -176,7 +217,7 @@ fn read_frame(stream: &mut TcpStream) -> std::io::Result<Bytes> {
 }
 
 /// Reads the answer to a produce request; it must be a success.
-fn acknowledged(stream: &mut TcpStream, correlation: i32) -> i64 {
+fn acknowledged(stream: &mut impl Read, correlation: i32) -> i64 {
     let answer = read_frame(stream).expect("an answer");
     let (found, response) =
         frame::read_response::<ProduceRequest>(&answer, PRODUCE_VERSION).unwrap();
