@@ -5,7 +5,7 @@
 //!
 //! Invariants: what is reserved changes no length and promises nothing: where there is little room, or
 //! the file system refuses, appends go on without, and what a refused reservation took is given back;
-//! it is at most a quarter of what is written, and at most [`RESERVE_BYTES_MAX`]; a segment that the
+//! it is a quarter of what is written, at least [`RESERVE_BYTES_MIN`] and at most [`RESERVE_BYTES_MAX`]; a segment that the
 //! running broker closes gives back what it did not need, once nobody can add to it any more.
 
 use std::io;

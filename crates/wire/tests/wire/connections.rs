@@ -7,6 +7,7 @@ use base::{Duration, Prng};
 use broker::BrokerConfig;
 use broker::api::{Acks, AlterSettings, ConfigChange, Resource};
 use bytes::{BufMut, Bytes, BytesMut};
+use env_tokio::TokioEnv;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
@@ -15,6 +16,7 @@ use protocol::messages::{
 };
 use protocol::{Reader, Records, Wire};
 use wire::ErrorCode;
+use wire::client::Client;
 use wire::server::Pace;
 
 use crate::world::{Served, World, batch, framed};
@@ -367,18 +369,24 @@ fn connections_beyond_the_limit_are_closed() {
     );
 }
 
+/// A client on the one connection that is allowed: the next one is closed.
+async fn the_only_one(served: &Served) -> Client<TokioEnv> {
+    let only = served.client().await;
+    let at = served.soon();
+    while served.server.connections() < 1 {
+        assert!(env::Env::now(&served.env) < at, "it is accepted");
+        env::Env::yield_now(&served.env).await;
+    }
+    assert_eq!(served.raw().await.frame().await, None);
+    only
+}
+
 #[test]
 fn limits_on_connections_change_while_the_broker_runs_and_addresses_have_their_own() {
     World::new("dynamic-limit").serve(
         |_, settings| settings.connections_per_ip_max = 1,
         |served| async move {
-            let only = served.client().await;
-            let at = served.soon();
-            while served.server.connections() < 1 {
-                assert!(env::Env::now(&served.env) < at, "it is accepted");
-                env::Env::yield_now(&served.env).await;
-            }
-            assert_eq!(served.raw().await.frame().await, None);
+            let only = the_only_one(&served).await;
 
             let pairs = [("max.connections.per.ip.overrides", "127.0.0.1:2, 10.0.0.1:9")];
             let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -404,13 +412,7 @@ fn limits_on_connections_are_those_of_the_file_as_it_was_read_last() {
     World::new("file-limit").serve(
         |config, _| config.file = limit("1"),
         |served| async move {
-            let only = served.client().await;
-            let at = served.soon();
-            while served.server.connections() < 1 {
-                assert!(env::Env::now(&served.env) < at, "it is accepted");
-                env::Env::yield_now(&served.env).await;
-            }
-            assert_eq!(served.raw().await.frame().await, None);
+            let only = the_only_one(&served).await;
 
             let told = BrokerConfig { file: limit("2"), ..served.broker.config().clone() };
             served.broker.retell(told).await.expect("taken");
