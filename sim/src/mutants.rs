@@ -193,6 +193,11 @@ pub const MUTANTS: &[Mutant] = &[
         "of a producer's batches only the last one is remembered",
     ),
     mutant(
+        "held_last_forgotten",
+        "own",
+        "of the partitions that a connection's requests are written to together, the last one's writer never begins",
+    ),
+    mutant(
         "last_group_trusted",
         "own",
         "a start does not write the journal's last group again, which may be in the page cache alone",

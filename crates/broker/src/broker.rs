@@ -28,8 +28,8 @@ use crate::api::{
 use crate::coordinator_host::Coordinators;
 use crate::metadata_host::{MetadataFailed, MetadataHost};
 use crate::node::Node;
-use crate::partition::Submitted;
 use crate::partition::ledger::Fate;
+use crate::partition::{Held, Submitted};
 
 pub use start::StartError;
 
@@ -114,15 +114,21 @@ impl<E: Env> Broker<E> {
     /// # Errors
     /// [`ProduceError`] says whether the batch may still be in the log.
     pub async fn produce(&self, wish: Produce) -> Result<Produced, ProduceError> {
-        self.submit(wish).await?.proven(&self.inner.node.env).await
+        let submitted = self.submit(wish, &mut Held::default()).await?;
+        submitted.proven(&self.inner.node.env).await
     }
 
     /// Gives one batch its place. Batches submitted one after the other are in the log in that
-    /// order; several [`Submitted::proven`] may then be awaited together.
+    /// order; several [`Submitted::proven`] may then be awaited together. What is submitted with one
+    /// `held` is written together, once it is let go: that has to come before any of those waits.
     ///
     /// # Errors
     /// [`ProduceError`]: the batch is not and will not be in the log.
-    pub async fn submit(&self, wish: Produce) -> Result<Submitted, ProduceError> {
+    pub async fn submit(
+        &self,
+        wish: Produce,
+        held: &mut Held<E>,
+    ) -> Result<Submitted, ProduceError> {
         let node = &self.inner.node;
         if node.is_stopping() {
             node.env.probe().reached("produce_while_stopping");
@@ -135,7 +141,7 @@ impl<E: Env> Broker<E> {
             node.env.probe().reached("produce_internal_topic");
             return Err(ProduceError::InternalTopic);
         }
-        partition.submit(&wish.batch, wish.acks, wish.deadline).await
+        partition.submit(&wish.batch, (wish.acks, wish.deadline), held).await
     }
 
     /// Waits for the proof of a submitted batch.

@@ -32,5 +32,5 @@ pub use config::{BrokerConfig, TopicConfig, rate_of};
 pub use marks::{MARKS, MUTANTS, MUTANTS_OF_THREADS};
 pub use metadata_host::MetadataFailed;
 pub use metadata_log::MetadataLogError;
-pub use partition::Submitted;
+pub use partition::{Held, Submitted};
 pub use publisher::OpenAllError;

@@ -101,6 +101,7 @@ pub const MUTANTS: &[&str] = &[
     "duplicate_is_error",
     "duplicate_out_of_order",
     "end_is_out_of_range",
+    "held_last_forgotten",
     "last_batch_kept_only",
     "load_stops_early",
     "metadata_cache_trusted",

@@ -8,6 +8,7 @@
 
 mod awaited;
 mod cleaning;
+mod held;
 pub(crate) mod ledger;
 mod read;
 pub(crate) mod readers;
@@ -35,6 +36,7 @@ use crate::openers::Openers;
 use crate::partition::ledger::{Accepted, Block, Fate, Ledger, Run, Written};
 
 pub(crate) use cleaning::CleaningEnd;
+pub use held::Held;
 pub(crate) use read::{Park, ReadLimits};
 
 /// Taken before the log's and the directory's locks; at most one partition at a time.
@@ -219,13 +221,14 @@ impl<E: Env> Partition<E> {
         self.ledger.lock().log_start
     }
 
-    /// Checks a batch, gives it its place and sees to it that it is written. When this returns the
-    /// batch's order among all batches is fixed; [`Submitted::proven`] waits for the write.
+    /// Checks a batch and gives it its place; it is written once `held` lets its writer begin, or
+    /// by the one that is at work. When this returns the batch's order among all batches is fixed;
+    /// [`Submitted::proven`] waits for the write.
     pub(crate) async fn submit(
         self: &Arc<Self>,
         bytes: &Bytes,
-        acks: Acks,
-        deadline: Instant,
+        (acks, deadline): (Acks, Instant),
+        held: &mut Held<E>,
     ) -> Result<Submitted, ProduceError> {
         let now = self.env().wall();
         let config = self.config();
@@ -234,7 +237,7 @@ impl<E: Env> Partition<E> {
         self.env().seam("partition_enqueue").await;
         let enqueued = self.ledger.lock().enqueue(&batch, now, self.env().probe())?;
         if enqueued.writer {
-            self.write_pending();
+            held.hold(self);
         }
         // Of a duplicate Kafka tells the time that was stored, whatever kind of time it is.
         let log_append_time = match config.timestamp_type {
@@ -351,6 +354,11 @@ impl<E: Env> Partition<E> {
             self.env().probe().reached("partition_writer_spawned");
             self.env().spawn("partition_writer", writer);
         }
+    }
+
+    /// For the mutant `held_last_forgotten`.
+    fn forgets_writer(&self) -> bool {
+        self.env().probe().mutant("held_last_forgotten")
     }
 
     async fn write_loop(self: Arc<Self>) {

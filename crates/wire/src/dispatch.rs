@@ -8,14 +8,17 @@ use std::net::IpAddr;
 use std::pin::pin;
 
 use base::{BrokerId, Instant, Probe};
+use broker::Held;
 use broker::api::ClusterView;
 use bytes::{Buf, Bytes};
 use env::{Env, Segment};
 use protocol::frame::{Framed, LENGTH_BYTES};
-use protocol::{ApiKey, ClientId, EncodeError, Message, Reader, RequestHeader, Writer};
+use protocol::{
+    ApiKey, ClientId, DecodeError, EncodeError, Message, Reader, RequestHeader, Writer,
+};
 use tracing::debug;
 
-use crate::handlers;
+use crate::handlers::{self, produce};
 use crate::server::{FileOf, Frame, Shared};
 
 /// What becomes of a request.
@@ -90,6 +93,18 @@ impl<E: Env> Context<'_, E> {
         self.header.client_id.as_ref().map_or("", ClientId::as_str)
     }
 
+    /// What becomes of the request, which its handler has ended.
+    fn handled(&self, outcome: Result<Outcome<FileOf<E>>, DecodeError>) -> Outcome<FileOf<E>> {
+        match outcome {
+            Ok(outcome) => {
+                let took = self.shared.env.now().since(self.begun);
+                self.shared.counters.handled(self.header.api_key, took);
+                outcome
+            },
+            Err(error) => refuse(self.shared, self.peer, &error.to_string()),
+        }
+    }
+
     /// A response without file regions.
     pub(crate) fn reply(&self, body: &impl Message) -> Outcome<FileOf<E>> {
         self.reply_with(body, Vec::new())
@@ -144,19 +159,90 @@ pub(crate) fn may_wait(request: &Bytes) -> bool {
     matches!(key, Some(ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup))
 }
 
+/// Whether a request is one of those that [`begin`] takes.
+pub(crate) fn is_produce(request: &[u8]) -> bool {
+    request.starts_with(&(ApiKey::Produce as i16).to_be_bytes())
+}
+
 /// Handles one request frame (without its length), which lives as long as it is needed.
 pub(crate) async fn handle<E: Env>(
     shared: &Shared<E>,
     peer: IpAddr,
-    mut request: Frame,
+    request: Frame,
 ) -> Outcome<FileOf<E>> {
+    let (context, body) = match open(shared, peer, request) {
+        Opened::Asks(context, body) => (context, body),
+        Opened::Ended(outcome) => return outcome,
+    };
+    let handled = pin!(handlers::handle(&context, body)).await;
+    context.handled(handled)
+}
+
+/// A produce request whose batches have their places, or what has become of it.
+pub(crate) enum Begun<'a, E: Env> {
+    /// Its answer needs a proof.
+    Waits { context: Context<'a, E>, body: Frame, begun: produce::Begun },
+    /// Nothing more is to be done.
+    Ended(Outcome<FileOf<E>>),
+}
+
+impl<E: Env> Begun<'_, E> {
+    /// Whether the requests behind it may begin before it has ended: not if how it ends decides
+    /// whether they are served.
+    pub(crate) fn lets_others_begin(&self) -> bool {
+        match self {
+            Self::Waits { begun, .. } => !begun.is_silent(),
+            Self::Ended(outcome) => !matches!(outcome, Outcome::Close),
+        }
+    }
+
+    /// Waits for what was submitted.
+    pub(crate) async fn ended(self) -> Outcome<FileOf<E>> {
+        match self {
+            Self::Waits { context, body, begun } => {
+                let outcome = pin!(produce::answer(&context, begun)).await;
+                drop(body);
+                context.handled(Ok(outcome))
+            },
+            Self::Ended(outcome) => outcome,
+        }
+    }
+}
+
+/// Begins a [produce request](is_produce); its batches are written once `held` is let go.
+pub(crate) async fn begin<'a, E: Env>(
+    shared: &'a Shared<E>,
+    peer: IpAddr,
+    request: Frame,
+    held: &mut Held<E>,
+) -> Begun<'a, E> {
+    let (context, body) = match open(shared, peer, request) {
+        Opened::Asks(context, body) => (context, body),
+        Opened::Ended(outcome) => return Begun::Ended(outcome),
+    };
+    let begun = pin!(produce::begin(&context, &body.bytes, held)).await;
+    match begun {
+        Ok(begun) => Begun::Waits { context, body, begun },
+        Err(error) => Begun::Ended(context.handled(Err(error))),
+    }
+}
+
+/// A request whose header was looked at.
+enum Opened<'a, E: Env> {
+    /// It is served; with what stands behind its header.
+    Asks(Context<'a, E>, Frame),
+    /// It is not.
+    Ended(Outcome<FileOf<E>>),
+}
+
+fn open<E: Env>(shared: &Shared<E>, peer: IpAddr, mut request: Frame) -> Opened<'_, E> {
     let begun = shared.env.now();
     let bytes = request.bytes.len().saturating_add(LENGTH_BYTES);
     let mut reader = Reader::from(&request.bytes);
     let header = match RequestHeader::decode(&mut reader) {
         Ok(Some(header)) => header,
-        Ok(None) => return refuse(shared, peer, "unknown API key"),
-        Err(error) => return refuse(shared, peer, &error.to_string()),
+        Ok(None) => return Opened::Ended(refuse(shared, peer, "unknown API key")),
+        Err(error) => return Opened::Ended(refuse(shared, peer, &error.to_string())),
     };
     let version = header.api_version;
     let header_bytes = request.bytes.len().saturating_sub(reader.remaining());
@@ -165,20 +251,13 @@ pub(crate) async fn handle<E: Env>(
     if context.header.api_key == ApiKey::ApiVersions && !ApiKey::ApiVersions.has_version(version) {
         shared.env.probe().reached("api_versions_unknown_version");
         shared.counters.request(ApiKey::ApiVersions, bytes);
-        return handlers::api_versions::unknown_version(&context);
+        return Opened::Ended(handlers::api_versions::unknown_version(&context));
     }
     if !handlers::serves(context.header.api_key, version) {
-        return refuse(shared, peer, "API key or version not served");
+        return Opened::Ended(refuse(shared, peer, "API key or version not served"));
     }
-    let key = context.header.api_key;
-    shared.counters.request(key, bytes);
-    match pin!(handlers::handle(&context, request)).await {
-        Ok(outcome) => {
-            shared.counters.handled(key, shared.env.now().since(begun));
-            outcome
-        },
-        Err(error) => refuse(shared, peer, &error.to_string()),
-    }
+    shared.counters.request(context.header.api_key, bytes);
+    Opened::Asks(context, request)
 }
 
 fn refuse<E: Env>(shared: &Shared<E>, peer: IpAddr, why: &str) -> Outcome<FileOf<E>> {

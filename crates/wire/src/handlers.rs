@@ -32,7 +32,7 @@ mod membership;
 mod metadata;
 mod offset_commit;
 mod offset_fetch;
-mod produce;
+pub(crate) mod produce;
 mod quotas;
 mod reassignments;
 mod sasl;

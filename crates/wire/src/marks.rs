@@ -65,6 +65,7 @@ pub const MARKS: &[&str] = &[
     "produce_acks_0_failed",
     "produce_invalid_acks",
     "produce_not_one_batch",
+    "produce_together",
     "produce_transactional_without_id",
     "produce_turn_ended",
     "produce_unknown_partition_of_topic",

@@ -130,9 +130,9 @@ fn a_produce_request_of_a_pipeline_costs_at_most_two_calls_that_move_bytes() {
         |served| async move {
             served.topic("t", 1).await;
             let large = "x".repeat(1000);
-            // One writes the batch; the others receive and send as much as there is at a time, which of
-            // 320 KB is up to TCP.
-            for (records, depth, most) in [(1, 16, 1.25), (15, 5, 1.75), (64, 5, 2.6)] {
+            // What one receive brings is written with one write and answered with another; of 320 KB
+            // that is up to TCP.
+            for (records, depth, most) in [(1, 16, 0.4), (15, 5, 1.0), (64, 5, 2.0)] {
                 let request = produce(batch(&vec![large.as_str(); records]));
                 let Cost { calls, .. } = cost(&served, &request, depth);
                 println!("{calls} calls a request with {records} KB, {depth} at a time");

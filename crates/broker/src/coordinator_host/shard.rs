@@ -24,7 +24,7 @@ use crate::alive::Guard;
 use crate::api::{Acks, ProduceError, Produced};
 use crate::config::BrokerConfig;
 use crate::node::Node;
-use crate::partition::Partition;
+use crate::partition::{Held, Partition};
 
 type Proof = Pin<Box<dyn Future<Output = Result<Produced, ProduceError>> + Send>>;
 type Rows = Vec<(Bytes, Option<Bytes>)>;
@@ -227,7 +227,8 @@ impl<E: Env> Driver<E> {
     ) -> Result<(), AppendError> {
         let batch = batch_of(&rows, wall).ok_or(AppendError::TooLarge)?;
         // However long it takes: the shard must not believe that a batch is not in the log.
-        let submitted = self.partition.submit(&batch, Acks::All, Instant::NEVER).await;
+        let proof = (Acks::All, Instant::NEVER);
+        let submitted = self.partition.submit(&batch, proof, &mut Held::default()).await;
         let submitted = submitted.map_err(refused)?;
         let env = self.node.env.clone();
         self.proof = Some((id, Box::pin(async move { submitted.proven(&env).await })));

@@ -253,15 +253,44 @@ fn batches_submitted_one_after_the_other_stay_in_order() {
         let broker = world.start().await;
         let t = topic(&broker, "t", &[]).await;
 
+        let mut held = broker::Held::default();
         let mut submitted = Vec::new();
         for at in 0..20 {
             let batch = numbered(5, 0, at, &["x"]);
-            submitted.push(broker.submit(wish(t, batch)).await.expect("its place"));
+            submitted.push(broker.submit(wish(t, batch), &mut held).await.expect("its place"));
         }
 
+        held.write();
         for (at, submitted) in (0..).zip(submitted) {
             let done = broker.proven(submitted).await.expect("written");
             assert_eq!(done.base_offset, Offset(at));
+        }
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn what_was_submitted_together_is_written_once_its_holder_lets_go_or_is_gone() {
+    let world = World::new("held");
+    world.runtime.block_on(async {
+        let broker = world.start().await;
+        let t = topic(&broker, "t", &[]).await;
+        let end = || async { read(&broker, fetch(t, 0)).await.expect("readable").high_watermark };
+        for (lets_go, before) in [(true, 0), (false, 2)] {
+            let mut held = broker::Held::default();
+            let first = broker.submit(wish(t, batch(&["a"])), &mut held).await.expect("its place");
+            let second = broker.submit(wish(t, batch(&["b"])), &mut held).await.expect("its place");
+            assert_eq!(end().await, Offset(before), "nothing is written yet");
+
+            if lets_go {
+                held.write();
+            } else {
+                drop(held);
+            }
+
+            assert_eq!(broker.proven(first).await.map(|p| p.base_offset), Ok(Offset(before)));
+            assert_eq!(broker.proven(second).await.map(|p| p.base_offset), Ok(Offset(before + 1)));
+            assert_eq!(end().await, Offset(before + 2));
         }
         broker.stop().await;
     });

@@ -357,11 +357,13 @@ fn take_chunk(bufs: &mut IoBufs, batches: &[BatchHeader], owned: bool) -> Chunk 
     }
     let copied_below = if owned { JOINED_BYTES_BELOW } else { COPY_BYTES_BELOW };
     let mut source = bufs.drain(..).collect::<std::collections::VecDeque<_>>();
-    let mut small = Vec::new();
+    let short = |header: &&BatchHeader| header.len_bytes() < copied_below;
+    let copied = batches.iter().filter(short).map(BatchHeader::len_bytes).sum();
+    let mut small = Vec::with_capacity(copied);
     let mut small_headers: Vec<BatchHeader> = Vec::new();
     for header in batches {
         let pieces = take_pieces(&mut source, header.len_bytes());
-        if header.len_bytes() < copied_below {
+        if short(&header) {
             pieces.iter().for_each(|piece| small.extend_from_slice(piece));
             small_headers.push(*header);
             continue;

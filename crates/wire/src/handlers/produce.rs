@@ -11,8 +11,8 @@ use std::pin::pin;
 use base::{
     BrokerId, Duration, Instant, Offset, PartitionId, PartitionIndex, Probe, TopicId, Uuid,
 };
-use broker::Submitted;
 use broker::api::{Acks, ClusterView, Produce, ProduceError, Produced};
+use broker::{Held, Submitted};
 use bytes::Bytes;
 use env::Env;
 use protocol::messages::ProduceResponse;
@@ -65,8 +65,9 @@ enum Refused {
 }
 
 /// What has become of the batches of one topic; usually there is one.
-struct OfTopic<'a, T, R = Refused> {
-    name: &'a str,
+struct OfTopic<T, R = Refused> {
+    /// As it stands in the request.
+    name: Bytes,
     id: Uuid,
     parts: SmallVec<[Part<T, R>; 1]>,
 }
@@ -80,9 +81,9 @@ struct Part<T, R> {
 }
 
 /// Usually there is one.
-type Topics<'a, T, R = Refused> = SmallVec<[OfTopic<'a, T, R>; 1]>;
+type Topics<T, R = Refused> = SmallVec<[OfTopic<T, R>; 1]>;
 
-/// Handles a request.
+/// Handles a request by itself.
 ///
 /// # Errors
 /// [`DecodeError`] if the body does not parse.
@@ -90,24 +91,48 @@ pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
     body: &Bytes,
 ) -> Result<Outcome<FileOf<E>>, DecodeError> {
+    let mut held = Held::default();
+    let begun = pin!(begin(context, body, &mut held)).await?;
+    held.write();
+    Ok(pin!(answer(context, begun)).await)
+}
+
+/// A request whose batches have their places.
+pub(crate) struct Begun {
+    silent: bool,
+    topics: Topics<Submitted>,
+}
+
+impl Begun {
+    /// Whether the client hears of it only if it fails.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+}
+
+/// Submits the batches of a request; they are written once `held` is let go.
+///
+/// # Errors
+/// [`DecodeError`] if the body does not parse.
+pub(crate) async fn begin<E: Env>(
+    context: &Context<'_, E>,
+    body: &Bytes,
+    held: &mut Held<E>,
+) -> Result<Begun, DecodeError> {
     let request = ProduceView::read(&mut Reader::from(body), context.version())?;
-    let mut plan = Plan::of(context, body, &request);
+    let mut plan = Plan::of(context, body, &request, held);
     let mut topics = Topics::new();
     for topic in request.topics.clone() {
         topics.push(submit_topic(context, &mut plan, topic).await);
     }
-    Ok(pin!(answer(context, &plan, topics)).await)
+    Ok(Begun { silent: matches!(plan.acks, Ok(Acks::None)), topics })
 }
 
 /// Waits for what was submitted.
-async fn answer<E: Env>(
-    context: &Context<'_, E>,
-    plan: &Plan<'_>,
-    topics: Topics<'_, Submitted>,
-) -> Outcome<FileOf<E>> {
+pub(crate) async fn answer<E: Env>(context: &Context<'_, E>, begun: Begun) -> Outcome<FileOf<E>> {
     let mut failed = false;
     let mut done = Topics::<Produced, (Refused, Place)>::new();
-    for OfTopic { name, id, parts } in topics {
+    for OfTopic { name, id, parts } in begun.topics {
         let mut outcomes = SmallVec::with_capacity(parts.len());
         for Part { index, id: place, outcome } in parts {
             let outcome = match outcome {
@@ -125,7 +150,7 @@ async fn answer<E: Env>(
         }
         done.push(OfTopic { name, id, parts: outcomes });
     }
-    if matches!(plan.acks, Ok(Acks::None)) {
+    if begun.silent {
         if failed {
             context.probe().reached("produce_acks_0_failed");
             return Outcome::Close;
@@ -142,7 +167,7 @@ async fn answer<E: Env>(
         let responses =
             parts.map(|part| answer.partition(context.version(), part.index, part.outcome));
         let partition_responses = responses.collect();
-        let name = name.to_owned();
+        let name = text(&name).to_owned();
         answer.response.responses.push(TopicProduceResponse {
             name,
             topic_id: id,
@@ -165,8 +190,9 @@ async fn answer<E: Env>(
 }
 
 /// What holds for the whole request.
-struct Plan<'a> {
+struct Plan<'a, E: Env> {
     body: &'a Bytes,
+    held: &'a mut Held<E>,
     /// Work since the others had their turn, of [`TURN_WORK`].
     work: usize,
     acks: Result<Acks, ErrorCode>,
@@ -176,8 +202,13 @@ struct Plan<'a> {
     refused: Option<ErrorCode>,
 }
 
-impl<'a> Plan<'a> {
-    fn of<E: Env>(context: &Context<'_, E>, body: &'a Bytes, request: &ProduceView<'_>) -> Self {
+impl<'a, E: Env> Plan<'a, E> {
+    fn of(
+        context: &Context<'_, E>,
+        body: &'a Bytes,
+        request: &ProduceView<'_>,
+        held: &'a mut Held<E>,
+    ) -> Self {
         let acks = match request.acks {
             0 => Ok(Acks::None),
             1 => Ok(Acks::Leader),
@@ -191,6 +222,7 @@ impl<'a> Plan<'a> {
         }
         Self {
             body,
+            held,
             work: 0,
             acks,
             deadline: context.begun.after(timeout),
@@ -210,11 +242,11 @@ fn has_transactional(request: &ProduceView<'_>) -> bool {
 }
 
 /// Submits the batches of one topic, in order.
-async fn submit_topic<'a, E: Env>(
+async fn submit_topic<E: Env>(
     context: &Context<'_, E>,
-    plan: &mut Plan<'_>,
-    topic: ProduceTopicView<'a>,
-) -> OfTopic<'a, Submitted> {
+    plan: &mut Plan<'_, E>,
+    topic: ProduceTopicView<'_>,
+) -> OfTopic<Submitted> {
     let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
     let view = context.shared.broker.cluster();
     let found = if by_id {
@@ -237,7 +269,13 @@ async fn submit_topic<'a, E: Env>(
         let id = found.ok().map(|topic| PartitionId { topic, index: PartitionIndex(index) });
         parts.push(Part { index, id, outcome: progress });
     }
-    OfTopic { name: topic.name, id: topic.topic_id, parts }
+    let name = plan.body.slice_ref(topic.name.as_bytes());
+    OfTopic { name, id: topic.topic_id, parts }
+}
+
+/// A name that was text when it came in.
+fn text(name: &Bytes) -> &str {
+    std::str::from_utf8(name).unwrap_or_default()
 }
 
 /// The body of an answer in which every batch was appended, without building it first: this is what
@@ -245,13 +283,13 @@ async fn submit_topic<'a, E: Env>(
 fn write_accepted(
     writer: &mut Writer,
     version: i16,
-    topics: &[OfTopic<'_, Produced, (Refused, Place)>],
+    topics: &[OfTopic<Produced, (Refused, Place)>],
 ) -> Result<(), EncodeError> {
     let flexible = version >= FLEXIBLE_VERSION_MIN;
     writer.length(Some(topics.len()), flexible)?;
     for topic in topics {
         if version < TOPIC_ID_VERSION_MIN {
-            writer.string(topic.name, flexible)?;
+            writer.string(text(&topic.name), flexible)?;
         } else {
             writer.uuid(topic.id);
         }
@@ -286,7 +324,7 @@ fn write_accepted(
 
 async fn submit<E: Env>(
     context: &Context<'_, E>,
-    plan: &mut Plan<'_>,
+    plan: &mut Plan<'_, E>,
     view: &ClusterView,
     topic: TopicId,
     part: ProducePartitionView<'_>,
@@ -304,6 +342,7 @@ async fn submit<E: Env>(
     if plan.work >= TURN_WORK || context.probe().buggify("short_turns") {
         context.probe().reached("produce_turn_ended");
         plan.work = 0;
+        plan.held.write();
         context.shared.env.yield_now().await;
     }
     let acks = plan.acks.map_err(|error| {
@@ -317,7 +356,7 @@ async fn submit<E: Env>(
         batch: own(batch, plan.body.len()),
         internal_allowed: plan.internal_allowed,
     };
-    context.shared.broker.submit(wish).await.map_err(Refused::There)
+    context.shared.broker.submit(wish, plan.held).await.map_err(Refused::There)
 }
 
 /// The batch, copied if it would keep a much larger request in memory.
@@ -507,7 +546,7 @@ mod tests {
             let part = |index, produced| Part { index, id: None, outcome: Ok(produced) };
             let parts = smallvec![part(0, produced(first, last)), part(7, produced(9, None))];
             let id = Uuid([5; 16]);
-            let topics = [OfTopic { name: "a topic", id, parts }];
+            let topics = [OfTopic { name: Bytes::from_static(b"a topic"), id, parts }];
             let mut answer =
                 Answer { response: ProduceResponse::default(), leaders: BTreeSet::new() };
             for version in 3..=13 {

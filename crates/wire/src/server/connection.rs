@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use base::{Instant, Probe};
+use broker::Held;
 use bytes::BytesMut;
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
 use protocol::frame::Framed;
@@ -34,6 +35,10 @@ const SHORT_REPLIES_BYTES: usize = 1024;
 const TURN_BYTES: usize = 512 * 1024;
 /// What a request counts for beside the bytes it came in and the bytes of its reply.
 const TURN_REQUEST_BYTES: usize = TURN_BYTES / 64;
+
+/// Produce requests that are handled together at most, and how many are expected.
+const TOGETHER_MAX: usize = TURN_BYTES / TURN_REQUEST_BYTES;
+const TOGETHER_FEW: usize = 16;
 
 /// Serves one connection until either side ends it.
 pub(crate) async fn run<E: Env>(
@@ -145,14 +150,15 @@ impl<E: Env> Connection<E> {
                 // something to happen: how long that takes is up to the client.
                 let frame = self.frames.take(length);
                 // Where it lies, and not moved there as an `await` of its own would have it.
-                let outcome = pin!(self.handle(frame)).await?;
-                self.spent += TURN_REQUEST_BYTES;
-                match outcome {
-                    Outcome::Reply(reply) => self.spent += self.out.push(reply),
-                    Outcome::Silent => {},
-                    Outcome::Close => return self.write().await.map(|()| false),
-                }
-                if self.shared.stop.is_stopping() {
+                let goes_on = if dispatch::is_produce(&frame.bytes)
+                    && self.frames.next().is_some_and(dispatch::is_produce)
+                {
+                    pin!(self.produce_together(frame)).await?
+                } else {
+                    let outcome = pin!(self.handle(frame)).await?;
+                    self.take(outcome)
+                };
+                if !goes_on || self.shared.stop.is_stopping() {
                     return self.write().await.map(|()| false);
                 }
                 if self.out.bytes >= OUT_BYTES_MAX {
@@ -173,6 +179,49 @@ impl<E: Env> Connection<E> {
         }
     }
 
+    /// Takes what has become of a request; false if the connection ends with it.
+    fn take(&mut self, outcome: Outcome<FileOf<E>>) -> bool {
+        self.spent += TURN_REQUEST_BYTES;
+        match outcome {
+            Outcome::Reply(reply) => self.spent += self.out.push(reply),
+            Outcome::Silent => {},
+            Outcome::Close => return false,
+        }
+        true
+    }
+
+    /// Handles produce requests that have come together: all of them get their places before the
+    /// first is waited for, so that what goes to one partition is written with one write (ADR 0029).
+    /// They are answered in their order, each as soon as it can be. False if the connection ends.
+    async fn produce_together(&mut self, first: Frame) -> Result<bool, FrameEnd> {
+        let shared = Arc::clone(&self.shared);
+        shared.env.probe().reached("produce_together");
+        let mut held = Held::default();
+        let mut begun = Vec::with_capacity(TOGETHER_FEW);
+        let mut next = Some(first);
+        while let Some(frame) = next {
+            let request = pin!(dispatch::begin(&shared, self.peer, frame, &mut held)).await;
+            let more = begun.len() < TOGETHER_MAX - 1 && request.lets_others_begin();
+            begun.push(request);
+            next = if more { self.take_next_produce() } else { None };
+        }
+        held.write();
+        let mut goes_on = true;
+        for request in begun {
+            let outcome = pin!(self.ready(pin!(request.ended()), false)).await?;
+            goes_on = self.take(outcome);
+        }
+        Ok(goes_on)
+    }
+
+    /// The next request, if it came with the last one, is to be [handled together](Self::produce_together)
+    /// with it and finds room at once.
+    fn take_next_produce(&mut self) -> Option<Frame> {
+        let length = self.frames.next().filter(|next| dispatch::is_produce(next))?.len();
+        let room = self.frames.try_charge(&self.shared, length);
+        room.then(|| self.frames.take(length))
+    }
+
     /// Lets the others have their turn if this connection had its own: a deep pipeline or a huge
     /// request would otherwise keep the thread, and everybody else waiting, for as long as it is.
     async fn end_turn(&mut self) {
@@ -184,13 +233,22 @@ impl<E: Env> Connection<E> {
         }
     }
 
-    /// Handles one request. While it is not ready, what is ready leaves. Where the client decides
-    /// how long that takes, its end is noticed; anything else is done even if the client is gone,
-    /// as it was asked for.
+    /// Handles one request.
     async fn handle(&mut self, request: Frame) -> Result<Outcome<FileOf<E>>, FrameEnd> {
         let shared = Arc::clone(&self.shared);
         let may_wait = dispatch::may_wait(&request.bytes);
-        let mut handling = pin!(dispatch::handle(&shared, self.peer, request));
+        let handling = pin!(dispatch::handle(&shared, self.peer, request));
+        pin!(self.ready(handling, may_wait)).await
+    }
+
+    /// Sees a request to its end. While it is not ready, what is ready leaves. Where the client decides
+    /// how long that takes, its end is noticed; anything else is done even if the client is gone,
+    /// as it was asked for.
+    async fn ready(
+        &mut self,
+        mut handling: Pin<&mut (impl Future<Output = Outcome<FileOf<E>>> + Send)>,
+        may_wait: bool,
+    ) -> Result<Outcome<FileOf<E>>, FrameEnd> {
         let first = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx)));
         if let Poll::Ready(outcome) = first.await {
             return Ok(outcome);

@@ -104,6 +104,13 @@ impl Frames {
         Frame { bytes, _charge: std::mem::take(&mut self.charge) }
     }
 
+    /// The next whole request that came with the last one.
+    pub(crate) fn next(&self) -> Option<&[u8]> {
+        let length = u32::from_be_bytes(*self.ready.first_chunk()?);
+        let end = LENGTH_BYTES.checked_add(usize::try_from(length).ok()?)?;
+        self.ready.get(LENGTH_BYTES..end)
+    }
+
     /// Whether nothing has come of a further request.
     pub(crate) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.unfinished().is_empty()
