@@ -84,25 +84,17 @@ impl TokioStream {
         }
     }
 
-    /// Sends a region, chunk by chunk.
-    async fn write_region(&mut self, region: FileRegion<TokioFile>) -> io::Result<()> {
-        let mut at = region.at;
-        let mut left = usize::try_from(region.len).unwrap_or(usize::MAX);
-        while left > 0 {
-            let chunk = left.min(REGION_CHUNK_BYTES);
-            let sent = if self.sendfile_works && region.file.is_warm(at, chunk) {
-                self.send_chunk(&region.file, at, chunk).await?
-            } else {
-                None
-            };
-            let sent = match sent {
-                Some(sent) => sent,
-                None => self.copy_chunk(&region.file, at, chunk).await?,
-            };
-            at = at.saturating_add(widen(sent));
-            left -= sent;
+    /// Sends the first bytes of a region; how many.
+    async fn write_region(&mut self, region: &FileRegion<TokioFile>) -> io::Result<usize> {
+        let left = usize::try_from(region.len).unwrap_or(usize::MAX);
+        let chunk = left.min(REGION_CHUNK_BYTES);
+        if self.sendfile_works
+            && region.file.is_warm(region.at, chunk)
+            && let Some(sent) = self.send_chunk(&region.file, region.at, chunk).await?
+        {
+            return Ok(sent);
         }
-        Ok(())
+        self.copy_chunk(&region.file, region.at, chunk).await
     }
 
     /// One `sendfile`. `None` if that cannot be done with this file.
@@ -133,15 +125,16 @@ impl TokioStream {
         Ok(sent)
     }
 
-    /// Reads a chunk off the worker and writes it from memory.
+    /// Reads a chunk off the worker and writes from memory what the peer takes of it; what it does not take
+    /// is warm for the next time.
     async fn copy_chunk(&mut self, file: &TokioFile, at: u64, len: usize) -> io::Result<usize> {
         let bytes = file.read_cold(at, len).await?;
         if bytes.len() < len {
             return Err(cut_short());
         }
-        self.tcp.write_all(&bytes).await?;
-        self.counters.copied_bytes.fetch_add(widen(len), Ordering::Relaxed);
-        Ok(len)
+        let sent = self.send(&[IoSlice::new(&bytes)], SendFlags::NOSIGNAL).await?;
+        self.counters.copied_bytes.fetch_add(widen(sent), Ordering::Relaxed);
+        Ok(sent)
     }
 }
 
@@ -172,18 +165,22 @@ impl Stream for TokioStream {
         }
     }
 
-    async fn write_segments(&mut self, queue: &mut SegmentQueue<TokioFile>) -> io::Result<()> {
-        loop {
-            match queue.front() {
-                None => return Ok(()),
-                Some(Segment::Bytes(_)) => self.write_memory(queue).await?,
-                Some(Segment::Region(region)) => {
-                    let region = region.clone();
-                    self.write_region(region).await?;
+    async fn write_some(&mut self, queue: &mut SegmentQueue<TokioFile>) -> io::Result<()> {
+        match queue.front_mut() {
+            None => {},
+            Some(Segment::Bytes(_)) => self.write_memory(queue).await?,
+            Some(Segment::Region(region)) => {
+                if region.len > 0 {
+                    let sent = self.write_region(region).await?;
+                    region.at = region.at.saturating_add(widen(sent));
+                    region.len -= u32::try_from(sent).unwrap_or(u32::MAX).min(region.len);
+                }
+                if region.len == 0 {
                     queue.pop_front();
-                },
-            }
+                }
+            },
         }
+        Ok(())
     }
 
     async fn finish(&mut self) -> io::Result<()> {

@@ -90,6 +90,7 @@ macro_rules! contracts {
                 segments_and_regions_leave_in_order,
                 empty_segments_are_harmless,
                 a_write_larger_than_any_buffer_waits_for_the_reader,
+                a_write_of_some_takes_it_off_the_queue,
                 a_region_that_was_cut_short_fails_the_write,
                 a_finished_stream_ends_with_zero_and_still_reads,
                 bytes_written_before_a_drop_arrive,

@@ -62,12 +62,26 @@ pub trait Stream: Send + 'static {
     fn read_into(&mut self, buf: &mut BytesMut) -> impl Future<Output = io::Result<usize>> + Send {
         self.read_at_most(buf, usize::MAX)
     }
-    /// Writes everything in `queue`, emptying it. Not cancel-safe: drop the stream after a
-    /// cancelled or failed call.
-    fn write_segments(
+    /// Writes some of what is in `queue` and takes it off; at least a byte, if there is one. It waits
+    /// only for the peer to take some. Not cancel-safe: drop the stream after a cancelled or failed
+    /// call.
+    fn write_some(
         &mut self,
         queue: &mut SegmentQueue<Self::File>,
     ) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Writes everything in `queue`, emptying it. Not cancel-safe, as [`Stream::write_some`].
+    fn write_segments(
+        &mut self,
+        queue: &mut SegmentQueue<Self::File>,
+    ) -> impl Future<Output = io::Result<()>> + Send {
+        async {
+            while !queue.is_empty() {
+                self.write_some(queue).await?;
+            }
+            Ok(())
+        }
+    }
     /// Tells the peer that nothing more comes.
     fn finish(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 }

@@ -73,6 +73,7 @@ pub const MARKS: &[&str] = &[
     "produce_zstd_too_early",
     "reassignment_refused",
     "replies_written_early",
+    "request_begun_while_scarce",
     "request_budget_exhausted",
     "request_length_refused",
     "request_refused",

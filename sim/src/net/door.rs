@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use env::{FileRegion, Listener, Net, Segment, SegmentQueue, Stream};
 
 use super::pipe::{Chunk, End, Pipe};
@@ -263,26 +263,24 @@ impl SimStream {
         Ok(())
     }
 
-    async fn send_region(&self, region: FileRegion<SimFile>) -> io::Result<()> {
-        let mut at = region.at;
-        let mut left = usize::try_from(region.len).unwrap_or(usize::MAX);
-        while left > 0 {
-            let most = {
-                let world = &self.process.world;
-                world.net.lock().portion(world, left.min(Self::REGION_CHUNK))
-            };
-            let bytes = region.file.read_now(at, most)?;
-            if bytes.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let (len, target) = (u64::try_from(bytes.len()).unwrap_or(0), region.file.inode());
-            let note = Note { kind: "sendfile", target, offset: at, len, ..Note::default() };
-            self.process.note(note, String::new);
-            at += len;
-            left -= bytes.len();
-            self.send_all(bytes).await?;
-            crate::world::pass().await;
+    /// Sends the first bytes of a region, and takes them off it.
+    async fn send_region(&self, region: &mut FileRegion<SimFile>) -> io::Result<()> {
+        let left = usize::try_from(region.len).unwrap_or(usize::MAX);
+        let most = {
+            let world = &self.process.world;
+            world.net.lock().portion(world, left.min(Self::REGION_CHUNK))
+        };
+        let bytes = region.file.read_now(region.at, most)?;
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let (len, target) = (u64::try_from(bytes.len()).unwrap_or(0), region.file.inode());
+        let note = Note { kind: "sendfile", target, offset: region.at, len, ..Note::default() };
+        self.process.note(note, String::new);
+        region.at += len;
+        region.len = region.len.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
+        self.send_all(bytes).await?;
+        crate::world::pass().await;
         Ok(())
     }
 }
@@ -352,12 +350,28 @@ impl Stream for SimStream {
         Ok(count)
     }
 
-    async fn write_segments(&mut self, queue: &mut SegmentQueue<SimFile>) -> io::Result<()> {
-        while let Some(segment) = queue.pop_front() {
-            match segment {
-                Segment::Bytes(bytes) => self.send_all(bytes).await?,
-                Segment::Region(region) => self.send_region(region).await?,
-            }
+    async fn write_some(&mut self, queue: &mut SegmentQueue<SimFile>) -> io::Result<()> {
+        let is_done = match queue.front_mut() {
+            None => return Ok(()),
+            Some(Segment::Bytes(bytes)) => {
+                if !bytes.is_empty() {
+                    let sent = self.send_some(bytes).await?;
+                    bytes.advance(sent);
+                    if !bytes.is_empty() {
+                        crate::world::pass().await;
+                    }
+                }
+                bytes.is_empty()
+            },
+            Some(Segment::Region(region)) => {
+                if region.len > 0 {
+                    self.send_region(region).await?;
+                }
+                region.len == 0
+            },
+        };
+        if is_done {
+            queue.pop_front();
         }
         Ok(())
     }

@@ -100,6 +100,39 @@ pub async fn segments_and_regions_leave_in_order<E: Env>(env: &E, dir: &Path) ->
     Ok(())
 }
 
+/// Who writes some of it each time writes all of it, in order, and more each time.
+pub async fn a_write_of_some_takes_it_off_the_queue<E: Env>(env: &E, dir: &Path) -> Verdict {
+    let (mut client, mut server) = connected(env).await?;
+    let stored = pattern(600_000);
+    let file = file_of(env, dir, &stored).await?;
+    let large = pattern(3 * 1024 * 1024);
+    let mut wanted = large.to_vec();
+    wanted.extend_from_slice(&stored[..600_000]);
+    let mut queue =
+        SegmentQueue::from([Segment::Bytes(large), Segment::Region(file.region(0, 600_000))]);
+    let left = |queue: &SegmentQueue<FileOf<E>>| -> usize {
+        let bytes = |segment: &Segment<FileOf<E>>| match segment {
+            Segment::Bytes(bytes) => bytes.len(),
+            Segment::Region(region) => usize::try_from(region.len).unwrap_or(0),
+        };
+        queue.iter().map(bytes).sum()
+    };
+    let writer = async {
+        let mut steps = 0;
+        while !queue.is_empty() {
+            let before = left(&queue);
+            client.write_some(&mut queue).await?;
+            check!(left(&queue) < before, "a step took nothing of {before} bytes");
+            steps += 1;
+        }
+        check!(steps > 1, "all of it in one step");
+        Ok(())
+    };
+    let (written, got) = both(writer, receive::<E>(&mut server, wanted.len(), 64 * 1024)).await;
+    written?;
+    same(&got?, &wanted, "received")
+}
+
 /// Nothing to send is nothing sent, and keeps nothing back.
 pub async fn empty_segments_are_harmless<E: Env>(env: &E, dir: &Path) -> Verdict {
     let (mut client, mut server) = connected(env).await?;

@@ -59,7 +59,7 @@ impl<F: File> Stream for NoNet<F> {
         refused()
     }
 
-    async fn write_segments(&mut self, _queue: &mut SegmentQueue<F>) -> io::Result<()> {
+    async fn write_some(&mut self, _queue: &mut SegmentQueue<F>) -> io::Result<()> {
         refused()
     }
 

@@ -286,7 +286,7 @@ impl<E: Env> Connection<E> {
             return written.map(|()| outcome);
         }
         written?;
-        let mut gone = pin!(self.frames.gone(&mut self.stream));
+        let mut gone = pin!(self.frames.gone(&shared, &mut self.stream));
         poll_fn(|cx| {
             if let Poll::Ready(outcome) = handling.as_mut().poll(cx) {
                 return Poll::Ready(Ok(outcome));
@@ -301,10 +301,11 @@ impl<E: Env> Connection<E> {
 
     async fn write(&mut self) -> Result<(), FrameEnd> {
         self.out.end_short();
-        if !self.out.queue.is_empty() {
+        // Who reads slowly is not idle as long as it reads.
+        while !self.out.queue.is_empty() {
             let idle = self.shared.settings.idle_max;
             let at = idle.map_or(Instant::NEVER, |idle| self.shared.env.now().after(idle));
-            let write = self.stream.write_segments(&mut self.out.queue);
+            let write = self.stream.write_some(&mut self.out.queue);
             match timeout_at(&self.shared.env, at, write).await {
                 Ok(written) => written?,
                 Err(env::Elapsed) => {

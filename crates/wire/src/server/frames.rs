@@ -3,8 +3,9 @@
 //! Owns: one connection's read buffer. Invariants: a length is judged before anything is allocated
 //! for it; bytes are charged to the budget before room is made for them, as they arrive, so that
 //! an announced but unsent request costs no more than what was sent of it, or, of a client whose
-//! last request was as large, no more than what is plentiful; a large request comes at the pace that
-//! is asked of it or ends the connection; who waits for the first bytes of a request holds no buffer;
+//! last request was as large, no more than what is plentiful; the first buffer of a request is charged
+//! once the rest is waited for; a large request, and any that has begun while memory is scarce, comes at the
+//! pace that is asked of it or ends the connection; who waits for the first bytes of a request holds no buffer;
 //! requests are slices of what was read, and only what a read brought of the next one is moved.
 
 use std::future::poll_fn;
@@ -163,7 +164,8 @@ impl Frames {
         stream: &mut impl Stream,
     ) -> Result<usize, FrameEnd> {
         self.make_room(shared).await?;
-        let due = self.due(shared)?;
+        let scarce = !self.charge_begun(shared)?;
+        let due = self.due(shared, scarce)?;
         let read = self.read_some(shared, stream);
         let read = match due {
             None => read.await?,
@@ -237,10 +239,29 @@ impl Frames {
         (shared.env.pools().take(1), aligned(Pools::READ_BYTES, self.last))
     }
 
-    /// When more of the unfinished request is too late; none if it has all the time.
-    fn due<E: Env>(&mut self, shared: &Shared<E>) -> Result<Option<Instant>, FrameEnd> {
+    /// Charges the buffer that an unfinished request of no large size is in, if there is plenty: what is
+    /// scarce is for whole requests. False if it is not charged.
+    fn charge_begun<E: Env>(&mut self, shared: &Shared<E>) -> Result<bool, FrameEnd> {
+        let Some(length) = self.announced(shared)?.filter(|length| !is_large(*length)) else {
+            return Ok(true);
+        };
+        let Some(room) = self.begun.as_ref().map(Buffer::capacity) else { return Ok(true) };
+        let charged = shared.budget.try_charge_plenty(&mut self.begun_charge, room, length);
+        if !charged {
+            shared.env.probe().reached("request_begun_while_scarce");
+        }
+        Ok(charged)
+    }
+
+    /// When more of the unfinished request is too late; none if it has all the time: a small one has,
+    /// unless it holds memory that is `scarce`.
+    fn due<E: Env>(
+        &mut self,
+        shared: &Shared<E>,
+        scarce: bool,
+    ) -> Result<Option<Instant>, FrameEnd> {
         let large = self.announced(shared)?.is_some_and(|length| length > SMALL_BYTES);
-        let Some(pace) = shared.settings.large_request_pace.filter(|_| large) else {
+        let Some(pace) = shared.settings.large_request_pace.filter(|_| large || scarce) else {
             return Ok(None);
         };
         match &self.pace {
@@ -255,7 +276,14 @@ impl Frames {
 
     /// Completes when the client is gone; until then takes in what fits into the buffer there is, or
     /// into a small one, and no more. Cancel-safe.
-    pub(crate) async fn gone(&mut self, stream: &mut impl Stream) -> FrameEnd {
+    pub(crate) async fn gone<E: Env>(
+        &mut self,
+        shared: &Shared<E>,
+        stream: &mut impl Stream,
+    ) -> FrameEnd {
+        if let Err(end) = self.charge_begun(shared) {
+            return end;
+        }
         if self.begun.is_none() {
             self.little.reserve(LITTLE_BYTES.saturating_sub(self.little.len()));
         }

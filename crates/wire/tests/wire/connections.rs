@@ -21,7 +21,7 @@ use wire::ErrorCode;
 use wire::client::Client;
 use wire::server::Pace;
 
-use crate::world::{Served, World, batch, framed};
+use crate::world::{Raw, Served, World, batch, framed};
 
 fn correlation(frame: &Bytes) -> i32 {
     i32::from_be_bytes(*frame.first_chunk().expect("a header"))
@@ -238,8 +238,8 @@ fn a_client_that_is_gone_ends_its_long_poll() {
 
             assert!(before > 0);
             while served.server.connections() >= before {
-                assert!(env::Env::now(&served.env) < at, "the connection ends");
-                env::Env::yield_now(&served.env).await;
+                assert!(Env::now(&served.env) < at, "the connection ends");
+                Env::yield_now(&served.env).await;
             }
         },
     );
@@ -454,8 +454,8 @@ fn connections_beyond_the_limit_are_closed() {
             let (first, second) = (served.client().await, served.client().await);
             let at = served.soon();
             while served.server.connections() < 2 {
-                assert!(env::Env::now(&served.env) < at, "both are accepted");
-                env::Env::yield_now(&served.env).await;
+                assert!(Env::now(&served.env) < at, "both are accepted");
+                Env::yield_now(&served.env).await;
             }
 
             let mut third = served.raw().await;
@@ -471,8 +471,8 @@ async fn the_only_one(served: &Served) -> Client<TokioEnv> {
     let only = served.client().await;
     let at = served.soon();
     while served.server.connections() < 1 {
-        assert!(env::Env::now(&served.env) < at, "it is accepted");
-        env::Env::yield_now(&served.env).await;
+        assert!(Env::now(&served.env) < at, "it is accepted");
+        Env::yield_now(&served.env).await;
     }
     assert_eq!(served.raw().await.frame().await, None);
     only
@@ -571,25 +571,88 @@ fn a_client_that_does_not_read_its_answers_is_closed() {
     World::new("slow-reader").serve(
         |_, settings| settings.idle_max = Some(Duration::from_millis(200)),
         |served| async move {
-            served.topic("t", 1).await;
-            let large = "x".repeat(900_000);
-            let mut writer = served.client().await;
-            let batch = batch(&[&large]);
-            writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
-            let mut raw = served.raw().await;
-            let mut asked = BytesMut::new();
-            for number in 0..100 {
-                asked.extend_from_slice(&framed(12, number, &long_poll()));
-            }
-
-            raw.send(asked.freeze()).await;
+            let (_, raw) = asked_often(&served, 100).await;
 
             let at = served.soon();
             while served.server.connections() > 0 {
-                assert!(env::Env::now(&served.env) < at, "every connection ends");
-                env::Env::yield_now(&served.env).await;
+                assert!(Env::now(&served.env) < at, "every connection ends");
+                Env::yield_now(&served.env).await;
             }
             drop(raw);
+        },
+    );
+}
+
+/// A record of 900 KB in the topic `t`, and a connection on which it was asked for `times` times.
+async fn asked_often(served: &Served, times: i32) -> (Client<TokioEnv>, Raw) {
+    served.topic("t", 1).await;
+    let large = "x".repeat(900_000);
+    let mut writer = served.client().await;
+    let batch = batch(&[&large]);
+    writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
+    let mut raw = served.raw().await;
+    let asked: Vec<Bytes> = (0..times).map(|number| framed(12, number, &long_poll())).collect();
+    raw.send(asked.concat()).await;
+    (writer, raw)
+}
+
+#[test]
+fn a_client_that_reads_slowly_but_steadily_gets_all_of_its_answers() {
+    World::new("steady-reader").serve(
+        |_, settings| settings.idle_max = Some(Duration::from_secs(1)),
+        |served| async move {
+            let (mut writer, mut raw) = asked_often(&served, 100).await;
+
+            // All of it takes more than twice as long as a connection may be idle.
+            for number in 0..100 {
+                assert_eq!(raw.frame().await.as_ref().map(correlation), Some(number));
+                let at = Env::now(&served.env).after(Duration::from_millis(25));
+                while Env::now(&served.env) < at {
+                    writer.call(12, &metadata(), served.soon()).await.expect("answered");
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn requests_that_are_begun_and_not_ended_hold_half_of_what_is_for_small_ones_and_are_hurried_beyond_it()
+ {
+    const BUFFER_BYTES: usize = 128 * 1024;
+    World::new("begun").serve(
+        |_, settings| {
+            settings.request_bytes_max = 1024 * 1024;
+            settings.request_bytes_in_flight_max = 2 * 1024 * 1024;
+            settings.large_request_pace =
+                Some(Pace { bytes: 100_000, every: Duration::from_millis(100) });
+        },
+        |served| async move {
+            let mut begun = BytesMut::new();
+            begun.put_i32(60_000);
+            begun.put_bytes(0, 50_000);
+            let begun = begun.freeze();
+            let used = || served.server.request_bytes_in_flight();
+            let mut patient = Vec::new();
+            for count in 1..=2 {
+                let mut raw = served.raw().await;
+                raw.send(begun.clone()).await;
+                patient.push(raw);
+                let at = served.soon();
+                while used() < count * BUFFER_BYTES {
+                    assert!(Env::now(&served.env) < at, "it is charged");
+                    Env::yield_now(&served.env).await;
+                }
+            }
+
+            for _ in 0..5 {
+                let mut raw = served.raw().await;
+                raw.send(begun.clone()).await;
+                assert_eq!(raw.frame().await, None, "there is no more for those who only begin");
+            }
+
+            assert_eq!(used(), 2 * BUFFER_BYTES);
+            still_serves(&served).await;
+            drop(patient);
         },
     );
 }
@@ -612,8 +675,8 @@ fn a_client_that_does_not_read_holds_up_no_stop() {
                 asked.extend_from_slice(&framed(7, number, &proposal));
             }
             raw.send(asked.freeze()).await;
-            let at = env::Env::now(&served.env).after(Duration::from_millis(500));
-            while env::Env::now(&served.env) < at {
+            let at = Env::now(&served.env).after(Duration::from_millis(500));
+            while Env::now(&served.env) < at {
                 writer.call(12, &metadata(), served.soon()).await.expect("answered");
             }
 

@@ -97,7 +97,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::live("gregor.journal.file.bytes", Int, Some("16777216"), AtLeast(65536), &[],
         "Size of a file of the storage journal, in bytes. A few are in use at a time and used again."),
     Key::live("gregor.large.request.min.rate", Int, Some("32768"), AtLeast(0), &[],
-        "Slowest rate, in bytes per second, at which a request of more than 64 KiB may arrive; judged every ten seconds while the broker reads it. A slower one closes its connection, for it holds memory that others wait for. 0 is no limit."),
+        "Slowest rate, in bytes per second, at which a request of more than 64 KiB may arrive, and any that has begun while half of the memory for small ones is taken; judged every ten seconds while the broker reads it. A slower one closes its connection, for it holds memory that others wait for. 0 is no limit."),
     Key::live("gregor.log.level", String, Some("info"), Any, &[],
         "What is logged: error, warn, info, debug, trace or off, or module=level, separated by commas. GREGOR_LOG in the environment wins over it."),
     Key::live("gregor.metrics.max.groups", Int, Some("200"), AtLeast(0), &[],
