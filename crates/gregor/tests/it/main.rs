@@ -14,4 +14,5 @@ mod release;
 mod serving;
 mod support;
 mod topics;
+mod unread;
 mod verify;
