@@ -13,6 +13,7 @@ mod cli;
 mod commands;
 mod config;
 mod daemon;
+mod dynamic;
 mod failure;
 mod http;
 mod listeners;
