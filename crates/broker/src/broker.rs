@@ -9,6 +9,7 @@ pub(crate) mod opened;
 mod start;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{
@@ -72,6 +73,15 @@ pub enum ProducerIdError {
     /// The metadata log failed, or its disk is full, or the broker is stopping.
     #[error("the metadata log failed, or its disk is full, or the broker is stopping")]
     Unavailable,
+}
+
+/// How a stop ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// Whether every directory was sealed, so that the next start reads no log.
+    pub sealed: bool,
+    /// Directories that failed: what was acknowledged last may not be on their disks.
+    pub failed: Vec<PathBuf>,
 }
 
 type FileOf<E> = <<E as Env>::Disk as Disk>::File;
@@ -375,13 +385,15 @@ impl<E: Env> Broker<E> {
     }
 
     /// Stops: refuses what is new, lets coordinators and writers finish, makes everything durable
-    /// and seals the directory, so that the next start reads no log. A second call does nothing.
-    pub async fn stop(&self) {
+    /// and seals the directory, so that the next start reads no log. A second call does nothing, and
+    /// has nothing to tell.
+    pub async fn stop(&self) -> Stopped {
         let node = &self.inner.node;
         // Proposals under way end, and no further one begins.
         drop(self.inner.metadata.write().await.take());
+        let mut stopped = Stopped::default();
         if node.is_stopping() {
-            return;
+            return stopped;
         }
         node.begin_stop();
         self.inner.coordinators.stop().await;
@@ -393,18 +405,19 @@ impl<E: Env> Broker<E> {
             partition.drained().await;
         }
         node.cleaner.ended().await;
+        stopped.sealed = true;
         let unmade = self.unmade().await;
-        let mut sealed = true;
         for (at, dir) in node.dirs.opened() {
             // The directory with the metadata tells what of them has no log.
             let unmade = if node.dirs.is_home(at) { &unmade } else { &BTreeSet::new() };
-            sealed &= self.seal(dir, unmade).await;
+            self.seal(dir, unmade, &mut stopped).await;
         }
-        if sealed {
+        if stopped.sealed {
             tracing::info!("stopped");
         }
         // Sealed or not: whoever starts on this directory next must find nobody at work in it.
         node.tasks.ended().await;
+        stopped
     }
 }
 
@@ -425,11 +438,11 @@ impl<E: Env> Broker<E> {
         unmade
     }
 
-    /// Whether the directory is closed as it should be.
-    async fn seal(&self, dir: &LogDir<E>, unmade: &BTreeSet<PartitionId>) -> bool {
+    /// Closes a directory, and notes whether that was done as it should be.
+    async fn seal(&self, dir: &LogDir<E>, unmade: &BTreeSet<PartitionId>, stopped: &mut Stopped) {
         let path = dir.path().display();
         match dir.seal_but(unmade).await {
-            Ok(SealOutcome::Sealed) => return true,
+            Ok(SealOutcome::Sealed) => return,
             Ok(SealOutcome::NotAllOpened(logs)) => {
                 tracing::error!(
                     logs,
@@ -439,9 +452,10 @@ impl<E: Env> Broker<E> {
             Err(error) => {
                 self.inner.node.env.probe().reached("stop_without_seal");
                 tracing::error!(%error, "stopped without a seal in {path}: the next start will recover");
+                stopped.failed.push(dir.path().to_owned());
             },
         }
-        false
+        stopped.sealed = false;
     }
 }
 

@@ -27,7 +27,7 @@ mod recorder;
 mod unmade;
 pub mod verify;
 
-pub use broker::{Broker, ProducerIdError, StartError};
+pub use broker::{Broker, ProducerIdError, StartError, Stopped};
 pub use config::{BrokerConfig, TopicConfig, rate_of};
 pub use marks::{MARKS, MUTANTS, MUTANTS_OF_THREADS};
 pub use metadata_host::MetadataFailed;

@@ -44,6 +44,14 @@ pub enum Failure {
     /// The broker had to stop.
     #[error("the broker stopped: {0}")]
     Halted(String),
+    /// The broker stopped as it was told to, and could not close every directory.
+    #[error(
+        "stopped, but could not close {dirs}: what was acknowledged last may not be on that disk"
+    )]
+    Unsealed {
+        /// Which.
+        dirs: String,
+    },
     /// Results could not be printed.
     #[error("cannot write: {0}")]
     Output(#[source] io::Error),
@@ -133,8 +141,12 @@ pub enum Failure {
         /// What to do next.
         hint: String,
     },
-    /// Some records were not acknowledged.
-    #[error("{missing} of {} not acknowledged; the first reason: {why}", if *sent == 1 { "1 record was".to_owned() } else { format!("{sent} records were") })]
+    /// Some records were not acknowledged, or not even sent.
+    #[error(
+        "{missing} of {} not {}; the first reason: {why}",
+        if *sent == 1 { "1 record was".to_owned() } else { format!("{sent} records were") },
+        if *is_blind { "sent, or lost on the way" } else { "acknowledged" }
+    )]
     Unacknowledged {
         /// Of these, records that may be stored nonetheless.
         unknown: u64,
@@ -144,6 +156,8 @@ pub enum Failure {
         sent: u64,
         /// The first failure.
         why: String,
+        /// Whether nobody was asked for an acknowledgement.
+        is_blind: bool,
     },
     /// A directory holds damage.
     #[error("{places} damaged {} in {dir}", if *places == 1 { "place" } else { "places" })]
@@ -207,6 +221,11 @@ impl Failure {
         matches!(self, Self::Refused { code, .. } if PASSING.contains(code))
     }
 
+    /// Whether nothing is wrong but that whoever read what was printed has gone.
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// What to do next, if there is something better than reading the message.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
@@ -217,6 +236,9 @@ impl Failure {
             Self::Config(_) => "`gregor config list` and docs/operations.md list the keys",
             Self::Halted(_) => {
                 "nothing acknowledged was taken back; look for the first error above, mend the disk, start again"
+            },
+            Self::Unsealed { .. } => {
+                "the error above says why; mend the disk and start again: as long as the machine was not switched off, the next start finds what it still has, and says what it cuts"
             },
             Self::Connect { .. } => {
                 "is a broker running there? `gregor serve` starts one; -b HOST:PORT names another"
@@ -238,6 +260,9 @@ impl Failure {
                 "`gregor group list` shows the groups; one appears when its first member joins or commits"
             },
             Self::Refused { code, .. } => return refusal_hint(*code),
+            Self::Unacknowledged { is_blind: true, .. } => {
+                "of what is not acknowledged nobody knows what is stored; --acks all tells"
+            },
             Self::Unacknowledged { unknown: 0, .. } => {
                 "what was acknowledged is stored, the others are not"
             },

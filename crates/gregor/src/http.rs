@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 
 use base::Duration;
 use hyper::server::conn::http1;
@@ -57,14 +58,9 @@ pub async fn open(settings: &HttpSettings, daemon: &Daemon) -> Result<(), Failur
         Err(failure) => return Err(failure),
     };
     let places = Arc::new(Semaphore::new(settings.connections_max));
-    let mut shown = Vec::new();
-    for listener in listeners {
-        if let Ok(at) = listener.local_addr() {
-            shown.push(format!("http://{at}"));
-        }
-        let (places, daemon, timeout) = (Arc::clone(&places), daemon.clone(), settings.timeout);
-        tokio::spawn(accept(listener, places, daemon, timeout));
-    }
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+    let shown: Vec<String> = addresses.map(|at| format!("http://{at}")).collect();
+    tokio::spawn(accept(listeners, places, daemon.clone(), settings.timeout));
     info!("metrics, /health and /ready are served on {}", shown.join(" and "));
     Ok(())
 }
@@ -97,11 +93,19 @@ async fn bind(endpoint: &Endpoint) -> Result<Vec<TcpListener>, Failure> {
     Ok(listeners)
 }
 
-async fn accept(listener: TcpListener, places: Arc<Semaphore>, daemon: Daemon, timeout: Duration) {
+async fn accept(
+    listeners: Vec<TcpListener>,
+    places: Arc<Semaphore>,
+    daemon: Daemon,
+    timeout: Duration,
+) {
+    let mut turn = 0;
     loop {
-        // Before the accept: who finds no place waits in the kernel and costs nothing here.
+        // Before the accept: who finds no place waits in the kernel and costs nothing here. One for
+        // all listeners: of one each, those where nobody comes would keep theirs.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
+        turn = (turn + 1) % listeners.len().max(1);
+        match first(&listeners, turn).await {
             Ok((stream, peer)) => {
                 let daemon = daemon.clone();
                 tokio::spawn(async move {
@@ -115,6 +119,20 @@ async fn accept(listener: TcpListener, places: Arc<Semaphore>, daemon: Daemon, t
             },
         }
     }
+}
+
+/// The next connection of any listener; they are asked in turn, so that none keeps the others out.
+async fn first(listeners: &[TcpListener], turn: usize) -> io::Result<(TcpStream, SocketAddr)> {
+    std::future::poll_fn(|context| {
+        for at in 0..listeners.len() {
+            let listener = &listeners[(turn + at) % listeners.len()];
+            if let Poll::Ready(accepted) = listener.poll_accept(context) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// One connection, one request.

@@ -4,7 +4,6 @@
 //! code: 0 done, 1 failed, 2 wrong usage or nothing to work on.
 #![forbid(unsafe_code)]
 #![expect(
-    clippy::print_stderr,
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "the binary talks to the terminal and reads its own files, environment and clock"
@@ -14,6 +13,7 @@ mod cli;
 mod commands;
 mod config;
 mod daemon;
+mod dynamic;
 mod failure;
 mod http;
 mod listeners;
@@ -40,14 +40,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has seen enough.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        },
+        // Only what a command shows was to be had of it, and whoever read that has seen enough. What
+        // does something fails with what it could not do, whoever reads ([`output::Output::new`]).
+        Err(failure) if failure.is_unread() => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            output::aside(&format!("error: {failure}"));
             if let Some(hint) = failure.hint() {
-                eprintln!("hint: {hint}");
+                output::aside(&format!("hint: {hint}"));
             }
             match failure {
                 Failure::Usage(_) | Failure::Unfit { .. } => ExitCode::from(2),

@@ -1,8 +1,12 @@
 //! Where results go: standard output, as text, aligned tables or JSON lines.
 //!
 //! Invariants: results go to standard output and nothing else does; a write error is a failure of
-//! the command, never a panic; field names of the JSON are part of the interface.
+//! the command, never a panic; that whoever read has gone ends a command that only shows something,
+//! and hides nothing of what any other does; no text from elsewhere reaches a terminal as control
+//! characters; field names of the JSON are part of the interface.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, BufWriter, Stdout, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -14,6 +18,10 @@ use crate::failure::Failure;
 pub struct Output {
     json: bool,
     out: BufWriter<Stdout>,
+    /// Whether the command is over once nobody reads what it prints.
+    ends_unread: bool,
+    /// Whether nobody does any more.
+    unread: bool,
 }
 
 /// A column of a table.
@@ -26,9 +34,17 @@ pub enum Column {
 }
 
 impl Output {
-    /// Standard output.
+    /// Standard output of a command that does something: once nobody reads it any more, it is
+    /// dropped, and how the command ends is told by what it did.
     pub fn new(json: bool) -> Self {
-        Self { json, out: BufWriter::with_capacity(64 * 1024, io::stdout()) }
+        let out = BufWriter::with_capacity(64 * 1024, io::stdout());
+        Self { json, out, ends_unread: false, unread: false }
+    }
+
+    /// Standard output of a command that only shows something: once nobody reads it any more, that
+    /// is a [`Failure::Output`] that [`Failure::is_unread`].
+    pub fn listing(json: bool) -> Self {
+        Self { ends_unread: true, ..Self::new(json) }
     }
 
     /// Whether JSON is wanted.
@@ -42,16 +58,17 @@ impl Output {
     /// [`Failure::Output`].
     pub fn object(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let failed = |error: serde_json::Error| Failure::Output(error.into());
-        serde_json::to_writer(&mut self.out, value).map_err(failed)?;
-        self.bytes(b"\n")
+        let mut line = serde_json::to_vec(value).map_err(failed)?;
+        line.push(b'\n');
+        self.bytes(&line)
     }
 
-    /// One line of text.
+    /// One line of text, control characters escaped.
     ///
     /// # Errors
     /// [`Failure::Output`].
     pub fn line(&mut self, text: &str) -> Result<(), Failure> {
-        self.bytes(text.as_bytes())?;
+        self.bytes(printable(text).as_bytes())?;
         self.bytes(b"\n")
     }
 
@@ -60,7 +77,21 @@ impl Output {
     /// # Errors
     /// [`Failure::Output`].
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.out.write_all(bytes).map_err(Failure::Output)
+        if self.unread {
+            return Ok(());
+        }
+        let written = self.out.write_all(bytes);
+        self.judge(written)
+    }
+
+    fn judge(&mut self, written: io::Result<()>) -> Result<(), Failure> {
+        match written.map_err(Failure::Output) {
+            Err(failure) if failure.is_unread() && !self.ends_unread => {
+                self.unread = true;
+                Ok(())
+            },
+            written => written,
+        }
     }
 
     /// A table; nothing at all if it has no rows.
@@ -71,8 +102,8 @@ impl Output {
         if rows.is_empty() {
             return Ok(());
         }
-        let text = table_text(columns, rows);
-        self.line(&text)
+        // Its cells are escaped, its line ends are ours.
+        self.bytes((table_text(columns, rows) + "\n").as_bytes())
     }
 
     /// Hands everything over to the system.
@@ -80,18 +111,47 @@ impl Output {
     /// # Errors
     /// [`Failure::Output`].
     pub fn flush(&mut self) -> Result<(), Failure> {
-        self.out.flush().map_err(Failure::Output)
+        if self.unread {
+            return Ok(());
+        }
+        let written = self.out.flush();
+        self.judge(written)
     }
 }
 
-/// The rows under their heads, aligned, two spaces apart, without spaces at the ends of lines.
+/// A line for the person at the terminal, beside the results. Nobody to tell is no failure.
+pub fn aside(text: &str) {
+    drop(writeln!(io::stderr(), "{}", printable(text)));
+}
+
+/// A text whose control characters are escaped: a name that somebody chose could otherwise move a
+/// terminal's cursor, or add a line to what is printed.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        match letter.is_control() {
+            true => drop(write!(shown, "{}", letter.escape_default())),
+            false => shown.push(letter),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// The rows under their heads, aligned, two spaces apart, without spaces at the ends of lines;
+/// control characters of the cells are escaped.
 pub fn table_text(columns: &[Column], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(columns.iter().map(|column| match column {
         Column::Text(head) | Column::Number(head) => *head,
     }));
-    table.add_rows(rows);
+    let escaped = |row: Vec<String>| {
+        row.into_iter().map(|cell| printable(&cell).into_owned()).collect::<Vec<_>>()
+    };
+    table.add_rows(rows.into_iter().map(escaped));
     for (index, column) in columns.iter().enumerate() {
         if let Some(shown) = table.column_mut(index) {
             shown.set_padding((0, 2));
@@ -146,6 +206,16 @@ mod tests {
         let text = table_text(&columns, rows);
 
         assert_eq!(text, "TOPIC    OFFSET\na             1\norders  1234567");
+    }
+
+    #[test]
+    fn no_cell_and_no_line_holds_a_control_character() {
+        let name = "a\u{1b}[2Jb\nc\u{9b}d";
+
+        let text = table_text(&[Column::Text("GROUP")], vec![vec![name.into()]]);
+
+        assert_eq!(text, "GROUP\na\\u{1b}[2Jb\\nc\\u{9b}d");
+        assert_eq!(printable("größer 大"), "größer 大");
     }
 
     #[test]

@@ -13,11 +13,13 @@ use std::net::ToSocketAddrs;
 use base::{Duration, Instant};
 use env::Env;
 use env_tokio::{Settings, TokioEnv};
+use protocol::messages::ApiVersionsRequest;
 use wire::client::{Client, ClientError};
 use wire::error_code::ErrorCode;
 
 use crate::cli::Connect;
 use crate::failure::Failure;
+use crate::output::aside;
 
 pub use cluster::{PartitionOf, TopicOf};
 
@@ -31,7 +33,14 @@ pub type Broker = Client<TokioEnv>;
 struct Link {
     at: String,
     broker: Broker,
+    /// When its last answer came, or when it was made.
+    heard: Instant,
 }
+
+/// A connection that has been quiet for longer may have been given up by the other end.
+const QUIET: Duration = Duration::from_millis(100);
+/// The first version of ApiVersions: every broker answers it, on every connection.
+const API_VERSIONS_VERSION: i16 = 0;
 
 /// Which broker is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,19 +147,46 @@ impl Remote {
         timeout: Duration,
         question: impl AsyncFnOnce(&mut Broker, Instant) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
-        let deadline = self.env.now().after(timeout);
+        let env = self.env.clone();
+        let deadline = env.now().after(timeout);
         let link = self.link(to, deadline).await?;
         let answer = question(&mut link.broker, deadline).await;
         let answer = answer.map_err(|error| failure(&link.at, what, timeout, error))?;
+        link.heard = env.now();
         self.told_lost = false;
         Ok(answer)
+    }
+
+    /// Looks whether a connection that has been quiet is still there; if not, the next question goes
+    /// to a new one. For what must not be sent twice: a broker closes connections that are idle.
+    pub async fn revive(&mut self, to: To) {
+        let now = self.env.now();
+        if self.clients.get(&to).is_some_and(|link| link.heard.after(QUIET) <= now) {
+            drop(self.is_alive(to).await);
+        }
+    }
+
+    /// Asks for nothing but an answer, where there is a connection. It comes behind everything that
+    /// was sent on that before.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn is_alive(&mut self, to: To) -> Result<(), Failure> {
+        if !self.clients.get(&to).is_some_and(|link| link.broker.is_usable()) {
+            return Ok(());
+        }
+        let question = async |broker: &mut Broker, at| {
+            broker.call(API_VERSIONS_VERSION, &ApiVersionsRequest::default(), at).await
+        };
+        self.ask(to, "a sign of life", question).await.map(drop)
     }
 
     /// Tells the user, once until the next answer, that a broker is away and is tried again.
     pub fn tell_lost(&mut self, failure: &Failure) {
         let (Failure::Connect { at, .. } | Failure::Broken { at, .. }) = failure else { return };
         if !std::mem::replace(&mut self.told_lost, true) {
-            eprintln!("lost {at}, trying again for {} s", self.timeout.as_secs_f64());
+            let seconds = self.timeout.as_secs_f64();
+            aside(&format!("lost {at}, trying again for {seconds} s"));
         }
     }
 
@@ -162,7 +198,8 @@ impl Remote {
             for at in self.addresses.get(&to).ok_or_else(none)? {
                 match connect(&self.env, at, deadline).await {
                     Ok(broker) => {
-                        self.clients.insert(to, Link { at: at.clone(), broker });
+                        let heard = self.env.now();
+                        self.clients.insert(to, Link { at: at.clone(), broker, heard });
                         last = None;
                         break;
                     },

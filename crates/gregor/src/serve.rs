@@ -2,16 +2,19 @@
 //!
 //! Invariants: the ready line is printed once every listener is bound and every log is open; a
 //! signal leads to a stop that refuses new work, finishes what is under way and seals the
-//! directory; a second signal ends at once, which is safe and costs a recovery. The side door is open
-//! before the directories are, so that whoever asks is told how far the start is.
+//! directory, and that is a success only if it was sealed; a second signal ends at once, which is safe
+//! and costs a recovery, and so does the first one while the broker starts: nobody was served, and the
+//! locks of the directories last as long as the process does. The side door is open before the
+//! directories are, so that whoever asks is told how far the start is.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use base::Duration;
-use broker::{Broker, StartError};
+use broker::{Broker, BrokerConfig, StartError};
 use env::Env;
 use env_tokio::{Settings, TokioEnv};
 use storage::DirError;
@@ -26,7 +29,7 @@ use crate::failure::Failure;
 use crate::logging::{Levels, READY};
 use crate::notify::Manager;
 use crate::reload::Reloader;
-use crate::{http, listeners};
+use crate::{dynamic, http, listeners};
 
 /// How long connections may take to finish at a stop.
 const STOP_CONNECTIONS_MAX: Duration = Duration::from_secs(5);
@@ -53,12 +56,18 @@ pub fn run(arguments: &Serve) -> Result<(), Failure> {
         .event_interval(EVENT_INTERVAL)
         .build()
         .map_err(|source| Failure::System { what: "starting the runtime".to_owned(), source })?;
-    let outcome = runtime.block_on(serve(config, levels, reloader));
+    let drop_dynamic = arguments.drop_dynamic.clone();
+    let outcome = runtime.block_on(serve(config, levels, reloader, drop_dynamic));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-async fn serve(mut config: Config, levels: Levels, mut reloader: Reloader) -> Result<(), Failure> {
+async fn serve(
+    mut config: Config,
+    levels: Levels,
+    mut reloader: Reloader,
+    drop_dynamic: Vec<String>,
+) -> Result<(), Failure> {
     for unknown in &config.unknown {
         warn!("{unknown}; it is ignored");
     }
@@ -83,14 +92,20 @@ async fn serve(mut config: Config, levels: Levels, mut reloader: Reloader) -> Re
     http::open(&config.http, &daemon).await?;
     let shown: Vec<String> =
         config.broker.log_dirs.iter().map(|dir| dir.display().to_string()).collect();
-    let broker =
-        Broker::start(env.clone(), config.broker).await.map_err(|error| not_started(&error))?;
+    let node = config.broker.node_id;
+    let broker = start(&env, config.broker, &mut signals, reloader.has_file()).await?;
     config.server.loggers = Arc::new(daemon.levels().clone());
     let server = Server::new(env.clone(), broker.clone(), config.server);
-    let (addresses, port) = match listen(&server, &config.listeners).await {
+    let opened = async {
+        if !drop_dynamic.is_empty() {
+            dynamic::drop_settings(&broker, node, &drop_dynamic).await?;
+        }
+        listen(&server, &config.listeners).await
+    };
+    let (addresses, port) = match opened.await {
         Ok(bound) => bound,
         Err(failure) => {
-            // Nothing was served; the directory is closed like after any other stop.
+            // Nothing was served; the directory is closed like after any other stop, or says so itself.
             server.stop(env.now()).await;
             broker.stop().await;
             return Err(failure);
@@ -103,7 +118,8 @@ async fn serve(mut config: Config, levels: Levels, mut reloader: Reloader) -> Re
         );
     }
     let at = addresses.first().and_then(|at| at.parse().ok());
-    daemon.serves(Served { broker: broker.clone(), server: server.clone(), at });
+    let served = Served { broker, server, at };
+    daemon.serves(served.clone());
     daemon.reaches(Phase::Serving);
     let (version, addresses) = (env!("CARGO_PKG_VERSION"), addresses.join(" and "));
     info!(target: READY, "Gregor {version} is ready on {addresses}, data in {}", shown.join(" and "));
@@ -113,10 +129,45 @@ async fn serve(mut config: Config, levels: Levels, mut reloader: Reloader) -> Re
     daemon.reaches(Phase::Stopping);
     manager.tell("STOPPING=1\nSTATUS=stopping");
     signals.end_at_the_next();
-    let at = env.now().after(STOP_CONNECTIONS_MAX);
-    server.stop(at).await;
-    broker.stop().await;
-    ended
+    ended.and(stop(&env, &served).await)
+}
+
+/// Stops what is served, and says whether that was done as it should be.
+async fn stop(env: &TokioEnv, served: &Served) -> Result<(), Failure> {
+    served.server.stop(env.now().after(STOP_CONNECTIONS_MAX)).await;
+    let stopped = served.broker.stop().await;
+    // The stop itself may have met a broken disk.
+    tokio::select! {
+        biased;
+        reason = env.halted() => return Err(Failure::Halted(reason)),
+        () = std::future::ready(()) => {},
+    }
+    if stopped.failed.is_empty() {
+        return Ok(());
+    }
+    let dirs: Vec<_> = stopped.failed.iter().map(|dir| dir.display().to_string()).collect();
+    Err(Failure::Unsealed { dirs: dirs.join(" and ") })
+}
+
+/// Starts the broker, unless a signal or a failure comes first.
+async fn start(
+    env: &TokioEnv,
+    config: BrokerConfig,
+    signals: &mut Signals,
+    reloads: bool,
+) -> Result<Broker<TokioEnv>, Failure> {
+    let mut start = pin!(Broker::start(env.clone(), config));
+    tokio::select! {
+        biased;
+        code = signals.end(reloads) => {
+            // Not by giving up the start: it would let go of the directories while the disk may still
+            // be at what it was told, and another process might find them free.
+            warn!("a signal: the start ends here, nobody was served; the next one begins anew");
+            end_at_once(code)
+        },
+        started = &mut start => started.map_err(|error| not_started(&error)),
+        reason = env.halted() => Err(Failure::Halted(reason)),
+    }
 }
 
 /// Completes when the broker is to stop; until then every SIGHUP reads the configuration again.
@@ -205,7 +256,7 @@ async fn listen(
 const BY_SIGNAL: i32 = 128;
 
 #[expect(clippy::exit, reason = "whoever sends a second signal wants no more waiting")]
-fn end_at_once(code: i32) {
+fn end_at_once(code: i32) -> ! {
     std::process::exit(code);
 }
 
@@ -248,14 +299,22 @@ impl Signals {
         }
     }
 
+    /// Completes when the process is to end, with its exit code. SIGHUP is left for later where there
+    /// is something to reload (`reloads`).
+    async fn end(&mut self, reloads: bool) -> i32 {
+        let ended_by = tokio::select! {
+            biased;
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.hangup.recv(), if !reloads => SignalKind::hangup(),
+        };
+        BY_SIGNAL + ended_by.as_raw_value()
+    }
+
     /// From now on a further SIGTERM or SIGINT ends the process at once.
     fn end_at_the_next(mut self) {
         tokio::spawn(async move {
-            let code = tokio::select! {
-                biased;
-                _ = self.terminate.recv() => BY_SIGNAL + SignalKind::terminate().as_raw_value(),
-                _ = self.interrupt.recv() => BY_SIGNAL + SignalKind::interrupt().as_raw_value(),
-            };
+            let code = self.end(true).await;
             warn!("a second signal: ending at once; the next start recovers");
             end_at_once(code);
         });

@@ -129,6 +129,30 @@ fn one_directory_may_fail_while_the_others_serve() {
 }
 
 #[test]
+fn a_stop_names_the_directories_whose_last_records_it_could_not_make_durable() {
+    let world = World::new("stop-fails");
+    world.runtime.block_on(async {
+        let env = Shaky::new(world.env(), None);
+        let config = config(&world, &["a", "b"]);
+        for broken in &config.log_dirs {
+            let broker = start(&env, &config).await;
+            let t = topic(&broker, &format!("t{}", counts(&broker)[0]), 2).await;
+            assert_eq!(refusing(&broker, &t).await, [], "acknowledged, and owed to the disk");
+
+            env.break_disk(Some(broken));
+            let stopped = broker.stop().await;
+
+            assert!(!stopped.sealed);
+            assert_eq!(stopped.failed, std::slice::from_ref(broken));
+            env.break_disk(None);
+        }
+        let broker = start(&env, &config).await;
+        let stopped = broker.stop().await;
+        assert!(stopped.sealed && stopped.failed.is_empty(), "{stopped:?}");
+    });
+}
+
+#[test]
 fn the_broker_ends_with_the_directory_of_the_metadata() {
     let world = World::new("home-fails");
     world.runtime.block_on(async {

@@ -40,6 +40,10 @@ pub struct Serve {
     /// Delete the logs of a topic that the metadata lost (the start names it)
     #[arg(long = "accept-lost-topic", value_name = "ID", value_parser = topic_id, allow_hyphen_values = true)]
     pub accept_lost_topics: Vec<base::TopicId>,
+    /// Take back what was set for this key while brokers ran, for this one and for all: where that keeps
+    /// every client out; may be repeated
+    #[arg(long = "drop-dynamic", value_name = "KEY", value_parser = key)]
+    pub drop_dynamic: Vec<String>,
     /// How the log is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -62,6 +66,13 @@ impl Serve {
     /// How the log is written, whichever way that was asked for.
     pub fn log_format(&self) -> LogFormat {
         if self.log_json { LogFormat::Json } else { self.log_format }
+    }
+}
+
+fn key(text: &str) -> Result<String, String> {
+    match base::config::broker_key(text) {
+        Some(key) => Ok(key.name.to_owned()),
+        None => Err(crate::config::unknown_key(text)),
     }
 }
 

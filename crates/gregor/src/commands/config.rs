@@ -18,7 +18,7 @@ use crate::reload::{is_live, is_only_kept};
 pub fn run(command: ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::List { word, topic, markdown, format } => {
-            let mut out = Output::new(format.json);
+            let mut out = Output::listing(format.json);
             if markdown {
                 out.bytes(markdown_tables().as_bytes())?;
             } else {
@@ -158,6 +158,28 @@ struct Checked<'a> {
     without_effect: Vec<String>,
 }
 
+fn print_checked(
+    out: &mut Output,
+    checked: &Checked<'_>,
+    problems: &[String],
+) -> Result<(), Failure> {
+    let Checked { file, without_effect, .. } = checked;
+    if out.is_json() {
+        out.object(checked)?;
+        return out.flush();
+    }
+    for name in without_effect {
+        out.line(&format!("{file}: {name} has no effect in this version"))?;
+    }
+    for problem in problems {
+        out.line(&format!("{file}: {problem}"))?;
+    }
+    if problems.is_empty() {
+        out.line(&format!("{file}: fine"))?;
+    }
+    out.flush()
+}
+
 fn check(out: &mut Output, file: &File) -> Result<(), Failure> {
     let (mut unknown, mut wrong, mut without_effect) = (Vec::new(), Vec::new(), Vec::new());
     let mut problems = Vec::new();
@@ -187,23 +209,11 @@ fn check(out: &mut Output, file: &File) -> Result<(), Failure> {
         wrong.push(failure.to_string());
     }
     let file = file.shown.as_str();
-    if out.is_json() {
-        let valid = problems.is_empty();
-        out.object(&Checked { file, valid, unknown, wrong, without_effect })?;
-    } else {
-        for name in &without_effect {
-            out.line(&format!("{file}: {name} has no effect in this version"))?;
-        }
-        for problem in &problems {
-            out.line(&format!("{file}: {problem}"))?;
-        }
-        if problems.is_empty() {
-            out.line(&format!("{file}: fine"))?;
-        }
-    }
-    out.flush()?;
+    let valid = problems.is_empty();
+    let checked = Checked { file, valid, unknown, wrong, without_effect };
+    let printed = print_checked(out, &checked, &problems);
     match problems.len() {
-        0 => Ok(()),
+        0 => printed,
         1 => Err(Failure::Config(format!("{file} has 1 problem"))),
         count => Err(Failure::Config(format!("{file} has {count} problems"))),
     }

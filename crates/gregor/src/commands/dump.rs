@@ -1,7 +1,7 @@
 //! `gregor dump`: what is in a data directory, offline.
 //!
 //! Invariants: nothing in the directory is changed or locked; damage is named and counted and never
-//! ends the look; bytes behind the durable end of a log that was not closed are no damage, for the
+//! ends the look; one that ends early, for nobody reads what is printed, is no success; bytes behind the durable end of a log that was not closed are no damage, for the
 //! next start cuts what is torn there.
 
 mod lines;
@@ -62,9 +62,36 @@ async fn dump(env: TokioEnv, arguments: &Dump) -> Result<(), Failure> {
     let dir = arguments.dir.as_path();
     let shown = dir.display().to_string();
     let unreadable = |source| Failure::Read { path: shown.clone(), source };
-    let mut report = Report { out: Output::new(arguments.format.json), damaged: 0 };
     let found = storage::inspect::directory(&env, dir).await.map_err(unreadable)?;
-    let metadata = read_metadata(&env, dir, &mut report).await?;
+    let mut report = Report { out: Output::listing(arguments.format.json), damaged: 0 };
+    let looked = look(&env, arguments, &found, &mut report).await;
+    let is_whole = looked.is_ok();
+    let printed = looked.and_then(|()| report.out.flush());
+    // What is wrong with the directory is told whether or not the rest could be printed.
+    if report.damaged > 0 && matches!(&printed, Ok(()) | Err(Failure::Output(_))) {
+        return Err(Failure::Damaged { dir: shown, places: report.damaged });
+    }
+    match printed {
+        // The last of it alone was not read: everything was looked at.
+        Err(failure) if failure.is_unread() && is_whole => Ok(()),
+        Err(failure) if failure.is_unread() => Err(Failure::Advised {
+            what: format!("{shown} was not looked at to its end, for nobody reads what is printed"),
+            hint: "let the output go to a file: the exit code is about all of it then".to_owned(),
+        }),
+        printed => printed,
+    }
+}
+
+/// Prints all that is asked for.
+async fn look(
+    env: &TokioEnv,
+    arguments: &Dump,
+    found: &DirReport,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let dir = arguments.dir.as_path();
+    let shown = dir.display().to_string();
+    let metadata = read_metadata(env, dir, report).await?;
     if found.identity.is_none() && metadata.is_none() {
         return Err(Failure::Advised {
             what: format!("{shown} is no data directory of Gregor's"),
@@ -74,17 +101,12 @@ async fn dump(env: TokioEnv, arguments: &Dump) -> Result<(), Failure> {
         });
     }
     exists(arguments, &shown, &found.logs, metadata.as_ref())?;
-    directory(&mut report, &shown, &found, metadata.as_ref())?;
+    directory(report, &shown, found, metadata.as_ref())?;
     let names = names(metadata.as_ref());
     if let Some(metadata) = &metadata {
-        topics(&mut report, metadata, arguments)?;
+        topics(report, metadata, arguments)?;
     }
-    logs::all(&env, &mut report, arguments, &found.logs, &names).await?;
-    report.out.flush()?;
-    match report.damaged {
-        0 => Ok(()),
-        places => Err(Failure::Damaged { dir: shown, places }),
-    }
+    logs::all(env, report, arguments, &found.logs, &names).await
 }
 
 /// Whether there is what was asked for, in the metadata or as a log.

@@ -28,10 +28,10 @@ const DEAD: &str = "Dead";
 pub fn run(command: GroupCommand) -> Result<(), Failure> {
     match command {
         GroupCommand::List { connect, format } => {
-            remote::run(&connect, |remote| list(remote, Output::new(format.json)))
+            remote::run(&connect, |remote| list(remote, Output::listing(format.json)))
         },
         GroupCommand::Describe { groups, connect, format } => {
-            remote::run(&connect, |remote| describe(remote, groups, Output::new(format.json)))
+            remote::run(&connect, |remote| describe(remote, groups, Output::listing(format.json)))
         },
         GroupCommand::ResetOffsets(asked) => {
             remote::run(&asked.connect.clone(), |remote| change::reset(remote, asked))

@@ -21,7 +21,7 @@ struct Listed {
 /// # Errors
 /// [`Failure`].
 pub fn run(arguments: &Metrics) -> Result<(), Failure> {
-    let mut out = Output::new(arguments.format.json);
+    let mut out = Output::listing(arguments.format.json);
     if arguments.markdown {
         out.bytes(markdown().as_bytes())?;
         return out.flush();

@@ -4,7 +4,8 @@
 //! of the input; with `acks=all` a batch whose outcome is unknown is sent again unchanged, with the
 //! producer's id and sequence, until its outcome is known or the time is up; a line that is too
 //! large for the topic is in a batch of its own, so that it is known which it was; nothing counts as
-//! acknowledged that no broker acknowledged.
+//! acknowledged that no broker acknowledged, and nothing as sent that was not handed to a connection
+//! whose other end was still there behind it.
 
 mod lines;
 mod partitioner;
@@ -23,7 +24,7 @@ use wire::error_code::ErrorCode;
 
 use crate::cli::{Acks, Produce};
 use crate::failure::Failure;
-use crate::output::{Column, Output, counted, or_dash};
+use crate::output::{Column, Output, aside, counted, or_dash};
 use crate::progress::Progress;
 use crate::remote::{self, Broker, Remote, To, TopicOf};
 use lines::Lines;
@@ -73,7 +74,10 @@ async fn produce(mut remote: Remote, arguments: &Produce) -> Result<(), Failure>
             break;
         }
     }
-    report(sender, Output::new(arguments.format.json), arguments)
+    sender.confirm().await;
+    let printed = report(&sender, Output::new(arguments.format.json), arguments);
+    // What was not stored is told whether or not the rest could be printed.
+    sender.outcome_of_all().and(printed)
 }
 
 /// The input, and how far it is read: drawn for a file, whose end is known.
@@ -87,7 +91,7 @@ fn open(arguments: &Produce) -> Result<(Box<dyn Read>, Progress), Failure> {
         },
         _ => {
             if io::stdin().is_terminal() {
-                eprintln!("one record per line; Ctrl-D ends");
+                aside("one record per line; Ctrl-D ends");
             }
             Ok((Box::new(io::stdin()), Progress::hidden()))
         },
@@ -105,6 +109,9 @@ struct Outcome {
     partition: i32,
     sent: u64,
     acknowledged: u64,
+    /// Given to a connection, where nobody acknowledges.
+    #[serde(skip)]
+    handed: u64,
     first_offset: Option<i64>,
     last_offset: Option<i64>,
 }
@@ -223,7 +230,7 @@ impl Sender {
                     let last = i64::try_from(records).unwrap_or(i64::MAX).saturating_sub(1);
                     outcome.last_offset = Some(base.saturating_add(last));
                 },
-                Ok(None) => {},
+                Ok(None) => self.outcome(partition).handed += records,
                 Err(failure) => self.first_failure = self.first_failure.take().or(Some(failure)),
             }
         }
@@ -282,9 +289,66 @@ impl Sender {
         let what = format!("producing to {}-{partition}", self.name);
         let to = (self.name.as_str(), partition);
         let acks = self.acks;
+        if self.identity.is_none() {
+            // What is sent once should not go to a connection that the broker has given up.
+            self.remote.revive(leader).await;
+        }
         let question = async |broker: &mut Broker, at| broker.produce(to, acks, batch, at).await;
         let appended = self.remote.ask(leader, &what, question).await?;
         Ok(appended.map(|appended| appended.base_offset))
+    }
+}
+
+impl Sender {
+    fn sum(&self, of: impl FnMut(&Outcome) -> u64) -> u64 {
+        self.outcomes.values().map(of).sum()
+    }
+
+    fn acknowledged(&self) -> u64 {
+        self.sum(|outcome| outcome.acknowledged)
+    }
+
+    /// Whether nobody is asked for an acknowledgement.
+    fn is_blind(&self) -> bool {
+        self.acks == api::Acks::None
+    }
+
+    /// Where nobody acknowledges: whether the connections are still there behind what was sent. A
+    /// broker takes requests in order, and closes the connection on one that it does not take.
+    async fn confirm(&mut self) {
+        if !self.is_blind() {
+            return;
+        }
+        for (partition, outcome) in &mut self.outcomes {
+            let Ok(leader) = self.topic.leader(&self.name, *partition) else { continue };
+            if let Err(failure) = self.remote.is_alive(leader).await {
+                self.unknown += std::mem::take(&mut outcome.handed);
+                self.first_failure = self.first_failure.take().or(Some(failure));
+            }
+        }
+    }
+
+    /// How all of it ended.
+    fn outcome_of_all(self) -> Result<(), Failure> {
+        let (unknown, sent) = (self.unknown, self.sum(|outcome| outcome.sent));
+        let is_blind = self.is_blind();
+        let done = if is_blind { self.sum(|outcome| outcome.handed) } else { self.acknowledged() };
+        let missing = sent - done;
+        match self.first_failure {
+            Some(Failure::LineTooLarge { line, bytes, allowed, .. }) => {
+                Err(Failure::LineTooLarge { line, bytes, allowed, behind: self.unsent })
+            },
+            Some(failure) if missing == sent && !is_blind => Err(failure),
+            Some(failure) => {
+                let why = failure.to_string();
+                Err(Failure::Unacknowledged { missing, unknown, sent, why, is_blind })
+            },
+            None if missing > 0 => {
+                let why = "unknown".to_owned();
+                Err(Failure::Unacknowledged { missing, unknown, sent, why, is_blind })
+            },
+            None => Ok(()),
+        }
     }
 }
 
@@ -309,18 +373,18 @@ struct Report<'a> {
     partitions: Vec<&'a Outcome>,
 }
 
-fn report(sender: Sender, mut out: Output, arguments: &Produce) -> Result<(), Failure> {
-    let sent = sender.outcomes.values().map(|outcome| outcome.sent).sum();
-    let acknowledged = sender.outcomes.values().map(|outcome| outcome.acknowledged).sum();
+fn report(sender: &Sender, mut out: Output, arguments: &Produce) -> Result<(), Failure> {
+    let (read, acknowledged) = (sender.sum(|outcome| outcome.sent), sender.acknowledged());
+    let of = |done: u64| if done == read { String::new() } else { format!("{done} of ") };
     if out.is_json() {
+        let sent = if sender.is_blind() { sender.sum(|outcome| outcome.handed) } else { read };
         let partitions = sender.outcomes.values().collect();
         out.object(&Report { topic: &arguments.topic, sent, acknowledged, partitions })?;
-    } else if arguments.acks == Acks::Nobody {
-        let sent = counted(sent, "record");
-        out.line(&format!("sent {sent} to {}; none is acknowledged", arguments.topic))?;
+    } else if sender.is_blind() {
+        let (of, sent) = (of(sender.sum(|outcome| outcome.handed)), counted(read, "record"));
+        out.line(&format!("sent {of}{sent} to {}; none is acknowledged", arguments.topic))?;
     } else {
-        let of = if acknowledged == sent { String::new() } else { format!("{acknowledged} of ") };
-        out.line(&format!("{of}{} acknowledged", counted(sent, "record")))?;
+        out.line(&format!("{}{} acknowledged", of(acknowledged), counted(read, "record")))?;
         let columns = [
             Column::Number("PARTITION"),
             Column::Number("RECORDS"),
@@ -337,22 +401,5 @@ fn report(sender: Sender, mut out: Output, arguments: &Produce) -> Result<(), Fa
         };
         out.table(&columns, sender.outcomes.values().map(row).collect())?;
     }
-    out.flush()?;
-    let missing = if arguments.acks == Acks::Nobody { 0 } else { sent - acknowledged };
-    let unknown = sender.unknown;
-    match sender.first_failure {
-        Some(Failure::LineTooLarge { line, bytes, allowed, .. }) => {
-            Err(Failure::LineTooLarge { line, bytes, allowed, behind: sender.unsent })
-        },
-        Some(failure) if missing == sent => Err(failure),
-        Some(failure) => {
-            let why = failure.to_string();
-            Err(Failure::Unacknowledged { missing, unknown, sent, why })
-        },
-        None if missing > 0 => {
-            let why = "unknown".to_owned();
-            Err(Failure::Unacknowledged { missing, unknown, sent, why })
-        },
-        None => Ok(()),
-    }
+    out.flush()
 }

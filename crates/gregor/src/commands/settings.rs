@@ -112,7 +112,7 @@ async fn describe_all(mut remote: Remote, arguments: &DescribeSettings) -> Resul
         (None, Some(id)) => vec![broker(&mut remote, id).await?],
         (None, None) => brokers(&mut remote).await?,
     };
-    let mut out = Output::new(arguments.format.json);
+    let mut out = Output::listing(arguments.format.json);
     for resource in resources {
         let configs = settings(&mut remote, &resource).await?;
         let word = arguments.word.as_deref().unwrap_or("");

@@ -11,7 +11,7 @@ use wire::client::TopicWish;
 
 use crate::cli::{AlterTopic, CreateTopic, TopicCommand};
 use crate::failure::Failure;
-use crate::output::{Column, Output, counted, joined, or_dash};
+use crate::output::{Column, Output, aside, counted, joined, or_dash};
 use crate::remote::{self, PartitionOf, Remote, To, TopicOf, accepted};
 
 /// Kafka's number for the resource type "topic", and for the source "the topic's own setting".
@@ -28,10 +28,10 @@ pub fn run(command: TopicCommand) -> Result<(), Failure> {
             remote::run(&arguments.connect.clone(), |remote| create(remote, arguments))
         },
         TopicCommand::List { internal, connect, format } => {
-            remote::run(&connect, |remote| list(remote, internal, Output::new(format.json)))
+            remote::run(&connect, |remote| list(remote, internal, Output::listing(format.json)))
         },
         TopicCommand::Describe { names, connect, format } => {
-            remote::run(&connect, |remote| describe(remote, names, Output::new(format.json)))
+            remote::run(&connect, |remote| describe(remote, names, Output::listing(format.json)))
         },
         TopicCommand::Alter(arguments) => {
             remote::run(&arguments.connect.clone(), |remote| alter(remote, arguments))
@@ -74,7 +74,7 @@ async fn create(mut remote: Remote, arguments: CreateTopic) -> Result<(), Failur
 fn notes(configs: &[(String, String)]) {
     for (key, _) in configs {
         if topic_key(key).is_some_and(|known| known.inert) {
-            eprintln!("note: {key} has no effect on a broker of this version");
+            aside(&format!("note: {key} has no effect on a broker of this version"));
         }
     }
 }
@@ -96,29 +96,69 @@ struct Altered<'a> {
     partitions: Option<i32>,
 }
 
+/// What a topic is changed to: two requests, for Kafka has none that does both.
+struct Alteration {
+    name: String,
+    edits: Vec<(String, Option<String>)>,
+    partitions: Option<i32>,
+}
+
+impl Alteration {
+    async fn edit(&self, remote: &mut Remote, validate_only: bool) -> Result<(), Failure> {
+        if self.edits.is_empty() {
+            return Ok(());
+        }
+        let what = format!("changing topic '{}'", self.name);
+        let question = async |broker: &mut remote::Broker, at| {
+            broker.alter_topic(&self.name, &self.edits, validate_only, at).await
+        };
+        let altered = remote.ask(To::Any, &what, question).await;
+        altered.map_err(|failure| unknown_topic(failure, &self.name))
+    }
+
+    async fn grow(&self, remote: &mut Remote, validate_only: bool) -> Result<(), Failure> {
+        let Some(count) = self.partitions else { return Ok(()) };
+        let what = format!("adding partitions to topic '{}'", self.name);
+        let question = async |broker: &mut remote::Broker, at| {
+            broker.add_partitions(&self.name, count, validate_only, at).await
+        };
+        let added = remote.ask(To::Any, &what, question).await;
+        added.map_err(|failure| unknown_topic(failure, &self.name))
+    }
+
+    /// Both, or neither if one of them would be refused; what fails all the same after the other was
+    /// done says so.
+    async fn carry_out(&self, remote: &mut Remote) -> Result<(), Failure> {
+        if !self.edits.is_empty() && self.partitions.is_some() {
+            self.edit(remote, true).await?;
+            self.grow(remote, true).await?;
+        }
+        self.edit(remote, false).await?;
+        self.grow(remote, false).await.map_err(|failure| match self.edits.as_slice() {
+            [] => failure,
+            [..] => Failure::Advised {
+                what: format!("{failure}; the settings of topic '{}' are changed", self.name),
+                hint: format!("`gregor topic describe {}` shows them", self.name),
+            },
+        })
+    }
+}
+
 async fn alter(mut remote: Remote, arguments: AlterTopic) -> Result<(), Failure> {
     let mut out = Output::new(arguments.format.json);
     let (name, validate_only) = (arguments.name, arguments.validate_only);
     notes(&arguments.configs);
     let set = arguments.configs.into_iter().map(|(key, value)| (key, Some(value)));
-    let edits: Vec<_> = set.chain(arguments.deleted.into_iter().map(|key| (key, None))).collect();
-    if !edits.is_empty() {
-        let what = format!("changing topic '{name}'");
-        let question = async |broker: &mut remote::Broker, at| {
-            broker.alter_topic(&name, &edits, validate_only, at).await
-        };
-        let altered = remote.ask(To::Any, &what, question).await;
-        altered.map_err(|failure| unknown_topic(failure, &name))?;
-    }
+    let edits = set.chain(arguments.deleted.into_iter().map(|key| (key, None))).collect();
     let partitions = arguments.partitions;
-    if let Some(count) = partitions {
-        let what = format!("adding partitions to topic '{name}'");
-        let question = async |broker: &mut remote::Broker, at| {
-            broker.add_partitions(&name, count, validate_only, at).await
-        };
-        let added = remote.ask(To::Any, &what, question).await;
-        added.map_err(|failure| unknown_topic(failure, &name))?;
+    let alteration = Alteration { name, edits, partitions };
+    if validate_only {
+        alteration.edit(&mut remote, true).await?;
+        alteration.grow(&mut remote, true).await?;
+    } else {
+        alteration.carry_out(&mut remote).await?;
     }
+    let name = alteration.name;
     let done = if validate_only { "checked" } else { "altered" };
     if out.is_json() {
         out.object(&Altered { topic: &name, done, partitions })?;
@@ -135,7 +175,7 @@ async fn delete(mut remote: Remote, names: Vec<String>, mut out: Output) -> Resu
     let mut first = None;
     for name in names {
         match delete_one(&mut remote, &name).await {
-            Ok(()) => say(&mut out, &name, "deleted")?,
+            Ok(()) => first = first.or(say(&mut out, &name, "deleted").err()),
             Err(failure) => first = first.or(Some(unknown_topic(failure, &name))),
         }
     }

@@ -34,14 +34,14 @@ pub fn run(arguments: &Verify) -> Result<(), Failure> {
         let verified = verify(&env, &asked, arguments.deep).await;
         let verified = verified.map_err(|error| refused(&error))?;
         let mut out = Output::new(arguments.format.json);
-        if out.is_json() {
-            print_json(&mut out, &verified)?;
-        } else {
-            print(&mut out, &verified, arguments.deep)?;
-        }
-        out.flush()?;
+        let printed = match out.is_json() {
+            true => print_json(&mut out, &verified),
+            false => print(&mut out, &verified, arguments.deep),
+        };
+        let printed = printed.and_then(|()| out.flush());
+        // What is wrong with the directory is told whether or not the rest could be printed.
         match verified.conclusion() {
-            Conclusion::Clean | Conclusion::Recovers => Ok(()),
+            Conclusion::Clean | Conclusion::Recovers => printed,
             Conclusion::Damaged => {
                 let places = u64::try_from(findings(&verified).len()).unwrap_or(u64::MAX);
                 Err(Failure::Damaged { dir, places })

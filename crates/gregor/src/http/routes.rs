@@ -1,7 +1,8 @@
 //! What the side door answers.
 //!
 //! Invariants: only the log level can be changed, only from this machine, and not by a page in
-//! somebody's browser; every other path is read only.
+//! somebody's browser; every other path is read only, and from this machine, where a browser may be,
+//! under a name of this machine alone. Only that the process is alive is told under any name.
 
 use std::net::IpAddr;
 
@@ -50,11 +51,11 @@ pub async fn answer(
 ) -> Answer {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
-        "/" if reads && wants_page(request.headers()) => page(),
-        "/" if reads => plain(StatusCode::OK, INDEX),
-        "/api/status" | "/api/config" | "/record" if is_other_name(peer, request.headers()) => {
+        path if path != "/health" && is_other_name(peer, request.headers()) => {
             plain(StatusCode::FORBIDDEN, "asked by a name that only leads here; use localhost\n")
         },
+        "/" if reads && wants_page(request.headers()) => page(),
+        "/" if reads => plain(StatusCode::OK, INDEX),
         "/api/status" if reads => {
             let reading = metrics::reading::take(daemon, timeout / 2).await;
             json(&Status::of(&reading, daemon.env().wall().0))
@@ -126,9 +127,9 @@ fn page() -> Answer {
 }
 
 /// Whether somebody here asks under a name that is not this machine's own: a page elsewhere whose
-/// name was made to lead here would read what it must not.
+/// name was made to lead here would read what it must not. A browser always says a name.
 fn is_other_name(peer: IpAddr, headers: &HeaderMap) -> bool {
-    peer.to_canonical().is_loopback() && !is_our_name(headers)
+    peer.to_canonical().is_loopback() && headers.contains_key(HOST) && !is_our_name(headers)
 }
 
 fn format_of(headers: &HeaderMap) -> metrics::Format {

@@ -95,6 +95,25 @@ fn the_side_door_is_bounded_in_connections_in_time_and_in_bytes() {
 }
 
 #[test]
+fn one_place_at_the_side_door_serves_both_families() {
+    let places = ["gregor.http.max.connections=1", "gregor.http.listener=localhost:0"];
+    let broker = Broker::start_with(&fresh_dir("one-place"), &places);
+    let (_, port) = broker.http().rsplit_once(':').map(|(_, port)| ((), port.to_owned())).unwrap();
+    let mut doors = vec![format!("127.0.0.1:{port}")];
+    if broker.log.contains(&format!("http://[::1]:{port}")) {
+        doors.push(format!("[::1]:{port}"));
+    }
+
+    // Twice in a row each: one family does not wait for somebody to come by the other.
+    for door in &doors {
+        for _ in 0..2 {
+            let answer = exchange(door, b"GET /health HTTP/1.0\r\n\r\n");
+            assert!(answer.contains("\"alive\":true"), "{door}: {answer}");
+        }
+    }
+}
+
+#[test]
 fn what_is_logged_changes_while_the_broker_runs_and_a_wish_that_is_none_changes_nothing() {
     let broker = Broker::start(&fresh_dir("levels"));
     assert_eq!(broker.page("/log-level"), "info\n");

@@ -68,6 +68,24 @@ fn offsets_are_moved_by_every_strategy_and_only_with_execute() {
 }
 
 #[test]
+fn the_name_of_a_group_moves_no_cursor_and_adds_no_line() {
+    let broker = Broker::start(&fresh_dir("named"));
+    broker.prints(&["topic", "create", "t"]);
+    let name = "a\u{1b}[2Jb\nc";
+    broker.prints(&["consume", "t", "--group", name]);
+
+    let listed = broker.prints(&["group", "list"]);
+    let described = broker.prints(&["group", "describe", name]);
+    let unknown = error(&broker.run(&["group", "delete", "a\u{1b}[2J"]));
+
+    for shown in [&listed, &described, &unknown] {
+        assert!(!shown.contains('\u{1b}') && shown.contains("a\\u{1b}[2J"), "{shown:?}");
+    }
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert_eq!(broker.json(&["group", "list"])[0]["group"], name);
+}
+
+#[test]
 fn offsets_go_to_a_file_and_come_back_from_it() {
     let broker = read_to_the_end("from-file");
     let file = broker.dir.with_extension("csv");

@@ -12,6 +12,8 @@ mod page;
 mod records;
 mod release;
 mod serving;
+mod stopping;
 mod support;
 mod topics;
+mod unread;
 mod verify;

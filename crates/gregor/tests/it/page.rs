@@ -19,7 +19,7 @@ fn busy(name: &str) -> Broker {
 }
 
 #[test]
-fn the_status_and_the_configuration_are_there_as_json_and_only_under_a_name_of_this_machine() {
+fn the_status_and_the_configuration_are_there_as_json() {
     let broker = busy("status");
 
     let status: serde_json::Value = serde_json::from_str(&broker.page("/api/status")).unwrap();
@@ -38,10 +38,25 @@ fn the_status_and_the_configuration_are_there_as_json_and_only_under_a_name_of_t
     let given = ("4".into(), "file or command line".into());
     assert_eq!(key("offsets.topic.num.partitions"), given);
     assert_eq!(key("num.partitions"), ("1".into(), "default".into()));
-    for path in ["/api/status", "/api/config", "/record"] {
-        let asked = format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+}
+
+#[test]
+fn nothing_but_a_sign_of_life_is_told_under_a_name_that_was_made_to_lead_here() {
+    let broker = Broker::start(&fresh_dir("rebound"));
+    let answer = |path: &str, host: &str| {
+        let asked = format!("GET {path} HTTP/1.1\r\n{host}\r\n");
         let answer = crate::support::exchange(&broker.http(), asked.as_bytes());
-        assert!(answer.starts_with("HTTP/1.1 403 "), "{path}: {answer}");
+        answer.split(' ').nth(1).map(str::to_owned).unwrap_or(answer)
+    };
+    let paths =
+        ["/", "/api/status", "/api/config", "/record", "/ready", "/metrics", "/log-level", "/x"];
+    for path in paths {
+        assert_eq!(answer(path, "Host: evil.example\r\n"), "403", "{path}");
+    }
+    assert_eq!(answer("/health", "Host: evil.example\r\n"), "200");
+    // What says no name is a program, not a page.
+    for host in ["Host: localhost:9404\r\n", "Host: 127.0.0.1\r\n", ""] {
+        assert_eq!(answer("/metrics", host), "200", "{host}");
     }
 }
 

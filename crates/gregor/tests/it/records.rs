@@ -1,6 +1,6 @@
 //! Records in and out, and groups.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use crate::support::{Broker, GREGOR, error, fresh_dir, port_of_our_own, text};
@@ -157,6 +157,49 @@ fn a_follower_in_a_group_or_alone_lives_through_a_restart_of_the_broker_and_says
         follower.wait().unwrap();
         assert_eq!(err.count(), 0, "said once");
     }
+}
+
+#[test]
+fn a_pause_beyond_the_idle_limit_costs_no_record_that_is_sent_once() {
+    let idle = "connections.max.idle.ms=300";
+    let broker = Broker::start_with(&fresh_dir("pauses"), &[idle]);
+    for (acks, said) in [("1", "2 records acknowledged"), ("0", "sent 2 records to t0; none")] {
+        let topic = format!("t{acks}");
+        broker.prints(&["topic", "create", &topic]);
+        let mut typing = Command::new(GREGOR)
+            .args(["produce", &topic, "--acks", acks, "-b", &broker.at])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = typing.stdin.take().unwrap();
+        input.write_all(b"one\n").unwrap();
+        let stored = format!("gregor_log_end_offset{{topic=\"{topic}\",partition=\"0\"}}");
+        broker.until_metric(&stored, "1");
+        broker.until_metric("gregor_connections", "0");
+
+        input.write_all(b"two\n").unwrap();
+        drop(input);
+
+        let made = text(&typing.wait_with_output().unwrap());
+        assert!(made.starts_with(said), "{made}");
+        assert_eq!(broker.prints(&["consume", &topic]), "one\ntwo\n");
+    }
+}
+
+#[test]
+fn what_nobody_acknowledges_is_no_success_once_its_connection_is_gone() {
+    let broker = Broker::start(&fresh_dir("blind"));
+    broker.prints(&["topic", "create", "small", "--config", "max.message.bytes=100"]);
+    let long = "x".repeat(500);
+
+    let made = broker.run_with(&["produce", "small", "--acks", "0"], &format!("{long}\n"));
+
+    let said = error(&made);
+    assert!(said.contains("1 of 1 record was not sent, or lost on the way"), "{said}");
+    let shown = String::from_utf8(made.stdout).unwrap();
+    assert_eq!(shown, "sent 0 of 1 record to small; none is acknowledged\n");
 }
 
 #[test]

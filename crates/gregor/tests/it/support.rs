@@ -60,14 +60,20 @@ impl Broker {
     }
 
     /// Runs this `serve` and waits for its ready line.
-    pub fn ready(mut command: Command, dir: &Path) -> Self {
+    pub fn ready(command: Command, dir: &Path) -> Self {
+        Self::says(command, dir, " is ready on ")
+    }
+
+    /// Runs this `serve` and waits for a line that has `words` in it. Behind the words stands where it
+    /// is served.
+    pub fn says(mut command: Command, dir: &Path, words: &str) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         for line in lines.by_ref() {
             let line = line.unwrap();
             seen = seen + &line + "\n";
-            if let Some((_, rest)) = line.split_once(" is ready on ") {
+            if let Some((_, rest)) = line.split_once(words) {
                 let at = rest.split([',', ' ']).next().unwrap().to_owned();
                 let (said, later) = channel();
                 // Somebody has to go on reading, or the broker waits for its log one day.
@@ -78,7 +84,16 @@ impl Broker {
         }
         drop(child.kill());
         drop(child.wait());
-        panic!("no ready line:\n{seen}");
+        panic!("no line with '{words}':\n{seen}");
+    }
+
+    /// The value of a metric without labels, as soon as it is `wanted`.
+    pub fn until_metric(&self, name: &str, wanted: &str) {
+        let line = format!("{name} {wanted}");
+        let until = std::time::Instant::now() + PATIENCE;
+        while !self.page("/metrics").lines().any(|found| found == line) {
+            assert!(std::time::Instant::now() < until, "never {line}");
+        }
     }
 
     /// Everything it logs behind its ready line up to a line that has `words` in it.
@@ -146,14 +161,19 @@ impl Broker {
     }
 
     /// SIGTERM; whether it ended well.
-    pub fn stop(mut self) -> bool {
-        let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        sent.success() && self.child.wait().unwrap().success()
+    pub fn stop(self) -> bool {
+        self.signal("TERM");
+        self.ends()
+    }
+
+    /// Waits for its end; its exit code.
+    pub fn exit_code(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     /// Waits for its end; whether it ended well.
-    pub fn ends(mut self) -> bool {
-        self.child.wait().unwrap().success()
+    pub fn ends(self) -> bool {
+        self.exit_code() == Some(0)
     }
 
     /// SIGKILL.
@@ -201,6 +221,21 @@ pub fn run(args: &[&str], input: &str) -> Output {
         .spawn()
         .unwrap();
     // A command that does not read its input may be gone already.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    child.wait_with_output().unwrap()
+}
+
+/// Runs the binary with a standard output that nobody reads.
+pub fn run_unread(args: &[&str], input: &str) -> Output {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = Command::new(GREGOR)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
     child.wait_with_output().unwrap()
 }

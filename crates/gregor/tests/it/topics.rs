@@ -133,6 +133,29 @@ fn what_a_new_topic_asks_for_in_vain_is_said() {
 }
 
 #[test]
+fn a_topic_is_altered_in_both_ways_or_in_none() {
+    let broker = Broker::start(&fresh_dir("alter-both"));
+    broker.prints(&["topic", "create", "t", "--partitions", "2", "--config", "retention.ms=7000"]);
+    let alter = |more: &[&str]| broker.run(&[&["topic", "alter", "t"], more].concat());
+    let is = || {
+        let topic = &broker.json(&["topic", "describe", "t"])[0];
+        let partitions = topic["partitions"].as_array().unwrap().len();
+        (topic["configs"]["retention.ms"].as_str().unwrap().to_owned(), partitions)
+    };
+
+    for wrong in [
+        ["--config", "retention.ms=1000", "--partitions", "1"],
+        ["--config", "retention.ms=soon", "--partitions", "3"],
+    ] {
+        error(&alter(&wrong));
+        assert_eq!(is(), ("7000".to_owned(), 2), "{wrong:?}");
+    }
+
+    text(&alter(&["--config", "retention.ms=1000", "--partitions", "3"]));
+    assert_eq!(is(), ("1000".to_owned(), 3));
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     for args in [&["topic"][..], &["consume"], &["consume", "t", "--from", "now"], &["bogus"]] {
         assert_eq!(run(args, "").status.code(), Some(2), "{args:?}");

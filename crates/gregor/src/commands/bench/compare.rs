@@ -13,7 +13,7 @@ use super::target::{Broker, Kind};
 use super::{Workload, case, fill, plan, plot};
 use crate::cli;
 use crate::failure::Failure;
-use crate::output::{Column, Output};
+use crate::output::{Column, Output, aside};
 
 /// What of a measurement is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +198,8 @@ fn note(
         out.object(shown)?;
         return out.flush();
     }
-    eprintln!("round {} {case} {}: {:.3} {}", shown.round, shown.broker, shown.value, shown.unit);
+    let Shown { round, broker, value, unit, .. } = shown;
+    aside(&format!("round {round} {case} {broker}: {value:.3} {unit}"));
     Ok(())
 }
 

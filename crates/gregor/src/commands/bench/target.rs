@@ -20,6 +20,7 @@ use wire::error_code::ErrorCode;
 use super::process::{Usage, usage};
 use crate::cli;
 use crate::failure::Failure;
+use crate::output::aside;
 use crate::remote;
 
 /// How long a program may take until it answers.
@@ -80,7 +81,7 @@ impl Drop for Broker {
         if let Some(dir) = self.dir.take()
             && let Err(error) = std::fs::remove_dir_all(&dir)
         {
-            eprintln!("{} is left: {error}", dir.display());
+            aside(&format!("{} is left: {error}", dir.display()));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `gregor consume --group`: a member of a classic consumer group.
 //!
 //! Invariants: after a lost membership nothing is committed before the next join; what was written
-//! out is committed before the group is left, and nothing else ever is; a heartbeat goes out at least
+//! out is committed before the group is left, and nothing else ever is; it is left however the reading
+//! ends, so that no one has to wait for the session to; a heartbeat goes out at least
 //! every [`HEARTBEAT`], also while whoever reads our output does not; whose output takes nothing for
 //! `--max-poll-interval` leaves, and joins again when it does.
 
@@ -21,12 +22,15 @@ use super::{WAIT, fail, settle, starts};
 use crate::cli::Consume;
 use crate::commands::group::assigned_partitions;
 use crate::failure::Failure;
+use crate::output::aside;
 use crate::remote::{Broker, Remote, To};
 
 /// Kafka's `heartbeat.interval.ms`; of a short session, a third.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// Kafka's `group.initial.rebalance.delay.ms`, and a little.
 const GROUP_DELAY: Duration = Duration::from_secs(4);
+/// How long the last commit and the leaving may take.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 /// The assignor that every Kafka client knows.
 const RANGE: &str = "range";
 
@@ -92,29 +96,23 @@ pub async fn consume(
         was_blocked: false,
         patience: None,
     };
-    loop {
-        let end = tokio::select! {
-            biased;
-            () = &mut stop => {
-                settle(&consumer.remote, &mut printer).await?;
-                consumer.commit_last(printer.written()).await;
-                break;
-            },
-            end = consumer.membership(&mut printer) => end,
-        };
-        match end {
-            Ok(End::Done) => break,
-            Ok(End::Rejoin) => consumer.patience = None,
-            Err(_) if std::mem::take(&mut consumer.was_blocked) => consumer.patience = None,
-            Err(failure) if is_lost(&failure) || failure.is_passing() => {
-                consumer.bear(failure)?;
-                consumer.remote.pause().await;
-            },
-            Err(failure) => return Err(fail(failure, &mut printer, stop).await),
+    let ended = consumer.read_on(&mut printer, &mut stop).await;
+    let ended = match ended {
+        // What was printed is committed if it is written. Ctrl-C itself fails for the output alone.
+        Err(failure) if !is_lost(&failure) => Err(fail(failure, &mut printer, stop).await),
+        ended => ended,
+    };
+    let env = consumer.remote.env().clone();
+    let last = async {
+        if !ended.as_ref().is_err_and(is_lost) {
+            consumer.commit_last(printer.written()).await;
         }
+        consumer.leave().await;
+    };
+    if env::timeout_at(&env, env.now().after(LAST_WAIT), last).await.is_err() {
+        aside("no answer when the group was to be left: it waits until the session ends");
     }
-    consumer.leave().await;
-    Ok(())
+    ended
 }
 
 fn is_lost(failure: &Failure) -> bool {
@@ -122,6 +120,31 @@ fn is_lost(failure: &Failure) -> bool {
 }
 
 impl Consumer<'_> {
+    /// Reads, in one membership after the other, until all is read, or Ctrl-C, or a failure.
+    async fn read_on(
+        &mut self,
+        printer: &mut Printer,
+        stop: &mut Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), Failure> {
+        loop {
+            let end = tokio::select! {
+                biased;
+                () = &mut *stop => return settle(&self.remote, printer).await,
+                end = self.membership(printer) => end,
+            };
+            match end {
+                Ok(End::Done) => return Ok(()),
+                Ok(End::Rejoin) => self.patience = None,
+                Err(_) if std::mem::take(&mut self.was_blocked) => self.patience = None,
+                Err(failure) if is_lost(&failure) || failure.is_passing() => {
+                    self.bear(failure)?;
+                    self.remote.pause().await;
+                },
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
     /// Puts up with trouble that may pass, for `--timeout` from the first of it on.
     fn bear(&mut self, failure: Failure) -> Result<(), Failure> {
         let until = *self.patience.get_or_insert_with(|| self.remote.deadline());
@@ -325,7 +348,7 @@ impl Meanwhile for Consumer<'_> {
             self.member.group,
             self.arguments.max_poll_interval.as_secs_f64()
         );
-        eprintln!("{told}");
+        aside(&told);
         Err(Failure::Other(told))
     }
 }

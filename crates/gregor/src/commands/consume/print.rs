@@ -163,8 +163,10 @@ impl Printer {
         meanwhile: &mut impl Meanwhile,
     ) -> Result<(), Failure> {
         for read in round {
-            self.print(reader, read, meanwhile).await?;
+            let printed = self.print(reader, read, meanwhile).await;
+            // Also before something damaged: what was printed of it is printed.
             self.reached.insert(read.partition, reader.position(read.partition));
+            printed?;
         }
         self.flush(meanwhile).await
     }

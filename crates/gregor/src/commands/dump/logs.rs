@@ -72,9 +72,9 @@ impl Look<'_> {
         if report.out.is_json() {
             report.out.object(&Line::Log(&line))?;
         } else {
-            report
-                .out
-                .line(&format!("\nlog {}-{}, folder {folder}", line.topic, line.partition))?;
+            report.out.line("")?;
+            let (topic, partition) = (&line.topic, line.partition);
+            report.out.line(&format!("log {topic}-{partition}, folder {folder}"))?;
             let closed = match line.sealed {
                 Some(true) => "closed cleanly",
                 Some(false) => "not closed",

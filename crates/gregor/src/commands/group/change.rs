@@ -14,7 +14,7 @@ use wire::error_code::ErrorCode;
 use super::plan::{self, Plan};
 use crate::cli::{DeleteOffsets, Places, ResetOffsets, Scope, Strategy};
 use crate::failure::Failure;
-use crate::output::{Column, Output, counted, or_dash};
+use crate::output::{Column, Output, aside, counted, or_dash};
 use crate::remote::{Broker, Remote, To, TopicOf};
 
 /// States of a group that has no members.
@@ -62,7 +62,9 @@ pub async fn reset(mut remote: Remote, asked: ResetOffsets) -> Result<(), Failur
             for moved in &reset.partitions {
                 let (place, group) = ((moved.topic.as_str(), moved.partition), &reset.group);
                 let group = (!is_only).then_some(group.as_str());
-                out.line(&plan::line(group, place, moved.new_offset))?;
+                // To be read back: a name stays as it is.
+                let line = plan::line(group, place, moved.new_offset) + "\n";
+                out.bytes(line.as_bytes())?;
             }
             out.flush()?;
         } else {
@@ -202,7 +204,9 @@ async fn targets(
         let stays = before.filter(|_| strategy.to_current);
         let new_offset = stays.unwrap_or_else(|| wanted.clamp(start, end.max(start)));
         if stays.is_none() && new_offset != wanted {
-            eprintln!("note: {name}-{index} holds {start} to {end}; {wanted} becomes {new_offset}");
+            let note =
+                format!("{name}-{index} holds {start} to {end}; {wanted} becomes {new_offset}");
+            aside(&format!("note: {note}"));
         }
         let (topic, partition) = place;
         moved.push(Moved { topic, partition, committed: before, new_offset });
@@ -289,6 +293,23 @@ pub async fn delete_offsets(mut remote: Remote, asked: DeleteOffsets) -> Result<
         outcomes => outcomes?,
     };
     let refused = outcomes.iter().find(|(_, _, code)| !code.is_none()).cloned();
+    let printed = print_deleted(&mut out, outcomes);
+    match refused {
+        None => printed,
+        Some((topic, _, ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC)) => Err(Failure::Advised {
+            what: format!("members of group '{group}' read topic '{topic}'"),
+            hint: format!(
+                "stop these consumers first; `gregor group describe {group}` shows who they are"
+            ),
+        }),
+        Some((topic, partition, code)) => {
+            let what = format!("the offset of {topic}-{partition}");
+            Err(Failure::Refused { what, code, told: None })
+        },
+    }
+}
+
+fn print_deleted(out: &mut Output, outcomes: Vec<(String, i32, ErrorCode)>) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for (topic, partition, code) in outcomes {
         let error = (!code.is_none()).then(|| code.to_string());
@@ -301,20 +322,7 @@ pub async fn delete_offsets(mut remote: Remote, asked: DeleteOffsets) -> Result<
     }
     let columns = [Column::Text("TOPIC"), Column::Number("PARTITION"), Column::Text("OFFSET")];
     out.table(&columns, rows)?;
-    out.flush()?;
-    match refused {
-        None => Ok(()),
-        Some((topic, _, ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC)) => Err(Failure::Advised {
-            what: format!("members of group '{group}' read topic '{topic}'"),
-            hint: format!(
-                "stop these consumers first; `gregor group describe {group}` shows who they are"
-            ),
-        }),
-        Some((topic, partition, code)) => {
-            let what = format!("the offset of {topic}-{partition}");
-            Err(Failure::Refused { what, code, told: None })
-        },
-    }
+    out.flush()
 }
 
 #[derive(Serialize)]
