@@ -39,6 +39,7 @@ pub const MARKS: &[&str] = &[
     "group_load_failed",
     "group_load_in_progress",
     "group_mailbox_full",
+    "group_members_have_no_room",
     "group_not_coordinator",
     "group_shard_ended",
     "group_topic_created",
