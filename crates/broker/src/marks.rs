@@ -11,7 +11,6 @@ pub const MARKS: &[&str] = &[
     "delete_records_internal_topic",
     "delete_records_of_compacted_topic",
     "delete_records_out_of_range",
-    "delete_records_timed_out",
     "delete_records_unknown_partition",
     "directory_failed",
     "directory_lost",
