@@ -13,8 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{
-    BrokerId, Instant, Offset, PartitionId, PartitionIndex, Probe, ProducerEpoch, ProducerId,
-    TopicId,
+    BrokerId, Offset, PartitionId, PartitionIndex, Probe, ProducerEpoch, ProducerId, TopicId,
 };
 use env::{Disk, Env};
 use metadata::{Command, ConfigChange, OFFSETS_TOPIC, Reply};
@@ -190,12 +189,11 @@ impl<E: Env> Broker<E> {
     /// returns the first offset that is left.
     ///
     /// # Errors
-    /// [`DeleteRecordsError`]. Only after [`DeleteRecordsError::TimedOut`] they may still go.
+    /// [`DeleteRecordsError`]. Only after [`DeleteRecordsError::StorageFailed`] they may be gone.
     pub async fn delete_records(
         &self,
         id: PartitionId,
         upto: Option<Offset>,
-        deadline: Instant,
     ) -> Result<Offset, DeleteRecordsError> {
         let node = &self.inner.node;
         if node.is_stopping() {
@@ -209,11 +207,7 @@ impl<E: Env> Broker<E> {
             return Err(DeleteRecordsError::InternalTopic);
         }
         let guard = node.tasks.guard().ok_or(DeleteRecordsError::Stopping)?;
-        let deleted = partition.delete_records(upto, guard);
-        env::timeout_at(&node.env, deadline, deleted).await.unwrap_or_else(|env::Elapsed| {
-            node.env.probe().reached("delete_records_timed_out");
-            Err(DeleteRecordsError::TimedOut)
-        })
+        partition.delete_records(upto, guard).await
     }
 
     /// Creates topics, each succeeding or failing alone; answers in the order of the request, once

@@ -79,6 +79,10 @@ pub struct BrokerConfig {
     pub group_initial_rebalance_delay: Duration,
     /// `group.max.size`.
     pub group_size_max: usize,
+    /// What the members of all groups together may have said of themselves, and been given by their
+    /// leaders, in bytes; beyond it a join or an assignment is refused as not available (ours, and no
+    /// key: nobody has asked for another one).
+    pub group_member_bytes_max: usize,
     /// `offsets.retention.minutes`.
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`.
@@ -121,6 +125,7 @@ impl Default for BrokerConfig {
             group_session_timeout_max: Duration::from_secs(1800),
             group_initial_rebalance_delay: Duration::from_secs(3),
             group_size_max: usize::try_from(i32::MAX).unwrap_or(usize::MAX),
+            group_member_bytes_max: 64 * 1024 * 1024,
             offsets_retention: Duration::from_secs(7 * 24 * 3600),
             offsets_retention_check_interval: Duration::from_secs(600),
             topic_defaults: TopicConfig::default(),

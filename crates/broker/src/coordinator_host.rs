@@ -2,9 +2,11 @@
 //!
 //! Owns: which shard hosts a group, and the mailboxes. Invariants: a shard answers only after it
 //! has replayed its whole partition; every request is answered, at the latest when its shard ends;
-//! mailboxes are bounded, a request that finds one full is told to come again.
+//! mailboxes are bounded, a request that finds one full is told to come again, and so is one that would
+//! make all groups together hold more of what their members say than there is room for.
 
 mod load;
+mod room;
 mod shard;
 
 use env::atomic::{AtomicU8, Ordering};
@@ -17,6 +19,7 @@ use env::{Env, Lock, Rank};
 use metadata::{CreateTopic, OFFSETS_TOPIC, Topic};
 use tokio::sync::{mpsc, oneshot};
 
+use self::room::{Room, Rooms};
 use crate::alive::{Alive, Guard};
 use crate::config::BrokerConfig;
 use crate::node::Node;
@@ -31,6 +34,8 @@ const SHARDS_RANK: Rank = Rank(40);
 pub(crate) struct Mail {
     command: Command,
     answer: oneshot::Sender<Reply>,
+    /// For what it may leave behind, until the shard counts that.
+    room: Room,
 }
 
 /// A command in a mailbox.
@@ -106,12 +111,14 @@ pub(crate) struct Coordinators<E: Env> {
     node: Arc<Node<E>>,
     shards: Lock<Shards<E>>,
     tasks: Alive,
+    rooms: Rooms,
 }
 
 impl<E: Env> Coordinators<E> {
     pub(crate) fn start(node: Arc<Node<E>>) -> Arc<Self> {
         let shards = Lock::new(SHARDS_RANK, Shards::default());
-        Arc::new(Self { node, shards, tasks: Alive::default() })
+        let rooms = Rooms::new(node.config.group_member_bytes_max);
+        Arc::new(Self { node, shards, tasks: Alive::default(), rooms })
     }
 
     /// Loads the shards of the partitions led here, if `topic` is the coordinators'.
@@ -139,7 +146,9 @@ impl<E: Env> Coordinators<E> {
         let (mailbox, mail) = mpsc::channel(MAILBOX);
         let phase = Arc::new(PhaseCell(AtomicU8::new(0)));
         let (node, led) = (Arc::clone(&self.node), Arc::clone(&partition));
-        let task = shard::run(node, led, Arc::clone(&phase), mail, guard.clone());
+        let held = self.rooms.empty();
+        let mine = shard::Mine { phase: Arc::clone(&phase), mail, held };
+        let task = shard::run(node, led, mine, guard.clone());
         self.node.env.spawn("coordinator_shard", task);
         Some(Handle { mailbox, phase, partition })
     }
@@ -165,7 +174,8 @@ impl<E: Env> Coordinators<E> {
             let (answer, _) = oneshot::channel();
             let command = Command::TopicDeleted { topic: topic.name.to_string() };
             // A shard that has ended has nothing to forget.
-            drop(mailbox.send(Mail { command, answer }).await);
+            let room = self.rooms.empty();
+            drop(mailbox.send(Mail { command, answer, room }).await);
         }
     }
 
@@ -241,12 +251,9 @@ impl<E: Env> Coordinators<E> {
                 probe.reached("group_coordinator_broken");
                 GroupError::CoordinatorNotAvailable
             },
-            Some((mailbox, Phase::Serving)) => match mailbox.try_reserve() {
-                Err(_) => {
-                    probe.reached("group_mailbox_full");
-                    GroupError::CoordinatorNotAvailable
-                },
-                Ok(slot) => {
+            Some((mailbox, Phase::Serving)) => match self.places(&mailbox, &command) {
+                Err(refused) => refused,
+                Ok((slot, room)) => {
                     // Only what is written has a time limit of its own; the shard bounds how long
                     // others wait.
                     let until = match &command {
@@ -260,12 +267,30 @@ impl<E: Env> Coordinators<E> {
                     let late = command.refuse(GroupError::CoordinatorNotAvailable);
                     let ended = command.refuse(GroupError::NotCoordinator);
                     let (answer, reply) = oneshot::channel();
-                    slot.send(Mail { command, answer });
+                    slot.send(Mail { command, answer, room });
                     return Ok(Asked { reply, until, late, ended });
                 },
             },
         };
         Err(Box::new(refuse(&command, refused)))
+    }
+
+    /// A place in the mailbox, and room for what the command may leave behind.
+    fn places<'m>(
+        &self,
+        mailbox: &'m mpsc::Sender<Mail>,
+        command: &Command,
+    ) -> Result<(mpsc::Permit<'m, Mail>, Room), GroupError> {
+        let probe = self.node.env.probe();
+        let Ok(slot) = mailbox.try_reserve() else {
+            probe.reached("group_mailbox_full");
+            return Err(GroupError::CoordinatorNotAvailable);
+        };
+        let Some(room) = self.rooms.take(command.member_bytes()) else {
+            probe.reached("group_members_have_no_room");
+            return Err(GroupError::CoordinatorNotAvailable);
+        };
+        Ok((slot, room))
     }
 
     async fn finish(&self, asked: Asked) -> Reply {
@@ -288,7 +313,8 @@ impl<E: Env> Coordinators<E> {
         let mut groups: Vec<Listed> = Vec::new();
         for mailbox in self.mailboxes() {
             let (answer, reply) = oneshot::channel();
-            if mailbox.send(Mail { command: Command::List, answer }).await.is_err() {
+            let (command, room) = (Command::List, self.rooms.empty());
+            if mailbox.send(Mail { command, answer, room }).await.is_err() {
                 return Reply::List(Err(GroupError::CoordinatorNotAvailable));
             }
             match reply.await {

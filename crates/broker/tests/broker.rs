@@ -5,6 +5,9 @@
 #[path = "broker/cleaning.rs"]
 mod cleaning;
 #[cfg(test)]
+#[path = "broker/commits.rs"]
+mod commits;
+#[cfg(test)]
 #[path = "broker/damaged.rs"]
 mod damaged;
 #[cfg(test)]
@@ -22,6 +25,9 @@ mod lifecycle;
 #[cfg(test)]
 #[path = "broker/measure.rs"]
 mod measure;
+#[cfg(test)]
+#[path = "broker/members.rs"]
+mod members;
 #[cfg(test)]
 #[path = "broker/modes.rs"]
 mod modes;

@@ -76,6 +76,42 @@ impl Command {
         }
     }
 
+    /// Bytes of it that may be held for as long as its sender is a member; 0 for what leaves nothing
+    /// behind, or waits only for the log.
+    pub fn member_bytes(&self) -> usize {
+        match self {
+            Self::Join(join) => join.bytes(),
+            Self::Sync(sync) => {
+                let assignments = sync.assignments.iter();
+                assignments.map(|(id, data)| id.len() + data.len()).fold(0, usize::saturating_add)
+            },
+            Self::Heartbeat(_)
+            | Self::Leave { .. }
+            | Self::Commit(_)
+            | Self::Offsets { .. }
+            | Self::List
+            | Self::Describe { .. }
+            | Self::Delete { .. }
+            | Self::DeleteOffsets { .. }
+            | Self::TopicDeleted { .. } => 0,
+        }
+    }
+
+    /// Whether it only looks: nothing is otherwise for having been asked.
+    pub fn only_looks(&self) -> bool {
+        match self {
+            Self::Offsets { .. } | Self::List | Self::Describe { .. } => true,
+            Self::Join(_)
+            | Self::Sync(_)
+            | Self::Heartbeat(_)
+            | Self::Leave { .. }
+            | Self::Commit(_)
+            | Self::Delete { .. }
+            | Self::DeleteOffsets { .. }
+            | Self::TopicDeleted { .. } => false,
+        }
+    }
+
     /// The answer that refuses it as a whole.
     pub fn refuse(&self, why: GroupError) -> Reply {
         match self {
@@ -132,6 +168,23 @@ pub struct Join {
     pub member_id_required: bool,
     /// Whether the leader may be told to keep its assignment (version 9 and up).
     pub skip_assignment: bool,
+}
+
+impl Join {
+    /// Bytes that a member takes who says this of itself.
+    pub fn bytes(&self) -> usize {
+        let instance = self.instance.as_ref().map_or(0, String::len);
+        let texts = self.client_id.len() + self.client_host.len() + self.member.len() + instance;
+        protocols_bytes(&self.protocols).saturating_add(texts)
+    }
+}
+
+/// Bytes that a list of protocols takes.
+pub(crate) fn protocols_bytes(protocols: &[(String, Bytes)]) -> usize {
+    let each = protocols.iter().map(|(name, data)| {
+        size_of::<(String, Bytes)>().saturating_add(name.len()).saturating_add(data.len())
+    });
+    each.fold(0, usize::saturating_add)
 }
 
 /// SyncGroup.

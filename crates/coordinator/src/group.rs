@@ -77,6 +77,27 @@ pub(crate) struct Group {
     proposals: usize,
     /// The deadline that the shard has noted for this group.
     pub armed: Option<Instant>,
+    /// The [bytes](Group::bytes) that the shard has noted.
+    pub noted_bytes: usize,
+}
+
+/// What an entry of a small map or list takes beside its content.
+const ENTRY_BYTES: usize = 64;
+
+/// The names that are in each of these lists.
+fn in_all<'a>(ballots: &[&'a [(String, Bytes)]]) -> BTreeSet<&'a str> {
+    // Not each with each: a client may offer as many as its request has room for.
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for (before, ballot) in ballots.iter().enumerate() {
+        for (name, _) in *ballot {
+            match times.get_mut(name.as_str()) {
+                None if before == 0 => drop(times.insert(name, 1)),
+                Some(times) if *times == before => *times += 1,
+                None | Some(_) => {},
+            }
+        }
+    }
+    times.into_iter().filter(|(_, times)| *times == ballots.len()).map(|(name, _)| name).collect()
 }
 
 impl Group {
@@ -213,8 +234,9 @@ impl Group {
         if self.state == GroupState::Empty {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
-        let fits = |name: &str| self.members.values().all(|member| member.metadata(name).is_some());
-        self.protocol_type == protocol_type && protocols.iter().any(|(name, _)| fits(name))
+        let members = self.members.values().map(|member| member.protocols.as_slice());
+        let with_all: Vec<_> = members.chain([protocols]).collect();
+        self.protocol_type == protocol_type && !in_all(&with_all).is_empty()
     }
 
     /// The protocol that all members have and most prefer, as if `instead` of one member's
@@ -228,12 +250,11 @@ impl Group {
                 _ => member.protocols.as_slice(),
             })
             .collect();
-        let everybody_has = |name: &str| {
-            ballots.iter().all(|ballot| ballot.iter().any(|(offered, _)| offered == name))
-        };
+        let everybody_has = in_all(&ballots);
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for ballot in &ballots {
-            if let Some((name, _)) = ballot.iter().find(|(name, _)| everybody_has(name)) {
+            let choice = ballot.iter().find(|(name, _)| everybody_has.contains(&**name));
+            if let Some((name, _)) = choice {
                 let count = votes.entry(name).or_default();
                 *count = count.saturating_add(1);
             }
@@ -244,6 +265,14 @@ impl Group {
 
     fn is_leader(&self, member: &str) -> bool {
         self.leader.as_deref() == Some(member)
+    }
+
+    /// Bytes that it holds of what members said, or were given by their leader.
+    pub fn bytes(&self) -> usize {
+        let members = self.members.iter().map(|(id, member)| id.len() + member.bytes());
+        let pending = self.pending.keys().map(|id| id.len() + ENTRY_BYTES);
+        let deferred = self.deferred.iter().map(|(_, join, _)| join.bytes());
+        members.chain(pending).chain(deferred).fold(0, usize::saturating_add)
     }
 
     /// How long a rebalance may take: as long as the slowest member was promised.

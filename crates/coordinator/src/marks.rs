@@ -7,6 +7,7 @@ use crate::GroupError;
 /// Rare branches a campaign must reach.
 pub const MARKS: &[&str] = &[
     "group_append_failed",
+    "group_append_taken_apart",
     "group_assignment_overtaken",
     "group_deleted",
     "group_deletion_in_parts",

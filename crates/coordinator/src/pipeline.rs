@@ -3,8 +3,9 @@
 //! Owns: the queue of proposals and the one append under way. Invariants: proposals reach the log
 //! in the order they were decided in; at most one append is under way, so that a failed one can
 //! not leave a gap before a later one; a proposal is never split over two appends; what needs more
-//! room is a series, whose outcome is good only if that of each part is. Bounds: each proposal
-//! belongs to a waiting request or a group, and both are bounded.
+//! room is a series, whose outcome is good only if that of each part is; a proposal never fails for
+//! the size of others that it was packed with. Bounds: each proposal belongs to a waiting request or
+//! a group, and both are bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use crate::event::{Action, AppendError, AppendId, RequestId};
 use crate::group::Swap;
 use crate::record::Record;
-use crate::{Command, GroupError};
+use crate::{Command, GroupError, Settings};
 
 /// Records that go into the log together, and what depends on them.
 #[derive(Debug)]
@@ -23,7 +24,12 @@ pub(crate) struct Proposal {
     pub records: Vec<Record>,
     /// The same, as bytes.
     encoded: Vec<(Bytes, Option<Bytes>)>,
+    /// Of those in a batch, at most.
     bytes: usize,
+    /// Whether it says who is in a group.
+    of_group: bool,
+    /// Whether it was too large together with others: it goes by itself.
+    alone: bool,
     /// The series it is a part of, if it is not alone.
     series: Option<u64>,
     /// What happens then.
@@ -65,13 +71,43 @@ pub(crate) struct Pipeline {
     next_series: u64,
     /// Why a part failed, of series whose last part has no outcome yet.
     lost: BTreeMap<u64, AppendError>,
-    bytes_max: usize,
+    /// Bytes of the proposals that say who is in a group.
+    group_bytes: usize,
+    /// The largest batch that the log takes now.
+    batch_bytes_max: usize,
+    /// From here on nothing more is packed into an append.
+    append_bytes_max: usize,
     records_max: usize,
 }
 
 impl Pipeline {
-    pub fn new(bytes_max: usize, records_max: usize) -> Self {
-        Self { bytes_max, records_max, ..Self::default() }
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            batch_bytes_max: settings.batch_bytes_max,
+            append_bytes_max: settings.append_bytes_max,
+            records_max: settings.append_records_max,
+            ..Self::default()
+        }
+    }
+
+    /// From now on the log takes batches of so many bytes.
+    pub fn limit_batches(&mut self, bytes_max: usize) {
+        self.batch_bytes_max = bytes_max;
+    }
+
+    /// Bytes on their way to the log that say who is in a group.
+    pub fn group_bytes(&self) -> usize {
+        self.group_bytes
+    }
+
+    /// Bytes of records that fit into one batch.
+    pub fn room(&self) -> usize {
+        self.batch_bytes_max.saturating_sub(BATCH_BYTES)
+    }
+
+    /// Bytes of records that are put together.
+    fn packed(&self) -> usize {
+        self.room().min(self.append_bytes_max)
     }
 
     /// Queues `records`; they reach the log together.
@@ -79,10 +115,13 @@ impl Pipeline {
         let encoded: Result<Vec<_>, EncodeError> = records.iter().map(Record::encode).collect();
         let encoded = encoded.map_err(|_| TooLarge)?;
         let bytes = encoded.iter().map(size).sum();
-        if bytes > self.bytes_max || records.len() > self.records_max {
+        if bytes > self.room() || records.len() > self.records_max {
             return Err(TooLarge);
         }
-        self.queued.push_back(Proposal { records, encoded, bytes, series: None, then });
+        let of_group = records.iter().any(|record| matches!(record, Record::Group { .. }));
+        self.group_bytes = self.group_bytes.saturating_add(if of_group { bytes } else { 0 });
+        let (alone, series) = (false, None);
+        self.queued.push_back(Proposal { records, encoded, bytes, of_group, alone, series, then });
         Ok(())
     }
 
@@ -94,11 +133,11 @@ impl Pipeline {
         for record in records {
             let encoded = record.encode().map_err(|_| TooLarge)?;
             let more = size(&encoded);
-            if more > self.bytes_max || self.records_max == 0 {
+            if more > self.room() || self.records_max == 0 {
                 return Err(TooLarge);
             }
             let has_room = |part: &&mut Proposal| {
-                part.bytes.saturating_add(more) <= self.bytes_max
+                part.bytes.saturating_add(more) <= self.packed()
                     && part.records.len() < self.records_max
             };
             if let Some(part) = parts.last_mut().filter(has_room) {
@@ -107,8 +146,15 @@ impl Pipeline {
                 part.encoded.push(encoded);
             } else {
                 let (records, encoded) = (vec![record], vec![encoded]);
-                let series = Some(self.next_series);
-                parts.push(Proposal { records, encoded, bytes: more, series, then: Then::Part });
+                parts.push(Proposal {
+                    records,
+                    encoded,
+                    bytes: more,
+                    of_group: false,
+                    alone: false,
+                    series: Some(self.next_series),
+                    then: Then::Part,
+                });
             }
         }
         self.next_series = self.next_series.saturating_add(1);
@@ -137,7 +183,8 @@ impl Pipeline {
         }
     }
 
-    /// Starts the next append if none is under way: as many queued proposals as fit.
+    /// Starts the next append if none is under way: as many queued proposals as fit by the limit as it
+    /// is now. What does not fit by itself any more is tried, so that it is the log that refuses it.
     pub fn pump(&mut self, out: &mut Vec<Action>) {
         if self.under_way.is_some() || self.queued.is_empty() {
             return;
@@ -148,14 +195,18 @@ impl Pipeline {
         while let Some(first) = self.queued.front() {
             let bytes_then = bytes.saturating_add(first.bytes);
             let records_then = records.len().saturating_add(first.encoded.len());
-            let fits = bytes_then <= self.bytes_max && records_then <= self.records_max;
-            if !(fits || taken.is_empty()) {
+            let fits = bytes_then <= self.packed() && records_then <= self.records_max;
+            if !(taken.is_empty() || fits && !first.alone) {
                 break;
             }
             let Some(mut proposal) = self.queued.pop_front() else { break };
             bytes = bytes_then;
             records.append(&mut proposal.encoded);
+            let alone = proposal.alone;
             taken.push(proposal);
+            if alone {
+                break;
+            }
         }
         let id = AppendId(self.next);
         self.next = self.next.saturating_add(1);
@@ -163,10 +214,34 @@ impl Pipeline {
         out.push(Action::Append { id, records });
     }
 
+    /// The append `id` was too large, and none of it is in the log: if it held several proposals they
+    /// are queued again, each to be tried by itself. False if it held one, or is not under way.
+    pub fn take_apart(&mut self, id: AppendId) -> bool {
+        let several =
+            |(started, held): &mut (AppendId, Vec<Proposal>)| *started == id && held.len() > 1;
+        let Some((_, proposals)) = self.under_way.take_if(several) else { return false };
+        for mut proposal in proposals.into_iter().rev() {
+            // What was encoded once is so again.
+            let encode = |record: &Record| match record.encode() {
+                Ok(encoded) => encoded,
+                Err(error) => unreachable!("it was encoded before: {error}"),
+            };
+            proposal.encoded = proposal.records.iter().map(encode).collect();
+            proposal.alone = true;
+            self.queued.push_front(proposal);
+        }
+        true
+    }
+
     /// The append `id` has an outcome: what it held. Empty if `id` is not under way.
     pub fn settle(&mut self, id: AppendId) -> Vec<Proposal> {
         match self.under_way.take() {
-            Some((started, proposals)) if started == id => proposals,
+            Some((started, proposals)) if started == id => {
+                let settled = proposals.iter().filter(|proposal| proposal.of_group);
+                let bytes = settled.map(|proposal| proposal.bytes).fold(0, usize::saturating_add);
+                self.group_bytes = self.group_bytes.saturating_sub(bytes);
+                proposals
+            },
             other => {
                 self.under_way = other;
                 Vec::new()
@@ -185,12 +260,28 @@ impl Pipeline {
         self.queued.clear();
         self.lost.clear();
         self.under_way = None;
+        self.group_bytes = 0;
     }
 }
 
-/// Bytes of a record's key and value.
+/// A batch without records: what stands before the first one.
+const BATCH_BYTES: usize = 61;
+
+/// Bytes of a record in a batch, at most: lengths in front of the record, its key and its value,
+/// attributes, the time since the first record, which is none, the place in the batch, the number of
+/// headers.
 fn size((key, value): &(Bytes, Option<Bytes>)) -> usize {
-    key.len().saturating_add(value.as_ref().map_or(0, Bytes::len))
+    /// Of a million records.
+    const PLACE_BYTES_MAX: usize = 3;
+    let framed = |bytes: usize| varint_bytes(bytes).saturating_add(bytes);
+    let content = framed(key.len()).saturating_add(framed(value.as_ref().map_or(0, Bytes::len)));
+    framed(content.saturating_add(1 + 1 + PLACE_BYTES_MAX + 1))
+}
+
+/// Bytes of a length in zigzag form: seven bits each, and one bit is the sign's.
+fn varint_bytes(length: usize) -> usize {
+    let bits = usize::BITS - length.leading_zeros() + 1;
+    usize::try_from(bits.div_ceil(7)).unwrap_or(usize::MAX)
 }
 
 impl Command {

@@ -34,8 +34,10 @@ pub struct Settings {
     /// Requests of one shard that wait for others or for the log; beyond it a request is refused
     /// as not available (ours).
     pub waiting_requests_max: usize,
-    /// Bytes of keys and values of one append; what does not fit waits for the next, and what
-    /// can never fit is refused. Leave room for the batch's framing below `max.message.bytes`.
+    /// The largest batch that the log takes, to begin with ([`crate::Shard::limit_batches`]); records
+    /// that do not fit into one are refused.
+    pub batch_bytes_max: usize,
+    /// Bytes of records beyond which nothing more is put into an append; it waits for the next.
     pub append_bytes_max: usize,
     /// Records of one append.
     pub append_records_max: usize,
@@ -56,6 +58,7 @@ impl Default for Settings {
             groups_max: 100_000,
             pending_members_max: 10_000,
             waiting_requests_max: 100_000,
+            batch_bytes_max: 1_048_588,
             append_bytes_max: 900_000,
             append_records_max: 10_000,
         }

@@ -40,6 +40,8 @@ pub struct Shard<P> {
     owed: BTreeMap<RequestId, Owed>,
     /// For each group, when time next matters to it, or earlier.
     alarms: BTreeSet<(Instant, String)>,
+    /// Of all groups together.
+    group_bytes: usize,
     /// When expired offsets are looked for next, once the shard serves.
     expiry_due: Option<Instant>,
 }
@@ -61,7 +63,7 @@ struct Step<'a> {
 impl<P: Probe> Shard<P> {
     /// A shard that has read nothing of its log yet.
     pub fn new(settings: Settings, probe: P) -> Self {
-        let pipeline = Pipeline::new(settings.append_bytes_max, settings.append_records_max);
+        let pipeline = Pipeline::new(&settings);
         Self {
             settings,
             probe,
@@ -71,6 +73,7 @@ impl<P: Probe> Shard<P> {
             pipeline,
             owed: BTreeMap::new(),
             alarms: BTreeSet::new(),
+            group_bytes: 0,
             expiry_due: None,
         }
     }
@@ -104,12 +107,25 @@ impl<P: Probe> Shard<P> {
             let Some(stored) = &durable.generation else { continue };
             let mut group = Group::load(name, stored, now, &self.probe);
             group.armed = group.deadline();
+            group.noted_bytes = group.bytes();
+            self.group_bytes = self.group_bytes.saturating_add(group.noted_bytes);
             self.alarms.extend(group.armed.map(|at| (at, name.to_owned())));
             loaded.insert(name.to_owned(), group);
         }
         self.groups = loaded;
         self.expiry_due = Some(now.after(self.settings.offsets_check_interval));
         self.phase = Phase::Serving;
+    }
+
+    /// From now on the log takes batches of at most so many bytes.
+    pub fn limit_batches(&mut self, bytes_max: usize) {
+        self.pipeline.limit_batches(bytes_max);
+    }
+
+    /// Bytes that are held of what members said, or were given by their leaders: who hosts shards bounds
+    /// the sum by refusing what would add to it ([`Command::member_bytes`]).
+    pub fn member_bytes(&self) -> usize {
+        self.group_bytes.saturating_add(self.pipeline.group_bytes())
     }
 
     /// When [`Event::Tick`] is due, if ever.
@@ -208,6 +224,8 @@ impl<P: Probe> Shard<P> {
             Some(GroupError::UnknownMemberId)
         } else if unknown && !self.has_room_for_group(&join.group) {
             Some(GroupError::CoordinatorNotAvailable)
+        } else if join.protocols.iter().any(|offer| !self.could_be_written(&join.group, offer)) {
+            Some(GroupError::UnknownServerError)
         } else {
             None
         };
@@ -220,6 +238,13 @@ impl<P: Probe> Shard<P> {
             self.groups.insert(name.clone(), Group::new(&name));
         }
         self.with_group(step, &name, |group, io| group.join(io, id, join, fresh));
+    }
+
+    /// Whether a group's record could hold what a member says of itself for one protocol. Kafka says so
+    /// no sooner than when the leader has made an assignment, and with the same error.
+    fn could_be_written(&self, group: &str, (name, metadata): &(String, Bytes)) -> bool {
+        group.len().saturating_add(name.len()).saturating_add(metadata.len())
+            <= self.pipeline.room()
     }
 
     fn sync(&mut self, step: &mut Step<'_>, id: RequestId, sync: Sync) {
@@ -270,6 +295,10 @@ impl<P: Probe> Shard<P> {
 
     fn appended(&mut self, step: &mut Step<'_>, id: AppendId, result: Result<(), AppendError>) {
         if self.phase == Phase::Resigned {
+            return;
+        }
+        if result == Err(AppendError::TooLarge) && self.pipeline.take_apart(id) {
+            self.probe.reached("group_append_taken_apart");
             return;
         }
         let proposals = self.pipeline.settle(id);
@@ -352,6 +381,7 @@ impl<P: Probe> Shard<P> {
         self.phase = Phase::Resigned;
         self.pipeline.clear();
         self.groups.clear();
+        self.group_bytes = 0;
         self.alarms.clear();
         self.expiry_due = None;
         let owed: Vec<_> = self.owed.iter().map(|(id, owed)| (*id, *owed)).collect();
@@ -383,6 +413,9 @@ impl<P: Probe> Shard<P> {
         let (before, after) = (group.armed, group.deadline());
         group.armed = after;
         let vacant = group.is_vacant();
+        let (bytes_before, bytes) = (group.noted_bytes, group.bytes());
+        group.noted_bytes = bytes;
+        self.group_bytes = self.group_bytes.saturating_sub(bytes_before).saturating_add(bytes);
         if before != after || vacant {
             if let Some(at) = before {
                 self.alarms.remove(&(at, name.to_owned()));

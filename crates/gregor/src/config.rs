@@ -319,6 +319,7 @@ impl Keys {
             group_session_timeout_max: self.millis("group.max.session.timeout.ms"),
             group_initial_rebalance_delay: self.millis("group.initial.rebalance.delay.ms"),
             group_size_max: self.size("group.max.size"),
+            group_member_bytes_max: BrokerConfig::default().group_member_bytes_max,
             offsets_retention: self.minutes("offsets.retention.minutes"),
             offsets_retention_check_interval: self.millis("offsets.retention.check.interval.ms"),
             topic_defaults: defaults.topic_defaults.with(&self.topic_defaults()),

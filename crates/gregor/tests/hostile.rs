@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 
 #[path = "hostile/members.rs"]
 mod members;
+#[path = "hostile/repeats.rs"]
+mod repeats;
 #[path = "hostile/rows.rs"]
 mod rows;
 #[path = "hostile/saturation.rs"]

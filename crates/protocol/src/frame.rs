@@ -64,6 +64,18 @@ impl Framed {
             Self::Parts(parts) => parts.iter().map(Part::len).sum(),
         }
     }
+
+    /// Bytes of it that are in memory.
+    pub fn memory_bytes(&self) -> usize {
+        let in_memory = |part: &Part| match part {
+            Part::Bytes(bytes) => bytes.len(),
+            Part::External { .. } => 0,
+        };
+        match self {
+            Self::Short(bytes) => bytes.len(),
+            Self::Parts(parts) => parts.iter().map(in_memory).sum(),
+        }
+    }
 }
 
 /// As [`response`], with the error codes that are not 0; `body` writes what follows the header.
@@ -76,10 +88,24 @@ pub fn framed(
     correlation_id: i32,
     body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
 ) -> Result<(Framed, Vec<(i16, u32)>), EncodeError> {
+    let mut writer = begun(api_key, api_version, correlation_id);
+    body(&mut writer)?;
+    ended(writer)
+}
+
+/// The beginning of a response's frame, behind which its body is to be written.
+pub fn begun(api_key: ApiKey, api_version: i16, correlation_id: i32) -> Writer {
     let mut writer = Writer::with_capacity(256);
     writer.i32(0);
     ResponseHeader { correlation_id }.encode(&mut writer, api_key, api_version);
-    body(&mut writer)?;
+    writer
+}
+
+/// The frame of a response whose body was written behind its [beginning](begun).
+///
+/// # Errors
+/// [`EncodeError::Length`] if it is longer than a frame can be.
+pub fn ended(mut writer: Writer) -> Result<(Framed, Vec<(i16, u32)>), EncodeError> {
     let errors = writer.take_errors();
     let framed = match writer.whole_frame() {
         Some(whole) if whole.len() <= SHORT_BYTES_MAX => Framed::Short(whole.into()),

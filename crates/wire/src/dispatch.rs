@@ -18,6 +18,7 @@ use protocol::{
 };
 use tracing::debug;
 
+use crate::handlers::answer::ANSWER_BYTES_MAX;
 use crate::handlers::{self, produce};
 use crate::server::{FileOf, Frame, Shared};
 
@@ -120,6 +121,21 @@ impl<E: Env> Context<'_, E> {
         self.reply_by(|writer| body.encode(writer, version), externals)
     }
 
+    /// The beginning of a response, behind which its body is to be written; see
+    /// [`Context::finish`].
+    pub(crate) fn begin_reply(&self) -> Writer {
+        let header = &self.header;
+        protocol::frame::begun(header.api_key, header.api_version, header.correlation_id)
+    }
+
+    /// What becomes of a request whose answer would be too long.
+    pub(crate) fn too_long(&self) -> Outcome<FileOf<E>> {
+        self.probe().reached("answer_too_long");
+        let (peer, key) = (self.peer, self.header.api_key);
+        debug!(%peer, ?key, bytes_max = ANSWER_BYTES_MAX, "an answer would be too long; closing the connection");
+        Outcome::Close
+    }
+
     /// A response whose body is written by `body`.
     pub(crate) fn reply_by(
         &self,
@@ -141,6 +157,7 @@ impl<E: Env> Context<'_, E> {
         externals: Vec<Vec<Segment<FileOf<E>>>>,
     ) -> Outcome<FileOf<E>> {
         match encoded {
+            Ok((frame, _)) if frame.memory_bytes() > ANSWER_BYTES_MAX => self.too_long(),
             Ok((frame, errors)) => {
                 self.shared.counters.answer(self.header.api_key, frame.len_bytes(), &errors);
                 Outcome::Reply(Reply { frame, externals })

@@ -270,7 +270,6 @@ impl From<&DeleteRecordsError> for ErrorCode {
             DeleteRecordsError::InternalTopic => Self::INVALID_TOPIC_EXCEPTION,
             DeleteRecordsError::Policy => Self::POLICY_VIOLATION,
             DeleteRecordsError::OutOfRange => Self::OFFSET_OUT_OF_RANGE,
-            DeleteRecordsError::TimedOut => Self::REQUEST_TIMED_OUT,
             DeleteRecordsError::StorageFailed => Self::KAFKA_STORAGE_ERROR,
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! Owns: which APIs are served. Invariants: what is advertised is served in every version (but for
 //! Produce 0 to 2, which Kafka advertises for librdkafka's sake and refuses as well); a handler
-//! answers every element of its request and does work proportional to it; the hot requests are read
-//! through views, which allocate nothing; nothing that a handler leaves behind keeps a request's
+//! answers every element of its request, once where it may be long and is named twice, and does work
+//! proportional to it, by turns if that is much ([`answer`]); the hot requests are read through views, which allocate nothing; nothing that a handler leaves behind keeps a request's
 //! bytes alive.
 
 mod alter_configs;
+pub(crate) mod answer;
 pub(crate) mod api_versions;
 mod config_resources;
 mod configs;
@@ -164,15 +165,15 @@ async fn handle_rare<E: Env>(
         ApiKey::DeleteRecords => delete_records::handle(c, decode(c, &body)?).await,
         ApiKey::DeleteTopics => delete_topics::handle(c, decode(c, &body)?).await,
         ApiKey::InitProducerId => init_producer_id::handle(c, decode(c, &body)?).await,
-        ApiKey::OffsetForLeaderEpoch => end_of_epochs::handle(c, decode(c, &body)?),
-        ApiKey::DescribeConfigs => describe_configs::handle(c, decode(c, &body)?),
+        ApiKey::OffsetForLeaderEpoch => end_of_epochs::handle(c, decode(c, &body)?).await,
+        ApiKey::DescribeConfigs => describe_configs::handle(c, decode(c, &body)?).await,
         ApiKey::AlterConfigs => alter_configs::replace(c, decode(c, &body)?).await,
         ApiKey::DeleteGroups => group_deletion::groups(c, decode(c, &body)?).await,
         ApiKey::DescribeLogDirs => log_dirs::handle(c, decode(c, &body)?).await,
         ApiKey::CreatePartitions => create_partitions::handle(c, decode(c, &body)?).await,
-        ApiKey::ElectLeaders => elect_leaders::handle(c, decode(c, &body)?),
+        ApiKey::ElectLeaders => elect_leaders::handle(c, decode(c, &body)?).await,
         ApiKey::IncrementalAlterConfigs => alter_configs::edit(c, decode(c, &body)?).await,
-        ApiKey::AlterPartitionReassignments => reassignments::alter(c, decode(c, &body)?),
+        ApiKey::AlterPartitionReassignments => reassignments::alter(c, decode(c, &body)?).await,
         ApiKey::ListPartitionReassignments => reassignments::list(c, &decode(c, &body)?),
         ApiKey::DescribeQuorum => describe_quorum::handle(c, decode(c, &body)?),
         ApiKey::OffsetDelete => group_deletion::offsets(c, decode(c, &body)?).await,
@@ -181,7 +182,7 @@ async fn handle_rare<E: Env>(
         ApiKey::DescribeTransactions => transactions::describe(c, decode(c, &body)?),
         ApiKey::ListTransactions => transactions::list(c, decode(c, &body)?),
         ApiKey::ListConfigResources => config_resources::list(c, decode(c, &body)?),
-        ApiKey::DescribeProducers => describe_producers::handle(c, decode(c, &body)?),
+        ApiKey::DescribeProducers => describe_producers::handle(c, decode(c, &body)?).await,
         ApiKey::DescribeTopicPartitions => describe_topic_partitions::handle(c, decode(c, &body)?),
         _ => Outcome::Close,
     };

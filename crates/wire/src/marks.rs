@@ -6,6 +6,8 @@ pub const MARKS: &[&str] = &[
     "accept_failed",
     "alter_configs_of_broker",
     "alter_configs_refused",
+    "answer_too_long",
+    "answer_turn_ended",
     "api_versions_bad_software_name",
     "api_versions_half_named",
     "api_versions_other_cluster",

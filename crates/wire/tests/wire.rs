@@ -15,6 +15,8 @@ mod counting;
 mod data;
 #[path = "wire/groups.rs"]
 mod groups;
+#[path = "wire/repeats.rs"]
+mod repeats;
 #[path = "wire/sessions.rs"]
 mod sessions;
 #[path = "wire/settings.rs"]

@@ -26,9 +26,6 @@ pub enum DeleteRecordsError {
     /// Beyond the high watermark, or below zero.
     #[error("the offset lies beyond the high watermark")]
     OutOfRange,
-    /// It took longer than the request allowed; the records may be gone or go.
-    #[error("timed out")]
-    TimedOut,
     /// The broker is stopping.
     #[error("the broker is stopping")]
     Stopping,

@@ -19,7 +19,7 @@ use env::Env;
 use records::{BatchBuilder, BatchError, NewRecord};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Mail, Phase, PhaseCell, load};
+use super::{Mail, Phase, PhaseCell, Room, load};
 use crate::alive::Guard;
 use crate::api::{Acks, ProduceError, Produced};
 use crate::config::BrokerConfig;
@@ -32,20 +32,27 @@ type Rows = Vec<(Bytes, Option<Bytes>)>;
 /// A log that could not be read is tried again after this long.
 const RELOAD_AFTER: Duration = Duration::from_secs(1);
 
+/// What a shard's task has from its host.
+pub(crate) struct Mine {
+    pub(crate) phase: Arc<PhaseCell>,
+    pub(crate) mail: mpsc::Receiver<Mail>,
+    pub(crate) held: Room,
+}
+
 /// Loads the shard, however often that takes, then serves it. `guard` tells the host that the task
 /// runs.
 pub(crate) async fn run<E: Env>(
     node: Arc<Node<E>>,
     partition: Arc<Partition<E>>,
-    phase: Arc<PhaseCell>,
-    mut mail: mpsc::Receiver<Mail>,
+    mine: Mine,
     guard: Guard,
 ) {
+    let Mine { phase, mut mail, held } = mine;
     loop {
         match load(&node, &partition).await {
             Ok(shard) => {
                 phase.set(Phase::Serving);
-                Driver::new(node, partition, shard, mail).serve().await;
+                Driver::new(node, partition, shard, (mail, held)).serve().await;
                 break;
             },
             Err(error) => {
@@ -78,7 +85,8 @@ async fn load<E: Env>(
     node: &Arc<Node<E>>,
     partition: &Partition<E>,
 ) -> Result<Shard<E::Probe>, load::LoadError> {
-    let mut shard = Shard::new(settings(&node.config), node.env.probe().clone());
+    let settings = settings(&node.config, batch_bytes_max(partition));
+    let mut shard = Shard::new(settings, node.env.probe().clone());
     load::replay(partition, node.env.probe(), |key, value| shard.replay(key, value)).await?;
     shard.loaded(node.env.now());
     Ok(shard)
@@ -89,6 +97,8 @@ struct Driver<E: Env> {
     partition: Arc<Partition<E>>,
     shard: Shard<E::Probe>,
     mail: mpsc::Receiver<Mail>,
+    /// For what the members of its groups say.
+    held: Room,
     /// Whether more mail may come.
     open: bool,
     /// The append under way.
@@ -110,13 +120,14 @@ impl<E: Env> Driver<E> {
         node: Arc<Node<E>>,
         partition: Arc<Partition<E>>,
         shard: Shard<E::Probe>,
-        mail: mpsc::Receiver<Mail>,
+        (mail, held): (mpsc::Receiver<Mail>, Room),
     ) -> Self {
         Self {
             node,
             partition,
             shard,
             mail,
+            held,
             open: true,
             proof: None,
             answers: BTreeMap::new(),
@@ -126,6 +137,7 @@ impl<E: Env> Driver<E> {
     }
 
     async fn serve(mut self) {
+        self.held.becomes(self.shard.member_bytes());
         while self.open || self.proof.is_some() {
             match self.next().await {
                 Wake::Deadline => self.step(Event::Tick).await,
@@ -181,16 +193,25 @@ impl<E: Env> Driver<E> {
         self.answers.insert(id, mail.answer);
         let fresh = self.node.env.random_uuid();
         self.step(Event::Request { id, command: mail.command, fresh }).await;
+        // It is counted by the shard now, as far as anything is left of it.
+        drop(mail.room);
     }
 
     /// Steps the shard and carries out what it wants; a refused append is the next event.
     async fn step(&mut self, event: Event) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
-            self.node.record(Kind::Group, &(self.partition.id().index.0, &event));
+            // Who only looks, as every reading of the metrics does, must not push out what happened.
+            let is_look = matches!(&event, Event::Request { command, .. } if command.only_looks());
+            if !is_look {
+                self.node.record(Kind::Group, &(self.partition.id().index.0, &event));
+            }
             let wall = self.node.env.wall();
             let mut out = std::mem::take(&mut self.out);
+            // It may have been changed, also between an append and its refusal.
+            self.shard.limit_batches(batch_bytes_max(&self.partition));
             self.shard.step(self.node.env.now(), wall, event, &mut out);
+            self.held.becomes(self.shard.member_bytes());
             for action in out.drain(..) {
                 next = self.carry_out(action, wall).await.or(next);
             }
@@ -267,13 +288,15 @@ fn refused(error: ProduceError) -> AppendError {
     }
 }
 
-fn settings(config: &BrokerConfig) -> Settings {
-    /// Room for the batch's own bytes.
-    const FRAMING: usize = 64 * 1024;
+/// The largest batch that the partition takes now.
+fn batch_bytes_max<E: Env>(partition: &Partition<E>) -> usize {
+    let config = partition.config();
+    config.batch_bytes_max.min(usize::try_from(config.segment_bytes).unwrap_or(usize::MAX))
+}
+
+fn settings(config: &BrokerConfig, batch_bytes_max: usize) -> Settings {
     /// A look takes in every group.
     const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
-    let defaults = Settings::default();
-    let batch_bytes_max = config.topic_defaults.batch_bytes_max;
     Settings {
         session_timeout_min: config.group_session_timeout_min,
         session_timeout_max: config.group_session_timeout_max,
@@ -282,7 +305,7 @@ fn settings(config: &BrokerConfig) -> Settings {
         offset_metadata_max_bytes: config.offset_metadata_bytes_max,
         offsets_retention: config.offsets_retention,
         offsets_check_interval: config.offsets_retention_check_interval.max(CHECK_INTERVAL_MIN),
-        append_bytes_max: batch_bytes_max.saturating_sub(FRAMING).min(defaults.append_bytes_max),
-        ..defaults
+        batch_bytes_max,
+        ..Settings::default()
     }
 }

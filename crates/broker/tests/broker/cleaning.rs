@@ -1,6 +1,6 @@
 //! Compaction, retention of a log at rest, and DeleteRecords, through a broker.
 
-use base::{Duration, Instant, Offset, PartitionId, Timestamp};
+use base::{Duration, Offset, PartitionId, Timestamp};
 use broker::api::{DeleteRecordsError, ListOffset, OffsetSpec, ProduceError};
 use broker::{Broker, BrokerConfig};
 use bytes::Bytes;
@@ -58,7 +58,7 @@ async fn delete(
     partition: PartitionId,
     upto: Option<i64>,
 ) -> Result<i64, DeleteRecordsError> {
-    let deleted = broker.delete_records(partition, upto.map(Offset), Instant::NEVER).await;
+    let deleted = broker.delete_records(partition, upto.map(Offset)).await;
     deleted.map(|start| start.0)
 }
 

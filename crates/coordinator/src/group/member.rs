@@ -6,6 +6,7 @@
 use base::{Duration, Instant};
 use bytes::Bytes;
 
+use crate::command::protocols_bytes;
 use crate::event::RequestId;
 use crate::record::StoredMember;
 
@@ -51,6 +52,17 @@ impl Member {
             session_ends: now.after(stored.session_timeout),
             ..Self::default()
         }
+    }
+
+    /// Bytes that it takes, beside its id.
+    pub fn bytes(&self) -> usize {
+        let protocols = protocols_bytes(&self.protocols);
+        let texts = self.client_id.len() + self.client_host.len();
+        let instance = self.instance.as_ref().map_or(0, |instance| 2 * instance.len());
+        size_of::<Self>()
+            .saturating_add(protocols)
+            .saturating_add(self.assignment.len())
+            .saturating_add(texts + instance)
     }
 
     /// Its metadata for a protocol, if it has that protocol.

@@ -20,11 +20,19 @@ impl<P: Probe> Shard<P> {
         }
         let mut records = Vec::with_capacity(count);
         let mut results = Vec::with_capacity(count);
+        let mut bytes = 0_usize;
         for offset in commit.offsets {
+            // Each record names the group: a few bytes for each partition may become very many.
+            if bytes > self.pipeline.room() {
+                let too_large = vec![Err(GroupError::InvalidCommitOffsetSize); count];
+                self.io(step).reply(id, Reply::Commit(too_large));
+                return;
+            }
             if is_longer(&offset.metadata, self.settings.offset_metadata_max_bytes) {
                 results.push(Err(GroupError::OffsetMetadataTooLarge));
             } else {
                 results.push(Ok(()));
+                bytes = bytes.saturating_add(commit.who.group.len() + offset.metadata.len());
                 records.push(offset_record(&commit.who.group, offset, commit.retention, step));
             }
         }

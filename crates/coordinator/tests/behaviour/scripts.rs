@@ -32,6 +32,8 @@ pub(crate) const ALL: &[fn() -> World] = &[
     commits_in_every_state,
     commits_that_cannot_be,
     commit_is_lost,
+    commits_too_large_together,
+    limit_of_batches_changes,
     topic_is_deleted,
     loading_and_resigned,
     too_much,
@@ -427,6 +429,45 @@ pub(crate) fn commit_is_lost() -> World {
     world
 }
 
+/// What is too large together is tried one by one, in order, and what is too large by itself is refused.
+pub(crate) fn commits_too_large_together() -> World {
+    let mut world = World::new();
+    world.auto = false;
+    for offset in 1..5 {
+        world.commit("admin", stand_alone(), offset);
+    }
+    world.settle(Ok(()));
+    world.commit("admin", stand_alone(), 5);
+    world.settle(Err(AppendError::TooLarge));
+    world.settle(Ok(()));
+    world.settle(Err(AppendError::TooLarge));
+    world.settle(Ok(()));
+    world.settle(Ok(()));
+    world.fetch();
+    world
+}
+
+/// The limit is the one of the moment: of a commit, and of what is packed together.
+pub(crate) fn limit_of_batches_changes() -> World {
+    let mut world = World::new();
+    world.auto = false;
+    for offset in 1..6 {
+        world.commit("admin", stand_alone(), offset);
+    }
+    // Room for one of them.
+    world.shard.limit_batches(140);
+    world.settle(Ok(()));
+    world.settle(Ok(()));
+    // For two.
+    world.shard.limit_batches(260);
+    world.settle(Ok(()));
+    // For none.
+    world.shard.limit_batches(100);
+    world.commit("admin", stand_alone(), 6);
+    world.settle(Ok(()));
+    world
+}
+
 pub(crate) fn topic_is_deleted() -> World {
     let mut world = World::new();
     world.commit("admin", stand_alone(), 1);
@@ -472,7 +513,7 @@ pub(crate) fn too_much() -> World {
         groups_max: 2,
         pending_members_max: 1,
         waiting_requests_max: 4,
-        append_bytes_max: 400,
+        batch_bytes_max: 461,
         ..Settings::default()
     };
     let mut world = World::with(settings, Watch::new(""));

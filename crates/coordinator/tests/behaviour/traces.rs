@@ -127,6 +127,16 @@ fn a_commit_the_log_did_not_take_is_not_fetched() {
 }
 
 #[test]
+fn commits_that_are_too_large_together_are_tried_one_by_one() {
+    check(scripts::commits_too_large_together, "commits_too_large_together");
+}
+
+#[test]
+fn what_fits_is_decided_by_the_limit_of_the_moment() {
+    check(scripts::limit_of_batches_changes, "limit_of_batches_changes");
+}
+
+#[test]
 fn offsets_of_a_deleted_topic_are_removed_even_those_on_their_way() {
     check(scripts::topic_is_deleted, "topic_is_deleted");
 }

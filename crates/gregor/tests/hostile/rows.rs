@@ -50,6 +50,7 @@ const ROWS: &[Row] = &[
     Row { name: "unknown keys and versions", act: unknown },
     Row { name: "topic names with control characters", act: control_characters },
     Row { name: "values of the wrong type", act: wrong_types },
+    Row { name: "the smallest element of every array, 10,000 times", act: repeats::repeated },
 ];
 
 fn oversize(broker: &Broker) {

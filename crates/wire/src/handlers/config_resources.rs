@@ -1,6 +1,8 @@
 //! ListConfigResources: what can have settings of its own. Version 0 is the old
 //! ListClientMetricsResources. Source: KIP-1000, KIP-1142.
 
+use std::collections::BTreeSet;
+
 use base::Probe;
 use broker::api::Resource;
 use env::Env;
@@ -25,7 +27,7 @@ pub(crate) fn list<E: Env>(
     } else {
         &[TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP]
     };
-    let asked = request.resource_types;
+    let asked: BTreeSet<i8> = request.resource_types.into_iter().collect();
     if asked.iter().any(|kind| !supported.contains(kind)) {
         context.probe().reached("list_config_resources_refused");
         let error_code = ErrorCode::UNSUPPORTED_VERSION.0;

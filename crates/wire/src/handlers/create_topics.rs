@@ -14,6 +14,7 @@ use protocol::messages::create_topics_request::{CreatableReplicaAssignment, Crea
 use protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
+use super::answer::Answer;
 use super::configs;
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -61,8 +62,18 @@ pub(crate) async fn handle<E: Env>(
         }
     });
     let duplicate = TopicError::InvalidRequest("Duplicate topic name.".to_owned());
-    let topics = topics.chain(twice.into_iter().map(|name| failure(name, &duplicate))).collect();
-    context.reply(&CreateTopicsResponse { topics, ..CreateTopicsResponse::default() })
+    let count = topics.len() + twice.len();
+    let topics = topics.chain(twice.into_iter().map(|name| failure(name, &duplicate)));
+    // Each has all of its settings in it.
+    let mut answer = Answer::of::<CreateTopicsResponse>(context, 2, count);
+    let mut pushed = Ok(());
+    for topic in topics {
+        pushed = answer.push(&topic).await;
+        if pushed.is_err() {
+            break;
+        }
+    }
+    answer.end(pushed)
 }
 
 /// The topics whose name is asked for once, in order, and the names that are asked for again.

@@ -1,16 +1,18 @@
 //! DeleteRecords: moving the start of partitions up.
 //!
-//! Invariants: each partition succeeds or fails alone; offset −1 is the high watermark; what is
-//! answered is durable. Source: KIP-107.
+//! Invariants: each partition succeeds or fails alone, and one that is named twice is answered once, by
+//! what is asked for last; offset −1 is the high watermark; what is answered is durable. The time-out of
+//! the request is for other replicas to follow, of which there are none. Source: KIP-107.
 
-use base::{Duration, Instant, Offset, PartitionId, PartitionIndex, Probe, TopicId};
+use base::{Offset, PartitionId, PartitionIndex, Probe, TopicId};
 use env::Env;
-use protocol::messages::delete_records_request::DeleteRecordsPartition;
 use protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
 use protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
+use super::answer::{Growth, TooLong};
+use super::topics::once_each;
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
@@ -24,18 +26,26 @@ pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
     request: DeleteRecordsRequest,
 ) -> Outcome<FileOf<E>> {
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    let deadline = context.shared.env.now().after(timeout);
     let view = context.shared.broker.cluster();
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
-        let id = view.topics.get(topic.name.as_str()).map(|known| known.id);
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for part in &topic.partitions {
-            let deleted = delete(context, id, part, deadline).await;
-            partitions.push(respond(part.partition_index, deleted));
+    let named = request.topics.into_iter().map(|topic| {
+        let parts = topic.partitions.into_iter().map(|part| (part.partition_index, part.offset));
+        (topic.name, parts)
+    });
+    let named = once_each(named);
+    let mut growth = Growth::default();
+    let mut topics = Vec::with_capacity(named.len());
+    for (name, parts) in named {
+        let id = view.topics.get(name.as_str()).map(|known| known.id);
+        let mut partitions = Vec::with_capacity(parts.len());
+        for (index, offset) in parts {
+            let deleted = delete(context, id, (index, offset)).await;
+            partitions.push(respond(index, deleted));
+            let bytes = size_of::<DeleteRecordsPartitionResult>();
+            if let Err(TooLong) = growth.by(context, bytes).await {
+                return context.too_long();
+            }
         }
-        topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
+        topics.push(DeleteRecordsTopicResult { name, partitions });
     }
     context.reply(&DeleteRecordsResponse { topics, ..DeleteRecordsResponse::default() })
 }
@@ -43,16 +53,15 @@ pub(crate) async fn handle<E: Env>(
 async fn delete<E: Env>(
     context: &Context<'_, E>,
     topic: Option<TopicId>,
-    part: &DeleteRecordsPartition,
-    deadline: Instant,
+    (index, offset): (i32, i64),
 ) -> Result<Offset, ErrorCode> {
     let Some(topic) = topic else {
         context.probe().reached("delete_records_unknown_topic");
         return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     };
-    let upto = (part.offset != HIGH_WATERMARK).then_some(Offset(part.offset));
-    let id = PartitionId { topic, index: PartitionIndex(part.partition_index) };
-    let deleted = context.shared.broker.delete_records(id, upto, deadline).await;
+    let upto = (offset != HIGH_WATERMARK).then_some(Offset(offset));
+    let id = PartitionId { topic, index: PartitionIndex(index) };
+    let deleted = context.shared.broker.delete_records(id, upto).await;
     deleted.map_err(|error| {
         context.probe().reached("delete_records_refused");
         ErrorCode::from(&error)

@@ -3,7 +3,7 @@
 //! Invariants: each topic succeeds or fails alone; a topic named twice, or both ways, or neither
 //! way, is refused; an error never tells the name behind an id. Source: KIP-4, KIP-516.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Probe, TopicId};
 use broker::api::{TopicError, TopicRef};
@@ -33,18 +33,21 @@ pub(crate) async fn handle<E: Env>(
     let is_single = |reference: &&TopicRef| times.get(*reference) == Some(&1);
     let wishes = asked.iter().flatten().filter(is_single).cloned().collect();
     let mut outcomes = context.shared.broker.delete_topics(wishes).await.into_iter();
-    let responses = asked.into_iter().map(|asked| {
+    let mut told = BTreeSet::new();
+    let responses = asked.into_iter().filter_map(|asked| {
         let (reference, outcome) = match asked {
-            Err(state) => return refused(context, state),
+            Err(state) => return Some(refused(context, state)),
             Ok(reference) if is_single(&&reference) => {
                 (reference, outcomes.next().unwrap_or(Err(TopicError::StorageFailed)))
             },
+            // Told once, however often it is named.
+            Ok(reference) if !told.insert(reference.clone()) => return None,
             Ok(reference) => {
                 let error = TopicError::InvalidRequest("Duplicate topic name.".to_owned());
                 (reference, Err(error))
             },
         };
-        respond(context, reference, outcome)
+        Some(respond(context, reference, outcome))
     });
     let responses = responses.collect();
     context.reply(&DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() })

@@ -16,6 +16,7 @@ use protocol::messages::describe_configs_response::{
 };
 use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
+use super::answer::Answer;
 use super::configs::{self, Effective};
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -32,7 +33,10 @@ pub(super) const CLIENT_METRICS: i8 = 16;
 /// Kafka's number for the resource type "group".
 pub(super) const GROUP: i8 = 32;
 
-pub(crate) fn handle<E: Env>(
+/// What it takes to find all settings of something, in the words of [`Answer::worked`].
+const SETTINGS_WORK: usize = 16 * 1024;
+
+pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
     request: DescribeConfigsRequest,
 ) -> Outcome<FileOf<E>> {
@@ -41,8 +45,18 @@ pub(crate) fn handle<E: Env>(
     let mut seen = BTreeSet::new();
     let mut resources = request.resources;
     resources.retain(|one| seen.insert((one.resource_type, one.resource_name.clone())));
-    let results = resources.into_iter().map(|resource| describe(context, resource, show));
-    context.reply(&DescribeConfigsResponse { results: results.collect(), throttle_time_ms: 0 })
+    let mut answer = Answer::of::<DescribeConfigsResponse>(context, 0, resources.len());
+    let mut pushed = Ok(());
+    for resource in resources {
+        // Groups need not be there to have settings: a name of a few bytes costs all of them, also if
+        // one alone is wanted.
+        answer.worked(SETTINGS_WORK);
+        pushed = answer.push(&describe(context, resource, show)).await;
+        if pushed.is_err() {
+            break;
+        }
+    }
+    answer.end(pushed)
 }
 
 /// What was asked for beyond the values.

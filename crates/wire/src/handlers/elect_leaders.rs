@@ -6,14 +6,16 @@
 use base::{PartitionIndex, Probe};
 use broker::api::{ClusterView, Election, NoElection};
 use env::Env;
+use protocol::messages::elect_leaders_request::TopicPartitions;
 use protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
+use super::answer::{Growth, TooLong};
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
 
-pub(crate) fn handle<E: Env>(
+pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
     request: ElectLeadersRequest,
 ) -> Outcome<FileOf<E>> {
@@ -24,21 +26,41 @@ pub(crate) fn handle<E: Env>(
         other => return refused(context, request, &format!("Unknown election type {other}")),
     };
     let replica_election_results = match request.topic_partitions {
-        Some(topics) => topics
-            .into_iter()
-            .map(|topic| {
-                let all = topic.partitions.into_iter();
-                let answers = all.map(|index| answer(&view, &topic.topic, index, election));
-                let partition_result = answers.map(|(_, result)| result).collect();
-                ReplicaElectionResult { topic: topic.topic, partition_result }
-            })
-            .collect(),
+        Some(topics) => {
+            let mut growth = Growth::default();
+            let mut results = Vec::with_capacity(topics.len());
+            for topic in topics {
+                match named(context, &view, (topic, election), &mut growth).await {
+                    Ok(result) => results.push(result),
+                    Err(TooLong) => return context.too_long(),
+                }
+            }
+            results
+        },
         None => everywhere(&view, election),
     };
     context.reply(&ElectLeadersResponse {
         replica_election_results,
         ..ElectLeadersResponse::default()
     })
+}
+
+/// The partitions that are named of a topic.
+async fn named<E: Env>(
+    context: &Context<'_, E>,
+    view: &ClusterView,
+    (topic, election): (TopicPartitions, Election),
+    growth: &mut Growth,
+) -> Result<ReplicaElectionResult, TooLong> {
+    let mut partition_result = Vec::with_capacity(topic.partitions.len());
+    for index in topic.partitions {
+        let (_, result) = answer(view, &topic.topic, index, election);
+        // It may name the topic again, and that may be long.
+        let text = result.error_message.as_ref().map_or(0, String::len);
+        partition_result.push(result);
+        growth.by(context, text + size_of::<PartitionResult>()).await?;
+    }
+    Ok(ReplicaElectionResult { topic: topic.topic, partition_result })
 }
 
 fn everywhere(view: &ClusterView, election: Election) -> Vec<ReplicaElectionResult> {

@@ -12,21 +12,29 @@ use protocol::messages::offset_for_leader_epoch_response::{
 };
 use protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
+use super::answer::{Growth, TooLong};
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
 
-pub(crate) fn handle<E: Env>(
+pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
     request: OffsetForLeaderEpochRequest,
 ) -> Outcome<FileOf<E>> {
     let view = context.shared.broker.cluster();
-    let topics = request.topics.into_iter().map(|topic| {
+    let mut growth = Growth::default();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
         let id = view.topics.get(topic.topic.as_str()).map(|known| known.id);
-        let partitions = topic.partitions.iter().map(|asked| end_of(context, id, asked));
-        OffsetForLeaderTopicResult { partitions: partitions.collect(), topic: topic.topic }
-    });
-    let topics = topics.collect();
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in &topic.partitions {
+            partitions.push(end_of(context, id, asked));
+            if let Err(TooLong) = growth.by(context, size_of::<EpochEndOffset>()).await {
+                return context.too_long();
+            }
+        }
+        topics.push(OffsetForLeaderTopicResult { partitions, topic: topic.topic });
+    }
     context.reply(&OffsetForLeaderEpochResponse { topics, throttle_time_ms: 0 })
 }
 

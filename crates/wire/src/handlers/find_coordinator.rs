@@ -1,15 +1,18 @@
 //! FindCoordinator: who coordinates groups. Nobody coordinates transactions yet.
 //!
-//! Invariants: one answer per key; the empty group has a coordinator, for it may commit by itself; a
+//! Invariants: one answer per key, however often it is named; the empty group has a coordinator, for it may commit by itself; a
 //! transactional id fails at once and with a message. Clients of the batched versions (Java) show the
 //! message of a code they do not expect; older ones (librdkafka) retry every code but 53 for ever, so
 //! they get that. Source: KIP-699, KIP-932.
+
+use std::collections::BTreeSet;
 
 use base::Probe;
 use env::Env;
 use protocol::messages::find_coordinator_response::Coordinator;
 use protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 
+use super::answer::{Growth, TooLong};
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
@@ -29,9 +32,19 @@ pub(crate) async fn handle<E: Env>(
     request: FindCoordinatorRequest,
 ) -> Outcome<FileOf<E>> {
     if context.version() >= BATCHED_VERSION_MIN {
-        let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
-        for key in request.coordinator_keys {
-            coordinators.push(find(context, request.key_type, key).await);
+        let mut seen = BTreeSet::new();
+        let mut keys = request.coordinator_keys;
+        keys.retain(|key| seen.insert(key.clone()));
+        let mut growth = Growth::default();
+        let mut coordinators = Vec::with_capacity(keys.len());
+        for key in keys {
+            let found = find(context, request.key_type, key).await;
+            let text = found.key.len() + found.host.len();
+            let text = text + found.error_message.as_ref().map_or(0, String::len);
+            coordinators.push(found);
+            if let Err(TooLong) = growth.by(context, text + size_of::<Coordinator>()).await {
+                return context.too_long();
+            }
         }
         return context.reply(&FindCoordinatorResponse {
             coordinators,

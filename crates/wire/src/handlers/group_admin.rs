@@ -11,6 +11,7 @@ use protocol::messages::{
     DescribeGroupsRequest, DescribeGroupsResponse, ListGroupsRequest, ListGroupsResponse,
 };
 
+use super::answer::Answer;
 use super::topics::{GROUP_OPERATIONS, NOT_ASKED};
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -37,13 +38,15 @@ pub(crate) async fn list<E: Env>(
             return context.reply(&ListGroupsResponse { error_code, ..Default::default() });
         },
     };
-    let asked = |filter: &[String], value: &str| {
-        filter.is_empty() || filter.iter().any(|one| one.eq_ignore_ascii_case(value))
+    let small = |texts: Vec<String>| -> BTreeSet<String> {
+        texts.into_iter().map(|text| text.to_ascii_lowercase()).collect()
     };
-    let wanted = asked(&request.types_filter, CLASSIC);
-    let groups = listed
-        .into_iter()
-        .filter(|group| wanted && asked(&request.states_filter, group.state.name()));
+    let (types, states) = (small(request.types_filter), small(request.states_filter));
+    let is_asked = |filter: &BTreeSet<String>, value: &str| {
+        filter.is_empty() || filter.contains(&value.to_ascii_lowercase())
+    };
+    let wanted = is_asked(&types, CLASSIC);
+    let groups = listed.into_iter().filter(|group| wanted && is_asked(&states, group.state.name()));
     let groups = groups.map(|group| ListedGroup {
         group_id: group.group,
         protocol_type: group.protocol_type,
@@ -60,13 +63,13 @@ pub(crate) async fn describe<E: Env>(
 ) -> Outcome<FileOf<E>> {
     let operations =
         if request.include_authorized_operations { GROUP_OPERATIONS } else { NOT_ASKED };
-    let mut groups = Vec::with_capacity(request.groups.len());
     let mut seen = BTreeSet::new();
-    for group in request.groups {
-        if !seen.insert(group.clone()) {
-            // Answered once, however often it is named: a few bytes must not cost a whole group.
-            continue;
-        }
+    let mut groups = request.groups;
+    // Answered once, however often it is named: a few bytes must not cost a whole group.
+    groups.retain(|group| seen.insert(group.clone()));
+    let mut described = Answer::of::<DescribeGroupsResponse>(context, 1, groups.len());
+    let mut pushed = Ok(());
+    for group in groups {
         let command = Command::Describe { group: group.clone() };
         let answer = match context.shared.broker.group(command).await {
             Reply::Describe(Ok(described)) => known(described, operations),
@@ -76,9 +79,12 @@ pub(crate) async fn describe<E: Env>(
             },
             _ => failed(group, ErrorCode::UNKNOWN_SERVER_ERROR),
         };
-        groups.push(answer);
+        pushed = described.push(&answer).await;
+        if pushed.is_err() {
+            break;
+        }
     }
-    context.reply(&DescribeGroupsResponse { groups, throttle_time_ms: 0 })
+    described.end(pushed)
 }
 
 fn known(described: Described, operations: i32) -> DescribedGroup {

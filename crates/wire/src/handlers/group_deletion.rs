@@ -1,7 +1,7 @@
 //! DeleteGroups and OffsetDelete.
 //!
-//! Invariants: each group is answered once, however often it is named, and each partition of the
-//! request, those that do not exist by the front door and the others by the group's coordinator;
+//! Invariants: each group and each partition of the request is answered once, however often it is named,
+//! those partitions that do not exist by the front door and the others by the group's coordinator;
 //! success means that the tombstones are in the coordinator's log. Source: KIP-229, KIP-496.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,7 @@ use protocol::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, OffsetDeleteRequest, OffsetDeleteResponse,
 };
 
+use super::topics::once_each;
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
@@ -62,15 +63,17 @@ pub(crate) async fn offsets<E: Env>(
     let view = context.shared.broker.cluster();
     let mut answers = Answers::default();
     let mut partitions = Vec::new();
-    for topic in request.topics {
-        let known = view.topics.get(topic.name.as_str());
-        for part in topic.partitions {
-            let index = PartitionIndex(part.partition_index);
-            if known.is_some_and(|known| known.partition(index).is_some()) {
-                partitions.push((topic.name.clone(), part.partition_index));
+    let named = request.topics.into_iter();
+    let named = named.map(|topic| {
+        (topic.name, topic.partitions.into_iter().map(|part| (part.partition_index, ())))
+    });
+    for (name, parts) in once_each(named) {
+        let known = view.topics.get(name.as_str());
+        for (index, ()) in parts {
+            if known.is_some_and(|known| known.partition(PartitionIndex(index)).is_some()) {
+                partitions.push((name.clone(), index));
             } else {
-                let error = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-                answers.add(&topic.name, part.partition_index, error);
+                answers.add(&name, index, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
             }
         }
     }

@@ -14,6 +14,7 @@ use protocol::messages::list_offsets_response::{
 };
 use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
+use super::answer::{Growth, TooLong};
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
@@ -31,6 +32,7 @@ pub(crate) async fn handle<E: Env>(
     };
     let mut twice = repeated(&request.topics).into_iter();
     let view = context.shared.broker.cluster();
+    let mut growth = Growth::default();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let id = view.topics.get(topic.name.as_str()).map(|known| known.id);
@@ -43,6 +45,10 @@ pub(crate) async fn handle<E: Env>(
                 find(context, id, part, isolation).await
             };
             partitions.push(respond(context.version(), part.partition_index, answer));
+            let bytes = size_of::<ListOffsetsPartitionResponse>();
+            if let Err(TooLong) = growth.by(context, bytes).await {
+                return context.too_long();
+            }
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
@@ -51,16 +57,22 @@ pub(crate) async fn handle<E: Env>(
 
 /// For each partition in the order of the request, whether it is named more than once.
 fn repeated(topics: &[ListOffsetsTopic]) -> Vec<bool> {
-    let all = || {
-        topics.iter().flat_map(|topic| {
-            topic.partitions.iter().map(|part| (&*topic.name, part.partition_index))
-        })
-    };
-    let mut times: BTreeMap<(&str, i32), usize> = BTreeMap::new();
-    for named in all() {
-        *times.entry(named).or_default() += 1;
+    // Topic by topic, for a name may be long and partitions many.
+    let mut times: BTreeMap<&str, BTreeMap<i32, usize>> = BTreeMap::new();
+    for topic in topics {
+        let of_topic = times.entry(&topic.name).or_default();
+        for part in &topic.partitions {
+            *of_topic.entry(part.partition_index).or_default() += 1;
+        }
     }
-    all().map(|named| times.get(&named).is_some_and(|times| *times > 1)).collect()
+    let mut repeated = Vec::new();
+    for topic in topics {
+        let of_topic = times.get(&*topic.name);
+        let times = |index: i32| of_topic.and_then(|of_topic| of_topic.get(&index));
+        let each = topic.partitions.iter().map(|part| part.partition_index);
+        repeated.extend(each.map(|index| times(index).is_some_and(|times| *times > 1)));
+    }
+    repeated
 }
 
 struct Answer {

@@ -33,9 +33,10 @@ pub(crate) async fn handle<E: Env>(
 /// The partitions that are there of those that are named.
 fn named(view: &ClusterView, topics: &[DescribableLogDirTopic]) -> BTreeSet<PartitionId> {
     let known = topics.iter().filter_map(|topic| {
-        let id = view.topics.get(topic.topic.as_str())?.id;
+        let known = view.topics.get(topic.topic.as_str())?;
         let indexes = topic.partitions.iter().copied().map(PartitionIndex);
-        Some(indexes.map(move |index| PartitionId { topic: id, index }))
+        let there = indexes.filter(|index| known.partition(*index).is_some());
+        Some(there.map(|index| PartitionId { topic: known.id, index }))
     });
     known.flatten().collect()
 }

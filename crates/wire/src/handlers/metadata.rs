@@ -15,6 +15,7 @@ use protocol::messages::metadata_response::{
 };
 use protocol::views::{Elements, MetadataTopicView, MetadataView};
 
+use super::answer::{Growth, TooLong};
 use super::topics::{CLUSTER_OPERATIONS, NOT_ASKED, Placement, TOPIC_OPERATIONS};
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
@@ -23,6 +24,9 @@ use crate::server::FileOf;
 /// Topics that one request may create by naming them; further ones are unknown, and clients ask
 /// again.
 const AUTO_CREATED_MAX: usize = 64;
+
+/// What a partition takes in an answer, with few replicas.
+const PARTITION_BYTES: usize = 40;
 
 pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
@@ -35,15 +39,17 @@ pub(crate) async fn handle<E: Env>(
     let topics = match wanted(version, request.topics) {
         Wanted::All => {
             let view = broker.cluster();
-            view.topics.values().map(|topic| known(&view, topic, operations)).collect()
+            let all = view.topics.values().map(|topic| known(&view, topic, operations));
+            gathered(context, all).await
         },
         Wanted::Refused(topics) => {
             context.probe().reached("metadata_ids_before_their_version");
-            topics.map(refused).collect()
+            gathered(context, topics.map(refused)).await
         },
         Wanted::Ids(ids) => {
             let view = broker.cluster();
-            ids.into_iter().map(|id| by_id(context, &view, id, operations)).collect()
+            let asked = ids.into_iter().map(|id| by_id(context, &view, id, operations));
+            gathered(context, asked).await
         },
         Wanted::Names(names) => {
             let may_create = request.allow_auto_topic_creation || version < 4;
@@ -51,9 +57,10 @@ pub(crate) async fn handle<E: Env>(
                 if may_create { auto_create(context, &names).await } else { BTreeMap::new() };
             let view = broker.cluster();
             let answer = |name| by_name(context, &view, name, &failures, operations);
-            names.into_iter().map(answer).collect()
+            gathered(context, names.into_iter().map(answer)).await
         },
     };
+    let Ok(topics) = topics else { return context.too_long() };
     let cluster_operations = request.include_cluster_authorized_operations;
     context.reply(&MetadataResponse {
         topics,
@@ -64,6 +71,22 @@ pub(crate) async fn handle<E: Env>(
         },
         ..cluster(context)
     })
+}
+
+/// All of these, by turns.
+async fn gathered<E: Env>(
+    context: &Context<'_, E>,
+    each: impl Iterator<Item = MetadataResponseTopic>,
+) -> Result<Vec<MetadataResponseTopic>, TooLong> {
+    let mut growth = Growth::default();
+    let mut topics = Vec::with_capacity(each.size_hint().0);
+    for topic in each {
+        let bytes = topic.name.as_ref().map_or(0, String::len);
+        let bytes = bytes + topic.partitions.len() * PARTITION_BYTES;
+        topics.push(topic);
+        growth.by(context, bytes).await?;
+    }
+    Ok(topics)
 }
 
 /// What a request names.

@@ -2,12 +2,15 @@
 //!
 //! Invariants: an offset that was never committed is −1 without an error, and so is one committed
 //! for an earlier topic of the same name or for one that is gone; the coordinator is asked only for
-//! partitions that exist, once each, which bounds the question; what concerns a whole group is answered at its level
-//! where the version has one. Source: KIP-88, KIP-447, KIP-709, KIP-848.
+//! partitions that exist, once each, which bounds the question; a group that is named twice is asked and
+//! answered once, for all that is asked of it, and so is a topic of it (Kafka does it as often as it is
+//! named; its clients go by the names); what concerns a whole group is answered at its level where the
+//! version has one. Source: KIP-88, KIP-447, KIP-709, KIP-848.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use base::{PartitionIndex, Probe, TopicId};
+use base::{PartitionIndex, Probe, TopicId, Uuid};
 use broker::api::group::{Command, FetchedOffset, Reply};
 use broker::api::{ClusterView, TopicView};
 use env::Env;
@@ -18,6 +21,7 @@ use protocol::messages::offset_fetch_response::{
 };
 use protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
+use super::answer::Answer;
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
@@ -34,11 +38,16 @@ pub(crate) async fn handle<E: Env>(
     request: OffsetFetchRequest,
 ) -> Outcome<FileOf<E>> {
     if context.version() >= BATCHED_VERSION_MIN {
-        let mut groups = Vec::with_capacity(request.groups.len());
-        for group in request.groups {
-            groups.push(of_group(context, group).await);
+        let groups = once_each(request.groups);
+        let mut answer = Answer::of::<OffsetFetchResponse>(context, 0, groups.len());
+        let mut pushed = Ok(());
+        for group in groups {
+            pushed = answer.push(&of_group(context, group).await).await;
+            if pushed.is_err() {
+                break;
+            }
         }
-        return context.reply(&OffsetFetchResponse { groups, ..OffsetFetchResponse::default() });
+        return answer.end(pushed);
     }
     let topics = request.topics.map(|topics| {
         let topics = topics.into_iter().map(|topic| OffsetFetchRequestTopics {
@@ -68,6 +77,29 @@ pub(crate) async fn handle<E: Env>(
         error_code: answer.error_code,
         ..OffsetFetchResponse::default()
     })
+}
+
+/// Groups in the order in which they are named first, each with everything that is asked of it; asked
+/// once for all of its offsets, it is asked for all.
+fn once_each(groups: Vec<OffsetFetchRequestGroup>) -> Vec<OffsetFetchRequestGroup> {
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut once: Vec<OffsetFetchRequestGroup> = Vec::new();
+    for group in groups {
+        let at = *places.entry(group.group_id.clone()).or_insert(once.len());
+        match once.get_mut(at) {
+            None => once.push(group),
+            Some(before) => {
+                before.topics = match (before.topics.take(), group.topics) {
+                    (Some(mut topics), Some(more)) => {
+                        topics.extend(more);
+                        Some(topics)
+                    },
+                    (None, _) | (_, None) => None,
+                };
+            },
+        }
+    }
+    once
 }
 
 fn plain(part: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartition {
@@ -106,10 +138,10 @@ async fn of_group<E: Env>(
 ) -> OffsetFetchResponseGroup {
     let by_id = context.version() >= TOPIC_ID_VERSION_MIN;
     let view = context.shared.broker.cluster();
-    let mut unknown = Vec::new();
-    let mut missing: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    let mut unknown: BTreeMap<Uuid, BTreeSet<i32>> = BTreeMap::new();
+    let mut missing: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
     let partitions = asked.topics.map(|topics| {
-        let mut partitions = Vec::new();
+        let mut present: BTreeMap<&Arc<str>, BTreeSet<i32>> = BTreeMap::new();
         for topic in topics {
             let known = if by_id {
                 view.by_id.get(&TopicId(topic.topic_id))
@@ -119,18 +151,21 @@ async fn of_group<E: Env>(
             match known {
                 None if by_id => {
                     context.probe().reached("offset_fetch_unknown_topic_id");
-                    unknown.push(topic);
+                    unknown.entry(topic.topic_id).or_default().extend(topic.partition_indexes);
                 },
                 None => missing.entry(topic.name).or_default().extend(topic.partition_indexes),
                 Some(known) => {
-                    let name = known.name.to_string();
                     let (here, gone) = split(known, topic.partition_indexes);
-                    partitions.extend(here.into_iter().map(|index| (name.clone(), index)));
-                    missing.entry(name).or_default().extend(gone);
+                    present.entry(&known.name).or_default().extend(here);
+                    missing.entry(known.name.to_string()).or_default().extend(gone);
                 },
             }
         }
-        partitions
+        let each = |(name, indexes): (&Arc<str>, BTreeSet<i32>)| {
+            let name = name.to_string();
+            indexes.into_iter().map(move |index| (name.clone(), index))
+        };
+        present.into_iter().flat_map(each).collect()
     });
     let command = Command::Offsets { group: asked.group_id.clone(), partitions };
     let outcome = match context.shared.broker.group(command).await {
@@ -140,7 +175,7 @@ async fn of_group<E: Env>(
     let (error_code, topics) = match outcome {
         Ok(found) => {
             let mut topics = gathered(&view, found, missing, by_id);
-            topics.extend(everywhere(unknown, ErrorCode::UNKNOWN_TOPIC_ID.0));
+            topics.extend(unknown.into_iter().map(of_unknown));
             (ErrorCode::NONE, topics)
         },
         Err(error) => {
@@ -151,9 +186,15 @@ async fn of_group<E: Env>(
     OffsetFetchResponseGroup { group_id: asked.group_id, topics, error_code: error_code.0 }
 }
 
-/// The indexes of partitions that exist, and the others; each once.
+/// A topic of an id that nobody knows.
+fn of_unknown((topic_id, indexes): (Uuid, BTreeSet<i32>)) -> OffsetFetchResponseTopics {
+    let error = ErrorCode::UNKNOWN_TOPIC_ID.0;
+    let partitions = indexes.into_iter().map(|index| absent(index, error)).collect();
+    OffsetFetchResponseTopics { topic_id, partitions, ..OffsetFetchResponseTopics::default() }
+}
+
+/// The indexes of partitions that exist, and the others.
 fn split(topic: &TopicView, indexes: Vec<i32>) -> (Vec<i32>, Vec<i32>) {
-    let indexes: BTreeSet<i32> = indexes.into_iter().collect();
     indexes.into_iter().partition(|index| topic.partition(PartitionIndex(*index)).is_some())
 }
 
@@ -162,7 +203,7 @@ fn split(topic: &TopicView, indexes: Vec<i32>) -> (Vec<i32>, Vec<i32>) {
 fn gathered(
     view: &ClusterView,
     found: Vec<FetchedOffset>,
-    missing: BTreeMap<String, Vec<i32>>,
+    missing: BTreeMap<String, BTreeSet<i32>>,
     by_id: bool,
 ) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: BTreeMap<String, Vec<OffsetFetchResponsePartitions>> = BTreeMap::new();

@@ -13,11 +13,12 @@ use protocol::messages::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 
+use super::answer::{Growth, TooLong};
 use crate::dispatch::{Context, Outcome};
 use crate::error_code::ErrorCode;
 use crate::server::FileOf;
 
-pub(crate) fn alter<E: Env>(
+pub(crate) async fn alter<E: Env>(
     context: &Context<'_, E>,
     request: AlterPartitionReassignmentsRequest,
 ) -> Outcome<FileOf<E>> {
@@ -36,12 +37,22 @@ pub(crate) fn alter<E: Env>(
             error_message: refused.map(|error| error.to_string()),
         }
     };
-    let responses = request.topics.into_iter().map(|topic| {
-        let all = topic.partitions.into_iter();
-        let partitions = all.map(|one| answer(&topic.name, one.partition_index, one.replicas));
-        ReassignableTopicResponse { partitions: partitions.collect(), name: topic.name }
-    });
-    let responses = responses.collect();
+    let mut growth = Growth::default();
+    let mut responses = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for one in topic.partitions {
+            let answered = answer(&topic.name, one.partition_index, one.replicas);
+            // It may name the topic again, and that may be long.
+            let text = answered.error_message.as_ref().map_or(0, String::len);
+            partitions.push(answered);
+            let bytes = text + size_of::<ReassignablePartitionResponse>();
+            if let Err(TooLong) = growth.by(context, bytes).await {
+                return context.too_long();
+            }
+        }
+        responses.push(ReassignableTopicResponse { partitions, name: topic.name });
+    }
     context.reply(&AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: request.allow_replication_factor_change,
         responses,
