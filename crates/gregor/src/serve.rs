@@ -136,17 +136,15 @@ async fn serve(
 async fn stop(env: &TokioEnv, served: &Served) -> Result<(), Failure> {
     served.server.stop(env.now().after(STOP_CONNECTIONS_MAX)).await;
     let stopped = served.broker.stop().await;
-    // The stop itself may have met a broken disk.
+    if !stopped.failed.is_empty() {
+        let dirs: Vec<_> = stopped.failed.iter().map(|dir| dir.display().to_string()).collect();
+        return Err(Failure::Unsealed { dirs: dirs.join(" and ") });
+    }
     tokio::select! {
         biased;
-        reason = env.halted() => return Err(Failure::Halted(reason)),
-        () = std::future::ready(()) => {},
+        reason = env.halted() => Err(Failure::Halted(reason)),
+        () = std::future::ready(()) => Ok(()),
     }
-    if stopped.failed.is_empty() {
-        return Ok(());
-    }
-    let dirs: Vec<_> = stopped.failed.iter().map(|dir| dir.display().to_string()).collect();
-    Err(Failure::Unsealed { dirs: dirs.join(" and ") })
 }
 
 /// Starts the broker, unless a signal or a failure comes first.
