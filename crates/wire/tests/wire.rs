@@ -21,6 +21,8 @@ mod repeats;
 mod sessions;
 #[path = "wire/settings.rs"]
 mod settings;
+#[path = "wire/together.rs"]
+mod together;
 #[path = "wire/topics.rs"]
 mod topics;
 #[path = "wire/versions.rs"]

@@ -1,0 +1,151 @@
+//! Requests that come together, and those of which only the beginning comes.
+
+use base::Duration;
+use bytes::{BufMut, Bytes, BytesMut};
+use env::Env;
+use protocol::Records;
+use protocol::frame::read_response;
+use protocol::messages::ProduceRequest;
+use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::ErrorCode;
+use wire::server::Pace;
+
+use crate::connections::{correlation, metadata, still_serves};
+use crate::world::{World, batch, framed};
+
+/// A request with one record for each partition of the topic `t`, of which there may be none.
+fn produce_to(correlation: i32, acks: i16, partitions: &[i32]) -> Bytes {
+    let part = |index| PartitionProduceData { index, records: Records::from(batch(&["x"])) };
+    let partition_data = partitions.iter().copied().map(part).collect();
+    let topic = TopicProduceData { name: "t".to_owned(), partition_data, ..Default::default() };
+    let topic_data = vec![topic];
+    let request = ProduceRequest { acks, timeout_ms: 30_000, topic_data, ..Default::default() };
+    framed(11, correlation, &request)
+}
+
+/// The number of an answer to a produce, and the errors and offsets in it.
+fn produced(frame: &Bytes) -> (i32, Vec<(i16, i64)>) {
+    let (correlation, answer) = read_response::<ProduceRequest>(frame, 11).expect("an answer");
+    let parts = answer.responses.into_iter().flat_map(|topic| topic.partition_responses);
+    (correlation, parts.map(|part| (part.error_code, part.base_offset)).collect())
+}
+
+#[test]
+fn produce_requests_that_came_together_are_written_together_and_answered_in_their_order() {
+    World::new("together").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 2).await;
+            let mut raw = served.raw().await;
+            raw.send(produce_to(0, -1, &[0, 1])).await;
+            raw.frame().await.expect("answered");
+            let before = served.env.disk().write_calls();
+            let sent = [
+                produce_to(1, -1, &[0]),
+                produce_to(2, 1, &[1, 0]),
+                produce_to(3, -1, &[2]),
+                produce_to(4, 0, &[0]),
+                produce_to(5, -1, &[0]),
+                framed(12, 6, &metadata()),
+                produce_to(7, -1, &[1]),
+                produce_to(8, -1, &[0]),
+            ];
+
+            raw.send(sent.concat()).await;
+
+            let mut answers = Vec::new();
+            for _ in 0..4 {
+                answers.push(produced(&raw.frame().await.expect("answered")));
+            }
+            let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0;
+            let expected = [
+                (1, vec![(0, 1)]),
+                (2, vec![(0, 1), (0, 2)]),
+                (3, vec![(unknown, -1)]),
+                (5, vec![(0, 4)]),
+            ];
+            assert_eq!(answers, expected);
+            assert_eq!(correlation(&raw.frame().await.expect("answered")), 6);
+            assert_eq!(produced(&raw.frame().await.expect("answered")), (7, vec![(0, 2)]));
+            assert_eq!(produced(&raw.frame().await.expect("answered")), (8, vec![(0, 5)]));
+            // Two for the first four, one for what came behind the one without an answer, two for the last two.
+            assert_eq!(served.env.disk().write_calls() - before, 5);
+        },
+    );
+}
+
+#[test]
+fn what_came_before_a_request_that_ends_its_connection_is_appended_and_answered() {
+    World::new("together-ended").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let whole = produce_to(1, -1, &[0]);
+            let cut = {
+                let body = &whole[4..whole.len() - 20];
+                let mut cut = BytesMut::new();
+                cut.put_i32(i32::try_from(body.len()).expect("short"));
+                cut.put_slice(body);
+                cut.freeze()
+            };
+            let failing = produce_to(9, 0, &[7]);
+            for last in [cut, failing] {
+                let mut raw = served.raw().await;
+                let behind = produce_to(3, -1, &[0]);
+
+                raw.send([whole.clone(), produce_to(2, -1, &[0]), last, behind].concat()).await;
+
+                assert_eq!(produced(&raw.frame().await.expect("answered")).0, 1);
+                let (correlation, parts) = produced(&raw.frame().await.expect("answered"));
+                assert_eq!((correlation, parts[0].0), (2, 0));
+                assert_eq!(raw.frame().await, None);
+            }
+            let mut raw = served.raw().await;
+            raw.send(whole).await;
+            // Nothing that came behind the end of its connection is in the log.
+            assert_eq!(produced(&raw.frame().await.expect("answered")), (1, vec![(0, 4)]));
+        },
+    );
+}
+
+#[test]
+fn requests_that_are_begun_and_not_ended_hold_half_of_what_is_for_small_ones_and_are_hurried_beyond_it()
+ {
+    const BUFFER_BYTES: usize = 128 * 1024;
+    World::new("begun").serve(
+        |_, settings| {
+            settings.request_bytes_max = 1024 * 1024;
+            settings.request_bytes_in_flight_max = 2 * 1024 * 1024;
+            settings.large_request_pace =
+                Some(Pace { bytes: 100_000, every: Duration::from_millis(100) });
+        },
+        |served| async move {
+            let mut begun = BytesMut::new();
+            begun.put_i32(60_000);
+            begun.put_bytes(0, 50_000);
+            let begun = begun.freeze();
+            let used = || served.server.request_bytes_in_flight();
+            let mut patient = Vec::new();
+            for count in 1..=2 {
+                let mut raw = served.raw().await;
+                raw.send(begun.clone()).await;
+                patient.push(raw);
+                let at = served.soon();
+                while used() < count * BUFFER_BYTES {
+                    assert!(Env::now(&served.env) < at, "it is charged");
+                    Env::yield_now(&served.env).await;
+                }
+            }
+
+            for _ in 0..5 {
+                let mut raw = served.raw().await;
+                raw.send(begun.clone()).await;
+                assert_eq!(raw.frame().await, None, "there is no more for those who only begin");
+            }
+
+            assert_eq!(used(), 2 * BUFFER_BYTES);
+            still_serves(&served).await;
+            drop(patient);
+        },
+    );
+}
