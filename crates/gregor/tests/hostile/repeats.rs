@@ -110,6 +110,7 @@ pub(crate) fn repeated(broker: &Broker) {
     topics(broker);
     partitions(broker);
     groups(broker);
+    members(broker);
     settings(broker);
     invented(broker);
 }
@@ -225,6 +226,9 @@ fn groups(broker: &Broker) {
         ..OffsetCommitRequest::default()
     };
     bounded(broker, 8, &commit);
+}
+
+fn members(broker: &Broker) {
     let partitions = vec![OffsetDeleteRequestPartition::default(); TIMES];
     let topics = vec![OffsetDeleteRequestTopic { name: WIDE.into(), partitions }];
     bounded(broker, 0, &OffsetDeleteRequest { group_id: "x".into(), topics });

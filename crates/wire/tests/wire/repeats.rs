@@ -74,6 +74,17 @@ fn group(id: &str, topics: Option<&[(&str, &[i32])]>) -> OffsetFetchRequestGroup
     }
 }
 
+/// The group, and what is told of each partition.
+fn offsets_of(group: &offset_fetch_response::OffsetFetchResponseGroup) -> (String, String) {
+    let mut told = Vec::new();
+    for topic in &group.topics {
+        for part in &topic.partitions {
+            told.push(format!("{}-{} {}", topic.name, part.partition_index, part.committed_offset));
+        }
+    }
+    (group.group_id.clone(), told.join(", "))
+}
+
 #[test]
 fn offsets_of_a_group_that_is_named_often_are_told_once() {
     World::new("repeated-groups").serve(
@@ -85,20 +96,7 @@ fn offsets_of_a_group_that_is_named_often_are_told_once() {
             let told = async |client: &mut To, groups| {
                 let ask = OffsetFetchRequest { groups, ..OffsetFetchRequest::default() };
                 let answer = call(&served, client, 8, &ask).await;
-                let of = |group: offset_fetch_response::OffsetFetchResponseGroup| {
-                    let parts = group.topics.into_iter().flat_map(|topic| {
-                        let of =
-                            move |part: &offset_fetch_response::OffsetFetchResponsePartitions| {
-                                format!(
-                                    "{}-{} {}",
-                                    topic.name, part.partition_index, part.committed_offset
-                                )
-                            };
-                        topic.partitions.iter().map(of).collect::<Vec<_>>()
-                    });
-                    (group.group_id, parts.collect::<Vec<_>>().join(", "))
-                };
-                answer.groups.into_iter().map(of).collect::<Vec<_>>()
+                answer.groups.iter().map(offsets_of).collect::<Vec<_>>()
             };
             let line = |id: &str, parts: &str| (id.to_owned(), parts.to_owned());
 
