@@ -198,6 +198,23 @@ fn text_longer_than_its_prefix_is_refused_in_both_forms() {
 }
 
 #[test]
+fn text_that_could_not_be_written_is_not_read_either() {
+    let compact = |length: u32| {
+        let text = vec![b'x'; usize::try_from(length).expect("fits")];
+        [&written(|w| w.uvarint(length + 1))[..], &text].concat()
+    };
+    for length in [32_768, 40_000] {
+        let bytes = compact(length);
+        let refused = DecodeError::TextLength(usize::try_from(length).expect("fits"));
+        assert_eq!(Reader::from(&bytes[..]).str(true), Err(refused));
+        assert_eq!(Reader::from(&bytes[..]).nullable_string(true), Err(refused));
+        let whole = Reader::from(&bytes[..]).nullable_slice(true).map(|b| b.map(<[u8]>::len));
+        assert_eq!(whole, Ok(Some(bytes.len() - 3)), "bytes have another bound");
+    }
+    assert_eq!(Reader::from(&compact(32_767)[..]).str(true).map(str::len), Ok(32_767));
+}
+
+#[test]
 fn long_bytes_and_external_ones_become_parts_of_their_own() {
     let long = Bytes::from(vec![7; 1000]);
     let mut writer = Writer::new();

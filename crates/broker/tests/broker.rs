@@ -20,6 +20,9 @@ mod fetch;
 #[path = "broker/groups.rs"]
 mod groups;
 #[cfg(test)]
+#[path = "broker/inflated.rs"]
+mod inflated;
+#[cfg(test)]
 #[path = "broker/lifecycle.rs"]
 mod lifecycle;
 #[cfg(test)]

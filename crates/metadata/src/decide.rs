@@ -23,6 +23,8 @@ use crate::{Image, Partition, Record, Topic, names};
 
 /// Kafka's limit on partitions created by one request.
 pub(crate) const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
+/// Bytes of a key's name (ours: a broker keeps keys that nobody knows, and so does its metadata).
+const CONFIG_NAME_BYTES_MAX: usize = 1_024;
 /// Kafka's limit on the length of one value.
 const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 
@@ -134,22 +136,31 @@ fn create_topics<P: Probe>(
     defaults: Defaults,
     probe: &P,
 ) -> Decision {
+    // Before anything is built, as in Kafka: a short request may ask for very many.
+    let total: i64 = topics.iter().map(|(wish, _)| partitions_of(wish, defaults)).sum();
+    if total > PARTITIONS_PER_REQUEST_MAX {
+        probe.reached("metadata_topic_invalid");
+        let why = "Excessively large number of partitions per request.".to_owned();
+        let replies = vec![Err(TopicError::Policy(why)); topics.len()];
+        return Decision { records: Vec::new(), reply: Reply::Created(replies) };
+    }
+    let mut taken = names::Folded::default();
+    image.names.keys().for_each(|name| taken.insert(name));
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for (topic, _) in &topics {
         *seen.entry(topic.name.clone()).or_default() += 1;
     }
     let mut created: Vec<Arc<Topic>> = Vec::new();
     let mut replies = Vec::new();
-    let mut total: i64 = 0;
     for (wish, id) in topics {
         let outcome = if seen.get(&wish.name).is_some_and(|count| *count > 1) {
             Err(TopicError::InvalidRequest("Duplicate topic name.".to_owned()))
         } else {
-            create_topic(image, &created, &wish, id, defaults)
+            create_topic(image, &taken, &wish, id, defaults)
         };
         match &outcome {
             Ok(topic) => {
-                total += i64::try_from(topic.partitions.len()).unwrap_or(i64::MAX);
+                taken.insert(&topic.name);
                 created.push(Arc::clone(topic));
             },
             Err(TopicError::Exists(_)) => probe.reached("metadata_topic_exists"),
@@ -157,14 +168,16 @@ fn create_topics<P: Probe>(
         }
         replies.push(outcome.map(|topic| describe(&topic)));
     }
-    if total > PARTITIONS_PER_REQUEST_MAX {
-        let why = "Excessively large number of partitions per request.".to_owned();
-        let error = TopicError::Policy(why);
-        created.clear();
-        replies.iter_mut().for_each(|reply| *reply = Err(error.clone()));
-    }
     let records = created.into_iter().map(Record::TopicCreated).collect();
     Decision { records, reply: Reply::Created(replies) }
+}
+
+/// How many partitions a topic would get, whatever else is wrong with it.
+fn partitions_of(wish: &CreateTopic, defaults: Defaults) -> i64 {
+    match &wish.assignment {
+        Some(assignment) => i64::try_from(assignment.len()).unwrap_or(i64::MAX),
+        None => i64::from(wish.partitions.unwrap_or(defaults.partitions)).max(0),
+    }
 }
 
 fn describe(topic: &Topic) -> CreatedTopic {
@@ -178,7 +191,7 @@ fn describe(topic: &Topic) -> CreatedTopic {
 
 fn create_topic(
     image: &Image,
-    created: &[Arc<Topic>],
+    taken: &names::Folded,
     wish: &CreateTopic,
     id: TopicId,
     defaults: Defaults,
@@ -191,8 +204,7 @@ fn create_topic(
     if image.names.contains_key(wish.name.as_str()) {
         return Err(TopicError::Exists(wish.name.clone()));
     }
-    let others = image.names.keys().chain(created.iter().map(|topic| &topic.name));
-    if let Some(other) = others.into_iter().find(|other| names::collide(&wish.name, other)) {
+    if let Some(other) = taken.colliding(&wish.name) {
         return Err(TopicError::InvalidName(format!(
             "Topic '{}' collides with existing topic: {other}",
             wish.name
@@ -223,6 +235,16 @@ fn created_with(
         checked.insert(key, value);
     }
     Ok(checked)
+}
+
+/// Whether the name of a key that nobody may know is short enough.
+pub(crate) fn check_name_length(name: &str) -> Result<(), TopicError> {
+    if name.len() > CONFIG_NAME_BYTES_MAX {
+        return Err(TopicError::InvalidConfig(format!(
+            "The configuration name cannot be added because it exceeds the maximum name size of {CONFIG_NAME_BYTES_MAX} bytes."
+        )));
+    }
+    Ok(())
 }
 
 /// Whether a value is short enough.
@@ -284,10 +306,6 @@ fn placed(
         return Err(TopicError::InvalidPartitions(
             "Number of partitions was set to an invalid non-positive value.".to_owned(),
         ));
-    }
-    if i64::from(count) > PARTITIONS_PER_REQUEST_MAX {
-        let why = "Excessively large number of partitions per request.".to_owned();
-        return Err(TopicError::Policy(why));
     }
     let alive: Vec<BrokerId> = image.brokers.keys().copied().collect();
     let wanted = wish.replication_factor.unwrap_or(defaults.replication_factor);

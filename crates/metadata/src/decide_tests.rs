@@ -95,6 +95,43 @@ fn names_that_are_taken_illegal_repeated_or_colliding_are_refused_alone() {
 }
 
 #[test]
+fn a_name_collides_with_one_of_the_same_request_and_not_with_one_that_only_looks_alike() {
+    let mut image = image();
+    let named = ["a.b_c", "a_b.c", "a-b_c", "abc", "a_b_c_"];
+    let replies = create(&mut image, named.map(wish).to_vec());
+    let refused = "Topic 'a_b.c' collides with existing topic: a.b_c".to_owned();
+    assert_eq!(replies[1], Err(TopicError::InvalidName(refused)));
+    assert_eq!(replies.iter().filter(|reply| reply.is_ok()).count(), 4);
+}
+
+#[test]
+fn a_request_for_too_many_partitions_is_refused_as_a_whole_and_before_any_is_built() {
+    let mut image = image();
+    let of = |name: &str, partitions| CreateTopic { partitions: Some(partitions), ..wish(name) };
+    let assigned = |name: &str, partitions| {
+        let assignment = (0..partitions).map(|at| (at, vec![BrokerId(1)])).collect();
+        CreateTopic { assignment: Some(assignment), ..wish(name) }
+    };
+    let before = image.clone();
+    for wishes in [
+        // What is wrong with one of them does not make it less, as in Kafka.
+        vec![of("b", 6_000), of("x/y", 6_000)],
+        vec![of("b", 6_000), assigned("c", 4_001)],
+        vec![of("b", 10_000), wish("c")],
+        vec![of("b", i32::MAX), of("c", i32::MAX), of("d", i32::MAX)],
+    ] {
+        for reply in create(&mut image, wishes) {
+            let why = "Excessively large number of partitions per request.".to_owned();
+            assert_eq!(reply, Err(TopicError::Policy(why)));
+        }
+        assert_eq!(image, before);
+    }
+    let replies = create(&mut image, vec![of("b", 9_999), wish("c"), of("d", -5)]);
+    assert!(replies[0].is_ok() && replies[1].is_ok());
+    assert!(matches!(replies[2], Err(TopicError::InvalidPartitions(_))));
+}
+
+#[test]
 fn configs_are_checked_against_the_table() {
     let mut image = image();
     let with = |key: &str, value: Option<&str>| CreateTopic {

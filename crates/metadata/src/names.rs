@@ -1,5 +1,8 @@
 //! Topic names: which are legal, which collide, which belong to the coordinators.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 /// Where groups and their offsets live.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Topics that only the broker writes.
@@ -40,9 +43,29 @@ pub fn check(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Metric names of Kafka cannot tell `.` from `_`, so two such topics may not both exist.
-pub(crate) fn collide(a: &str, b: &str) -> bool {
-    a != b && a.len() == b.len() && a.bytes().map(fold).eq(b.bytes().map(fold))
+/// Names that are taken, to be asked which one another would collide with: metric names of Kafka cannot
+/// tell `.` from `_`, so two such topics may not both exist.
+#[derive(Debug, Default)]
+pub(crate) struct Folded(BTreeMap<Vec<u8>, Arc<str>>);
+
+impl Folded {
+    pub(crate) fn insert(&mut self, name: &Arc<str>) {
+        if may_collide(name) {
+            self.0.entry(name.bytes().map(fold).collect()).or_insert_with(|| Arc::clone(name));
+        }
+    }
+
+    pub(crate) fn colliding(&self, name: &str) -> Option<&Arc<str>> {
+        if !may_collide(name) {
+            return None;
+        }
+        let other = self.0.get(&name.bytes().map(fold).collect::<Vec<u8>>());
+        other.filter(|other| &***other != name)
+    }
+}
+
+fn may_collide(name: &str) -> bool {
+    name.contains(['.', '_'])
 }
 
 fn fold(byte: u8) -> u8 {

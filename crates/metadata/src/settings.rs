@@ -1,7 +1,8 @@
 //! Decisions about settings of brokers, groups and subscriptions to client metrics.
 //!
-//! Invariants: a resource changes whole or not at all; what is stored of a known key passes the
-//! table's check; a change that changes nothing leaves no record. A broker's key that nobody knows is
+//! Invariants: a resource changes whole or not at all; each wish of a request is judged on the settings as
+//! those before it leave them, so that no two are only wrong together; what is stored of a known key passes
+//! the table's check; a change that changes nothing leaves no record. A broker's key that nobody knows is
 //! kept, as Kafka does, for it may be a plugin's. Source: KIP-226, KIP-339, KIP-714, KIP-848.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use base::{BrokerId, Probe};
 
 use crate::alter::{appended, not_a_list, split, subtracted};
 use crate::command::{AlterSettings, ConfigChange, ConfigEdit, Decision, Reply, TopicError};
-use crate::decide::check_length;
+use crate::decide::{check_length, check_name_length};
 use crate::{Image, Record, Resource};
 
 /// Groups and subscriptions that may have settings; further ones are refused (ours: whoever asks
@@ -31,9 +32,50 @@ pub(crate) fn layers<'a>(
     broker: Option<BrokerId>,
     file: &'a BTreeMap<String, String>,
 ) -> Layers<'a> {
-    let broker = broker.or_else(|| image.brokers.keys().next().copied()).unwrap_or_default();
+    let broker = broker.unwrap_or_else(|| only_broker(image));
     let of = |resource| image.settings.get(&resource).unwrap_or(NOTHING);
     Layers { broker: of(Resource::Broker(broker)), cluster: of(Resource::Brokers), file }
+}
+
+fn only_broker(image: &Image) -> BrokerId {
+    image.brokers.keys().next().copied().unwrap_or_default()
+}
+
+/// Settings as the wishes of a request leave them that were granted so far.
+struct View<'a> {
+    image: &'a Image,
+    file: &'a BTreeMap<String, String>,
+    /// What is set now of the resources that were changed.
+    changed: BTreeMap<Resource, Configs>,
+    /// How many resources have settings.
+    resources: usize,
+}
+
+impl<'a> View<'a> {
+    fn new(image: &'a Image, file: &'a BTreeMap<String, String>) -> Self {
+        Self { image, file, changed: BTreeMap::new(), resources: image.settings.len() }
+    }
+
+    fn of(&self, resource: &Resource) -> &Configs {
+        let changed = self.changed.get(resource);
+        changed.or_else(|| self.image.settings.get(resource)).unwrap_or(NOTHING)
+    }
+
+    /// Where broker keys are set, as `broker` sees it (`None`: the only one there is).
+    fn layers(&self, broker: Option<BrokerId>) -> Layers<'_> {
+        let broker = Resource::Broker(broker.unwrap_or_else(|| only_broker(self.image)));
+        let cluster = self.of(&Resource::Brokers);
+        Layers { broker: self.of(&broker), cluster, file: self.file }
+    }
+
+    fn set(&mut self, resource: &Resource, configs: Configs) {
+        match (self.of(resource).is_empty(), configs.is_empty()) {
+            (true, false) => self.resources = self.resources.saturating_add(1),
+            (false, true) => self.resources = self.resources.saturating_sub(1),
+            (true, true) | (false, false) => {},
+        }
+        self.changed.insert(resource.clone(), configs);
+    }
 }
 
 pub(crate) fn alter_settings<P: Probe>(
@@ -44,8 +86,9 @@ pub(crate) fn alter_settings<P: Probe>(
 ) -> Decision {
     let mut records = Vec::new();
     let mut replies = Vec::new();
+    let mut view = View::new(image, file);
     for wish in wishes {
-        let outcome = alter(image, wish, file);
+        let outcome = alter(&mut view, wish);
         probe.reached(match outcome {
             Ok(_) => "metadata_settings_changed",
             Err(_) => "metadata_settings_refused",
@@ -56,14 +99,10 @@ pub(crate) fn alter_settings<P: Probe>(
 }
 
 /// The record of a change, if there is anything to change.
-fn alter(
-    image: &Image,
-    wish: &AlterSettings,
-    file: &BTreeMap<String, String>,
-) -> Result<Option<Record>, TopicError> {
-    let now = image.settings.get(&wish.resource).unwrap_or(NOTHING);
+fn alter(view: &mut View<'_>, wish: &AlterSettings) -> Result<Option<Record>, TopicError> {
+    let now = view.of(&wish.resource);
     let configs = changed(&wish.resource, now, &wish.change)?;
-    check(image, &wish.resource, &configs, file)?;
+    check(view, &wish.resource, &configs)?;
     if configs == *now {
         return Ok(None);
     }
@@ -71,11 +110,12 @@ fn alter(
         return Err(TopicError::Policy(format!("More than {KEYS_MAX} keys of one resource.")));
     }
     let is_named = matches!(wish.resource, Resource::Group(_) | Resource::ClientMetrics(_));
-    if is_named && now.is_empty() && image.settings.len() >= RESOURCES_MAX {
+    if is_named && now.is_empty() && view.resources >= RESOURCES_MAX {
         return Err(TopicError::Policy(format!(
             "More than {RESOURCES_MAX} resources have settings."
         )));
     }
+    view.set(&wish.resource, configs.clone());
     Ok(Some(Record::Configured { resource: wish.resource.clone(), configs }))
 }
 
@@ -88,6 +128,7 @@ fn changed(
     let edits = match change {
         ConfigChange::Replace(pairs) => {
             let pair = |(name, value): &(String, String)| {
+                check_name_length(name)?;
                 check_length(value)?;
                 Ok((Arc::from(name.as_str()), Arc::from(value.trim())))
             };
@@ -110,6 +151,7 @@ fn changed(
                 subtracted(&elements(resource, &configs, name, ["subtract", "SUBTRACT"])?, less)
             },
         };
+        check_name_length(name)?;
         check_length(&value)?;
         configs.insert(Arc::from(name.as_str()), Arc::from(value.trim()));
     }
@@ -142,21 +184,18 @@ fn elements(
     Ok(split(own.or(key.default).unwrap_or_default()))
 }
 
-fn check(
-    image: &Image,
-    resource: &Resource,
-    configs: &Configs,
-    file: &BTreeMap<String, String>,
-) -> Result<(), TopicError> {
+fn check(view: &View<'_>, resource: &Resource, configs: &Configs) -> Result<(), TopicError> {
     match resource {
         Resource::Brokers => {
-            let layers = Layers { cluster: configs, ..layers(image, None, file) };
-            let fault = dynamic_fault(configs, false, &layers);
+            let before = view.layers(None);
+            let layers = Layers { cluster: configs, ..before };
+            let fault = dynamic_fault(configs, false, &layers, &before);
             fault.map_or(Ok(()), |why| Err(TopicError::InvalidRequest(why)))
         },
         Resource::Broker(id) => {
-            let layers = Layers { broker: configs, ..layers(image, Some(*id), file) };
-            let fault = dynamic_fault(configs, true, &layers);
+            let before = view.layers(Some(*id));
+            let layers = Layers { broker: configs, ..before };
+            let fault = dynamic_fault(configs, true, &layers, &before);
             fault.map_or(Ok(()), |why| Err(TopicError::InvalidRequest(why)))
         },
         Resource::Group(name) => {
@@ -164,7 +203,7 @@ fn check(
                 let why = "Default group resources are not allowed.".to_owned();
                 return Err(TopicError::InvalidRequest(why));
             }
-            let fault = group_fault(configs, &layers(image, None, file));
+            let fault = group_fault(configs, &view.layers(None));
             fault.map_or(Ok(()), |why| Err(TopicError::InvalidConfig(why)))
         },
         Resource::ClientMetrics(name) => {
@@ -202,6 +241,24 @@ mod tests {
         }
         let Reply::Altered(mut replies) = decision.reply else { panic!("{:?}", decision.reply) };
         replies.remove(0).map_err(|error| error.to_string())
+    }
+
+    fn alter_all(
+        image: &mut Image,
+        wishes: Vec<(Resource, &str, ConfigEdit)>,
+    ) -> Vec<Result<(), String>> {
+        let wish = |(resource, key, edit): (Resource, &str, ConfigEdit)| AlterSettings {
+            resource,
+            change: ConfigChange::Edit(vec![(key.to_owned(), edit)]),
+        };
+        let wishes = wishes.into_iter().map(wish).collect();
+        let command = Command::AlterSettings { wishes, file: Arc::default(), validate_only: false };
+        let decision = decide(image, command, &());
+        for record in &decision.records {
+            image.apply(record);
+        }
+        let Reply::Altered(replies) = decision.reply else { panic!("{:?}", decision.reply) };
+        replies.into_iter().map(|reply| reply.map_err(|error| error.to_string())).collect()
     }
 
     fn set(value: &str) -> ConfigEdit {
@@ -298,6 +355,67 @@ mod tests {
         let said = alter(&mut image, Resource::Brokers, &edits).unwrap_err();
         assert_eq!(said, "More than 1000 keys of one resource.");
         alter(&mut image, Resource::Brokers, &edits[1..]).unwrap();
+    }
+
+    #[test]
+    fn a_name_that_nobody_knows_is_no_longer_than_it_need_be() {
+        let mut image = Image::default();
+        let (fits, long) = ("k".repeat(1_024), "k".repeat(1_025));
+        alter(&mut image, Resource::Brokers, &[(&fits, set("x"))]).unwrap();
+        let said = alter(&mut image, Resource::Brokers, &[(&long, set("x"))]).unwrap_err();
+        assert!(said.contains("exceeds the maximum name size of 1024 bytes"), "{said}");
+        alter(&mut image, Resource::Brokers, &[(&long, ConfigEdit::Delete)]).unwrap();
+    }
+
+    #[test]
+    fn two_wishes_of_one_request_that_are_only_wrong_together_are_not_both_granted() {
+        const LIMIT: &str = "max.connections.per.ip";
+        const OVERRIDES: &str = "max.connections.per.ip.overrides";
+        let mut image = Image::default();
+        let one = Resource::Broker(BrokerId(1));
+        image.brokers.insert(BrokerId(1), crate::Broker::default());
+        alter(&mut image, Resource::Brokers, &[(OVERRIDES, set("10.0.0.1:5"))]).unwrap();
+        let (zero, taken_back) =
+            ((one.clone(), LIMIT, set("0")), (Resource::Brokers, OVERRIDES, ConfigEdit::Delete));
+
+        for wishes in [vec![zero.clone(), taken_back.clone()], vec![taken_back, zero]] {
+            let mut image = image.clone();
+            let said = alter_all(&mut image, wishes);
+            assert_eq!(said[0], Ok(()));
+            let refused = said[1].as_ref().unwrap_err();
+            assert!(refused.contains("can be set to zero only if"), "{refused}");
+            assert!(image.settings.len() <= 2);
+        }
+    }
+
+    #[test]
+    fn of_two_wishes_for_one_resource_the_second_adds_to_the_first() {
+        let mut image = Image::default();
+        let one = Resource::Broker(BrokerId(1));
+        let wishes = vec![
+            (one.clone(), "log.retention.ms", set("7")),
+            (one.clone(), "log.retention.bytes", set("8")),
+        ];
+        assert_eq!(alter_all(&mut image, wishes), [Ok(()), Ok(())]);
+        assert_eq!(image.settings[&one].len(), 2);
+    }
+
+    #[test]
+    fn one_request_does_not_pass_the_bound_of_resources_either() {
+        let mut image = Image::default();
+        let key = "consumer.session.timeout.ms";
+        let groups = (0..=RESOURCES_MAX).map(|at| Resource::Group(format!("g{at}").into()));
+        let mut wishes: Vec<_> = groups.map(|group| (group, key, set("50000"))).collect();
+        // One that is taken back makes room for another.
+        wishes.push((Resource::Group("g0".into()), key, ConfigEdit::Delete));
+        wishes.push((Resource::Group("last".into()), key, set("50000")));
+
+        let said = alter_all(&mut image, wishes);
+
+        let refused: Vec<_> = said.iter().enumerate().filter(|(_, said)| said.is_err()).collect();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!(refused[0].0, RESOURCES_MAX);
+        assert_eq!(image.settings.len(), RESOURCES_MAX);
     }
 
     #[test]

@@ -25,13 +25,22 @@ const INFLATED_RATIO_SMALL: usize = 256;
 const INFLATED_BYTES_FULL: usize = 128 << 20;
 /// The same beyond that.
 const INFLATED_RATIO_LARGE: usize = 64;
+/// What no batch may inflate to, whatever its size: one without compression could not be as large, for
+/// its length has 31 bits.
+const INFLATED_BYTES_MAX: usize = 0x7fff_ffff;
 
-/// What a batch of `batch_bytes` may inflate to where it is walked and not held: 256 times its size,
-/// but 16 MiB in any case; beyond 128 MiB sixty-four times. It bounds time, not memory.
+/// What a batch that is in a log may inflate to, whatever its size there: another codec or level may
+/// have made it smaller since it was let in ([`inflated_bytes_max`]), and a delete horizon its records
+/// larger, of which each has at least 7 bytes and gets at most 10 more. It bounds time, not memory.
+pub const STORED_INFLATED_BYTES_MAX: usize = 4 * INFLATED_BYTES_MAX;
+
+/// What a batch of `batch_bytes` may inflate to to be let into a log: 256 times its size, but 16 MiB in
+/// any case; beyond 128 MiB sixty-four times, up to 2 GiB. It bounds time, not memory. The size is that
+/// of the batch as it was sent: of what is in a log nothing follows from its size there.
 pub fn inflated_bytes_max(batch_bytes: usize) -> usize {
     let small = batch_bytes.saturating_mul(INFLATED_RATIO_SMALL);
     let large = batch_bytes.saturating_mul(INFLATED_RATIO_LARGE);
-    small.clamp(INFLATED_BYTES_MIN, INFLATED_BYTES_FULL).max(large)
+    small.clamp(INFLATED_BYTES_MIN, INFLATED_BYTES_FULL).max(large).min(INFLATED_BYTES_MAX)
 }
 
 /// The first bytes of an LZ4 frame; the legacy format, which Kafka does not read, has others.
@@ -41,7 +50,7 @@ pub(crate) const LZ4_BLOCK: lz4_flex::frame::BlockSize = lz4_flex::frame::BlockS
 /// The largest window a zstd frame may ask for, as a power of two: what level 22 writes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// zstd's own default, and Kafka's `compression.zstd.level`.
-const ZSTD_LEVEL: i32 = 3;
+pub(crate) const ZSTD_LEVEL: i32 = 3;
 
 /// Why a compressed block could not be opened, or a block not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -14,7 +14,7 @@ use crate::batch::BatchView;
 use crate::build::{BuildError, close};
 use crate::check::BatchError;
 use crate::codec::stream::{Opener, Window};
-use crate::codec::{CodecError, LZ4_BLOCK, snappy};
+use crate::codec::{CodecError, LZ4_BLOCK, ZSTD_LEVEL, snappy};
 use crate::header::{Compression, HEADER_LEN};
 use crate::patch::Stamp;
 
@@ -34,6 +34,17 @@ pub enum Encoder {
 }
 
 impl Encoder {
+    /// Compresses as `codec` at its own level.
+    pub(crate) fn of(codec: Compression) -> Self {
+        match codec {
+            Compression::None => Self::Plain,
+            Compression::Gzip => Self::Gzip(None),
+            Compression::Snappy => Self::Snappy,
+            Compression::Lz4 => Self::Lz4,
+            Compression::Zstd => Self::Zstd(ZSTD_LEVEL),
+        }
+    }
+
     /// What a batch says that is compressed like this.
     pub fn codec(self) -> Compression {
         match self {
@@ -70,9 +81,16 @@ impl BatchView {
     ) -> Result<BatchView, BatchError> {
         let attributes = self.header().attributes;
         let from = attributes.compression().ok_or(CodecError::Unknown(attributes.codec_id()))?;
-        let out = Capped::new(bounds.batch_bytes_max);
-        let bytes = opener
-            .open(from, self.body(), bounds.open_bytes_max, |window| encode(into, window, out))?;
+        let (codec, bytes_max) = (into.codec(), bounds.batch_bytes_max);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::StorageFull => {
+                BatchError::TooLarge { bytes: bytes_max.saturating_add(1), bytes_max }
+            },
+            _ => BatchError::Codec(CodecError::Damaged(codec)),
+        };
+        let bytes = opener.open(from, self.body(), bounds.open_bytes_max, |window| {
+            encode(into, bytes_max, failed, |out| pump(window, out, failed))
+        })?;
         let mut header = self.header().stamped(stamp);
         header.attributes = header.attributes.with_compression(into.codec());
         close(header, bytes).map_err(|error| match error {
@@ -84,31 +102,29 @@ impl BatchView {
     }
 }
 
-/// Runs what the window shows through the encoder.
-fn encode(into: Encoder, window: &mut Window<'_>, out: Capped) -> Result<BytesMut, BatchError> {
-    let bytes_max = out.bytes_max;
-    let codec = into.codec();
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull => {
-            BatchError::TooLarge { bytes: bytes_max.saturating_add(1), bytes_max }
-        },
-        _ => BatchError::Codec(CodecError::Damaged(codec)),
-    };
+/// Room for a header, and behind it what `fill` writes, compressed: at most `bytes_max` bytes of both, or
+/// `failed` is told [`io::ErrorKind::StorageFull`].
+pub(crate) fn encode<E>(
+    into: Encoder,
+    bytes_max: usize,
+    failed: impl Fn(io::Error) -> E + Copy,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<BytesMut, E> {
+    let mut out = Capped::new(bytes_max);
     let done = match into {
         Encoder::Plain => {
-            let mut out = out;
-            pump(window, &mut out, failed)?;
+            fill(&mut out)?;
             out
         },
         Encoder::Gzip(level) => {
             let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
             let mut encoder = flate2::write::GzEncoder::new(out, level);
-            pump(window, &mut encoder, failed)?;
+            fill(&mut encoder)?;
             encoder.finish().map_err(failed)?
         },
         Encoder::Snappy => {
             let mut encoder = snappy::Framed::new(out).map_err(failed)?;
-            pump(window, &mut encoder, failed)?;
+            fill(&mut encoder)?;
             encoder.finish().map_err(failed)?
         },
         Encoder::Lz4 => {
@@ -116,12 +132,12 @@ fn encode(into: Encoder, window: &mut Window<'_>, out: Capped) -> Result<BytesMu
                 .block_size(LZ4_BLOCK)
                 .block_mode(lz4_flex::frame::BlockMode::Independent);
             let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, out);
-            pump(window, &mut encoder, failed)?;
+            fill(&mut encoder)?;
             encoder.finish().map_err(|error| failed(error.into()))?
         },
         Encoder::Zstd(level) => {
             let mut encoder = zstd::stream::write::Encoder::new(out, level).map_err(failed)?;
-            pump(window, &mut encoder, failed)?;
+            fill(&mut encoder)?;
             encoder.finish().map_err(failed)?
         },
     };
@@ -130,7 +146,7 @@ fn encode(into: Encoder, window: &mut Window<'_>, out: Capped) -> Result<BytesMu
 
 fn pump(
     window: &mut Window<'_>,
-    out: &mut impl Write,
+    out: &mut dyn Write,
     failed: impl Fn(io::Error) -> BatchError,
 ) -> Result<(), BatchError> {
     while window.want(1)? {

@@ -26,7 +26,7 @@ pub use check::{
     BatchError, Depth, Fault, FaultKind, Policy, Refusal, Validated, exactly_one, validate,
 };
 pub use codec::stream::Opener;
-pub use codec::{CodecError, OPEN_BYTES_MAX, inflated_bytes_max};
+pub use codec::{CodecError, OPEN_BYTES_MAX, STORED_INFLATED_BYTES_MAX, inflated_bytes_max};
 pub use control::{Control, Ending};
 pub use convert::{Bounds, Encoder};
 pub use header::{Attributes, BatchHeader, Compression, NO_TIMESTAMP, Producer, TimestampType};

@@ -2,17 +2,30 @@
 //!
 //! Invariants: the span of offsets, the leader epoch, the producer with its sequence, the codec and
 //! the order of the records stay; so do offset and time of every record that is kept. A batch that
-//! keeps everything is not written again. Source: KIP-98 (empty batches keep a producer's last
-//! sequence), KIP-534 (delete horizon).
+//! keeps everything is not written again. A batch is never held uncompressed: it passes through the
+//! opener's window, once to see what is kept and once to write it, so that memory is what is stored, what
+//! comes out, and the key of one record. Source: KIP-98 (empty batches keep a producer's last sequence),
+//! KIP-534 (delete horizon).
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use base::Timestamp;
 use bytes::BytesMut;
 use thiserror::Error;
 
 use crate::batch::BatchView;
-use crate::build::{BuildError, NewRecord, put_record, seal};
+use crate::build::{BuildError, close};
+use crate::codec::CodecError;
+use crate::codec::stream::{Opener, Window};
+use crate::convert::{Encoder, encode};
 use crate::header::{BatchHeader, Compression, HEADER_LEN, NO_TIMESTAMP, TimestampType};
-use crate::record::{Header, OpenError, Record};
+use crate::record::OpenError;
+use crate::scan::{Glance, Pieces};
+use crate::varint::{put_varlong, varlong_len};
+
+/// A batch's length has 31 bits.
+const BATCH_BYTES_MAX: usize = 0x7fff_ffff;
 
 /// Why records cannot be left out of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -37,60 +50,66 @@ pub enum Retained {
     Nothing(BatchView),
 }
 
-/// Leaves out the records for which `keep` is false.
+impl From<CodecError> for RetainError {
+    fn from(error: CodecError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+/// Leaves out the records for which `keep`, which is shown each with its key, is false.
 ///
 /// `horizon` is the time from which on tombstones in the batch, or all of it if it is a control batch,
-/// may be removed; it is written into a batch that has none yet and keeps a tombstone or a mark. `bytes_max` bounds what a compressed batch may
-/// hold.
+/// may be removed; it is written into a batch that has none yet and keeps a tombstone or a mark.
+/// `bytes_max` bounds what a compressed batch may hold.
 ///
 /// # Errors
 /// [`RetainError`]; `keep` may have seen some of the records by then.
 pub fn retain(
     batch: &BatchView,
     horizon: Option<Timestamp>,
+    opener: &mut Opener,
     bytes_max: usize,
-    mut keep: impl FnMut(&Record<'_>) -> bool,
+    mut keep: impl FnMut(&Glance, Option<&[u8]>) -> bool,
 ) -> Result<Retained, RetainError> {
     let old = batch.header();
-    let records = batch.open(bytes_max).map_err(OpenError::from)?;
-    let mut kept = Vec::new();
-    let mut tombstone = false;
-    for record in &records {
-        let record = record.map_err(OpenError::from)?;
-        if keep(&record) {
-            kept.push(record);
-            tombstone |= record.value.is_none() || old.attributes.is_control();
-        }
-    }
-    if kept.is_empty() {
+    let mut kept = Kept::default();
+    batch.scan_keys(opener, bytes_max, |record, key| {
+        let keeps = keep(&record, key);
+        kept.note(&record, keeps);
+        ControlFlow::Continue(())
+    })?;
+    if kept.count == 0 {
         return Ok(Retained::Nothing(empty(old)?));
     }
-    let horizon = horizon.filter(|_| tombstone && !old.attributes.has_delete_horizon());
-    let all = usize::try_from(old.record_count).is_ok_and(|count| count == kept.len());
-    if all && horizon.is_none() {
+    let attributes = old.attributes;
+    let waits = kept.tombstone || attributes.is_control();
+    let horizon = horizon.filter(|_| waits && !attributes.has_delete_horizon());
+    if kept.count == old.record_count && horizon.is_none() {
         return Ok(Retained::Whole);
     }
-    let base_timestamp = horizon.unwrap_or(old.base_timestamp);
-    let mut left = Left::new(base_timestamp);
-    let mut headers: Vec<Header<'_>> = Vec::new();
-    for record in &kept {
-        headers.clear();
-        headers.extend(record.headers);
-        left.push(old, record, &headers)?;
-    }
-    let attributes = old.attributes;
-    let compression = attributes.compression().unwrap_or_default();
     let header = BatchHeader {
         attributes: if horizon.is_some() { attributes.with_delete_horizon() } else { attributes },
-        base_timestamp,
+        base_timestamp: horizon.unwrap_or(old.base_timestamp),
         max_timestamp: match attributes.timestamp_type() {
-            TimestampType::CreateTime => left.max_timestamp,
+            TimestampType::CreateTime => kept.max_timestamp,
             TimestampType::LogAppendTime => old.max_timestamp,
         },
-        record_count: left.count,
+        record_count: kept.count,
         ..*old
     };
-    Ok(Retained::Part(seal(header, compression, left.bytes)?))
+    let codec = attributes.compression().ok_or(CodecError::Unknown(attributes.codec_id()))?;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::StorageFull => RetainError::Build(BuildError::TooLarge),
+        _ => CodecError::Damaged(codec).into(),
+    };
+    let bytes = opener.open(codec, batch.body(), bytes_max, |window| {
+        let moved = i128::from(old.base_timestamp.0) - i128::from(header.base_timestamp.0);
+        encode(Encoder::of(codec), BATCH_BYTES_MAX, failed, |out| {
+            let out = Out { to: out, failed, front: Vec::new() };
+            copy(window, &kept, old.record_count, moved, out)
+        })
+    })?;
+    Ok(Retained::Part(close(header, bytes)?))
 }
 
 /// The batch without records; uncompressed, and with the latest time it ever had.
@@ -105,44 +124,87 @@ fn empty(old: &BatchHeader) -> Result<BatchView, BuildError> {
         record_count: 0,
         ..*old
     };
-    seal(header, Compression::None, BytesMut::zeroed(HEADER_LEN))
+    close(header, BytesMut::zeroed(HEADER_LEN))
 }
 
-/// The records that are kept, put together anew.
-struct Left {
-    base_timestamp: Timestamp,
-    max_timestamp: Timestamp,
+/// Which records are kept: a bit for each, in order.
+struct Kept {
+    bits: Vec<u64>,
+    seen: usize,
     count: i32,
-    /// Room for the header, then the records.
-    bytes: BytesMut,
+    max_timestamp: Timestamp,
+    tombstone: bool,
 }
 
-impl Left {
-    fn new(base_timestamp: Timestamp) -> Self {
-        let bytes = BytesMut::zeroed(HEADER_LEN);
-        Self { base_timestamp, max_timestamp: NO_TIMESTAMP, count: 0, bytes }
+impl Default for Kept {
+    fn default() -> Self {
+        let max_timestamp = NO_TIMESTAMP;
+        Self { bits: Vec::new(), seen: 0, count: 0, max_timestamp, tombstone: false }
+    }
+}
+
+impl Kept {
+    fn note(&mut self, record: &Glance, keeps: bool) {
+        if self.seen.is_multiple_of(64) {
+            self.bits.push(0);
+        }
+        if let (true, Some(bits)) = (keeps, self.bits.last_mut()) {
+            *bits |= 1 << (self.seen % 64);
+            self.count = self.count.saturating_add(1);
+            self.max_timestamp = self.max_timestamp.max(record.timestamp);
+            self.tombstone |= !record.has_value;
+        }
+        self.seen += 1;
     }
 
-    fn push(
-        &mut self,
-        old: &BatchHeader,
-        record: &Record<'_>,
-        headers: &[Header<'_>],
-    ) -> Result<(), BuildError> {
-        let moved = i128::from(old.base_timestamp.0) - i128::from(self.base_timestamp.0);
-        let delta = i64::try_from(i128::from(record.timestamp_delta) + moved)
-            .map_err(|_| BuildError::TooLarge)?;
-        let again = NewRecord {
-            timestamp: record.timestamp,
-            key: record.key,
-            value: record.value,
-            headers,
-        };
-        put_record(&mut self.bytes, delta, record.offset_delta, &again)?;
-        self.max_timestamp = self.max_timestamp.max(record.timestamp);
-        self.count = self.count.saturating_add(1);
-        Ok(())
+    fn has(&self, index: i32) -> bool {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        self.bits.get(index / 64).is_some_and(|bits| bits >> (index % 64) & 1 == 1)
     }
+}
+
+/// Where records are written.
+struct Out<'a, F> {
+    to: &'a mut dyn Write,
+    failed: F,
+    /// Room for what stands at the front of a record.
+    front: Vec<u8>,
+}
+
+impl<F: Fn(io::Error) -> RetainError> Out<'_, F> {
+    /// A record but for its timestamp delta, which is `delta` now.
+    fn put(&mut self, mut record: Pieces<'_, '_>, moved: i128) -> Result<(), RetainError> {
+        let (attributes, delta) = record.front()?;
+        let delta = i64::try_from(i128::from(delta) + moved).map_err(|_| BuildError::TooLarge)?;
+        let len = record.left().checked_add(1 + varlong_len(delta));
+        let len = len.and_then(|len| i32::try_from(len).ok()).ok_or(BuildError::TooLarge)?;
+        self.front.clear();
+        put_varlong(&mut self.front, i64::from(len));
+        self.front.push(attributes);
+        put_varlong(&mut self.front, delta);
+        self.to.write_all(&self.front).map_err(&self.failed)?;
+        record.rest(|piece| self.to.write_all(piece).map_err(&self.failed))
+    }
+}
+
+/// Writes the records that are kept, their timestamp deltas `moved` by so much. The rest of them is not
+/// touched.
+fn copy(
+    window: &mut Window<'_>,
+    kept: &Kept,
+    count: i32,
+    moved: i128,
+    mut out: Out<'_, impl Fn(io::Error) -> RetainError>,
+) -> Result<(), RetainError> {
+    for index in 0..count {
+        let record = Pieces::begin(window, index)?;
+        if kept.has(index) {
+            out.put(record, moved)?;
+        } else {
+            record.rest(|_| Ok::<_, RetainError>(()))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -151,9 +213,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::build::BatchBuilder;
+    use crate::build::{BatchBuilder, NewRecord};
     use crate::codec::OPEN_BYTES_MAX;
     use crate::header::Producer;
+    use crate::record::{Header, Record};
 
     const PRODUCER: Producer =
         Producer { id: ProducerId(7), epoch: ProducerEpoch(1), base_sequence: Some(40) };
@@ -193,8 +256,13 @@ mod tests {
             .collect()
     }
 
-    fn even(record: &Record<'_>) -> bool {
-        record.offset.0 % 2 == 0
+    fn left_of(
+        batch: &BatchView,
+        horizon: Option<Timestamp>,
+        mut keep: impl FnMut(Offset) -> bool,
+    ) -> Result<Retained, RetainError> {
+        let opener = &mut Opener::default();
+        retain(batch, horizon, opener, OPEN_BYTES_MAX, |record, _| keep(record.offset))
     }
 
     proptest! {
@@ -208,8 +276,7 @@ mod tests {
         ) {
             let batch = stored(&times, codec, append_time);
             let kept = |offset: Offset| mask >> (offset.0 % 64) & 1 == 1;
-            let retained =
-                retain(&batch, horizon, OPEN_BYTES_MAX, |record| kept(record.offset)).unwrap();
+            let retained = left_of(&batch, horizon, kept).unwrap();
             let all = seen(&batch);
             let wanted: Vec<String> = (100..)
                 .zip(&all)
@@ -245,18 +312,18 @@ mod tests {
     #[test]
     fn a_batch_that_keeps_everything_is_not_written_again() {
         let batch = stored(&[1, 2, 3], Compression::Gzip, None);
-        assert_eq!(retain(&batch, None, OPEN_BYTES_MAX, |_| true), Ok(Retained::Whole));
+        assert_eq!(left_of(&batch, None, |_| true), Ok(Retained::Whole));
     }
 
     #[test]
     fn a_delete_horizon_is_written_once() {
         let batch = stored(&[1, 2, 3], Compression::None, None);
-        let first = retain(&batch, Some(Timestamp(5_000)), OPEN_BYTES_MAX, |_| true);
+        let first = left_of(&batch, Some(Timestamp(5_000)), |_| true);
         let Ok(Retained::Part(first)) = first else { panic!("written again: {first:?}") };
         assert!(first.header().attributes.has_delete_horizon());
         assert_eq!(first.header().base_timestamp, Timestamp(5_000));
 
-        let second = retain(&first, Some(Timestamp(9_000)), OPEN_BYTES_MAX, even);
+        let second = left_of(&first, Some(Timestamp(9_000)), |offset| offset.0 % 2 == 0);
         let Ok(Retained::Part(second)) = second else { panic!("a part: {second:?}") };
         assert_eq!(second.header().base_timestamp, Timestamp(5_000));
         assert_eq!(seen(&second), [seen(&batch)[0].clone(), seen(&batch)[2].clone()]);
@@ -265,7 +332,7 @@ mod tests {
     #[test]
     fn an_empty_batch_keeps_the_producer_and_the_latest_time() {
         let batch = stored(&[4, 9, 3], Compression::Zstd, None);
-        let left = retain(&batch, None, OPEN_BYTES_MAX, |_| false);
+        let left = left_of(&batch, None, |_| false);
         let Ok(Retained::Nothing(left)) = left else { panic!("nothing: {left:?}") };
 
         assert_eq!(left.bytes().len(), HEADER_LEN);
@@ -280,7 +347,7 @@ mod tests {
         let mut bytes = batch.bytes().to_vec();
         bytes[HEADER_LEN] = 0x7e;
         let damaged = BatchView::parse(&bytes.into()).unwrap();
-        let left = retain(&damaged, None, OPEN_BYTES_MAX, |_| true);
+        let left = left_of(&damaged, None, |_| true);
         assert!(matches!(left, Err(RetainError::Open(OpenError::Record(_)))), "{left:?}");
     }
 }

@@ -29,6 +29,8 @@ pub struct Glance {
     pub offset_delta: i32,
     /// Whether it has a key.
     pub has_key: bool,
+    /// Whether it has a value.
+    pub has_value: bool,
     /// Bytes it became when its block was opened, without the length in front; 0 in a batch that
     /// is not compressed.
     pub inflated_bytes: usize,
@@ -42,8 +44,16 @@ impl Glance {
             timestamp: record.timestamp,
             offset_delta: record.offset_delta,
             has_key: record.key.is_some(),
+            has_value: record.value.is_some(),
         }
     }
+}
+
+/// Whether a scan holds the key of a record that is larger than the window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    Held,
+    Passed,
 }
 
 impl BatchView {
@@ -58,18 +68,43 @@ impl BatchView {
         bytes_max: usize,
         mut see: impl FnMut(Glance) -> ControlFlow<()>,
     ) -> Result<(), OpenError> {
+        self.look(opener, bytes_max, Keys::Passed, |glance, _| see(glance))
+    }
+
+    /// As [`BatchView::scan`], and shows the key of each record with it. Only the key of a record that is
+    /// larger than the window takes memory, while that record is shown.
+    ///
+    /// # Errors
+    /// The first [`OpenError`]: the records before it were seen.
+    pub fn scan_keys(
+        &self,
+        opener: &mut Opener,
+        bytes_max: usize,
+        see: impl FnMut(Glance, Option<&[u8]>) -> ControlFlow<()>,
+    ) -> Result<(), OpenError> {
+        self.look(opener, bytes_max, Keys::Held, see)
+    }
+
+    fn look(
+        &self,
+        opener: &mut Opener,
+        bytes_max: usize,
+        keys: Keys,
+        mut see: impl FnMut(Glance, Option<&[u8]>) -> ControlFlow<()>,
+    ) -> Result<(), OpenError> {
         let attributes = self.header().attributes;
         let codec = attributes.compression().ok_or(CodecError::Unknown(attributes.codec_id()))?;
         if codec == Compression::None {
             for record in &self.open(bytes_max)? {
-                if see(Glance::of(&record?, 0)).is_break() {
+                let record = record?;
+                if see(Glance::of(&record, 0), record.key).is_break() {
                     return Ok(());
                 }
             }
             return Ok(());
         }
         opener.open(codec, self.body(), bytes_max, |window| {
-            scan_window(self.header(), window, &mut see)
+            scan_window(self.header(), window, keys, &mut see)
         })
     }
 }
@@ -77,13 +112,14 @@ impl BatchView {
 fn scan_window(
     header: &BatchHeader,
     window: &mut Window<'_>,
-    see: &mut impl FnMut(Glance) -> ControlFlow<()>,
+    keys: Keys,
+    see: &mut impl FnMut(Glance, Option<&[u8]>) -> ControlFlow<()>,
 ) -> Result<(), OpenError> {
     if header.record_count < 0 {
         return Err(RecordError::Count(header.record_count).into());
     }
     for index in 0..header.record_count {
-        if see(next(header, index, window)?).is_break() {
+        if next(header, index, window, keys, see)?.is_break() {
             return Ok(());
         }
     }
@@ -94,62 +130,115 @@ fn scan_window(
     Ok(())
 }
 
-/// The next record; in one piece if it fits into the window.
+/// Shows the next record; in one piece if it fits into the window.
 #[inline]
-fn next(header: &BatchHeader, index: i32, window: &mut Window<'_>) -> Result<Glance, OpenError> {
-    let malformed = RecordError::Malformed { index };
-    window.want(VARLONG_BYTES_MAX)?;
-    let mut reader = Reader::new(window.rest());
-    let len = reader.varint().and_then(|len| usize::try_from(len).ok()).ok_or(malformed)?;
-    let prefix = window.rest().len() - reader.rest().len();
+fn next(
+    header: &BatchHeader,
+    index: i32,
+    window: &mut Window<'_>,
+    keys: Keys,
+    see: &mut impl FnMut(Glance, Option<&[u8]>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, OpenError> {
+    let (prefix, len) = length(window, index)?;
     let whole = prefix.saturating_add(len);
     if whole > WINDOW_BYTES {
         window.consume(prefix);
-        return Pieces { window, left: len, index }.record(header);
+        let (glance, key) = Pieces { window, left: len, index }.record(header, keys)?;
+        return Ok(see(glance, key.as_deref()));
     }
     if !window.want(whole)? {
-        return Err(malformed.into());
+        return Err(RecordError::Malformed { index }.into());
     }
-    let mut reader = Reader::new(window.rest());
-    let glance = Glance::of(&read(header, index, &mut reader)?, len);
+    let record = read(header, index, &mut Reader::new(window.rest()))?;
+    let seen = see(Glance::of(&record, len), record.key);
     window.consume(whole);
-    Ok(glance)
+    Ok(seen)
 }
 
-/// A record that is larger than the window.
-struct Pieces<'w, 'a> {
+/// How many bytes say the length of the record at the front of the window, and that length.
+#[inline]
+fn length(window: &mut Window<'_>, index: i32) -> Result<(usize, usize), OpenError> {
+    window.want(VARLONG_BYTES_MAX)?;
+    let mut reader = Reader::new(window.rest());
+    let len = reader.varint().and_then(|len| usize::try_from(len).ok());
+    let len = len.ok_or(RecordError::Malformed { index })?;
+    Ok((window.rest().len() - reader.rest().len(), len))
+}
+
+/// A record that passes through the window piece by piece.
+pub(crate) struct Pieces<'w, 'a> {
     window: &'w mut Window<'a>,
     /// Bytes of the record that are still to come.
     left: usize,
     index: i32,
 }
 
-impl Pieces<'_, '_> {
-    /// The same fields as [`read`] takes, in the same order.
-    fn record(mut self, header: &BatchHeader) -> Result<Glance, OpenError> {
+impl<'w, 'a> Pieces<'w, 'a> {
+    /// The next record of the window, which is number `index`: its length is consumed.
+    pub(crate) fn begin(window: &'w mut Window<'a>, index: i32) -> Result<Self, OpenError> {
+        let (prefix, left) = length(window, index)?;
+        window.consume(prefix);
+        Ok(Self { window, left, index })
+    }
+
+    /// Bytes of the record that are still to come.
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// The attributes and the timestamp delta, which every record begins with.
+    pub(crate) fn front(&mut self) -> Result<(u8, i64), OpenError> {
+        let malformed = self.malformed();
+        if self.left == 0 || !self.window.want(1)? {
+            return Err(malformed);
+        }
+        let attributes = self.window.rest().first().copied().ok_or(malformed)?;
+        self.skip(1)?;
+        Ok((attributes, self.number(|reader| reader.varlong())?))
+    }
+
+    /// Shows the rest of the record.
+    pub(crate) fn rest<E: From<OpenError>>(
+        mut self,
+        show: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.pass(self.left, show)
+    }
+
+    /// The same fields as [`read`] takes, in the same order, and the key if it is to be held.
+    fn record(
+        mut self,
+        header: &BatchHeader,
+        keys: Keys,
+    ) -> Result<(Glance, Option<Vec<u8>>), OpenError> {
         let malformed = self.malformed();
         let inflated_bytes = self.left;
-        self.skip(1)?;
-        let timestamp_delta = self.number(|reader| reader.varlong())?;
+        let (_, timestamp_delta) = self.front()?;
         let offset_delta = self.number(|reader| reader.varint())?;
-        let has_key = self.nullable_bytes()?;
-        self.nullable_bytes()?;
+        let mut key = Vec::new();
+        let has_key = self.nullable_bytes(|piece| {
+            if keys == Keys::Held {
+                key.extend_from_slice(piece);
+            }
+        })?;
+        let has_value = self.nullable_bytes(|_| ())?;
         let headers = self.number(|reader| reader.varint())?;
         if headers < 0 {
             return Err(malformed);
         }
         for _ in 0..headers {
-            if !self.nullable_bytes()? {
+            if !self.nullable_bytes(|_| ())? {
                 return Err(malformed);
             }
-            self.nullable_bytes()?;
+            self.nullable_bytes(|_| ())?;
         }
         let placed = place(header, offset_delta, timestamp_delta);
         let (offset, timestamp) = placed.ok_or_else(|| self.malformed())?;
         if self.left > 0 {
             return Err(RecordError::Size { index: self.index }.into());
         }
-        Ok(Glance { offset, timestamp, offset_delta, has_key, inflated_bytes })
+        let glance = Glance { offset, timestamp, offset_delta, has_key, has_value, inflated_bytes };
+        Ok((glance, has_key.then_some(key)))
     }
 
     fn malformed(&self) -> OpenError {
@@ -168,28 +257,40 @@ impl Pieces<'_, '_> {
         Ok(number)
     }
 
-    /// Passes over a length and as many bytes; returns whether they are not null.
-    fn nullable_bytes(&mut self) -> Result<bool, OpenError> {
+    /// Shows as many bytes as the length in front of them says; returns whether they are not null.
+    fn nullable_bytes(&mut self, mut show: impl FnMut(&[u8])) -> Result<bool, OpenError> {
         match self.number(|reader| reader.varint())? {
             -1 => Ok(false),
             len => {
                 let len = usize::try_from(len).map_err(|_| self.malformed())?;
-                self.skip(len)?;
+                self.pass::<OpenError>(len, |piece| {
+                    show(piece);
+                    Ok(())
+                })?;
                 Ok(true)
             },
         }
     }
 
     fn skip(&mut self, len: usize) -> Result<(), OpenError> {
+        self.pass(len, |_| Ok(()))
+    }
+
+    fn pass<E: From<OpenError>>(
+        &mut self,
+        len: usize,
+        mut show: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.left = self.left.checked_sub(len).ok_or_else(|| self.malformed())?;
-        let mut to_skip = len;
-        while to_skip > 0 {
-            if !self.window.want(1)? {
-                return Err(self.malformed());
+        let mut to_pass = len;
+        while to_pass > 0 {
+            if !self.window.want(1).map_err(OpenError::from)? {
+                return Err(self.malformed().into());
             }
-            let here = to_skip.min(self.window.rest().len());
+            let here = to_pass.min(self.window.rest().len());
+            show(self.window.rest().get(..here).unwrap_or_default())?;
             self.window.consume(here);
-            to_skip -= here;
+            to_pass -= here;
         }
         Ok(())
     }
@@ -220,23 +321,27 @@ mod tests {
         BatchView::parse(&Bytes::from(bytes)).unwrap()
     }
 
+    type Seen = Vec<(Glance, Option<Vec<u8>>)>;
+
     /// What a scan sees and how it ends.
-    fn scanned(batch: &BatchView, opener: &mut Opener) -> (Vec<Glance>, Result<(), OpenError>) {
+    fn scanned(batch: &BatchView, opener: &mut Opener) -> (Seen, Result<(), OpenError>) {
         let mut seen = Vec::new();
-        let ended = batch.scan(opener, OPEN_BYTES_MAX, |glance| {
-            seen.push(Glance { inflated_bytes: 0, ..glance });
+        let ended = batch.scan_keys(opener, OPEN_BYTES_MAX, |glance, key| {
+            seen.push((Glance { inflated_bytes: 0, ..glance }, key.map(<[u8]>::to_vec)));
             ControlFlow::Continue(())
         });
         (seen, ended)
     }
 
     /// The same by holding everything.
-    fn walked(batch: &BatchView) -> (Vec<Glance>, Result<(), OpenError>) {
+    fn walked(batch: &BatchView) -> (Seen, Result<(), OpenError>) {
         let set = batch.open(OPEN_BYTES_MAX).unwrap();
         let mut seen = Vec::new();
         for record in &set {
             match record {
-                Ok(record) => seen.push(Glance::of(&record, 0)),
+                Ok(record) => {
+                    seen.push((Glance::of(&record, 0), record.key.map(<[u8]>::to_vec)));
+                },
                 Err(error) => return (seen, Err(error.into())),
             }
         }

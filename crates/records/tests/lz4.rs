@@ -9,7 +9,7 @@ use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use records::header::{ATTRIBUTES_AT, CRC_AT, HEADER_LEN, LENGTH_AT, LOG_OVERHEAD, crc32c};
 use records::{
     BatchBuilder, BatchError, BatchView, CodecError, Compression, Depth, NewRecord, Opener, Policy,
-    TimestampType, inflated_bytes_max, validate,
+    STORED_INFLATED_BYTES_MAX, TimestampType, inflated_bytes_max, validate,
 };
 
 const END_MARK: [u8; 4] = [0; 4];
@@ -108,4 +108,6 @@ fn what_a_batch_may_hold_grows_with_its_size() {
     assert_eq!(inflated_bytes_max(mib / 4), 64 * mib);
     assert_eq!(inflated_bytes_max(mib), 128 * mib);
     assert_eq!(inflated_bytes_max(10 * mib), 640 * mib);
+    assert_eq!(inflated_bytes_max(100 * mib), 2_048 * mib - 1);
+    assert!(inflated_bytes_max(usize::MAX) < STORED_INFLATED_BYTES_MAX);
 }

@@ -37,6 +37,10 @@ pub enum DecodeError {
     /// A varint that does not end within its width, or overflows it.
     #[error("a varint longer than its type")]
     Varint,
+    /// Text of more bytes than Kafka allows: 32 767, with a compact length too. What writes it would refuse
+    /// it.
+    #[error("text of {0} bytes")]
+    TextLength(usize),
     /// Text that is not UTF-8.
     #[error("text that is not utf-8")]
     Utf8,

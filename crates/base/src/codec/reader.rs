@@ -193,9 +193,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the length of text: a compact length or an `i16` that is negative for null.
+    /// Reads the length of text: a compact length or an `i16` that is negative for null. A compact one
+    /// has the bound of the other: what comes in must be fit to be told on, in any version.
     fn string_length(&mut self, flexible: bool) -> Result<Option<usize>, DecodeError> {
-        if flexible { self.compact_length() } else { Ok(usize::try_from(self.i16()?).ok()) }
+        if !flexible {
+            return Ok(usize::try_from(self.i16()?).ok());
+        }
+        match self.compact_length()? {
+            Some(length) if i16::try_from(length).is_err() => Err(DecodeError::TextLength(length)),
+            length => Ok(length),
+        }
     }
 
     /// Reads the length of bytes or an array: a compact length or an `i32`, negative for null.
@@ -206,7 +213,7 @@ impl<'a> Reader<'a> {
     /// Reads text that may be null, without copying it.
     ///
     /// # Errors
-    /// [`DecodeError`] if it is cut short or not UTF-8.
+    /// [`DecodeError`] if it is cut short, longer than `i16::MAX` bytes or not UTF-8.
     #[inline]
     pub fn nullable_str(&mut self, flexible: bool) -> Result<Option<&'a str>, DecodeError> {
         let Some(length) = self.string_length(flexible)? else { return Ok(None) };

@@ -21,6 +21,14 @@ const OF_LISTENERS: [&str; 10] = [
     "ssl.truststore.password",
     "ssl.truststore.type",
 ];
+/// Numbers of threads that Kafka changes while it runs, but for those of its log cleaner.
+const THREADS: [&str; 5] = [
+    "background.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+];
 /// What a subscription to client metrics may match by.
 const MATCHED: [&str; 6] = [
     "client_instance_id",
@@ -52,8 +60,13 @@ pub fn topic_fault(own: &Configs, layers: &Layers<'_>) -> Option<String> {
 }
 
 /// What is wrong with these values of broker keys that were set while brokers run, for one broker or
-/// for all of them.
-pub fn dynamic_fault(values: &Configs, for_one: bool, layers: &Layers<'_>) -> Option<String> {
+/// for all of them, which make `layers` of what was set `before`.
+pub fn dynamic_fault(
+    values: &Configs,
+    for_one: bool,
+    layers: &Layers<'_>,
+    before: &Layers<'_>,
+) -> Option<String> {
     let keys = || values.keys().filter_map(|name| broker_key(name));
     let named = |names: Vec<&str>| (!names.is_empty()).then(|| format!("[{}]", names.join(", ")));
     let fixed = keys().filter(|key| key.update == Update::ReadOnly).map(|key| key.name);
@@ -77,7 +90,61 @@ pub fn dynamic_fault(values: &Configs, for_one: bool, layers: &Layers<'_>) -> Op
             "Cannot update these configs at default cluster level, broker id must be specified: {names}"
         ));
     }
-    layers_fault(layers)
+    layers_fault(layers).or_else(|| threads_fault(layers, before)).or_else(|| locks_out(layers))
+}
+
+/// Kafka's bound on how far a number of threads changes at once. Most of these keys have no effect here;
+/// a tool that changes them is told what Kafka tells it.
+fn threads_fault(layers: &Layers<'_>, before: &Layers<'_>) -> Option<String> {
+    let number = |layers: &Layers<'_>, name| layers.value(name)?.trim().parse::<i64>().ok();
+    let change = |name| Some((number(before, name)?, number(layers, name)?));
+    for name in THREADS {
+        let Some((old, new)) = change(name).filter(|(old, new)| old != new) else { continue };
+        let refused = |why: String| {
+            Some(format!("Dynamic thread count update validation failed for {name}={new}, {why}"))
+        };
+        if new < old / 2 {
+            return refused(format!("value should be at least half the current value {old}"));
+        }
+        if new > old.saturating_mul(2) {
+            return refused(format!(
+                "value should not be greater than double the current value {old}"
+            ));
+        }
+    }
+    let (old, new) = change("log.cleaner.threads").filter(|(old, new)| old != new)?;
+    if new < 1 {
+        return Some("Log cleaner threads should be at least 1".to_owned());
+    }
+    if new < old / 2 {
+        return Some(format!(
+            "Log cleaner threads cannot be reduced to less than half the current value {old}"
+        ));
+    }
+    // A file may say 0, from which Kafka's rule would let nobody get away.
+    (new > old.max(1).saturating_mul(2)).then(|| {
+        format!(
+            "Log cleaner threads cannot be increased to more than double the current value {old}"
+        )
+    })
+}
+
+/// What was set while brokers run and leaves nobody a connection to take it back: it stays over a restart,
+/// and wins over the file. Ours; Kafka takes it.
+fn locks_out(layers: &Layers<'_>) -> Option<String> {
+    const ALL: &str = "max.connections";
+    const OF_ADDRESS: &str = "max.connections.per.ip";
+    const OVERRIDES: &str = "max.connections.per.ip.overrides";
+    let dynamic = |name| layers.broker.contains_key(name) || layers.cluster.contains_key(name);
+    let is_none = |name| layers.value(name).is_some_and(|value| value.trim().parse() == Ok(0_i64));
+    let why = "Nobody could connect to take it back. To serve nobody, stop the broker, or set it in its file.";
+    if dynamic(ALL) && is_none(ALL) {
+        return Some(format!("{ALL} must be at least 1 if it is set dynamically. {why}"));
+    }
+    let overrides = connections_per_ip(layers.value(OVERRIDES).unwrap_or_default()).ok()?;
+    let serves_one = overrides.values().any(|limit| *limit > 0);
+    ((dynamic(OF_ADDRESS) || dynamic(OVERRIDES)) && is_none(OF_ADDRESS) && !serves_one)
+        .then(|| format!("{OF_ADDRESS} can be zero only if {OVERRIDES} lets an address in. {why}"))
 }
 
 /// What is wrong between the values in force of a broker's keys, each sound by itself, wherever they
@@ -101,8 +168,9 @@ pub fn file_fault(value: impl Fn(&str) -> Option<String>) -> Option<String> {
         }
     }
     let (map, threads) = (number("log.cleaner.dedupe.buffer.size"), number("log.cleaner.threads"));
+    // Kafka does not start with 0 threads; here one log is compacted at a time whatever is set.
     if let (Some(map), Some(threads)) = (map, threads)
-        && map.checked_div(threads).is_some_and(|each| each <= 1024 * 1024)
+        && map / threads.max(1) <= 1024 * 1024
     {
         return required("log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.");
     }
@@ -235,7 +303,95 @@ mod tests {
         } else {
             Layers { broker: &nothing, cluster: &values, file: &file }
         };
-        dynamic_fault(&values, for_one, &layers).unwrap_or_default()
+        let before = Layers { broker: &nothing, cluster: &nothing, file: &file };
+        dynamic_fault(&values, for_one, &layers, &before).unwrap_or_default()
+    }
+
+    #[test]
+    fn threads_change_by_half_or_double_at_once_in_kafkas_words() {
+        let of = |key: &str, value: &str| dynamic(false, key, value);
+        let prefix = "Dynamic thread count update validation failed for";
+        for (key, now) in [
+            ("background.threads", 10),
+            ("num.io.threads", 8),
+            ("num.network.threads", 3),
+            ("num.recovery.threads.per.data.dir", 2),
+            ("num.replica.fetchers", 1),
+        ] {
+            assert_eq!(of(key, &(now * 2).to_string()), "");
+            assert_eq!(of(key, &(now / 2).max(1).to_string()), "");
+            let many = now * 2 + 1;
+            assert_eq!(
+                of(key, &many.to_string()),
+                format!(
+                    "{prefix} {key}={many}, value should not be greater than double the current value {now}"
+                )
+            );
+            assert!(of(key, "0").ends_with("Value must be at least 1"), "{}", of(key, "0"));
+        }
+        assert_eq!(
+            of("num.io.threads", "3"),
+            format!("{prefix} num.io.threads=3, value should be at least half the current value 8")
+        );
+        assert_eq!(of("log.cleaner.threads", "2"), "");
+        assert_eq!(of("log.cleaner.threads", "0"), "Log cleaner threads should be at least 1");
+        assert_eq!(
+            of("log.cleaner.threads", "3"),
+            "Log cleaner threads cannot be increased to more than double the current value 1"
+        );
+    }
+
+    #[test]
+    fn threads_are_judged_by_what_is_in_force_and_not_by_what_is_hidden() {
+        let (broker, nothing) = (configs(&[("num.io.threads", "100")]), configs(&[]));
+        let file = BTreeMap::from([("num.io.threads".to_owned(), "60".to_owned())]);
+        let hidden = configs(&[("num.io.threads", "1")]);
+        let before = Layers { broker: &broker, cluster: &nothing, file: &file };
+        let after = Layers { cluster: &hidden, ..before };
+        assert_eq!(dynamic_fault(&hidden, false, &after, &before), None);
+        let uncovered = Layers { broker: &nothing, ..after };
+        let said = dynamic_fault(&nothing, true, &uncovered, &after);
+        assert!(said.is_some_and(|said| said.contains("at least half the current value 100")));
+        let of_file = Layers { broker: &nothing, ..before };
+        assert_eq!(dynamic_fault(&nothing, true, &of_file, &before), None);
+    }
+
+    #[test]
+    fn nothing_that_is_set_while_brokers_run_locks_everybody_out() {
+        let said = dynamic(false, "max.connections", "0");
+        assert!(said.starts_with("max.connections must be at least 1 if it is set dynamically"));
+        assert_eq!(dynamic(true, "max.connections", "1"), "");
+
+        let (nothing, file) = (configs(&[]), BTreeMap::new());
+        let before = Layers { broker: &nothing, cluster: &nothing, file: &file };
+        for (overrides, is_refused) in
+            [("10.0.0.1:0", true), ("nobody.example:5", true), ("10.0.0.1:5", false)]
+        {
+            let values = configs(&[
+                ("max.connections.per.ip", "0"),
+                ("max.connections.per.ip.overrides", overrides),
+            ]);
+            let layers = Layers { cluster: &values, ..before };
+            let said = dynamic_fault(&values, false, &layers, &before);
+            assert_eq!(said.is_some(), is_refused, "{overrides}: {said:?}");
+        }
+        let file = BTreeMap::from([("max.connections".to_owned(), "0".to_owned())]);
+        let of_file = Layers { file: &file, ..before };
+        assert_eq!(dynamic_fault(&nothing, false, &of_file, &of_file), None, "the file may");
+    }
+
+    #[test]
+    fn the_cleaners_map_has_its_bound_whatever_the_number_of_threads() {
+        for (map, threads, is_sound) in
+            [("0", "0", false), ("-5", "0", false), ("2000000", "0", true), ("2000000", "2", false)]
+        {
+            let value = |name: &str| match name {
+                "log.cleaner.dedupe.buffer.size" => Some(map.to_owned()),
+                "log.cleaner.threads" => Some(threads.to_owned()),
+                _ => None,
+            };
+            assert_eq!(file_fault(value).is_none(), is_sound, "{map} of {threads}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use base::{Offset, Probe};
 use bytes::{Bytes, BytesMut};
 use env::{Env, File, Segment};
+use records::STORED_INFLATED_BYTES_MAX;
 use thiserror::Error;
 
 use crate::api::{FetchError, FetchPartition, Isolation};
@@ -13,8 +14,6 @@ use crate::partition::{Partition, ReadLimits};
 
 /// Bytes read at a time; a larger batch is still read whole.
 const READ_BYTES: usize = 1024 * 1024;
-/// Bytes a compressed batch of ours may hold.
-const OPEN_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Why a shard cannot be loaded.
 #[derive(Debug, Error)]
@@ -67,7 +66,7 @@ pub(crate) async fn replay<E: Env>(
             if batch.header().attributes.is_control() {
                 continue;
             }
-            let opened = batch.open(OPEN_BYTES_MAX)?;
+            let opened = batch.open(STORED_INFLATED_BYTES_MAX)?;
             for record in &opened {
                 let record = record?;
                 let part = |bytes: &[u8]| opened.bytes().slice_ref(bytes);

@@ -22,8 +22,8 @@ use crate::cli::{self, Consume};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::remote::{self, Remote, TopicOf};
+pub use print::RecordLine;
 use print::{Nothing, Printer};
-pub use print::{OPEN_BYTES_MAX, RecordLine};
 use reader::Reader;
 use writer::Writer;
 

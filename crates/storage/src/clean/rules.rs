@@ -1,12 +1,16 @@
 //! What stays of a batch when its log is compacted.
 //!
-//! Invariant: see [`super`]. A batch that cannot be read stays as it is: compaction never turns
-//! damage into absence.
+//! Invariants: see [`super`]. A batch that cannot be read stays as it is: compaction never turns
+//! damage into absence. Whatever was let into the log can be read, whatever it inflates to: a batch is
+//! never held uncompressed.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use base::{Duration, Offset, ProducerEpoch, ProducerId, Timestamp};
-use records::{BatchView, OPEN_BYTES_MAX, Record, RetainError, Retained, retain};
+use records::{
+    BatchView, Glance, Opener, RetainError, Retained, STORED_INFLATED_BYTES_MAX, retain,
+};
 
 use super::{Endings, OffsetMap, Seen, millis};
 
@@ -53,7 +57,12 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// [`RetainError`] if the batch cannot be read: leave the log as it is and report the damage.
-    pub fn clean(&self, batch: &BatchView, seen: &mut Seen) -> Result<Cleaned, RetainError> {
+    pub fn clean(
+        &self,
+        batch: &BatchView,
+        seen: &mut Seen,
+        opener: &mut Opener,
+    ) -> Result<Cleaned, RetainError> {
         let header = batch.header();
         if header.base_offset >= self.upto {
             return Ok(Cleaned::Whole);
@@ -65,17 +74,18 @@ impl Rules<'_> {
             let goes = !seen.marker(header) && !self.is_needed(batch);
             return match goes {
                 true if expired => Ok(Cleaned::Gone),
-                true => Self::marked(batch, new_horizon),
+                true => Self::marked(batch, new_horizon, opener),
                 false => Ok(Cleaned::Whole),
             };
         }
         seen.data(header);
         let is_void = self.endings.is_aborted(header);
-        let keep = |record: &Record<'_>| {
+        let keep = |record: &Glance, key: Option<&[u8]>| {
             record.offset >= self.upto
-                || (!is_void && self.is_last(record) && (record.value.is_some() || !expired))
+                || (!is_void && self.is_last(record.offset, key) && (record.has_value || !expired))
         };
-        Ok(match retain(batch, Some(new_horizon), OPEN_BYTES_MAX, keep)? {
+        let bytes_max = STORED_INFLATED_BYTES_MAX;
+        Ok(match retain(batch, Some(new_horizon), opener, bytes_max, keep)? {
             Retained::Whole => Cleaned::Whole,
             Retained::Part(left) => Cleaned::Part(left),
             Retained::Nothing(_) if header.record_count == 0 && self.is_needed(batch) => {
@@ -87,8 +97,13 @@ impl Rules<'_> {
     }
 
     /// A marker without data: it may go from `horizon` on, if it did not know a time yet.
-    fn marked(batch: &BatchView, horizon: Timestamp) -> Result<Cleaned, RetainError> {
-        Ok(match retain(batch, Some(horizon), OPEN_BYTES_MAX, |_| true)? {
+    fn marked(
+        batch: &BatchView,
+        horizon: Timestamp,
+        opener: &mut Opener,
+    ) -> Result<Cleaned, RetainError> {
+        let all = |_: &Glance, _: Option<&[u8]>| true;
+        Ok(match retain(batch, Some(horizon), opener, STORED_INFLATED_BYTES_MAX, all)? {
             Retained::Part(marked) => Cleaned::Part(marked),
             Retained::Whole | Retained::Nothing(_) => Cleaned::Whole,
         })
@@ -96,9 +111,9 @@ impl Rules<'_> {
 
     /// Whether the record is the last of its key. One without a key cannot be: a compacted topic
     /// takes none, so it is from a time before the topic was compacted.
-    fn is_last(&self, record: &Record<'_>) -> bool {
-        let last = record.key.map(|key| self.keys.get(key));
-        last.is_some_and(|last| last.is_none_or(|last| record.offset >= last))
+    fn is_last(&self, offset: Offset, key: Option<&[u8]>) -> bool {
+        let last = key.map(|key| self.keys.get(key));
+        last.is_some_and(|last| last.is_none_or(|last| offset >= last))
     }
 
     /// Whether the batch tells what its producer sent last, or is a marker that tells of an epoch of it
@@ -127,20 +142,18 @@ pub fn note_keys(
     batch: &BatchView,
     endings: &Endings,
     late: i64,
+    opener: &mut Opener,
 ) -> Result<bool, RetainError> {
     if batch.header().attributes.is_control() || endings.is_aborted(batch.header()) {
         return Ok(true);
     }
-    let records = batch.open(OPEN_BYTES_MAX).map_err(records::OpenError::from)?;
-    for record in &records {
-        let record = record.map_err(records::OpenError::from)?;
-        if let Some(key) = record.key
-            && !keys.put(key, Offset(record.offset.0.saturating_add(late)))
-        {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let mut fits = true;
+    batch.scan_keys(opener, STORED_INFLATED_BYTES_MAX, |record, key| {
+        let at = Offset(record.offset.0.saturating_add(late));
+        fits = key.is_none_or(|key| keys.put(key, at));
+        if fits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(fits)
 }
 
 #[cfg(test)]
@@ -188,7 +201,7 @@ mod tests {
     fn read(log: &[BatchView]) -> Vec<(i64, u8, Option<u8>)> {
         let mut seen = Vec::new();
         for batch in log {
-            for record in &batch.open(OPEN_BYTES_MAX).unwrap() {
+            for record in &batch.open(STORED_INFLATED_BYTES_MAX).unwrap() {
                 let record = record.unwrap();
                 let value = record.value.map(|value| value[0]);
                 seen.push((record.offset.0, record.key.unwrap()[0], value));
@@ -224,7 +237,7 @@ mod tests {
         for batch in log {
             let base = batch.header().base_offset;
             if (dirty..upto).contains(&base) {
-                assert!(note_keys(&mut keys, batch, &endings, 0).unwrap());
+                assert!(note_keys(&mut keys, batch, &endings, 0, &mut Opener::default()).unwrap());
             }
         }
         let tombstones_for = Duration::from_millis(100);
@@ -232,7 +245,7 @@ mod tests {
         let rules = Rules { keys: &keys, upto, now, tombstones_for, producers, endings: &endings };
         let (mut cleaned, mut seen) = (Vec::new(), Seen::default());
         for batch in log {
-            match rules.clean(batch, &mut seen).unwrap() {
+            match rules.clean(batch, &mut seen, &mut Opener::default()).unwrap() {
                 Cleaned::Whole => cleaned.push(batch.clone()),
                 Cleaned::Part(left) => cleaned.push(left),
                 Cleaned::Gone => {},
@@ -368,7 +381,7 @@ mod tests {
         assert_eq!(early, twice);
         let late = clean(&twice, end, end, 6_100, &none);
         assert_eq!(bases(&late), [0, 1, 6], "committed data has its marker");
-        let marks = twice[2].open(OPEN_BYTES_MAX).unwrap();
+        let marks = twice[2].open(STORED_INFLATED_BYTES_MAX).unwrap();
         let mark = marks.iter().next().unwrap().unwrap();
         let aborts = Control::EndTransaction { ending: Ending::Abort, coordinator_epoch: 0 };
         assert_eq!(Control::parse(&mark), Ok(aborts));
@@ -450,7 +463,8 @@ mod tests {
         let fitted = log
             .iter()
             .take_while(|batch| {
-                note_keys(&mut keys, batch, &Endings::new(Offset(0), 0), 0).unwrap()
+                let endings = Endings::new(Offset(0), 0);
+                note_keys(&mut keys, batch, &endings, 0, &mut Opener::default()).unwrap()
             })
             .count();
         assert_eq!(fitted, keys.len());
@@ -472,7 +486,7 @@ mod tests {
             producers: &BTreeMap::new(),
             endings: &Endings::new(Offset(0), 0),
         };
-        let cleaned = rules.clean(&damaged, &mut Seen::default());
+        let cleaned = rules.clean(&damaged, &mut Seen::default(), &mut Opener::default());
         assert!(matches!(cleaned, Err(RetainError::Open(_))));
     }
 }

@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Offset, ProducerId};
-use records::{BatchHeader, BatchView, Control, Ending, OPEN_BYTES_MAX, OpenError, RetainError};
+use records::{
+    BatchHeader, BatchView, Control, Ending, OpenError, RetainError, STORED_INFLATED_BYTES_MAX,
+};
 
 /// What a transaction takes at most, with its share of a tree's nodes.
 const TRANSACTION_BYTES: usize = 64;
@@ -128,7 +130,7 @@ fn transaction_of(header: &BatchHeader) -> Option<ProducerId> {
 
 /// `None` of a control batch that ends no transaction.
 fn ending_of(batch: &BatchView) -> Result<Option<Ending>, RetainError> {
-    let records = batch.open(OPEN_BYTES_MAX).map_err(OpenError::from)?;
+    let records = batch.open(STORED_INFLATED_BYTES_MAX).map_err(OpenError::from)?;
     let Some(record) = records.iter().next() else { return Ok(None) };
     Ok(match Control::parse(&record.map_err(OpenError::from)?) {
         Ok(Control::EndTransaction { ending, .. }) => Some(ending),

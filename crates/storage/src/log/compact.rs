@@ -15,7 +15,7 @@ use std::sync::Arc;
 use base::{Duration, Instant, Offset, Probe, ProducerId, Timestamp};
 use env::{Access, Disk, Env};
 use records::header::NO_TIMESTAMP;
-use records::{BatchHeader, BatchView};
+use records::{BatchHeader, BatchView, Opener};
 use thiserror::Error;
 
 use super::batches::{Walk, WalkError};
@@ -133,6 +133,8 @@ struct Work<'a, E: Env, G> {
     /// Segments behind them: the ends of transactions may lie there.
     behind: Vec<Source>,
     producers: BTreeMap<ProducerId, LastBatch>,
+    /// Opens compressed batches, one after the other.
+    opener: Opener,
     /// How many markers the log had taken when this began.
     marked: u64,
     /// What could not be read, and where: less is cleaned than was asked for.
@@ -261,6 +263,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
             marked,
             unread: None,
             producers: if forgets { BTreeMap::new() } else { producers },
+            opener: Opener::default(),
             segment_bytes: shared.limits.segment_bytes,
             began: log.env().now(),
             moved: 0,
@@ -340,7 +343,7 @@ impl<'a, E: Env, G: Fn() -> bool + Sync> Work<'a, E, G> {
             let mut reader = self.read(*source).await?;
             while let Some(batch) = self.next(&mut reader, *source).await? {
                 let at = batch.header().base_offset;
-                let cleaned = rules.clean(&batch, seen);
+                let cleaned = rules.clean(&batch, seen, &mut self.opener);
                 let kept = match cleaned.map_err(|_| CompactError::Damaged { at })? {
                     Cleaned::Whole => batch,
                     Cleaned::Part(left) => {

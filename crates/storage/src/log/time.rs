@@ -1,13 +1,14 @@
 //! Look-ups by time.
 //!
 //! Invariants: the answer is the record with the lowest offset that qualifies, not the one with the
-//! lowest timestamp; damage that may hold the answer is answered with damage. Source: KIP-79, KIP-734.
+//! lowest timestamp; damage that may hold the answer is answered with damage, and nothing else is: a batch
+//! may inflate to whatever it could when it was let in. Source: KIP-79, KIP-734.
 
 use base::{LeaderEpoch, Offset, Timestamp};
 use env::Env;
+use records::STORED_INFLATED_BYTES_MAX;
 use records::batch::BatchView;
 use records::header::NO_TIMESTAMP;
-use records::inflated_bytes_max;
 
 use super::batches::{Located, Walk};
 use super::recover::FaultyRange;
@@ -140,7 +141,7 @@ impl<E: Env> Log<E> {
         let base = batch.header.base_offset;
         let bytes = walk.body(batch).await.map_err(|_| self.corrupt(base))?;
         let view = BatchView::parse(&bytes).map_err(|_| self.corrupt(base))?;
-        let latest = view.latest(from, inflated_bytes_max(bytes.len()));
+        let latest = view.latest(from, STORED_INFLATED_BYTES_MAX);
         let latest = latest.map_err(|_| self.corrupt(base))?;
         Ok(latest.map(|found| found.timestamp))
     }
@@ -214,7 +215,7 @@ impl<E: Env> Log<E> {
         let bytes = bytes.map_err(|_| self.corrupt(base))?;
         let view = BatchView::parse(&bytes).map_err(|_| self.corrupt(base))?;
         let found = view
-            .first_at_or_after(at, from, inflated_bytes_max(bytes.len()))
+            .first_at_or_after(at, from, STORED_INFLATED_BYTES_MAX)
             .map_err(|_| self.corrupt(base))?;
         let epoch = LeaderEpoch(batch.header.partition_leader_epoch);
         Ok(found.map(|found| TimestampHit {

@@ -107,12 +107,12 @@ async fn alter<E: Env>(
 ) -> Vec<(Asked, Result<(), Refusal>)> {
     let mut times: BTreeMap<(i8, String), usize> = BTreeMap::new();
     for one in &resources {
-        *times.entry((one.resource_type, one.name.clone())).or_default() += 1;
+        *times.entry(identity(one)).or_default() += 1;
     }
     let (mut topics, mut settings) = (Vec::new(), Vec::new());
     let mut checked = Vec::new();
     for one in resources {
-        let is_single = times.get(&(one.resource_type, one.name.clone())) == Some(&1);
+        let is_single = times.get(&identity(&one)) == Some(&1);
         let outcome = if is_single {
             check(context, &one, validate_only)
         } else {
@@ -155,6 +155,15 @@ async fn alter<E: Env>(
         (one, outcome)
     });
     answers.collect()
+}
+
+/// What a resource is, however it is written: `1` and `01` are one broker.
+fn identity(one: &Asked) -> (i8, String) {
+    let id = match one.resource_type {
+        BROKER | BROKER_LOGGER => one.name.parse::<i32>().ok(),
+        _ => None,
+    };
+    (one.resource_type, id.map_or_else(|| one.name.clone(), |id| id.to_string()))
 }
 
 /// What the broker is asked for.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use protocol::messages::describe_client_quotas_request::ComponentData;
 use protocol::messages::{
     DeleteGroupsRequest, DescribeClientQuotasRequest, FindCoordinatorRequest,
-    ListConfigResourcesRequest,
+    ListConfigResourcesRequest, ListGroupsRequest,
 };
 use wire::ErrorCode;
 use wire::client::{Client, ClientError, CommittedOffset, Member};
@@ -303,6 +303,42 @@ fn resources_of_a_kind_that_has_no_settings_are_not_listed() {
             let answer = client.call(1, &all, served.soon()).await.expect("answered");
             let kinds = answer.config_resources.iter().map(|one| one.resource_type);
             assert_eq!(kinds.collect::<Vec<_>>(), [8, 4]);
+        },
+    );
+}
+
+/// A request of version `version` of `key`, whose header and body have compact lengths.
+fn flexible(key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = [key.to_be_bytes(), version.to_be_bytes()].concat();
+    bytes.extend([0, 0, 0, 7, 0, 1, b'x', 0]);
+    bytes.extend(body);
+    [&u32::try_from(bytes.len()).expect("fits").to_be_bytes()[..], &bytes].concat()
+}
+
+#[test]
+fn a_name_that_no_answer_could_hold_is_refused_where_it_comes_in() {
+    // 40 000 bytes, in compact form.
+    let name = [&[0xc1, 0xb8, 0x02][..], &[b'g'; 40_000]].concat();
+    // A session and a rebalance of a minute, no member id, a protocol `range` of the type `consumer`.
+    let times = 60_000_i32.to_be_bytes().repeat(2);
+    let join = [&name, &times[..], b"\x01\x00\x09consumer\x02\x06range\x01\x00\x00"].concat();
+    let key = b"\x02\x1cconsumer.session.timeout.ms\x00\x0650000\x00\x00\x00\x00";
+    let alter = [&b"\x02\x20"[..], &name, key].concat();
+    World::new("long-names").serve(
+        |_, _| {},
+        |served| async move {
+            let mut client = served.client().await;
+            ready(&served, &mut client, "g").await;
+            for request in [flexible(11, 6, &join), flexible(44, 1, &alter)] {
+                let mut raw = served.raw().await;
+                raw.send(request).await;
+                assert_eq!(raw.frame().await, None);
+            }
+            let soon = served.soon();
+            let groups = client.call(4, &ListGroupsRequest::default(), soon).await;
+            assert_eq!(groups.expect("answered").groups, []);
+            let request = ListConfigResourcesRequest::default();
+            client.call(1, &request, soon).await.expect("answered");
         },
     );
 }

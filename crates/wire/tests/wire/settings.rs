@@ -160,6 +160,66 @@ fn each_resource_is_refused_alone_in_kafkas_words() {
     );
 }
 
+#[test]
+fn two_resources_that_are_only_wrong_together_do_not_both_get_in() {
+    const LIMIT: &str = "max.connections.per.ip";
+    const OVERRIDES: &str = "max.connections.per.ip.overrides";
+    World::new("jointly-wrong").serve(
+        |_, _| {},
+        |served| async move {
+            let mut client = served.client().await;
+            let set = vec![edited(BROKER, "", &[(OVERRIDES, SET, Some("10.0.0.1:5"))])];
+            assert_eq!(edit(&served, &mut client, set).await, [(ErrorCode::NONE, None)]);
+            let both = vec![
+                edited(BROKER, "1", &[(LIMIT, SET, Some("0"))]),
+                edited(BROKER, "", &[(OVERRIDES, DELETE, None)]),
+            ];
+            let outcome = edit(&served, &mut client, both).await;
+            assert_eq!((outcome[0].0, outcome[1].0), (ErrorCode::NONE, ErrorCode::INVALID_REQUEST));
+            let found = places(&served, &mut client, (BROKER, "1"), OVERRIDES).await;
+            assert_eq!(found[0], ("10.0.0.1:5".to_owned(), 3));
+        },
+    );
+}
+
+#[test]
+fn a_broker_that_is_written_in_two_ways_is_one_resource() {
+    World::new("one-broker").serve(
+        |_, _| {},
+        |served| async move {
+            let mut client = served.client().await;
+            let twice = vec![
+                edited(BROKER, "1", &[("log.retention.ms", SET, Some("777000"))]),
+                edited(BROKER, "01", &[("log.retention.bytes", SET, Some("5000"))]),
+                edited(BROKER, "", &[("log.retention.bytes", SET, Some("6000"))]),
+            ];
+            let outcome = edit(&served, &mut client, twice).await;
+            let refused = Some("Each resource must appear at most once.".to_owned());
+            assert_eq!(outcome[0], (ErrorCode::INVALID_REQUEST, refused.clone()));
+            assert_eq!(outcome[1], (ErrorCode::INVALID_REQUEST, refused));
+            assert_eq!(outcome[2], (ErrorCode::NONE, None));
+        },
+    );
+}
+
+#[test]
+fn nobody_sets_what_would_let_nobody_in_to_take_it_back() {
+    World::new("locked-out").serve(
+        |_, _| {},
+        |served| async move {
+            let mut client = served.client().await;
+            for of in ["", "1"] {
+                let none = vec![edited(BROKER, of, &[("max.connections", SET, Some("0"))])];
+                let (code, why) = edit(&served, &mut client, none).await.remove(0);
+                assert_eq!(code, ErrorCode::INVALID_REQUEST);
+                let why = why.expect("a reason");
+                assert!(why.starts_with("max.connections must be at least 1"), "{why}");
+            }
+            served.client().await.metadata(None, served.soon()).await.expect("served");
+        },
+    );
+}
+
 /// Values of a key where they are set, the one in force first, each with its source.
 async fn places(served: &Served, client: &mut To, of: (i8, &str), key: &str) -> Vec<(String, i8)> {
     let request = DescribeConfigsRequest {

@@ -12,10 +12,8 @@ use super::reader::{Read, Reader};
 use super::writer::Writer;
 use crate::failure::Failure;
 use crate::output::base64;
-use records::{Record, RecordSet};
+use records::{Record, RecordSet, STORED_INFLATED_BYTES_MAX};
 
-/// A batch that opens to more is refused, bytes.
-pub const OPEN_BYTES_MAX: usize = 256 << 20;
 /// From so many bytes on, what was printed is handed over.
 const HANDOVER_BYTES: usize = 64 << 10;
 
@@ -201,7 +199,7 @@ impl Printer {
             };
             batch.verify_crc().map_err(|error| damaged(reader, error.to_string()))?;
             if !header.attributes.is_control() {
-                let set = batch.open(OPEN_BYTES_MAX);
+                let set = batch.open(STORED_INFLATED_BYTES_MAX);
                 let set = set.map_err(|error| damaged(reader, error.to_string()))?;
                 if !self.print_set(reader, partition, &set, meanwhile).await? {
                     return Ok(());

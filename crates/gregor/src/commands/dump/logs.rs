@@ -6,7 +6,7 @@ use std::path::Path;
 use base::{Offset, TopicId};
 use env::{Access, Disk, Env, File};
 use env_tokio::TokioEnv;
-use records::BatchView;
+use records::{BatchView, STORED_INFLATED_BYTES_MAX};
 use storage::inspect::{BatchReport, LogReport, SegmentReport};
 use storage::journal::LogState;
 use storage::names::log_folder;
@@ -14,7 +14,7 @@ use storage::names::log_folder;
 use super::Report;
 use super::lines::{Batch, Damage, Line, Log, Segment};
 use crate::cli::Dump;
-use crate::commands::consume::{OPEN_BYTES_MAX, RecordLine};
+use crate::commands::consume::RecordLine;
 use crate::failure::Failure;
 use crate::output::{Column, counted, or_dash};
 use crate::progress::Progress;
@@ -266,7 +266,7 @@ impl Look<'_> {
     }
 
     fn records(&self, report: &mut Report, at: &str, batch: &BatchView) -> Result<(), Failure> {
-        let set = match batch.open(OPEN_BYTES_MAX) {
+        let set = match batch.open(STORED_INFLATED_BYTES_MAX) {
             Ok(set) => set,
             Err(error) => return report.damage(at, &error),
         };

@@ -145,7 +145,9 @@ impl<E: Env, G: Fn() -> bool + Sync> Work<'_, E, G> {
             if base >= noted.upto {
                 return Ok(More::No);
             }
-            let fits = note_keys(&mut noted.keys, &batch, &noted.endings, i64::from(newest));
+            let late = i64::from(newest);
+            let (keys, endings) = (&mut noted.keys, &noted.endings);
+            let fits = note_keys(keys, &batch, endings, late, &mut self.opener);
             let fits = fits.map_err(|_| stop(CompactError::Damaged { at: base }))?;
             if !fits {
                 self.log.env().probe().reached("storage_compaction_map_full");
