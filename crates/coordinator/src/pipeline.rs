@@ -214,6 +214,11 @@ impl Pipeline {
         out.push(Action::Append { id, records });
     }
 
+    /// How many proposals are in the append under way.
+    pub fn together(&self) -> usize {
+        self.under_way.as_ref().map_or(0, |(_, proposals)| proposals.len())
+    }
+
     /// The append `id` was too large, and none of it is in the log: if it held several proposals they
     /// are queued again, each to be tried by itself. False if it held one, or is not under way.
     pub fn take_apart(&mut self, id: AppendId) -> bool {

@@ -122,6 +122,11 @@ impl<P: Probe> Shard<P> {
         self.pipeline.limit_batches(bytes_max);
     }
 
+    /// How many proposals the append under way holds: each is a decision of its own.
+    pub fn proposals_under_way(&self) -> usize {
+        self.pipeline.together()
+    }
+
     /// Bytes that are held of what members said, or were given by their leaders: who hosts shards bounds
     /// the sum by refusing what would add to it ([`Command::member_bytes`]).
     pub fn member_bytes(&self) -> usize {

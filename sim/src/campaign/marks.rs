@@ -22,6 +22,7 @@ pub const RARE: &[(u64, &[&str])] = &[
             "find_coordinator_not_available",
             "group_append_failed",
             "group_append_found_no_room",
+            "group_append_taken_apart",
             "group_append_unknown",
             "group_commit_timed_out",
             "group_coordinator_broken",
