@@ -481,7 +481,7 @@ impl Stream for NoNet {
         none()
     }
 
-    async fn write_segments(&mut self, _queue: &mut SegmentQueue<ShakyFile>) -> io::Result<()> {
+    async fn write_some(&mut self, _queue: &mut SegmentQueue<ShakyFile>) -> io::Result<()> {
         none()
     }
 
