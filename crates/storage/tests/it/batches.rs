@@ -211,7 +211,7 @@ impl Stream for NoNet {
         Ok(0)
     }
 
-    async fn write_segments(&mut self, _queue: &mut SegmentQueue<MemFile>) -> io::Result<()> {
+    async fn write_some(&mut self, _queue: &mut SegmentQueue<MemFile>) -> io::Result<()> {
         Ok(())
     }
 
