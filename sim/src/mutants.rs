@@ -173,6 +173,11 @@ pub const MUTANTS: &[Mutant] = &[
         "a failed sync of the journal is tried again, and then succeeds",
     ),
     mutant(
+        "held_last_forgotten",
+        "own",
+        "of the partitions that a connection's requests are written to together, the last one's writer never begins",
+    ),
+    mutant(
         "journal_batch_trusted",
         "own",
         "a start does not write a batch of the journal again that the page cache has",
@@ -191,11 +196,6 @@ pub const MUTANTS: &[Mutant] = &[
         "last_batch_kept_only",
         "M58",
         "of a producer's batches only the last one is remembered",
-    ),
-    mutant(
-        "held_last_forgotten",
-        "own",
-        "of the partitions that a connection's requests are written to together, the last one's writer never begins",
     ),
     mutant(
         "last_group_trusted",
