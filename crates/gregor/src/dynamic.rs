@@ -45,7 +45,14 @@ pub async fn drop_settings(
         warn!("--drop-dynamic: nothing of it was set while brokers ran");
         return Ok(());
     }
-    for outcome in broker.alter_settings(wishes, false).await {
+    // What one of them hides may be as wrong: taking that back first lets the other go as well.
+    let mut left = Vec::new();
+    for (wish, outcome) in wishes.iter().zip(broker.alter_settings(wishes.clone(), false).await) {
+        if outcome.is_err() {
+            left.push(wish.clone());
+        }
+    }
+    for outcome in broker.alter_settings(left, false).await {
         outcome.map_err(|error| Failure::Start(format!("--drop-dynamic: {error}")))?;
     }
     Ok(())

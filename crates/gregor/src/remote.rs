@@ -159,11 +159,10 @@ impl Remote {
 
     /// Looks whether a connection that has been quiet is still there; if not, the next question goes
     /// to a new one. For what must not be sent twice: a broker closes connections that are idle.
-    pub async fn revive(&mut self, to: To) {
+    pub async fn revive(&mut self, to: To) -> Result<(), Failure> {
         let now = self.env.now();
-        if self.clients.get(&to).is_some_and(|link| link.heard.after(QUIET) <= now) {
-            drop(self.is_alive(to).await);
-        }
+        let is_quiet = self.clients.get(&to).is_some_and(|link| link.heard.after(QUIET) <= now);
+        if is_quiet { self.is_alive(to).await } else { Ok(()) }
     }
 
     /// Asks for nothing but an answer, where there is a connection. It comes behind everything that

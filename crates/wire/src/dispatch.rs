@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::pin::pin;
 
 use base::{BrokerId, Instant, Probe};
-use broker::Held;
 use broker::api::ClusterView;
 use bytes::{Buf, Bytes};
 use env::{Env, Segment};
@@ -19,6 +18,7 @@ use protocol::{
 use tracing::debug;
 
 use crate::handlers::answer::ANSWER_BYTES_MAX;
+use crate::handlers::produce::Together;
 use crate::handlers::{self, produce};
 use crate::server::{FileOf, Frame, Shared};
 
@@ -226,18 +226,18 @@ impl<E: Env> Begun<'_, E> {
     }
 }
 
-/// Begins a [produce request](is_produce); its batches are written once `held` is let go.
+/// Begins a [produce request](is_produce); its batches are written with those of the others.
 pub(crate) async fn begin<'a, E: Env>(
     shared: &'a Shared<E>,
     peer: IpAddr,
     request: Frame,
-    held: &mut Held<E>,
+    together: &mut Together<E>,
 ) -> Begun<'a, E> {
     let (context, body) = match open(shared, peer, request) {
         Opened::Asks(context, body) => (context, body),
         Opened::Ended(outcome) => return Begun::Ended(outcome),
     };
-    let begun = pin!(produce::begin(&context, &body.bytes, held)).await;
+    let begun = pin!(produce::begin(&context, &body.bytes, together)).await;
     match begun {
         Ok(begun) => Begun::Waits { context, body, begun },
         Err(error) => Begun::Ended(context.handled(Err(error))),

@@ -69,12 +69,12 @@ async fn produce(mut remote: Remote, arguments: &Produce) -> Result<(), Failure>
         }
         // What was typed so far leaves at once.
         sender.flush().await;
+        sender.confirm().await;
         chooser.next_turn();
         if sender.gave_up() {
             break;
         }
     }
-    sender.confirm().await;
     let printed = report(&sender, Output::new(arguments.format.json), arguments);
     // What was not stored is told whether or not the rest could be printed.
     sender.outcome_of_all().and(printed)
@@ -112,6 +112,9 @@ struct Outcome {
     /// Given to a connection, where nobody acknowledges.
     #[serde(skip)]
     handed: u64,
+    /// Of those, what the connection's other end has given no sign of life behind.
+    #[serde(skip)]
+    unconfirmed: u64,
     first_offset: Option<i64>,
     last_offset: Option<i64>,
 }
@@ -230,8 +233,17 @@ impl Sender {
                     let last = i64::try_from(records).unwrap_or(i64::MAX).saturating_sub(1);
                     outcome.last_offset = Some(base.saturating_add(last));
                 },
-                Ok(None) => self.outcome(partition).handed += records,
-                Err(failure) => self.first_failure = self.first_failure.take().or(Some(failure)),
+                Ok(None) => {
+                    let outcome = self.outcome(partition);
+                    outcome.handed += records;
+                    outcome.unconfirmed += records;
+                },
+                Err(failure) => {
+                    if let Ok(leader) = self.topic.leader(&self.name, partition) {
+                        self.lost(leader, None);
+                    }
+                    self.first_failure = self.first_failure.take().or(Some(failure));
+                },
             }
         }
     }
@@ -286,13 +298,15 @@ impl Sender {
 
     async fn send_once(&mut self, partition: i32, batch: Bytes) -> Result<Option<i64>, Failure> {
         let leader: To = self.topic.leader(&self.name, partition)?;
+        if self.identity.is_none() {
+            // What is sent once should not go to a connection that the broker has given up.
+            if let Err(failure) = self.remote.revive(leader).await {
+                self.lost(leader, Some(failure));
+            }
+        }
         let what = format!("producing to {}-{partition}", self.name);
         let to = (self.name.as_str(), partition);
         let acks = self.acks;
-        if self.identity.is_none() {
-            // What is sent once should not go to a connection that the broker has given up.
-            self.remote.revive(leader).await;
-        }
         let question = async |broker: &mut Broker, at| broker.produce(to, acks, batch, at).await;
         let appended = self.remote.ask(leader, &what, question).await?;
         Ok(appended.map(|appended| appended.base_offset))
@@ -313,18 +327,35 @@ impl Sender {
         self.acks == api::Acks::None
     }
 
-    /// Where nobody acknowledges: whether the connections are still there behind what was sent. A
-    /// broker takes requests in order, and closes the connection on one that it does not take.
+    /// Where nobody acknowledges: whether the connections are still there behind what was sent, before a pause
+    /// lets the broker give them up. A broker takes requests in order, and closes the connection on one that it does not take.
     async fn confirm(&mut self) {
         if !self.is_blind() {
             return;
         }
-        for (partition, outcome) in &mut self.outcomes {
-            let Ok(leader) = self.topic.leader(&self.name, *partition) else { continue };
-            if let Err(failure) = self.remote.is_alive(leader).await {
-                self.unknown += std::mem::take(&mut outcome.handed);
-                self.first_failure = self.first_failure.take().or(Some(failure));
+        let partitions: Vec<i32> = self.outcomes.keys().copied().collect();
+        for partition in partitions {
+            let Ok(leader) = self.topic.leader(&self.name, partition) else { continue };
+            match self.remote.is_alive(leader).await {
+                Ok(()) => self.outcome(partition).unconfirmed = 0,
+                Err(failure) => self.lost(leader, Some(failure)),
             }
+        }
+    }
+
+    /// A connection has ended: of what was only handed to it, and not confirmed, nobody knows what is stored.
+    fn lost(&mut self, leader: To, failure: Option<Failure>) {
+        let mut lost = 0;
+        for (partition, outcome) in &mut self.outcomes {
+            if self.topic.leader(&self.name, *partition).is_ok_and(|of| of == leader) {
+                let unknown = std::mem::take(&mut outcome.unconfirmed);
+                outcome.handed -= unknown;
+                lost += unknown;
+            }
+        }
+        if lost > 0 {
+            self.unknown += lost;
+            self.first_failure = self.first_failure.take().or(failure);
         }
     }
 

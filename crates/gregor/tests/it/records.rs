@@ -203,6 +203,30 @@ fn what_nobody_acknowledges_is_no_success_once_its_connection_is_gone() {
 }
 
 #[test]
+fn a_record_that_was_refused_before_a_pause_is_no_success_whatever_comes_after_it() {
+    let broker = Broker::start(&fresh_dir("blind-pause"));
+    broker.prints(&["topic", "create", "compact", "--config", "cleanup.policy=compact"]);
+    let mut typing = Command::new(GREGOR)
+        .args(["produce", "compact", "--acks", "0", "--key-separator", ":", "-b", &broker.at])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = typing.stdin.take().unwrap();
+    input.write_all(b"bad\n").unwrap();
+    broker.until_metric("gregor_connections", "0");
+
+    drop(input.write_all(b"k:good\n"));
+    drop(input);
+
+    let made = typing.wait_with_output().unwrap();
+    assert!(!made.status.success(), "{}", text(&made));
+    let said = error(&made);
+    assert!(said.contains("not sent, or lost on the way"), "{said}");
+}
+
+#[test]
 fn records_that_nobody_acknowledged_are_a_failure() {
     let broker = Broker::start(&fresh_dir("unacknowledged"));
     broker.prints(&["topic", "create", "small", "--config", "max.message.bytes=100"]);

@@ -91,10 +91,30 @@ pub(crate) async fn handle<E: Env>(
     context: &Context<'_, E>,
     body: &Bytes,
 ) -> Result<Outcome<FileOf<E>>, DecodeError> {
-    let mut held = Held::default();
-    let begun = pin!(begin(context, body, &mut held)).await?;
-    held.write();
+    let mut together = Together::default();
+    let begun = pin!(begin(context, body, &mut together)).await?;
+    together.write();
     Ok(pin!(answer(context, begun)).await)
+}
+
+/// Requests whose batches are written together.
+pub(crate) struct Together<E: Env> {
+    held: Held<E>,
+    /// Work since the others had their turn, of [`TURN_WORK`].
+    work: usize,
+}
+
+impl<E: Env> Default for Together<E> {
+    fn default() -> Self {
+        Self { held: Held::default(), work: 0 }
+    }
+}
+
+impl<E: Env> Together<E> {
+    /// Lets the writers begin.
+    pub(crate) fn write(&mut self) {
+        self.held.write();
+    }
 }
 
 /// A request whose batches have their places.
@@ -110,17 +130,17 @@ impl Begun {
     }
 }
 
-/// Submits the batches of a request; they are written once `held` is let go.
+/// Submits the batches of a request; they are written with those of the others.
 ///
 /// # Errors
 /// [`DecodeError`] if the body does not parse.
 pub(crate) async fn begin<E: Env>(
     context: &Context<'_, E>,
     body: &Bytes,
-    held: &mut Held<E>,
+    together: &mut Together<E>,
 ) -> Result<Begun, DecodeError> {
     let request = ProduceView::read(&mut Reader::from(body), context.version())?;
-    let mut plan = Plan::of(context, body, &request, held);
+    let mut plan = Plan::of(context, body, &request, together);
     let mut topics = Topics::new();
     for topic in request.topics.clone() {
         topics.push(submit_topic(context, &mut plan, topic).await);
@@ -192,9 +212,7 @@ pub(crate) async fn answer<E: Env>(context: &Context<'_, E>, begun: Begun) -> Ou
 /// What holds for the whole request.
 struct Plan<'a, E: Env> {
     body: &'a Bytes,
-    held: &'a mut Held<E>,
-    /// Work since the others had their turn, of [`TURN_WORK`].
-    work: usize,
+    together: &'a mut Together<E>,
     acks: Result<Acks, ErrorCode>,
     deadline: Instant,
     internal_allowed: bool,
@@ -207,7 +225,7 @@ impl<'a, E: Env> Plan<'a, E> {
         context: &Context<'_, E>,
         body: &'a Bytes,
         request: &ProduceView<'_>,
-        held: &'a mut Held<E>,
+        together: &'a mut Together<E>,
     ) -> Self {
         let acks = match request.acks {
             0 => Ok(Acks::None),
@@ -222,8 +240,7 @@ impl<'a, E: Env> Plan<'a, E> {
         }
         Self {
             body,
-            held,
-            work: 0,
+            together,
             acks,
             deadline: context.begun.after(timeout),
             internal_allowed: context.client_id() == ADMIN_CLIENT,
@@ -338,11 +355,12 @@ async fn submit<E: Env>(
     let compression = check(context, &batch)?;
     // A batch that has to be opened may be much more inside.
     let weight = if compression == Compression::None { 1 } else { OPENING_WORK };
-    plan.work = plan.work.saturating_add(batch.len().saturating_mul(weight));
-    if plan.work >= TURN_WORK || context.probe().buggify("short_turns") {
+    let together = &mut *plan.together;
+    together.work = together.work.saturating_add(batch.len().saturating_mul(weight));
+    if together.work >= TURN_WORK || context.probe().buggify("short_turns") {
         context.probe().reached("produce_turn_ended");
-        plan.work = 0;
-        plan.held.write();
+        together.work = 0;
+        together.write();
         context.shared.env.yield_now().await;
     }
     let acks = plan.acks.map_err(|error| {
@@ -356,7 +374,7 @@ async fn submit<E: Env>(
         batch: own(batch, plan.body.len()),
         internal_allowed: plan.internal_allowed,
     };
-    context.shared.broker.submit(wish, plan.held).await.map_err(Refused::There)
+    context.shared.broker.submit(wish, &mut plan.together.held).await.map_err(Refused::There)
 }
 
 /// The batch, copied if it would keep a much larger request in memory.

@@ -77,8 +77,17 @@ impl ByteBudget {
         }
     }
 
-    fn share(&self, request: usize) -> &Share {
-        if request <= SMALL_BYTES { &self.small } else { &self.large }
+    /// Where `charge` is raised, of a request of `request` bytes: where it began, whatever the request turns
+    /// out to be, for a charge is of one share.
+    fn share(&self, charge: &Charge, request: usize) -> &Share {
+        let is_of = |share: &Share| {
+            charge.permits.as_ref().is_some_and(|held| Arc::ptr_eq(held.semaphore(), &share.free))
+        };
+        if is_of(&self.small) || (request <= SMALL_BYTES && !is_of(&self.large)) {
+            &self.small
+        } else {
+            &self.large
+        }
     }
 
     /// Units that are missing from `charge` to cover `bytes`.
@@ -92,7 +101,7 @@ impl ByteBudget {
         if more == 0 {
             return true;
         }
-        match Arc::clone(&self.share(request).free).try_acquire_many_owned(more) {
+        match Arc::clone(&self.share(charge, request).free).try_acquire_many_owned(more) {
             Ok(permit) => {
                 charge.add(permit, more);
                 true
@@ -108,7 +117,7 @@ impl ByteBudget {
         bytes: usize,
         request: usize,
     ) -> bool {
-        let share = self.share(request);
+        let share = self.share(charge, request);
         let left = units(share.left_bytes()).saturating_sub(Self::missing(charge, bytes));
         left >= share.units / 2 && self.try_charge(charge, bytes, request)
     }
@@ -120,7 +129,7 @@ impl ByteBudget {
             return;
         }
         let more = Self::missing(charge, bytes);
-        let share = self.share(request);
+        let share = self.share(charge, request);
         let never = units(bytes) > share.units;
         let mut room = pin!(async {
             if never {
@@ -186,6 +195,23 @@ mod tests {
 
         assert_eq!(budget.used(), 2 * UNIT_BYTES);
         drop(charge);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_charge_stays_with_the_share_it_began_with() {
+        let budget = ByteBudget::new(9 * MIB, MIB);
+        let (mut large, mut small) = (Charge::default(), Charge::default());
+
+        // What comes behind a large request may turn out to be small, and the other way round.
+        assert!(budget.try_charge_plenty(&mut large, MIB, MIB));
+        assert!(budget.try_charge_plenty(&mut large, MIB + UNIT_BYTES, UNIT_BYTES));
+        assert!(budget.try_charge(&mut small, UNIT_BYTES, UNIT_BYTES));
+        assert!(ready(budget.charge(&mut small, 2 * UNIT_BYTES, MIB)).is_some());
+
+        assert_eq!(budget.large.used(), MIB + UNIT_BYTES);
+        assert_eq!(budget.small.used(), 2 * UNIT_BYTES);
+        drop((large, small));
         assert_eq!(budget.used(), 0);
     }
 

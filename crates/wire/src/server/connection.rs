@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use base::{Instant, Probe};
-use broker::Held;
 use bytes::BytesMut;
 use env::{Env, Net, Segment, SegmentQueue, Stream, timeout_at};
 use protocol::frame::Framed;
@@ -22,6 +21,7 @@ use tracing::debug;
 use super::frames::{Frame, FrameEnd, Frames};
 use super::{FileOf, Shared};
 use crate::dispatch::{self, Outcome, Reply};
+use crate::handlers::produce::Together;
 
 /// Replies in memory that wait for the end of a run of requests to leave in one write; from here on
 /// they leave at once, so that short requests with long answers cannot pile up answers.
@@ -196,22 +196,26 @@ impl<E: Env> Connection<E> {
     async fn produce_together(&mut self, first: Frame) -> Result<bool, FrameEnd> {
         let shared = Arc::clone(&self.shared);
         shared.env.probe().reached("produce_together");
-        let mut held = Held::default();
+        let mut together = Together::default();
         let mut begun = Vec::with_capacity(TOGETHER_FEW);
         let mut next = Some(first);
         while let Some(frame) = next {
-            let request = pin!(dispatch::begin(&shared, self.peer, frame, &mut held)).await;
+            let request = pin!(dispatch::begin(&shared, self.peer, frame, &mut together)).await;
             let more = begun.len() < TOGETHER_MAX - 1 && request.lets_others_begin();
             begun.push(request);
             next = if more { self.take_next_produce() } else { None };
         }
-        held.write();
-        let mut goes_on = true;
+        together.write();
         for request in begun {
             let outcome = pin!(self.ready(pin!(request.ended()), false)).await?;
-            goes_on = self.take(outcome);
+            if !self.take(outcome) {
+                return Ok(false);
+            }
+            if self.out.bytes >= OUT_BYTES_MAX {
+                self.write().await?;
+            }
         }
-        Ok(goes_on)
+        Ok(true)
     }
 
     /// The next request, if it came with the last one, is to be [handled together](Self::produce_together)

@@ -262,6 +262,8 @@ impl Frames {
     ) -> Result<Option<Instant>, FrameEnd> {
         let large = self.announced(shared)?.is_some_and(|length| length > SMALL_BYTES);
         let Some(pace) = shared.settings.large_request_pace.filter(|_| large || scarce) else {
+            // The time that it was given while memory was scarce is over.
+            self.pace = None;
             return Ok(None);
         };
         match &self.pace {

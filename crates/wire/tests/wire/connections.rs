@@ -47,7 +47,7 @@ pub(crate) fn long_poll() -> FetchRequest {
 }
 
 /// A request that appends one record to the topic `t`.
-fn produce_of(value: &str) -> Bytes {
+pub(crate) fn produce_of(value: &str) -> Bytes {
     let records = Records::from(batch(&[value]));
     let partition_data = vec![PartitionProduceData { index: 0, records }];
     let topic = TopicProduceData { name: "t".to_owned(), partition_data, ..Default::default() };

@@ -7,10 +7,12 @@ use protocol::Records;
 use protocol::frame::read_response;
 use protocol::messages::ProduceRequest;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use records::{BatchBuilder, Compression, NewRecord};
 use wire::ErrorCode;
+use wire::client::TopicWish;
 use wire::server::Pace;
 
-use crate::connections::{correlation, metadata, still_serves};
+use crate::connections::{correlation, metadata, produce_of, still_serves};
 use crate::world::{World, batch, framed};
 
 /// A request with one record for each partition of the topic `t`, of which there may be none.
@@ -146,6 +148,79 @@ fn requests_that_are_begun_and_not_ended_hold_half_of_what_is_for_small_ones_and
             assert_eq!(used(), 2 * BUFFER_BYTES);
             still_serves(&served).await;
             drop(patient);
+        },
+    );
+}
+
+#[test]
+fn a_small_request_that_comes_in_pieces_behind_a_large_one_is_served() {
+    World::new("small-behind-large").serve(
+        |_, _| {},
+        |served| async move {
+            served.topic("t", 1).await;
+            let mut raw = served.raw().await;
+            let large = "x".repeat(150_001);
+            raw.send(produce_of(&large)).await;
+            raw.frame().await.expect("answered");
+            let small = produce_of(&large[..9_000]);
+
+            raw.send(small.slice(..5_000)).await;
+            let at = served.soon();
+            while served.server.request_bytes_in_flight() == 0 {
+                assert!(Env::now(&served.env) < at, "what has begun is charged");
+                Env::yield_now(&served.env).await;
+            }
+            raw.send(small.slice(5_000..)).await;
+
+            raw.frame().await.expect("answered");
+            still_serves(&served).await;
+        },
+    );
+}
+
+#[test]
+fn nothing_behind_a_request_that_cannot_be_answered_is_answered() {
+    World::new("together-too-long").serve(
+        |_, _| {},
+        |served| async move {
+            // Each of its records is at fault, and each fault is told with the topic's long name.
+            let name = "n".repeat(249);
+            let compact = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
+            let wish = TopicWish { name: name.clone(), configs: compact, ..TopicWish::default() };
+            served.client().await.create_topic(wish, served.soon()).await.expect("created");
+            let mut builder = BatchBuilder::new().compression(Compression::Zstd);
+            for _ in 0..1024 {
+                builder.push(&NewRecord::default()).expect("small");
+            }
+            let faulty = builder.finish_bytes().expect("not empty");
+            let to = |correlation: i32, records: &[Bytes]| {
+                let part = |records: &Bytes| PartitionProduceData {
+                    index: 0,
+                    records: Records::from(records.clone()),
+                };
+                let partition_data = records.iter().map(part).collect();
+                let topic =
+                    TopicProduceData { name: name.clone(), partition_data, ..Default::default() };
+                let topic_data = vec![topic];
+                let request = ProduceRequest {
+                    acks: -1,
+                    timeout_ms: 30_000,
+                    topic_data,
+                    ..Default::default()
+                };
+                framed(11, correlation, &request)
+            };
+            let (too_long, other) =
+                (to(1, &vec![faulty.clone(); 210]), to(2, std::slice::from_ref(&faulty)));
+            served.topic("t", 1).await;
+            let mut raw = served.raw().await;
+            // Behind a request of that size one read brings both.
+            raw.send(produce_of(&"x".repeat(450_000))).await;
+            raw.frame().await.expect("answered");
+
+            raw.send([too_long, other].concat()).await;
+
+            assert_eq!(raw.frame().await, None, "no answer takes the place of another one");
         },
     );
 }
