@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("protocol", &["base"]),
     ("metadata", &["base"]),
     ("coordinator", &["base"]),
+    ("quorum", &["base"]),
     ("env", &["base"]),
     ("env-tokio", &["base", "env"]),
     ("storage", &["base", "env", "records"]),
@@ -39,7 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Pure crates: nothing of `IMPURE` may appear anywhere under them, however deep.
-const PURE: &[&str] = &["base", "records", "protocol", "metadata", "coordinator"];
+const PURE: &[&str] = &["base", "records", "protocol", "metadata", "coordinator", "quorum"];
 const IMPURE: &[&str] = &["tokio", "mio", "socket2", "getrandom", "rand", "env", "rustix"];
 
 fn metadata() -> serde_json::Value {
