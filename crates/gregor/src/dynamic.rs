@@ -52,6 +52,9 @@ pub async fn drop_settings(
             left.push(wish.clone());
         }
     }
+    if left.is_empty() {
+        return Ok(());
+    }
     for outcome in broker.alter_settings(left, false).await {
         outcome.map_err(|error| Failure::Start(format!("--drop-dynamic: {error}")))?;
     }

@@ -159,6 +159,9 @@ impl Remote {
 
     /// Looks whether a connection that has been quiet is still there; if not, the next question goes
     /// to a new one. For what must not be sent twice: a broker closes connections that are idle.
+    ///
+    /// # Errors
+    /// [`Failure`]: it was not.
     pub async fn revive(&mut self, to: To) -> Result<(), Failure> {
         let now = self.env.now();
         let is_quiet = self.clients.get(&to).is_some_and(|link| link.heard.after(QUIET) <= now);

@@ -11,7 +11,7 @@ mod lines;
 mod partitioner;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Read};
 
 use base::{ProducerEpoch, ProducerId};
@@ -327,31 +327,39 @@ impl Sender {
         self.acks == api::Acks::None
     }
 
-    /// Where nobody acknowledges: whether the connections are still there behind what was sent, before a pause
-    /// lets the broker give them up. A broker takes requests in order, and closes the connection on one that it does not take.
+    /// Where nobody acknowledges: whether the connections are still there behind what was sent, before
+    /// a pause lets the broker give them up. A broker takes requests in order, and closes the
+    /// connection on one that it does not take. Each leader is asked once.
     async fn confirm(&mut self) {
-        if !self.is_blind() {
-            return;
-        }
-        let partitions: Vec<i32> = self.outcomes.keys().copied().collect();
-        for partition in partitions {
-            let Ok(leader) = self.topic.leader(&self.name, partition) else { continue };
+        let handed = self.outcomes.values().filter(|outcome| outcome.unconfirmed > 0);
+        let leader = |outcome: &Outcome| self.topic.leader(&self.name, outcome.partition).ok();
+        let leaders: BTreeSet<To> = handed.filter_map(leader).collect();
+        for leader in leaders {
             match self.remote.is_alive(leader).await {
-                Ok(()) => self.outcome(partition).unconfirmed = 0,
+                Ok(()) => drop(self.take_unconfirmed(leader)),
                 Err(failure) => self.lost(leader, Some(failure)),
             }
         }
     }
 
-    /// A connection has ended: of what was only handed to it, and not confirmed, nobody knows what is stored.
+    /// What was handed to a connection with that leader and not confirmed, by partition; from now on
+    /// nothing is.
+    fn take_unconfirmed(&mut self, leader: To) -> Vec<(i32, u64)> {
+        let (topic, name) = (&self.topic, &self.name);
+        let led = |partition: i32| topic.leader(name, partition).is_ok_and(|of| of == leader);
+        let of_leader = self.outcomes.iter_mut().filter(|(partition, _)| led(**partition));
+        of_leader
+            .map(|(partition, outcome)| (*partition, std::mem::take(&mut outcome.unconfirmed)))
+            .collect()
+    }
+
+    /// A connection has ended: of what was only handed to it, and not confirmed, nobody knows what is
+    /// stored.
     fn lost(&mut self, leader: To, failure: Option<Failure>) {
         let mut lost = 0;
-        for (partition, outcome) in &mut self.outcomes {
-            if self.topic.leader(&self.name, *partition).is_ok_and(|of| of == leader) {
-                let unknown = std::mem::take(&mut outcome.unconfirmed);
-                outcome.handed -= unknown;
-                lost += unknown;
-            }
+        for (partition, unknown) in self.take_unconfirmed(leader) {
+            self.outcome(partition).handed -= unknown;
+            lost += unknown;
         }
         if lost > 0 {
             self.unknown += lost;

@@ -159,6 +159,13 @@ fn a_follower_in_a_group_or_alone_lives_through_a_restart_of_the_broker_and_says
     }
 }
 
+/// The program, with somebody who types what it reads.
+fn typing(arguments: &[&str]) -> Child {
+    let mut command = Command::new(GREGOR);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
 #[test]
 fn a_pause_beyond_the_idle_limit_costs_no_record_that_is_sent_once() {
     let idle = "connections.max.idle.ms=300";
@@ -166,13 +173,7 @@ fn a_pause_beyond_the_idle_limit_costs_no_record_that_is_sent_once() {
     for (acks, said) in [("1", "2 records acknowledged"), ("0", "sent 2 records to t0; none")] {
         let topic = format!("t{acks}");
         broker.prints(&["topic", "create", &topic]);
-        let mut typing = Command::new(GREGOR)
-            .args(["produce", &topic, "--acks", acks, "-b", &broker.at])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut typing = typing(&["produce", &topic, "--acks", acks, "-b", &broker.at]);
         let mut input = typing.stdin.take().unwrap();
         input.write_all(b"one\n").unwrap();
         let stored = format!("gregor_log_end_offset{{topic=\"{topic}\",partition=\"0\"}}");
@@ -206,13 +207,8 @@ fn what_nobody_acknowledges_is_no_success_once_its_connection_is_gone() {
 fn a_record_that_was_refused_before_a_pause_is_no_success_whatever_comes_after_it() {
     let broker = Broker::start(&fresh_dir("blind-pause"));
     broker.prints(&["topic", "create", "compact", "--config", "cleanup.policy=compact"]);
-    let mut typing = Command::new(GREGOR)
-        .args(["produce", "compact", "--acks", "0", "--key-separator", ":", "-b", &broker.at])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut typing =
+        typing(&["produce", "compact", "--acks", "0", "--key-separator", ":", "-b", &broker.at]);
     let mut input = typing.stdin.take().unwrap();
     input.write_all(b"bad\n").unwrap();
     broker.until_metric("gregor_connections", "0");

@@ -18,7 +18,7 @@ use protocol::messages::{
 use protocol::{Reader, Records, Wire};
 use wire::ErrorCode;
 use wire::client::Client;
-use wire::server::Pace;
+use wire::server::{Pace, ServerSettings};
 
 use crate::world::{Raw, Served, World, batch, framed};
 
@@ -310,20 +310,27 @@ fn request_bytes_in_flight_stay_within_their_budget() {
     );
 }
 
+/// Little room for requests, and a pace for those that are asked to keep one.
+pub(crate) fn hurries(settings: &mut ServerSettings) {
+    settings.request_bytes_max = 1024 * 1024;
+    settings.request_bytes_in_flight_max = 2 * 1024 * 1024;
+    settings.large_request_pace = Some(Pace { bytes: 100_000, every: Duration::from_millis(100) });
+}
+
+/// The beginning of a request that says it is `length` bytes long.
+pub(crate) fn begun(length: i32, sent: usize) -> Bytes {
+    let mut begun = BytesMut::new();
+    begun.put_i32(length);
+    begun.put_bytes(0, sent);
+    begun.freeze()
+}
+
 #[test]
 fn a_large_request_that_comes_too_slowly_gives_its_memory_back_and_others_do_not_notice() {
     World::new("too-slow").serve(
-        |_, settings| {
-            settings.request_bytes_max = 1024 * 1024;
-            settings.request_bytes_in_flight_max = 2 * 1024 * 1024;
-            settings.large_request_pace =
-                Some(Pace { bytes: 100_000, every: Duration::from_millis(100) });
-        },
+        |_, settings| hurries(settings),
         |served| async move {
-            let mut begun = BytesMut::new();
-            begun.put_i32(1_000_000);
-            begun.put_bytes(0, 300_000);
-            let begun = begun.freeze();
+            let begun = begun(1_000_000, 300_000);
             let mut held = Vec::new();
             for _ in 0..10 {
                 let mut raw = served.raw().await;
@@ -487,13 +494,19 @@ fn a_client_that_does_not_read_its_answers_is_closed() {
     );
 }
 
-/// A record of 900 KB in the topic `t`, and a connection on which it was asked for `times` times.
-async fn asked_often(served: &Served, times: i32) -> (Client<TokioEnv>, Raw) {
+/// A record of 900 KB in the topic `t`, and who has written it.
+async fn large_record(served: &Served) -> Client<TokioEnv> {
     served.topic("t", 1).await;
     let large = "x".repeat(900_000);
     let mut writer = served.client().await;
     let batch = batch(&[&large]);
     writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
+    writer
+}
+
+/// A [`large_record`], and a connection on which it was asked for `times` times.
+async fn asked_often(served: &Served, times: i32) -> (Client<TokioEnv>, Raw) {
+    let writer = large_record(served).await;
     let mut raw = served.raw().await;
     let asked: Vec<Bytes> = (0..times).map(|number| framed(12, number, &long_poll())).collect();
     raw.send(asked.concat()).await;
@@ -524,11 +537,7 @@ fn a_client_that_does_not_read_holds_up_no_stop() {
     World::new("stop-slow-reader").serve(
         |_, _| {},
         |served| async move {
-            served.topic("t", 1).await;
-            let large = "x".repeat(900_000);
-            let mut writer = served.client().await;
-            let batch = batch(&[&large]);
-            writer.produce(("t", 0), Acks::All, batch, served.soon()).await.expect("appended");
+            let mut writer = large_record(&served).await;
             let mut raw = served.raw().await;
             let mut asked = BytesMut::new();
             let proposal = CreateTopicsRequest { validate_only: true, ..Default::default() };

@@ -1,6 +1,5 @@
 //! Requests that come together, and those of which only the beginning comes.
 
-use base::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use env::Env;
 use protocol::Records;
@@ -10,9 +9,8 @@ use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData
 use records::{BatchBuilder, Compression, NewRecord};
 use wire::ErrorCode;
 use wire::client::TopicWish;
-use wire::server::Pace;
 
-use crate::connections::{correlation, metadata, produce_of, still_serves};
+use crate::connections::{begun, correlation, hurries, metadata, produce_of, still_serves};
 use crate::world::{World, batch, framed};
 
 /// A request with one record for each partition of the topic `t`, of which there may be none.
@@ -115,17 +113,9 @@ fn requests_that_are_begun_and_not_ended_hold_half_of_what_is_for_small_ones_and
  {
     const BUFFER_BYTES: usize = 128 * 1024;
     World::new("begun").serve(
-        |_, settings| {
-            settings.request_bytes_max = 1024 * 1024;
-            settings.request_bytes_in_flight_max = 2 * 1024 * 1024;
-            settings.large_request_pace =
-                Some(Pace { bytes: 100_000, every: Duration::from_millis(100) });
-        },
+        |_, settings| hurries(settings),
         |served| async move {
-            let mut begun = BytesMut::new();
-            begun.put_i32(60_000);
-            begun.put_bytes(0, 50_000);
-            let begun = begun.freeze();
+            let begun = begun(60_000, 50_000);
             let used = || served.server.request_bytes_in_flight();
             let mut patient = Vec::new();
             for count in 1..=2 {
